@@ -1,0 +1,123 @@
+"""Rules of every test run: no skips in CI, no process left behind, a home for each test."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import hypothesis
+import pytest
+
+from tests import processes
+from tests.soak import SOAK
+
+CI = os.environ.get("CI", "").lower() in {"true", "1"}
+
+# Time for what tests have told to end, but not waited for.
+GRACE_S = 5.0
+
+# No deadline: a loaded machine is no failure. The nightly counts look at many more examples.
+hypothesis.settings.register_profile("womm", deadline=None, derandomize=CI and not SOAK)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("soak" if SOAK else "womm")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked soak unless they are asked for; a test left out is not a skip."""
+    if SOAK:
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def _fail_skip(report: Report) -> Report:
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"In CI nothing may be skipped. {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _fail_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _fail_skip((yield))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_left() -> Iterator[None]:
+    """Fail the run if a process that it started is still there at its end, and end it."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    mark = uuid.uuid4().hex
+    os.environ[processes.MARK] = mark
+    try:
+        yield
+    finally:
+        del os.environ[processes.MARK]
+    left = processes.wait_until_gone(mark, GRACE_S)
+    for process in left:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    assert not left, "processes left over by tests:\n" + "\n".join(map(str, left))
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders that womm and GNU parallel use in a test; the environment points to them."""
+
+    home: Path
+    config: Path
+    state: Path
+    cache: Path
+    data: Path
+    runtime: Path
+    """Has a short name: the path of a Unix socket may have 107 bytes at most."""
+
+
+@pytest.fixture
+def womm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Point HOME and XDG_* to fresh folders; take the user's settings out of the environment."""
+    runtime = Path(tempfile.mkdtemp(prefix="womm-", dir="/tmp"))
+    base = tmp_path / "home"
+    home = Home(
+        home=base,
+        config=base / ".config",
+        state=base / ".local" / "state",
+        cache=base / ".cache",
+        data=base / ".local" / "share",
+        runtime=runtime,
+    )
+    for folder in (home.config, home.state, home.cache, home.data):
+        folder.mkdir(parents=True)
+    for name in list(os.environ):
+        ours = name.startswith("WOMM_") and name not in {processes.MARK, "WOMM_SOAK"}
+        if ours or name.startswith("PARALLEL"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home.home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home.config))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home.state))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home.cache))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home.data))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home.runtime))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)

@@ -1,0 +1,5 @@
+"""`python -m womm`."""
+
+from womm.cli.main import entry
+
+entry()

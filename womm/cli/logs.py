@@ -1,0 +1,270 @@
+"""`womm logs`: the kept output of jobs, in the order of their end, also while the task runs.
+
+Strategy: the journal is read once and printed as it is read; no state of 100,000 jobs is built, and
+following is reading on. Only one line per job that has not ended is remembered.
+"""
+
+import base64
+import re
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import click
+
+from womm.cli import tables
+from womm.cli.completion import complete_tasks
+from womm.errors import JournalError, UsageError
+from womm.journal.events import (
+    Event,
+    JobEnded,
+    JobStarted,
+    OutputRef,
+    TaskCleaned,
+    TaskEnded,
+)
+from womm.journal.observe import observe
+from womm.journal.output import OutputReader
+from womm.journal.store import JournalReader, TaskRecord, TaskStore
+
+# A reader's own pace: the journal has no bell to ring, and people see no difference.
+_POLL_S = 0.1
+# So many jobs are named one by one when their output is not whole; the summary counts them all.
+_NAMED = 10
+# More in one argument is a slip.
+_MOST_JOBS = 10_000_000
+
+
+@click.command("logs")
+@click.argument("task", metavar="ID", shell_complete=complete_tasks)
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
+@click.option("--failed", is_flag=True, help="Only jobs that failed.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("--tag", is_flag=True, help="Begin every line with the job's number and a tab.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["raw", "json"]),
+    default="raw",
+    help="raw: bytes as they were; json: one object per line and job.",
+)
+def command(  # noqa: PLR0917 - click passes by name
+    task: str,
+    jobs: tuple[str, ...],
+    follow: bool,
+    failed: bool,
+    stream: str | None,
+    tag: bool,
+    output: str,
+) -> int:
+    """Print what the jobs of a task wrote, in the order in which they ended.
+
+    ID can be shortened; `last` is the newest task. JOB is a job's number ({#}) or a list of them:
+    1-3,5.
+
+    \b
+    Examples:
+      womm logs last --failed
+      womm logs blhqwudx 1-3,17 --tag
+    """
+    choice = Choice(
+        numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json"
+    )
+    record = TaskStore.default().resolve(task)
+    with record.output() as kept:
+        printer = Printer(choice, kept)
+        _read(record, printer, follow=follow)
+        printer.summarise(record)
+    return 1 if printer.damaged or printer.missing() else 0
+
+
+def _read(record: TaskRecord, printer: "Printer", *, follow: bool) -> None:
+    with JournalReader(record) as reader:
+        while True:
+            # Looked at first: what a coordinator that is gone has written is then all there.
+            alive = follow and record.locked()
+            printer.print_all(reader.read())
+            if not alive or printer.ended:
+                break
+            time.sleep(_POLL_S)
+        printer.print_all(reader.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to print. `numbers`: empty for all jobs; `stream`: None for both."""
+
+    numbers: frozenset[int]
+    failed: bool
+    stream: str | None
+    tag: bool
+    json: bool
+
+
+def parse_numbers(words: Iterable[str]) -> frozenset[int]:
+    """Read `1`, `1-3`, `1-3,5`; raises UsageError."""
+    numbers: set[int] = set()
+    for word in words:
+        for part in word.split(","):
+            match = re.fullmatch(r"([0-9]{1,15})(?:-([0-9]{1,15}))?", part, re.ASCII)
+            if match is None:
+                raise UsageError(
+                    f"{word!r} is no job: give numbers, such as 7 or 1-3,5", "womm logs --help"
+                )
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first or last - first >= _MOST_JOBS:
+                raise UsageError(f"{part!r} is no range of jobs", "womm logs --help")
+            numbers.update(range(first, last + 1))
+    return frozenset(numbers)
+
+
+@dataclass(slots=True)
+class Printer:
+    """Prints jobs as their end comes along, and counts."""
+
+    choice: Choice
+    kept: OutputReader
+    running: dict[int, JobStarted] = field(default_factory=dict)
+    ended: bool = False
+    jobs: int = 0
+    failures: int = 0
+    damaged: int = 0
+    cut: int = 0
+    not_kept: int = 0
+    seen: set[int] = field(default_factory=set)
+
+    def print_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, JobStarted):
+                self.running[event.job] = event
+            elif isinstance(event, JobEnded):
+                self._end(event, self.running.pop(event.job, None))
+            elif isinstance(event, TaskEnded | TaskCleaned):
+                self.ended = True
+
+    def _end(self, ended: JobEnded, started: JobStarted | None) -> None:
+        failed = has_failed(ended)
+        self.jobs += 1
+        self.failures += failed
+        number = ended.job if ended.seq is None else ended.seq
+        numbers = self.choice.numbers
+        if numbers:
+            if number not in numbers:
+                return
+            self.seen.add(number)
+        if self.choice.failed and not failed:
+            return
+        out = self._get(number, "stdout", ended.out, ended.out_bytes)
+        err = self._get(number, "stderr", ended.err, ended.err_bytes)
+        if self.choice.json:
+            tables.write_json(as_json(ended, started, out, err), indent=None)
+            return
+        if out:
+            tables.write(self._tagged(number, out))
+        if err:
+            sys.stderr.flush()
+            sys.stderr.buffer.write(self._tagged(number, err))
+            sys.stderr.buffer.flush()
+
+    def _get(self, number: int, name: str, ref: OutputRef | None, written_bytes: int) -> bytes:
+        if self.choice.stream not in {None, name}:
+            return b""
+        data = b""
+        if ref is not None:
+            try:
+                data = self.kept.get(ref)
+            except JournalError as exc:
+                self.damaged += 1
+                tables.say(f"womm: job {number}: {exc.message}")
+                return b""
+        if len(data) < written_bytes or (ref is not None and ref.cut):
+            self._tell_cut(number, name, len(data), written_bytes)
+        return data
+
+    def _tell_cut(self, number: int, name: str, kept_bytes: int, written_bytes: int) -> None:
+        if kept_bytes:
+            self.cut += 1
+            text = f"{name} is cut: the first {kept_bytes} of {written_bytes} bytes were kept"
+        else:
+            self.not_kept += 1
+            text = f"{name}, {written_bytes} bytes, was not kept"
+        if self.cut + self.not_kept <= _NAMED:
+            tables.say(f"womm: job {number}: {text}")
+
+    def _tagged(self, number: int, data: bytes) -> bytes:
+        if not self.choice.tag:
+            return data
+        tag = b"%d\t" % number
+        lines = data.split(b"\n")
+        last = lines.pop()
+        return b"".join(tag + line + b"\n" for line in lines) + (
+            tag + last + b"\n" if last else b""
+        )
+
+    def missing(self) -> list[int]:
+        """Return the jobs that were asked for and have not ended."""
+        return sorted(self.choice.numbers - self.seen)
+
+    def summarise(self, record: TaskRecord) -> None:
+        """Say on stderr what there was, in a line or two."""
+        missing = self.missing()
+        if missing:
+            names = ", ".join(map(str, missing[:_NAMED])) + (", ..." if missing[_NAMED:] else "")
+            has = "has" if len(missing) == 1 else "have"
+            tables.say(f"womm: job {names} of task {record.task} {has} not ended")
+        parts = [
+            f"{tables.counted(self.jobs, 'job')} ended",
+            f"{self.failures} failed",
+        ]
+        if self.running and not self.ended:
+            parts.append(f"{len(self.running)} running")
+        if self.cut:
+            parts.append(f"{tables.counted(self.cut, 'output')} cut")
+        if self.not_kept:
+            parts.append(f"{tables.counted(self.not_kept, 'output')} not kept")
+        status = observe(record).status.value
+        tables.say(f"womm: task {record.task}, {status}: {', '.join(parts)}")
+
+
+def has_failed(ended: JobEnded) -> bool:
+    return ended.exit != 0 or ended.signal != 0 or bool(ended.reason)
+
+
+def as_json(
+    ended: JobEnded, started: JobStarted | None, out: bytes, err: bytes
+) -> dict[str, object]:
+    """Return the documented object of a job; `command` is null where its start was lost."""
+    return {
+        "version": 1,
+        "seq": ended.seq,
+        "job": ended.job,
+        "command": started.command if started else None,
+        "pod": ended.pod,
+        "attempt": ended.attempt,
+        "replayed": ended.replayed,
+        "exit": ended.exit,
+        "signal": ended.signal,
+        "reason": ended.reason,
+        "started": tables.rfc3339(ended.started),
+        "ended": tables.rfc3339(ended.time),
+        "utime_us": ended.utime_us,
+        "stime_us": ended.stime_us,
+        "maxrss_kib": ended.maxrss_kib,
+        **_stream_json("stdout", out, ended.out, ended.out_bytes),
+        **_stream_json("stderr", err, ended.err, ended.err_bytes),
+    }
+
+
+def _stream_json(
+    name: str, data: bytes, ref: OutputRef | None, written_bytes: int
+) -> dict[str, object]:
+    cut = ref.cut if ref is not None else written_bytes > 0
+    values: dict[str, object] = {f"{name}_bytes": written_bytes, f"{name}_cut": cut}
+    try:
+        values[name] = data.decode("utf-8")
+    except UnicodeDecodeError:  # JSON has no bytes
+        values[f"{name}_base64"] = base64.b64encode(data).decode("ascii")
+    return values

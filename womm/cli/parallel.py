@@ -1,0 +1,265 @@
+"""`womm parallel`: womm's own options are picked out before the first `--`, the rest is GNU parallel's.
+
+click would eat that `--` and stop at the first option it does not know, so it only serves the help
+and the completion here; `main` scans the arguments itself.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from womm.errors import EngineError, ProjectError, UsageError
+from womm.settings import Settings
+
+VALUED = {
+    "--kube-pods": "kube_pods",
+    "--local-procs": "local_procs",
+    "--procs-per-pod": "procs_per_pod",
+    "--kube-cpu": "kube_cpu",
+    "--kube-mem": "kube_mem",
+    "--orphan-timeout": "orphan_timeout",
+    "--ready-timeout": "ready_timeout",
+}
+"""Options with a value, and the setting each one is."""
+FLAGS = ("--async", "--logins", "--citation", "--help", "--version")
+_EXAMPLE = "find . -type f | womm parallel --kube-pods 4 -- wc -l {}"
+POSIX_SHELLS = frozenset(
+    ["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "rzsh", "yash", "zsh"]
+)
+
+
+@dataclass(slots=True)
+class Scanned:
+    """The arguments of `womm parallel`, sorted. `parallel` is GNU parallel's part."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    parallel: list[str] = field(default_factory=list)
+    separated: bool = False
+
+
+def scan(argv: Sequence[str]) -> Scanned:
+    """Sort the arguments. Raises UsageError."""
+    found = Scanned()
+    before = list(argv)
+    if "--" in before:
+        at = before.index("--")
+        before, after = before[:at], before[at + 1 :]
+        found.separated = True
+    else:
+        after = []
+    words = iter(before)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in VALUED:
+            if not equals:
+                value = next(words, "")
+            if not value or (not equals and value.startswith("--")):
+                raise UsageError(f"{name} needs a value", f"womm parallel {name} 4 -- COMMAND")
+            found.values[VALUED[name]] = value
+        elif word in FLAGS:
+            found.flags.add(word)
+        else:
+            found.parallel.append(word)
+    _refuse_misplaced(after)
+    found.parallel += after
+    return found
+
+
+def _refuse_misplaced(after: Sequence[str]) -> None:
+    """An option of womm's among GNU parallel's, after `--`, would be taken for the command."""
+    for word in after:
+        name = word.partition("=")[0]
+        if name in VALUED or name in ("--async", "--logins"):
+            raise UsageError(
+                f"{name} stands after --, where GNU parallel's words begin",
+                f"womm parallel {word if '=' in word else name + ' ...'} -- COMMAND",
+            )
+        if not word.startswith("-"):
+            return
+
+
+def _missing_separator(found: Scanned) -> UsageError:
+    command = next((word for word in found.parallel if not word.startswith("-")), "COMMAND")
+    return UsageError(
+        f"no -- before the command ({command}): it separates womm's options from GNU parallel's words",
+        _EXAMPLE,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `womm parallel`; return the exit status. Raises WommError."""
+    found = scan(argv)
+    if "--help" in found.flags and not found.separated:
+        click.echo(command.get_help(click.Context(command, info_name="womm parallel")))
+        return 0
+    if "--citation" in found.flags:
+        from womm.engine import citation
+
+        return citation.ask(os.environ)
+    if "--version" in found.flags:
+        from womm.cli.main import version_line
+
+        click.echo(version_line())
+        return 0
+    if not found.separated:
+        raise _missing_separator(found)
+    if "--async" in found.flags:
+        raise UsageError(
+            "--async runs the coordinator in the cluster: it comes with Kubernetes",
+            "leave --async out; the built-in local cluster ends with this machine anyway",
+        )
+    return _run(found, ("parallel", *argv))
+
+
+def _run(found: Scanned, argv: tuple[str, ...]) -> int:
+    from womm import settings as settings_module
+    from womm.engine import citation, gnu_parallel
+
+    folder = current_folder()
+    settings = settings_module.load(folder, os.environ, found.values)
+    perl = find_perl()
+    parallel = gnu_parallel.locate()
+    options = gnu_parallel.read_options(found.parallel, perl)
+    if options.has(*gnu_parallel.PRINT_ONLY):
+        sys.stdout.flush()
+        os.execv(perl, [perl, str(parallel.path), *found.parallel])
+    pods = settings.kube_pods
+    if pods is None:
+        raise UsageError(
+            "how many pods? --kube-pods is missing",
+            "womm parallel --kube-pods 4 -- " + " ".join(found.parallel[:3]),
+        )
+    slots = pods * settings.procs_per_pod + settings.local_procs
+    plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags)
+    _check_paths(plan)
+    citation.show_notice(os.environ)
+    if plan.cap is not None and plan.cap > slots:
+        _say(
+            f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)"
+        )
+
+    from womm.coordinator import task
+
+    return task.run(
+        task.ParallelTask(
+            settings=settings,
+            plan=plan,
+            parallel=parallel,
+            perl=perl,
+            shell=job_shell(settings),
+            folder=folder,
+            argv=argv,
+            pods=pods,
+            quiet=_is_quiet(),
+        )
+    )
+
+
+def _check_paths(plan: "object") -> None:
+    """Files that GNU parallel would only miss after the pods are there."""
+    from womm.engine.gnu_parallel import Plan
+
+    assert isinstance(plan, Plan)
+    for name, value in plan.options.found:
+        if name == "arg-file" and value != "-" and not os.access(value, os.R_OK):
+            why = "is not there" if not os.path.exists(value) else "cannot be read"
+            raise UsageError(f"the input file {value} {why}", f"ls -l {value}")
+    if plan.joblog is not None and plan.joblog != "-":
+        place = os.path.dirname(plan.joblog) or "."
+        if not os.path.isdir(place):
+            raise UsageError(
+                f"--joblog {plan.joblog}: there is no folder {place}", f"mkdir -p {place}"
+            )
+
+
+def current_folder() -> Path:
+    """The folder that jobs run in. Raises ProjectError when it has been deleted."""
+    try:
+        return Path(os.getcwd())
+    except FileNotFoundError as exc:
+        raise ProjectError("the current folder is gone", "cd to a folder that exists") from exc
+
+
+def find_perl() -> str:
+    perl = shutil.which("perl")
+    if perl is None:
+        raise EngineError(
+            "perl is not there: the agent and GNU parallel need it", "apt-get install perl-base"
+        )
+    return os.path.realpath(perl) if not re.search(r"/\.pyenv/", perl) else perl
+
+
+def job_shell(settings: Settings) -> str:
+    """The shell that runs the jobs, chosen as GNU parallel chooses it, among those that quote as sh does.
+
+    parallel(1), "PARALLEL_SHELL": $PARALLEL_SHELL, else the shell that called, else $SHELL, else sh.
+    """
+    from womm.process import calling_shell
+
+    for name in (
+        settings.shell,
+        os.environ.get("PARALLEL_SHELL"),
+        calling_shell(),
+        os.environ.get("SHELL"),
+    ):
+        if name and Path(name).name in POSIX_SHELLS and (path := shutil.which(name)):
+            return path
+    return "/bin/sh"
+
+
+def _is_quiet() -> bool:
+    import logging
+
+    return logging.getLogger("womm").getEffectiveLevel() >= logging.ERROR
+
+
+def _say(text: str) -> None:
+    click.echo(f"womm: {text}", err=True)
+
+
+@click.command(
+    name="parallel",
+    context_settings={"ignore_unknown_options": True, "max_content_width": 100},
+    options_metavar="[OPTIONS] [GNU PARALLEL'S OPTIONS] --",
+    epilog="""\b
+Examples:
+  find . -type f | womm parallel --kube-pods 4 -- wc -l {}
+  womm parallel --kube-pods 8 -k --joblog jobs.log -- gzip -k ::: *.log
+
+\b
+Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
+254 when womm itself failed, 2 for a wrong command line, 130 after Ctrl-C.""",
+)
+@click.option("--kube-pods", metavar="N", help="Spin up N pods to dispatch jobs to (required).")
+@click.option("--local-procs", metavar="N", help="In addition to the pods, use N local jobslots.")
+@click.option("--procs-per-pod", metavar="N", help="Assign N jobslots per pod (default 1).")
+@click.option("--kube-cpu", metavar="N", help="Reserve N cpus per pod (default 1).")
+@click.option("--kube-mem", metavar="N", help="Reserve N memory per pod (default 512Mi).")
+@click.option(
+    "--orphan-timeout", metavar="TIME", help="Pods end when nobody is there for so long (30m)."
+)
+@click.option(
+    "--ready-timeout", metavar="TIME", help="Give up when no pod is ready for so long (10m)."
+)
+@click.option(
+    "--logins",
+    is_flag=True,
+    help="Give GNU parallel one login per pod: the joblog's Host names it.",
+)
+@click.option("--async", "asynchronous", is_flag=True, help="Run the coordinator in the cluster.")
+@click.option("--citation", is_flag=True, help="How to cite GNU parallel; silences its notice.")
+@click.argument("words", nargs=-1, metavar="COMMAND [::: ARGS]")
+def command(words: tuple[str, ...], **options: object) -> None:
+    """Run GNU parallel with its jobs in pods.
+
+    Every other option, before or after --, is GNU parallel's. Input lines come from stdin or after
+    ::: as usual; stdout is exactly what GNU parallel prints.
+    """
+    raise AssertionError("womm.cli.parallel.main takes the arguments as they are")

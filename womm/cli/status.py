@@ -1,0 +1,155 @@
+"""`womm status`: the tasks that use something, as a table or for scripts."""
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from womm.cli import tables
+from womm.cli.tables import Column
+from womm.journal.fold import TaskStatus
+from womm.journal.observe import Observation, observe, this_host
+from womm.journal.store import TaskStore
+from womm.settings import cpu_millis, format_cpu, format_mem, mem_bytes
+
+# The widths are those that users know from the first womm.
+_BEFORE_HOST = (
+    Column("ID", 8),
+    Column("AGE", 5),
+    Column("STATUS", 7),
+    Column("CPU", 5, right=True),
+    Column("MEM", 5, right=True),
+    Column("HEALTH", 8),
+)
+_AFTER_HOST = (Column("PWD"), Column("COMMAND"))
+_LEAST_COMMAND = 20
+
+
+@click.command("status")
+@click.option("-A", "--all-hosts", is_flag=True, help="Also tasks that other machines started.")
+@click.option("-e", "--ended", is_flag=True, help="Also tasks that left nothing behind.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "name"]),
+    default="table",
+    help="How to print; `name` prints ids only.",
+)
+def command(all_hosts: bool, ended: bool, output: str) -> int:
+    """List the tasks that run or left something behind.
+
+    \b
+    RUNNING   the task is ongoing
+    COMPLETE  it has ended and waits to be cleaned up
+    ORPHANED  its coordinator went away: womm finish ID
+
+    \b
+    Examples:
+      womm status
+      womm status --ended -o json
+    """
+    tasks = [
+        task
+        for task in map(observe, TaskStore.default().tasks())
+        if (all_hosts or task.here) and (ended or task.status is not TaskStatus.CLEANED)
+    ]
+    if output == "json":
+        now_s = time.time()
+        tables.write_json({"version": 1, "tasks": [as_json(task, now_s) for task in tasks]})
+    elif output == "name":
+        tables.write("".join(f"{task.record.task}\n" for task in tasks))
+    elif tasks:
+        tables.write(as_table(tasks, time.time(), all_hosts=all_hosts, width=_terminal_width()))
+    else:
+        tables.say(_none_text(all_hosts, ended))
+    return 0
+
+
+def _none_text(all_hosts: bool, ended: bool) -> str:
+    where = "" if all_hosts else f" on {this_host()}"
+    if ended:
+        return f"womm: there are no tasks{where}"
+    return f"womm: no task uses anything{where} (womm status --ended shows those that have ended)"
+
+
+def _terminal_width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def as_table(
+    tasks: Sequence[Observation], now_s: float, *, all_hosts: bool, width: int | None
+) -> str:
+    """Render tasks; `width`: cut COMMAND so that lines fit, None leaves them long."""
+    host = (Column("HOST"),) if all_hosts else ()
+    rows = [_row(task, now_s, all_hosts=all_hosts) for task in tasks]
+    if width is not None:
+        before = tables.render((*_BEFORE_HOST, *host, *_AFTER_HOST), [[*r[:-1], ""] for r in rows])
+        start = before.split("\n", 1)[0].index("COMMAND")
+        room = max(_LEAST_COMMAND, width - start)
+        rows = [[*row[:-1], tables.shortened(row[-1], room)] for row in rows]
+    return tables.render((*_BEFORE_HOST, *host, *_AFTER_HOST), rows)
+
+
+def _row(task: Observation, now_s: float, *, all_hosts: bool) -> list[str]:
+    started = task.state.started
+    age = tables.age(now_s - task.record.time)
+    if started is None:  # the disk was full, or the journal is damaged
+        unknown = ["-"] * (6 if all_hosts else 5)
+        return [task.record.task, age, task.status.value, *unknown, "(its journal is damaged)"]
+    cpu, mem = _totals(task)
+    return [
+        task.record.task,
+        age,
+        task.status.value,
+        "-" if cpu is None else format_cpu(cpu),
+        "-" if mem is None else format_mem(mem),
+        f"{task.ready}/{started.pods}",
+        *([tables.printable(started.host)] if all_hosts else []),
+        tables.printable(started.folder),
+        tables.quoted(started.argv),
+    ]
+
+
+def _totals(task: Observation) -> tuple[int | None, int | None]:
+    """Return CPU in thousandths and memory in bytes, over all pods."""
+    started = task.state.started
+    if started is None:
+        return None, None
+    try:
+        return cpu_millis(started.cpu) * started.pods, mem_bytes(started.mem) * started.pods
+    except ValueError:  # a journal of another version
+        return None, None
+
+
+def as_json(task: Observation, now_s: float) -> dict[str, object]:
+    """Return the documented object of a task; keys stay, their values are null when unknown."""
+    started = task.state.started
+    ended = task.state.ended
+    cpu, mem = _totals(task)
+    return {
+        "id": task.record.task,
+        "kind": started.kind if started else None,
+        "status": task.status.value,
+        "started": tables.rfc3339(task.record.time),
+        "age_s": round(max(0.0, now_s - task.record.time), 3),
+        "cpu_millis": cpu,
+        "mem_bytes": mem,
+        "ready": task.ready,
+        "pods": started.pods if started else None,
+        "cluster": started.cluster if started else None,
+        "host": started.host if started else None,
+        "user": started.user if started else None,
+        "folder": started.folder if started else None,
+        "argv": list(started.argv) if started else None,
+        "joblog": started.joblog if started else None,
+        "ended": None
+        if ended is None
+        else {
+            "time": tables.rfc3339(ended.time),
+            "status": ended.status,
+            "done": ended.done,
+            "failed": ended.failed,
+        },
+    }

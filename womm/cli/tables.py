@@ -1,0 +1,122 @@
+"""What all commands print with: tables, ages, quoted words, and text that a terminal survives."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from womm.errors import WommError
+
+_LOGGER: Final = logging.getLogger("womm")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`width`: the least; a cell that is wider widens the column."""
+
+    title: str
+    width: int = 0
+    right: bool = False
+
+
+def render(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table as `womm status` shows it: titles, dashes, rows; no blanks at line ends."""
+    widths = [
+        max([column.width, len(column.title), *(len(row[index]) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for column, cell, width in zip(columns, cells, widths, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    titles = [column.title for column in columns]
+    return "\n".join(map(line, [titles, ["-" * width for width in widths], *rows])) + "\n"
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line that does nothing to a terminal: file names may hold anything."""
+    return "".join(
+        char
+        if char.isprintable()
+        else f"\\x{ord(char) - 0xDC00:02x}"  # a byte that was not UTF-8
+        if "\udc80" <= char <= "\udcff"
+        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for char in text
+    )
+
+
+def quoted(words: Sequence[str]) -> str:
+    """Return the words as a shell takes them, all in single quotes, on one line."""
+    return " ".join("'" + printable(word).replace("'", "'\\''") + "'" for word in words)
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut to `width` characters, with dots where something is missing."""
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
+
+
+def age(seconds: float) -> str:
+    """Return a time as kubectl does, one unit of it: `50m`. A clock that leapt back gives 0s."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        # Two of a unit at least, so that no figure is off by half.
+        if whole >= 2 * length:
+            return f"{whole // length}{unit}"
+    return f"{whole}s"
+
+
+def rfc3339(time_s: float) -> str:
+    try:
+        time = datetime.fromtimestamp(time_s, UTC)
+    except (ValueError, OverflowError, OSError):  # a damaged journal
+        time = datetime.fromtimestamp(0, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def size(size_bytes: int) -> str:
+    """Return a size for people: `3.4 MiB`."""
+    value = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def write(data: str | bytes) -> None:
+    """Write to stdout; raises WommError when it cannot take it, BrokenPipeError unchanged."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data.encode(*_encoding()) if isinstance(data, str) else data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise WommError(f"cannot write to stdout: {exc.strerror or exc}") from exc
+
+
+def _encoding() -> tuple[str, str]:
+    return sys.stdout.encoding or "utf-8", "backslashreplace"
+
+
+def write_json(value: object, *, indent: int | None = 2) -> None:
+    write(json.dumps(value, indent=indent) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell the user something on stderr, unless --quiet."""
+    if _LOGGER.isEnabledFor(logging.WARNING):
+        click.echo(text, err=True)

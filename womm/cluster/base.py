@@ -1,0 +1,95 @@
+"""What a task needs of a cluster.
+
+A cluster keeps a wanted number of pods alive, each with an agent in it, and tells an observer about
+them. It decides nothing about jobs: that is the coordinator's pool.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from womm.link.client import Dial
+
+
+class Loss(Enum):
+    """Why a pod is gone, as far as the cluster knows: it decides how often its jobs run again."""
+
+    REMOVED = "removed"
+    """Deleted, evicted, preempted, its node lost: not the job's doing, so without limit."""
+    CRASHED = "crashed"
+    """Ended for a reason nobody told: perhaps the job's doing."""
+    OOM_KILLED = "out of memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One life of a worker. `instance` grows each time that a pod of this name is started anew."""
+
+    name: str
+    instance: int
+    slots: int
+    pid: int = 0
+    """The agent's process on this machine; 0 elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What a cluster needs to know of a task. `pods` and `slots` are counts; `env` is added to the
+    agents' environment."""
+
+    task: str
+    folder: Path
+    pods: int
+    slots: int
+    cpu: str
+    mem: str
+    shell: str
+    orphan_timeout_s: float
+    local_slots: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class PodObserver(Protocol):
+    """Hears of pods, on the event loop. Calls must not block."""
+
+    def pod_started(self, pod: Pod) -> None:
+        """Its agent listens: it can be dialled."""
+
+    def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
+        """It has ended, and every process of its jobs with it. `detail` is its own last words."""
+
+    def pod_left(self, name: str, reason: str) -> None:
+        """No pod of this name will be started any more."""
+
+    def job_processes(self, pod: Pod) -> list[int]:
+        """Return the process ids (and session ids) of the jobs that run in the pod now."""
+
+    def pods_wait(self, reasons: Mapping[str, int]) -> None:
+        """Why pods that are wanted are not there yet, as counts by reason. Empty: none is missing."""
+
+
+class Cluster(Protocol):
+    """A source of pods. `start` is called once; after `stop` nothing of the task is left."""
+
+    name: str
+
+    @property
+    def wanted(self) -> int:
+        """Pods that are there or may still come: those that have left are not counted."""
+
+    async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
+        """Begin to keep `spec.pods` pods alive. Raises ClusterError when none can ever be."""
+
+    def dial(self, pod: Pod) -> Dial:
+        """Return what connects to this pod's agent."""
+
+    async def end_pod(self, pod: Pod, reason: str) -> None:
+        """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""
+
+    def leave(self, name: str, reason: str) -> None:
+        """Start no pod of this name any more. `pod_left` follows."""
+
+    async def stop(self) -> None:
+        """End every pod and remove all that the cluster made. Idempotent, tolerant of half-made state."""

@@ -1,0 +1,236 @@
+"""The built-in cluster: pods are agent processes on this machine, in the same folder.
+
+It needs nothing but perl. Requests for cpu and memory are shown and not enforced; jobs inherit the
+caller's environment. A pod that ends is started again, later each time that it ended at once.
+"""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from womm import worker
+from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
+from womm.errors import ClusterError
+from womm.link.client import Dial
+from womm.process import end_marked
+
+MARKER = "WOMM_WORKER"
+"""Environment variable that every process of a pod carries, to find those that a lost agent left."""
+RESTART_DELAYS_S = (0.0, 0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+HEALTHY_AFTER_S = 5.0
+START_TIMEOUT_S = 20.0
+MAX_START_FAILURES = 5
+"""A pod whose agent never came up this often leaves the pool."""
+STOP_TIMEOUT_S = 5.0
+LOCAL_POD = "local"
+
+
+@dataclass(slots=True)
+class _Life:
+    """One agent process."""
+
+    pod: Pod
+    process: asyncio.subprocess.Process
+    socket: Path
+    why_ended: str = ""
+
+
+@dataclass(slots=True)
+class _Place:
+    """One wanted pod: its name stays, its agents come and go."""
+
+    name: str
+    slots: int
+    instance: int = 0
+    quick_ends: int = 0
+    start_failures: int = 0
+    life: _Life | None = None
+    left: bool = False
+    state: str = "starting"
+    log: Path = field(default_factory=Path)
+
+
+class LocalCluster:
+    """See womm.cluster.base.Cluster. `runtime` is a folder of this task alone, with a short path.
+
+    `perl` is the interpreter of the agents.
+    """
+
+    name = "local"
+
+    def __init__(self, runtime: Path, perl: str) -> None:
+        self._runtime = runtime
+        self._perl = perl
+        self._places: dict[str, _Place] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._spec: TaskSpec | None = None
+        self._observer: PodObserver | None = None
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        alive = sum(1 for place in self._places.values() if place.life)
+        return f"<LocalCluster {alive}/{len(self._places)} pods>"
+
+    @property
+    def wanted(self) -> int:
+        return sum(1 for place in self._places.values() if not place.left)
+
+    async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
+        if not spec.folder.is_dir():
+            raise ClusterError(f"the folder {spec.folder} is gone", "cd to a folder that exists")
+        self._spec, self._observer = spec, observer
+        names = [(f"{spec.task}-{number}", spec.slots) for number in range(spec.pods)]
+        if spec.local_slots:
+            names.append((f"{spec.task}-{LOCAL_POD}", spec.local_slots))
+        for index, (name, slots) in enumerate(names):
+            place = _Place(name, slots, log=self._runtime / f"{index}.log")
+            self._places[name] = place
+            self._keepers.append(asyncio.create_task(self._keep(place, index), name=f"pod {name}"))
+
+    def dial(self, pod: Pod) -> Dial:
+        life = self._places[pod.name].life
+        path = str(life.socket) if life is not None and life.pod == pod else ""
+
+        async def connect(factory: object) -> object:
+            if not path:
+                raise OSError(f"{pod.name} has ended")
+            return await asyncio.get_running_loop().create_unix_connection(factory, path)  # type: ignore[call-overload]
+
+        return connect
+
+    async def end_pod(self, pod: Pod, reason: str) -> None:
+        life = self._places[pod.name].life
+        if life is not None and life.pod == pod:
+            life.why_ended = reason
+            with suppress(ProcessLookupError):
+                life.process.kill()
+
+    def leave(self, name: str, reason: str) -> None:
+        place = self._places[name]
+        if not place.left:
+            place.left = True
+            assert self._observer is not None
+            self._observer.pod_left(name, reason)
+            if place.life is not None:
+                with suppress(ProcessLookupError):
+                    place.life.process.kill()
+
+    async def stop(self) -> None:
+        """Pods whose agent was told to end get a moment for it; what is left then is killed."""
+        self._stopping = True
+        lives = [place.life for place in self._places.values() if place.life is not None]
+        for life in lives:
+            with suppress(ProcessLookupError):
+                life.process.terminate()
+        waits = [asyncio.create_task(life.process.wait()) for life in lives]
+        if waits:
+            await asyncio.wait(waits, timeout=STOP_TIMEOUT_S)
+        for life in lives:
+            with suppress(ProcessLookupError):
+                life.process.kill()
+            await life.process.wait()
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        if self._spec is not None:
+            for place in self._places.values():
+                await asyncio.to_thread(end_marked, MARKER, place.name, ())
+
+    async def _keep(self, place: _Place, index: int) -> None:
+        """Start a pod again whenever it ends, until told to stop or to leave."""
+        assert self._observer is not None
+        loop = asyncio.get_running_loop()
+        while not place.left and not self._stopping:
+            delay = RESTART_DELAYS_S[min(place.quick_ends, len(RESTART_DELAYS_S) - 1)]
+            if delay:
+                self._set_state(place, "restarting")
+                await asyncio.sleep(delay)
+            began = loop.time()
+            place.instance += 1
+            life, problem = await self._start_agent(place, index)
+            if life is None:
+                place.quick_ends += 1
+                place.start_failures += 1
+                self._set_state(place, problem)
+                if place.start_failures >= MAX_START_FAILURES:
+                    self.leave(place.name, f"its agent did not start {place.start_failures} times: {problem}")
+                continue
+            place.life = life
+            place.start_failures = 0
+            self._set_state(place, "")
+            self._observer.pod_started(life.pod)
+            status = await life.process.wait()
+            # Whatever the agent's jobs left behind ends before they run again elsewhere.
+            sessions = self._observer.job_processes(life.pod)
+            await asyncio.to_thread(end_marked, MARKER, place.name, sessions)
+            place.life = None
+            place.quick_ends = 0 if loop.time() - began >= HEALTHY_AFTER_S else place.quick_ends + 1
+            if self._stopping:
+                return
+            detail = life.why_ended or _last_words(place.log) or _status_words(status)
+            loss = Loss.REMOVED if life.why_ended else Loss.CRASHED
+            self._observer.pod_gone(life.pod, loss, detail)
+
+    async def _start_agent(self, place: _Place, index: int) -> tuple[_Life | None, str]:
+        assert self._spec is not None
+        spec = self._spec
+        socket = self._runtime / f"{index}.{place.instance}"
+        env = {**os.environ, **spec.env, MARKER: place.name, "WOMM_TASK": spec.task}
+        command = [
+            self._perl,
+            str(worker.AGENT),
+            *("--socket", str(socket)),
+            *("--shell", spec.shell),
+            *("--orphan-timeout", f"{spec.orphan_timeout_s:g}"),
+        ]
+        try:
+            with place.log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    cwd=spec.folder,
+                    env=env,
+                    start_new_session=True,
+                )
+        except OSError as exc:
+            return None, f"{exc.strerror}: {exc.filename or self._perl}"
+        assert process.stdout is not None
+        line = b""
+        with suppress(asyncio.TimeoutError):
+            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+        if not line:
+            with suppress(ProcessLookupError):
+                process.kill()
+            status = await process.wait()
+            return None, _last_words(place.log) or _status_words(status)
+        pod = Pod(place.name, place.instance, place.slots, process.pid)
+        return _Life(pod, process, socket), ""
+
+    def _set_state(self, place: _Place, state: str) -> None:
+        place.state = state
+        assert self._observer is not None
+        waiting = (other for other in self._places.values() if other.state and not other.left)
+        self._observer.pods_wait(Counter(other.state for other in waiting))
+
+
+def _status_words(status: int) -> str:
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"
+
+
+def _last_words(log: Path) -> str:
+    """The last line an agent wrote before it ended."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 2000))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""

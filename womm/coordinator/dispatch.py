@@ -1,0 +1,560 @@
+"""Carries out what the pool decides: jobs out over links, output and end records back.
+
+Whatever starts jobs (GNU parallel's shims, `womm shell`, a native engine) calls `submit` with a sink
+and hears through it. The journal has the result before the sink does.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from womm.cluster.base import Cluster, Loss, Pod
+from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome
+from womm.coordinator.pool import Action, GiveUp, Leave, Lost, Pool, Start
+from womm.coordinator.spool import Spool
+from womm.journal.events import (
+    JobEnded,
+    JobLost,
+    JobStarted,
+    OutputRef,
+    PodGone,
+    PodLeft,
+    PodReady,
+    PodStarted,
+)
+from womm.journal.store import Journal
+from womm.link.client import Link
+from womm.link.frames import (
+    STDIN_CHUNK,
+    WINDOW,
+    EndKind,
+    EndRecord,
+    FrameType,
+    RunRequest,
+    decode_credit,
+    decode_ended,
+    encode,
+    encode_credit,
+    encode_resize,
+    encode_run,
+    encode_signal,
+)
+from womm.process import identify
+
+log = logging.getLogger(__name__)
+
+CREDIT_BATCH = WINDOW // 4
+COMPRESS_IN_THREAD_BYTES = 65536
+"""zlib at level 1 takes 0.5 ms for this: more would hold up the other jobs."""
+POISON_STATUS = 255
+"""Exit status of a job that was given up: what GNU parallel gives to a job whose login failed."""
+OOM_STATUS = 137
+WAIT_NOTICE_S = 2.0
+SIGKILL = 9
+
+
+class EarlierResults(Protocol):
+    """What an earlier run of the same joblog finished, so that this one need not run it again."""
+
+    def find(self, seq: int, command: str) -> tuple[JobEnded, bytes, bytes] | None:
+        """Return the whole result of that very job (its end, stdout, stderr), or None."""
+
+
+class Dispatcher:
+    """The jobs of one task on the pods of one cluster. Every method is for the event loop's thread.
+
+    It is the cluster's PodObserver and every link's LinkHandler. `say` prints one line for the user;
+    `on_change` is called when the number of jobslots may have changed.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        cluster: Cluster,
+        journal: Journal,
+        say: Callable[[str], None],
+        *,
+        spool_folder: Path,
+        stdin_memory_bytes: int,
+        stdin_cap_bytes: int,
+        capture_bytes: int,
+        give_up_after_s: float = 60.0,
+    ) -> None:
+        self.pool = Pool()
+        self.done = 0
+        self.failed = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self.earlier: EarlierResults | None = None
+        self._task = task.encode()
+        self._cluster = cluster
+        self._journal = journal
+        self._say = say
+        self._spool_folder = spool_folder
+        self._stdin_memory_bytes = stdin_memory_bytes
+        self._stdin_cap_bytes = stdin_cap_bytes
+        self._capture_bytes = capture_bytes
+        self._give_up_after_s = give_up_after_s
+        self._session = secrets.token_bytes(16)
+        self._loop = asyncio.get_running_loop()
+        self._jobs: dict[int, Job] = {}
+        self._links: dict[str, Link] = {}
+        self._pods: dict[str, Pod] = {}
+        self._last_number = 0
+        self._background: set[asyncio.Task[None]] = set()
+        self._reasons: Mapping[str, int] = {}
+        self._notice: asyncio.TimerHandle | None = None
+        self.stopping = False
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {self.pool!r}, {self.done} done, {self.failed} failed>"
+
+    # ---- for whoever starts jobs ------------------------------------------------------------------
+
+    def submit(
+        self, request: RunRequest, sink: JobSink, *, seq: int | None = None, pinned: str | None = None
+    ) -> int:
+        """Take a job; its output and outcome go to `sink`. Returns its number.
+
+        `seq` is GNU parallel's number of it, `pinned` the one pod to run it in.
+        """
+        self._last_number += 1
+        number = self._last_number
+        spool = (
+            Spool(
+                self._spool_folder,
+                memory_bytes=self._stdin_memory_bytes,
+                cap_bytes=self._stdin_cap_bytes,
+            )
+            if request.stdin
+            else None
+        )
+        job = Job(
+            number,
+            seq,
+            request,
+            sink,
+            spool,
+            capture_bytes=self._capture_bytes,
+            submitted=self._loop.time(),
+        )
+        self._jobs[number] = job
+        if self.earlier is not None and seq is not None:
+            kept = self.earlier.find(seq, job.command)
+            if kept is not None:
+                self._replay(job, *kept)
+                return number
+        self._act(self.pool.submit(number, pinned))
+        if not job.pod:
+            job.waited = True
+            self._notice_soon()
+        return number
+
+    def feed(self, number: int, data: bytes | memoryview) -> bool:
+        """Append to a job's stdin. False: the producer is to pause until `resume_input` is called."""
+        job = self._jobs.get(number)
+        if job is None or job.spool is None or job.cancelled:
+            return True
+        try:
+            job.spool.append(data)
+        except OSError as exc:
+            self._fail(job, f"its input cannot be kept: {exc.strerror}: {self._spool_folder}")
+            return True
+        self._pump_stdin(job)
+        return not job.spool.wants_pause(job.stdin_sent)
+
+    def feed_end(self, number: int) -> None:
+        job = self._jobs.get(number)
+        if job is not None and job.spool is not None:
+            job.spool.ended = True
+            self._pump_stdin(job)
+
+    def consumed(self, number: int) -> None:
+        """The sink has room again."""
+        job = self._jobs.get(number)
+        if job is not None:
+            job.paused = False
+            for stream in (STDOUT, STDERR):
+                self._return_credit(job, stream)
+
+    def signal(self, number: int, signal: int) -> None:
+        """Deliver a signal to a job's process group. A job that still waits ends by it at once."""
+        job = self._jobs.get(number)
+        if job is None:
+            return
+        if self.pool.withdraw(number):
+            self._finish(job, Outcome(0, signal), None)
+        elif link := self._links.get(job.pod):
+            link.send(encode_signal(number, signal))
+
+    def resize(self, number: int, rows: int, columns: int) -> None:
+        job = self._jobs.get(number)
+        if job is not None and (link := self._links.get(job.pod)):
+            link.send(encode_resize(number, rows, columns))
+
+    def cancel(self, number: int) -> None:
+        """Nobody waits for this job any more: end it and forget it."""
+        job = self._jobs.get(number)
+        if job is None or job.cancelled:
+            return
+        job.cancelled = True
+        if self.pool.withdraw(number):
+            self._forget(job)
+        elif link := self._links.get(job.pod):
+            link.send(encode_signal(number, SIGKILL))
+            for stream in (STDOUT, STDERR):
+                self._return_credit(job, stream)
+
+    async def close(self, grace_s: int = 2) -> None:
+        """Ask every agent to end its jobs and itself; drop the links."""
+        self.stopping = True
+        if self._notice is not None:
+            self._notice.cancel()
+        links = list(self._links.values())
+        await asyncio.gather(*(link.bye(grace_s, grace_s + 3.0) for link in links))
+        await asyncio.gather(*(link.close() for link in links))
+        for task in list(self._background):
+            task.cancel()
+        for job in self._jobs.values():
+            if job.spool is not None:
+                job.spool.close()
+
+    def job_processes(self, pod: Pod) -> list[int]:
+        """Process ids, and session ids, of the jobs that the pod's agent runs."""
+        return [job.pid for job in self._jobs.values() if job.pod == pod.name and job.pid]
+
+    # ---- PodObserver ------------------------------------------------------------------------------
+
+    def pod_started(self, pod: Pod) -> None:
+        who = identify(pod.pid) if pod.pid else None
+        self._journal.append(
+            PodStarted(time.time(), pod.name, pod.instance, pod.pid, who.start if who else "")
+        )
+        self._pods[pod.name] = pod
+        link = Link(
+            pod.name,
+            self._cluster.dial(pod),
+            self._session,
+            self,
+            give_up_after_s=self._give_up_after_s,
+        )
+        self._links[pod.name] = link
+        link.start()
+
+    def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
+        if not self.stopping:
+            self._later(self._lose(pod, loss, detail))
+
+    def pod_left(self, name: str, reason: str) -> None:
+        self._journal.append(PodLeft(time.time(), name, reason))
+        self._say(f"worker {name} leaves the pool: {reason}")
+        self._act(self.pool.worker_left(name))
+        self.on_change()
+
+    def waiting_for(self) -> str:
+        """Why workers that are wanted are not there, in words: "3 restarting, 1 no perl"."""
+        return ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
+
+    @property
+    def places_left(self) -> int:
+        """Pods of this task that are there or may still come."""
+        return self._cluster.wanted
+
+    def pods_wait(self, reasons: Mapping[str, int]) -> None:
+        self._reasons = reasons
+        self._notice_soon()
+
+    async def _lose(self, pod: Pod, loss: Loss, detail: str) -> None:
+        link = self._links.get(pod.name)
+        if link is not None and self._pods.get(pod.name) == pod:
+            # What the agent wrote before it went is still in the stream: end records above all.
+            await link.drain(1.0)
+            await link.close()
+            del self._links[pod.name], self._pods[pod.name]
+        self._journal.append(PodGone(time.time(), pod.name, pod.instance, loss.value, detail))
+        if self.stopping:
+            return
+        running = sum(1 for job in self._jobs.values() if job.pod == pod.name and not job.cancelled)
+        words = f"{running} job{'s run' if running > 1 else ' runs'} again" if running else "it had no job"
+        self._say(f"worker {pod.name} is gone ({loss.value}): {words}" + (f": {detail}" if detail else ""))
+        self._act(self.pool.worker_gone(pod.name, loss))
+        self.on_change()
+        self._notice_soon()
+
+    # ---- LinkHandler ------------------------------------------------------------------------------
+
+    def link_up(self, link: Link) -> None:
+        if link.name in self.pool.workers:
+            self._act(self.pool.worker_resumed(link.name))
+
+    def link_cut(self, link: Link, reason: str) -> None:
+        log.debug("link to %s cut: %s", link.name, reason)
+        self.pool.worker_paused(link.name)
+
+    def link_lost(self, link: Link, reason: str) -> None:
+        pod = self._pods.get(link.name)
+        if pod is not None and not self.stopping:
+            self._later(self._cluster.end_pod(pod, f"unreachable: {reason}"))
+
+    def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
+        if kind in (FrameType.OUT, FrameType.ERR):
+            self._output(link, job, STDOUT if kind == FrameType.OUT else STDERR, payload)
+        elif kind == FrameType.ENDED:
+            self._end_record(job, decode_ended(payload))
+        elif kind == FrameType.CREDIT:
+            known = self._jobs.get(job)
+            if known is not None:
+                known.stdin_credit += decode_credit(payload)[1]
+                self._pump_stdin(known)
+        elif kind == FrameType.STARTED:
+            known = self._jobs.get(job)
+            if known is not None:
+                known.pid = int.from_bytes(payload)
+        elif kind == FrameType.READY:
+            pod = self._pods[link.name]
+            self._journal.append(PodReady(time.time(), pod.name, pod.instance))
+            self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots))
+            self.on_change()
+
+    # ---- within -----------------------------------------------------------------------------------
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Start):
+                self._start(action)
+            elif isinstance(action, Lost):
+                self._lost(action)
+            elif isinstance(action, GiveUp):
+                job = self._jobs[action.job]
+                job.lose_attempt()
+                self._journal.append(
+                    JobLost(
+                        time.time(), action.job, job.attempt, action.pod, action.loss.value
+                    )
+                )
+                self._given_up(job, action)
+            elif isinstance(action, Leave):
+                self._cluster.leave(action.pod, action.reason)
+
+    def _start(self, action: Start) -> None:
+        job = self._jobs[action.job]
+        now = time.time()
+        job.begin_attempt(action, now)
+        self._journal.append(
+            JobStarted(
+                now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command
+            )
+        )
+        request = job.request
+        env = dict(request.env or {})
+        env[b"WOMM_TASK"] = self._task
+        env[b"WOMM_POD"] = action.pod.encode()
+        env[b"WOMM_ATTEMPT"] = b"%d" % action.attempt
+        link = self._links[action.pod]
+        link.send(encode_run(job.number, replace(request, env=env)))
+        if job.spool is not None:
+            self._pump_stdin(job)
+
+    def _lost(self, action: Lost) -> None:
+        job = self._jobs[action.job]
+        self._journal.append(
+            JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value)
+        )
+        job.waited = True
+        if job.cancelled:
+            self.pool.withdraw(job.number)
+            self._forget(job)
+            return
+        if job.spool is not None and not job.spool.complete:
+            self.pool.withdraw(job.number)
+            job.lose_attempt()
+            limit = self._stdin_cap_bytes
+            self._finish(
+                job,
+                Outcome(
+                    POISON_STATUS,
+                    reason=f"its worker was lost and its input, over {limit} bytes, was not kept",
+                ),
+                None,
+            )
+            return
+        job.lose_attempt()
+
+    def _given_up(self, job: Job, action: GiveUp) -> None:
+        if job.cancelled:
+            self._forget(job)
+        elif action.loss is Loss.OOM_KILLED:
+            reason = f"it ran out of memory {action.times} times"
+            self._finish(job, Outcome(OOM_STATUS, reason=reason), None)
+        elif action.loss is Loss.REMOVED:
+            self._finish(job, Outcome(POISON_STATUS, reason=f"its worker {action.pod} is gone"), None)
+        else:
+            reason = f"its worker crashed {action.times} times under it"
+            self._finish(job, Outcome(POISON_STATUS, reason=reason), None)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """End a job that womm cannot go on with; its process is killed, its slot freed by its end."""
+        if self.pool.withdraw(job.number):
+            self._forget(job)
+        elif link := self._links.get(job.pod):
+            link.send(encode_signal(job.number, SIGKILL))
+        job.cancelled = True
+        self._report(job, Outcome(POISON_STATUS, reason=reason), None, None, None)
+
+    def _output(self, link: Link, number: int, stream: int, payload: memoryview | bytes) -> None:
+        job = self._jobs.get(number)
+        if job is None:
+            return
+        job.owed[stream] += len(payload)
+        if job.cancelled:
+            self._return_credit(job, stream)
+            return
+        fresh = job.take_output(stream, payload)
+        if fresh is None:
+            self._fail(job, "run again after a lost worker, it printed something else than before")
+            return
+        if fresh and not job.sink.write(stream, fresh):
+            job.paused = True
+        if job.owed[stream] >= CREDIT_BATCH:
+            self._return_credit(job, stream)
+
+    def _return_credit(self, job: Job, stream: int) -> None:
+        owed = job.owed[stream]
+        if owed and not job.paused and (link := self._links.get(job.pod)):
+            job.owed[stream] = 0
+            link.send(encode_credit(job.number, stream, owed))
+
+    def _pump_stdin(self, job: Job) -> None:
+        spool, link = job.spool, self._links.get(job.pod)
+        if spool is None or link is None or job.cancelled:
+            return
+        while job.stdin_credit > 0:
+            data = spool.read(job.stdin_sent, min(STDIN_CHUNK, job.stdin_credit))
+            if not data:
+                break
+            link.send(encode(FrameType.STDIN_DATA, job.number, data))
+            job.stdin_sent += len(data)
+            job.stdin_credit -= len(data)
+        if spool.ended and job.stdin_sent == spool.size and not job.stdin_end_sent:
+            job.stdin_end_sent = True
+            link.send(encode(FrameType.STDIN_END, job.number))
+        spool.consumed(job.stdin_sent)
+        if not spool.wants_pause(job.stdin_sent):
+            job.sink.resume_input()
+
+    def _end_record(self, number: int, record: EndRecord) -> None:
+        job = self._jobs.get(number)
+        if job is None:
+            return
+        actions = self.pool.job_ended(number)
+        if job.cancelled:
+            self._forget(job)
+        elif record.kind is EndKind.NOT_STARTED:
+            self._finish(job, Outcome(POISON_STATUS, reason=f"it did not start: {record.text}"), record)
+        elif (record.out_bytes, record.err_bytes) != (job.seen[STDOUT], job.seen[STDERR]):
+            # The session counts every byte, so this is a bug and not a fault of the network.
+            self._finish(job, Outcome(POISON_STATUS, reason="its output is not whole"), record)
+        elif job.repeats_missing():
+            reason = "run again after a lost worker, it printed less than before"
+            self._finish(job, Outcome(POISON_STATUS, reason=reason), record)
+        elif record.kind is EndKind.SIGNALED:
+            self._finish(job, Outcome(0, record.value), record)
+        else:
+            self._finish(job, Outcome(record.value), record)
+        self._act(actions)
+
+    def _finish(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
+        """Journal a result, then report it. Large output is compressed off the event loop."""
+        if job.emitted[STDOUT] + job.emitted[STDERR] < COMPRESS_IN_THREAD_BYTES:
+            self._report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
+        else:
+            self._later(self._finish_large(job, outcome, record))
+
+    def _keep(self, job: Job, stream: int) -> OutputRef | None:
+        if not job.emitted[stream]:
+            return None
+        kept = job.captures[stream]
+        return self._journal.output.put(kept.data, kept.cut)
+
+    async def _finish_large(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
+        out = await asyncio.to_thread(self._keep, job, STDOUT)
+        err = await asyncio.to_thread(self._keep, job, STDERR)
+        self._report(job, outcome, record, out, err)
+
+    def _report(
+        self,
+        job: Job,
+        outcome: Outcome,
+        record: EndRecord | None,
+        out: OutputRef | None,
+        err: OutputRef | None,
+    ) -> None:
+        if outcome.reason:
+            self._say(f"job {job.seq or job.number} ({_short(job.command)}) failed: {outcome.reason}")
+        self._journal.append(
+            JobEnded(
+                time=time.time(),
+                job=job.number,
+                seq=job.seq,
+                attempt=job.attempt,
+                pod=job.pod,
+                exit=outcome.exit,
+                signal=outcome.signal,
+                out_bytes=job.emitted[STDOUT],
+                err_bytes=job.emitted[STDERR],
+                utime_us=record.utime_us if record else 0,
+                stime_us=record.stime_us if record else 0,
+                maxrss_kib=record.maxrss_kib if record else 0,
+                started=job.started,
+                out=out,
+                err=err,
+                reason=outcome.reason,
+            )
+        )
+        self.done += 1
+        self.failed += outcome.exit != 0 or outcome.signal != 0
+        if not job.cancelled:
+            self._forget(job)
+        job.sink.ended(outcome)
+
+    def _replay(self, job: Job, kept: JobEnded, out: bytes, err: bytes) -> None:
+        for stream, data in ((STDOUT, out), (STDERR, err)):
+            if data:
+                job.sink.write(stream, data)
+        self._journal.append(replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None))
+        self.done += 1
+        self.failed += kept.exit != 0 or kept.signal != 0
+        self._forget(job)
+        job.sink.ended(Outcome(kept.exit, kept.signal))
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.number, None)
+        if job.spool is not None:
+            job.spool.close()
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _notice_soon(self) -> None:
+        """Say why jobs wait, if they still do in a moment."""
+        if self._notice is None and not self.stopping and self.pool.queued and not self.pool.slots:
+            self._notice = self._loop.call_later(WAIT_NOTICE_S, self._notice_now)
+
+    def _notice_now(self) -> None:
+        self._notice = None
+        if self.stopping or self.pool.slots or not self.pool.queued:
+            return
+        why = self.waiting_for()
+        jobs = self.pool.queued
+        self._say(f"{jobs} job{'s wait' if jobs > 1 else ' waits'}: no worker is there" + (f" ({why})" if why else ""))
+
+
+def _short(command: str) -> str:
+    line = command.replace("\n", " ")
+    return line if len(line) <= 60 else line[:57] + "..."

@@ -1,0 +1,153 @@
+"""One job as the coordinator knows it: its request, its input, what it has shown of its output."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from womm.coordinator.pool import Start
+from womm.coordinator.spool import Spool
+from womm.journal.output import Capture
+from womm.link.frames import WINDOW, RunRequest
+
+STDOUT, STDERR = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended for whoever submitted it: an exit status, or a signal (not 0).
+
+    `reason` is set when womm, not the job, decided so: a sentence for the user.
+    """
+
+    exit: int
+    signal: int = 0
+    reason: str = ""
+
+
+class JobSink(Protocol):
+    """Where a job's output and outcome go. Calls come from the event loop and must not block."""
+
+    def write(self, stream: int, data: bytes | memoryview) -> bool:
+        """Take output (stream 1 or 2). False: full, nothing more until `Dispatcher.consumed`.
+
+        `data` is only valid during the call.
+        """
+
+    def can_take_back(self, stream: int) -> bool:
+        """True when `take_back` can undo everything written to the stream so far."""
+
+    def take_back(self, stream: int) -> None:
+        """Undo all output of the stream: the attempt that wrote it was lost."""
+
+    def resume_input(self) -> None:
+        """There is room for more of the job's stdin (after `Dispatcher.feed` returned False)."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The last call for this job."""
+
+
+class Job:
+    """State of one submitted job. Changed only by the dispatcher."""
+
+    __slots__ = (
+        "attempt", "cancelled", "captures", "command", "emitted", "hashes", "number", "owed",
+        "paused", "pid", "pod", "replayed", "request", "seen", "seq", "sink", "spool", "started",
+        "stdin_credit", "stdin_sent", "stdin_end_sent", "submitted", "waited",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        seq: int | None,
+        request: RunRequest,
+        sink: JobSink,
+        spool: Spool | None,
+        *,
+        capture_bytes: int,
+        submitted: float,
+    ) -> None:
+        self.number = number
+        self.seq = seq
+        self.request = request
+        self.command = _shown(request)
+        self.sink = sink
+        self.spool = spool
+        self.pod = ""
+        self.pid = 0
+        self.attempt = 0
+        self.submitted = submitted
+        self.started = 0.0
+        self.waited = False
+        self.cancelled = False
+        self.paused = False
+        self.captures = (Capture(0), Capture(capture_bytes), Capture(capture_bytes))
+        self.emitted = [0, 0, 0]  # bytes given to the sink and not taken back, per stream
+        self.hashes = [None, hashlib.blake2b(), hashlib.blake2b()]  # of those, where they stay
+        self.replayed = [None, hashlib.blake2b(), hashlib.blake2b()]  # of this attempt's repeat
+        self.seen = [0, 0, 0]  # bytes received from the present attempt
+        self.owed = [0, 0, 0]  # credit to return
+        self.stdin_credit = 0
+        self.stdin_sent = 0
+        self.stdin_end_sent = False
+
+    def __repr__(self) -> str:
+        return f"<Job {self.number} seq {self.seq} in {self.pod or 'no worker'}>"
+
+    @property
+    def has_output(self) -> bool:
+        return self.emitted[STDOUT] + self.emitted[STDERR] > 0
+
+    def begin_attempt(self, start: Start, now: float) -> None:
+        self.pod, self.attempt, self.started = start.pod, start.attempt, now
+        self.pid = 0
+        self.seen = [0, 0, 0]
+        self.owed = [0, 0, 0]
+        self.replayed = [None, hashlib.blake2b(), hashlib.blake2b()]
+        self.stdin_credit, self.stdin_sent, self.stdin_end_sent = WINDOW, 0, False
+
+    def lose_attempt(self) -> None:
+        """Take back what the lost attempt wrote, where that can be; the rest must come again."""
+        for stream in (STDOUT, STDERR):
+            if self.sink.can_take_back(stream):
+                if self.emitted[stream]:
+                    self.sink.take_back(stream)
+                self.emitted[stream] = 0
+                self.captures[stream].reset()
+        self.pod = ""
+
+    def take_output(self, stream: int, data: bytes | memoryview) -> bytes | memoryview | None:
+        """Account for output of the present attempt; return the part that is new to the sink.
+
+        None: a repeat differs from what has been shown already and cannot be taken back.
+        """
+        size = len(data)
+        before, self.seen[stream] = self.seen[stream], self.seen[stream] + size
+        shown = self.emitted[stream]
+        if before < shown:
+            repeat = min(size, shown - before)
+            hasher = self.replayed[stream]
+            assert hasher is not None
+            hasher.update(data[:repeat])
+            if before + repeat == shown:
+                expected = self.hashes[stream]
+                assert expected is not None
+                if hasher.digest() != expected.digest():
+                    return None
+            data = data[repeat:]
+        if data:
+            self.emitted[stream] += len(data)
+            self.captures[stream].add(data)
+            if not self.sink.can_take_back(stream):
+                hasher = self.hashes[stream]
+                assert hasher is not None
+                hasher.update(data)
+        return data
+
+    def repeats_missing(self) -> bool:
+        """True when the attempt that ended showed less than an earlier one did."""
+        return any(self.seen[stream] < self.emitted[stream] for stream in (STDOUT, STDERR))
+
+
+def _shown(request: RunRequest) -> str:
+    words = request.command if request.command is not None else b" ".join(request.argv)
+    return words.decode(errors="surrogateescape")

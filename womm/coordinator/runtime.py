@@ -1,0 +1,54 @@
+"""A task's folder for sockets and the shim: of this user alone, with a short path, removed at the end."""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from womm import worker
+from womm.errors import EngineError
+
+SOCKET_PATH_LIMIT = 100
+"""sun_path holds 108 bytes on Linux and 104 on macOS, the longest name below the folder is 8."""
+
+
+@contextmanager
+def runtime_folder(task: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Make `womm-TASK` where a program may be executed and a socket's path is not too long."""
+    for base in _bases(environ):
+        folder = base / f"womm-{task}"
+        if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT or os.statvfs(base).f_flag & os.ST_NOEXEC:
+            continue
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            raise
+        except OSError:
+            continue
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    raise EngineError(
+        "no folder for sockets: tried $XDG_RUNTIME_DIR, $TMPDIR and /tmp",
+        "export XDG_RUNTIME_DIR=$(mktemp -d /tmp/run-XXXX)",
+    )
+
+
+def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
+    for name in (environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
+            yield Path(name)
+
+
+def install_shim(folder: Path, perl: str, name: str) -> Path:
+    """Put the login shim into `folder` under the name GNU parallel shall call it by."""
+    folder.mkdir(exist_ok=True)
+    shim = folder / name
+    shim.write_bytes(b"#!" + os.fsencode(perl) + b"\n" + worker.SHIM.read_bytes())
+    shim.chmod(stat.S_IRWXU)
+    return shim

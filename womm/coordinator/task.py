@@ -1,0 +1,442 @@
+"""A task from start to end: the story of `womm parallel`.
+
+    read the options, as GNU parallel will      (nothing made yet: mistakes cost nothing)
+    a journal, a runtime folder                 (each with its removal on the next line)
+    the cluster starts pods, links come up      (the dispatcher hears of them)
+    GNU parallel starts with the first worker   (its shims bring the jobs)
+    GNU parallel ends                           (its exit status is the task's)
+    links, pods, folder go                      (in the reverse order, whatever happened)
+"""
+
+import asyncio
+import getpass
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import womm
+from womm.cluster.base import TaskSpec
+from womm.cluster.local import LocalCluster
+from womm.coordinator.bar import Bar, Progress, duration
+from womm.coordinator.dispatch import Dispatcher
+from womm.coordinator.resume import Earlier, interrupted_runs
+from womm.coordinator.runtime import install_shim, runtime_folder
+from womm.coordinator.shims import ShimServer
+from womm.engine.gnu_parallel import GnuParallel, Plan
+from womm.engine.width import ChangingFile, login_lines, width_text
+from womm.errors import ClusterError, EngineError
+from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.journal.store import Journal, TaskStore
+from womm.process import identify
+from womm.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FAILURE = 254
+# prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
+_ENGINE_WRAPPER = (
+    "syscall(`uname -m` =~ /^(aarch64|arm64)/ ? 167 : 157, 1, 9) if $^O eq 'linux';"
+    " exec { $ARGV[0] } @ARGV or die \"womm: $ARGV[0]: $!\\n\""
+)
+INTERRUPT_TERM_S = 1.5
+INTERRUPT_KILL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelTask:
+    """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
+
+    settings: Settings
+    plan: Plan
+    parallel: GnuParallel
+    perl: str
+    shell: str
+    folder: Path
+    argv: tuple[str, ...]
+    pods: int
+    quiet: bool = False
+
+
+def new_task_id() -> str:
+    """8 lower-case letters, as the guide shows; 2e11 of them, and a taken one is refused."""
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(8))
+
+
+def run(task: ParallelTask) -> int:
+    """Run a task; return its exit status. Raises WommError before anything was run."""
+    return asyncio.run(_Run(task).run())
+
+
+class _Run:
+    """One task while it runs."""
+
+    def __init__(self, task: ParallelTask) -> None:
+        self.task = task
+        self.id = new_task_id()
+        self.interrupts: list[int] = []
+        self.interrupted = asyncio.Event()
+        self.stuck = asyncio.Event()
+        self.began = time.time()
+        self.bar: Bar | None = None
+        self.dispatcher: Dispatcher
+        self.journal: Journal
+        self.engine: asyncio.subprocess.Process | None = None
+
+    def say(self, text: str) -> None:
+        """One line for the user, on stderr; never into the middle of the bar."""
+        if self.bar is not None:
+            self.bar.hide()
+        with suppress(OSError):
+            os.write(2, f"womm: {text}\n".encode(errors="surrogateescape"))
+
+    async def run(self) -> int:
+        task, settings = self.task, self.task.settings
+        status = FAILURE
+        async with AsyncExitStack() as stack:
+            runtime = stack.enter_context(runtime_folder(self.id, os.environ))
+            store = TaskStore.default()
+            earlier = self._earlier(store)
+            self.journal = stack.enter_context(
+                store.create(self.id, on_failure=self.say, task_bytes=settings.log_task_bytes)
+            )
+            self.journal.append(self._started(runtime, earlier))
+            stack.callback(lambda: self.journal.append(TaskCleaned(time.time())))
+            cluster = LocalCluster(runtime, task.perl)
+            self.dispatcher = Dispatcher(
+                self.id,
+                cluster,
+                self.journal,
+                self.say,
+                spool_folder=self.journal.path.parent,
+                stdin_memory_bytes=settings.stdin_memory_bytes,
+                stdin_cap_bytes=settings.stdin_cap_bytes,
+                capture_bytes=settings.log_job_bytes,
+            )
+            self.dispatcher.earlier = earlier
+            self._handle_signals(stack)
+            if not task.quiet:
+                self.say(f"task {self.id} created: {self._where()}")
+            stack.push_async_callback(cluster.stop)
+            stack.push_async_callback(self.dispatcher.close)
+            await cluster.start(self._spec(), self.dispatcher)
+            engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
+            stack.push_async_callback(engine.close)
+            await engine.listen()
+            status = await self._work(engine, stack)
+            self.journal.append(TaskEnding(time.time(), self._ending()))
+        done, failed = self.dispatcher.done, self.dispatcher.failed
+        if not task.quiet:
+            self._say_end(done, failed)
+        return status
+
+    async def _work(self, engine: "_Engine", stack: AsyncExitStack) -> int:
+        """From the first worker to the end of GNU parallel."""
+        status = FAILURE
+        try:
+            if await self._first_worker():
+                if sys.stderr.isatty() and not self.task.plan.own_progress and not self.task.quiet:
+                    self.bar = Bar(2, self._progress, self.task.plan.total)
+                    stack.callback(self.bar.stop)
+                    self.bar.start()
+                process = self.engine = await engine.start(self.journal)
+                status = await self._supervise(process)
+            else:
+                status = 128 + self.interrupts[0]
+        finally:
+            if self.bar is not None:
+                self.bar.stop()
+            ended = TaskEnded(time.time(), status, self.dispatcher.done, self.dispatcher.failed)
+            stack.callback(lambda: self.journal.append(ended))
+        return status
+
+    async def _first_worker(self) -> bool:
+        """Wait until a worker is ready. False: interrupted. Raises ClusterError: none will be."""
+        ready = asyncio.Event()
+
+        def changed() -> None:
+            if self.dispatcher.pool.slots:
+                ready.set()
+            elif self.dispatcher.places_left == 0:
+                self.stuck.set()
+
+        self.dispatcher.on_change = changed
+        changed()
+        timeout_s = self.task.settings.ready_timeout_s
+        done = await _first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
+        if self.interrupted.is_set():
+            return False
+        if ready.is_set():
+            return True
+        why = self.dispatcher.waiting_for() or "no reason known"
+        when = f"after {duration(timeout_s)}" if not done else "and none will be"
+        raise ClusterError(f"no worker is ready {when}: {why}", "womm doctor")
+
+    async def _supervise(self, process: asyncio.subprocess.Process) -> int:
+        """Wait for GNU parallel; on Ctrl-C see that it ends; end it when no worker can come."""
+        ended = asyncio.ensure_future(process.wait())
+        interrupted = asyncio.ensure_future(self.interrupted.wait())
+        stuck = asyncio.ensure_future(self._stuck())
+        try:
+            await asyncio.wait({ended, interrupted, stuck}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                if stuck.done():
+                    self.say(f"no worker is there any more ({stuck.result()}): the task ends")
+                    _send(process, signal.SIGTERM)
+                await self._end_engine(process, ended)
+            code = await ended
+        finally:
+            interrupted.cancel()
+            stuck.cancel()
+        if self.interrupts:
+            return 128 + self.interrupts[0]
+        if stuck.done() and not stuck.cancelled():
+            return FAILURE
+        if code < 0:
+            self.say(f"GNU parallel was ended by {signal.Signals(-code).name}")
+            return FAILURE
+        return code
+
+    async def _end_engine(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
+        """GNU parallel had the Ctrl-C, too, when it came from the terminal; else it hears of it here."""
+        for after_s, number in ((INTERRUPT_TERM_S, signal.SIGTERM), (INTERRUPT_KILL_S, signal.SIGKILL)):
+            if len(self.interrupts) > 1:
+                number = signal.SIGKILL
+            else:
+                self.interrupted.clear()
+                await _first_of(after_s, asyncio.shield(ended), self.interrupted.wait())
+            if ended.done():
+                return
+            _send(process, number if len(self.interrupts) < 2 else signal.SIGKILL)
+
+    async def _stuck(self) -> str:
+        """Return when there has been no worker, and work for one, for the settable time."""
+        since: float | None = None
+        while True:
+            await asyncio.sleep(1.0)
+            if self.dispatcher.pool.slots or not self.dispatcher.pool.queued:
+                since = None
+                continue
+            since = since or time.monotonic()
+            gone = self.dispatcher.places_left == 0
+            if gone or time.monotonic() - since > self.task.settings.ready_timeout_s:
+                return self.dispatcher.waiting_for() or "every one has left the pool"
+
+    # ---- signals, words
+
+    def _handle_signals(self, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt, int(number))
+            stack.callback(loop.remove_signal_handler, number)
+        # A closed terminal: GNU parallel gets the signal as well and lets the running jobs finish.
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+
+    def _interrupt(self, number: int) -> None:
+        self.interrupts.append(number)
+        self.interrupted.set()
+        if len(self.interrupts) == 1:
+            self.say("interrupted: no new jobs, the running ones are ended (again: at once)")
+            self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
+        elif self.engine is not None:
+            _send(self.engine, signal.SIGKILL)
+
+    def _hang_up(self) -> None:
+        if self.engine is not None:
+            _send(self.engine, signal.SIGHUP)
+
+    def _hide_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.hide()
+
+    def _progress(self) -> Progress:
+        d = self.dispatcher
+        wanted = self.task.pods + (1 if self.task.settings.local_procs else 0)
+        return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.workers), wanted)
+
+    def _ending(self) -> str:
+        return signal.Signals(self.interrupts[0]).name if self.interrupts else "engine ended"
+
+    def _where(self) -> str:
+        pods = self.task.pods
+        words = f"{pods} worker process{'es' if pods != 1 else ''} on this machine"
+        if self.task.settings.project is None:
+            words += " (no .womm here: the built-in local cluster)"
+        return words
+
+    def _say_end(self, done: int, failed: int) -> None:
+        took = duration(time.time() - self.began)
+        words = f"task {self.id} deleted: {done} job{'s' if done != 1 else ''}"
+        words += f", {failed} failed" if failed else ""
+        words += f", {took}"
+        if failed:
+            words += f"; see: womm logs {self.id} --failed"
+        if self.interrupts and self.task.plan.joblog:
+            words += "; go on with --resume"
+        self.say(words)
+
+    # ---- what is made of the request
+
+    def _earlier(self, store: TaskStore) -> Earlier | None:
+        plan = self.task.plan
+        if not plan.resume or plan.joblog is None:
+            return None
+        runs = interrupted_runs(store, plan.joblog)
+        failed_again = plan.options.has("resume-failed")
+        return Earlier(runs, failed_again=failed_again) if runs else None
+
+    def _started(self, runtime: Path, earlier: Earlier | None) -> TaskStarted:
+        task, settings = self.task, self.task.settings
+        who = identify(os.getpid())
+        joblog = task.plan.joblog
+        return TaskStarted(
+            time=time.time(),
+            task=self.id,
+            kind="parallel",
+            argv=task.argv,
+            folder=str(task.folder),
+            host=socket.gethostname(),
+            user=getpass.getuser(),
+            cluster=LocalCluster.name,
+            pods=task.pods,
+            procs_per_pod=settings.procs_per_pod,
+            local_procs=settings.local_procs,
+            cpu=settings.kube_cpu,
+            mem=settings.kube_mem,
+            coordinator_pid=os.getpid(),
+            coordinator_start=who.start if who else "",
+            runtime_dir=str(runtime),
+            joblog=str((task.folder / joblog).resolve()) if joblog else None,
+            resumes=earlier.tasks if earlier else (),
+            version=womm.__version__,
+        )
+
+    def _spec(self) -> TaskSpec:
+        task, settings = self.task, self.task.settings
+        return TaskSpec(
+            task=self.id,
+            folder=task.folder,
+            pods=task.pods,
+            slots=settings.procs_per_pod,
+            cpu=settings.kube_cpu,
+            mem=settings.kube_mem,
+            shell=task.shell,
+            orphan_timeout_s=settings.orphan_timeout_s,
+            local_slots=settings.local_procs,
+        )
+
+
+class _Engine:
+    """GNU parallel and what it is told with: shim, width file or login file, socket."""
+
+    def __init__(
+        self, task: ParallelTask, dispatcher: Dispatcher, runtime: Path, on_job: Callable[[], None]
+    ) -> None:
+        self._task = task
+        self._dispatcher = dispatcher
+        self._socket = runtime / "shims"
+        self._bin = runtime / "bin"
+        self._width = ChangingFile(runtime / "width", step_s=1)
+        self._logins = ChangingFile(runtime / "logins", step_s=2)
+        self._env = self._environment()
+        self._shims = ShimServer(
+            dispatcher,
+            engine_env=self._env,
+            live=task.plan.live,
+            on_result=on_job,
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def listen(self) -> None:
+        task = self._task
+        install_shim(self._bin, task.perl, "ssh" if task.plan.logins else Path(task.shell).name)
+        await self._shims.start(self._socket)
+
+    async def start(self, journal: Journal) -> asyncio.subprocess.Process:
+        """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
+        self._dispatcher.on_change = self._changed
+        self._changed()
+        words = self._arguments()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                self._task.perl,
+                *("-e", _ENGINE_WRAPPER, "--"),
+                self._task.perl,
+                str(self._task.parallel.path),
+                *words,
+                env=self._env,
+                stdin=None,
+            )
+        except OSError as exc:
+            raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc
+        who = identify(self._process.pid)
+        journal.append(
+            EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words))
+        )
+        return self._process
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            _send(self._process, signal.SIGKILL)
+            await self._process.wait()
+        await self._shims.close()
+
+    def _arguments(self) -> list[str]:
+        plan = self._task.plan
+        given = list(plan.options.given)
+        if given and given[-1] == "--":
+            given.pop()
+        if plan.logins:
+            jobs = ["-j", str(plan.cap)] if plan.cap else []
+            told = ["--ssh", str(self._bin / "ssh"), "--sshloginfile", str(self._logins.path), *jobs]
+        else:
+            told = ["-j", str(self._width.path)]
+        if not self._task.parallel.vendored:
+            told.append("--will-cite")
+        return [*given, *told, *plan.options.command]
+
+    def _environment(self) -> dict[bytes, bytes]:
+        task = self._task
+        env = dict(os.environb)
+        stdin = "1" if task.plan.stdin else ""
+        env[b"WOMM_SHIM"] = os.fsencode(f"{self._socket}\t{task.shell}\t{stdin}")
+        env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
+        if task.plan.logins:
+            env[b"PARALLEL_SHELL"] = os.fsencode(task.shell)
+        else:
+            env[b"PARALLEL_SHELL"] = os.fsencode(Path(task.shell).name)
+        return env
+
+    def _changed(self) -> None:
+        """The jobslots have changed: tell GNU parallel."""
+        pool, plan, settings = self._dispatcher.pool, self._task.plan, self._task.settings
+        wanted = self._task.pods * settings.procs_per_pod + settings.local_procs
+        slots = wanted if plan.fixed_width else pool.slots
+        now = time.time()
+        self._width.write(width_text(slots, plan.cap), now)
+        if plan.logins:
+            text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
+            self._shims.pods_of_logins = pods
+            self._logins.write(text, now)
+
+
+async def _first_of(timeout_s: float, *work: object) -> bool:
+    """Wait for the first of several awaitables; cancel the others. False: timed out."""
+    tasks = {asyncio.ensure_future(item) for item in work}  # type: ignore[call-overload]
+    done, pending = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return bool(done)
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)

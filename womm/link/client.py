@@ -1,0 +1,245 @@
+"""The coordinator's end of a link: dials, pumps bytes, reconnects, gives up.
+
+Seam for transports: a `Dial` makes one connection for an asyncio protocol. A Unix socket does it
+here; whatever else carries bytes both ways will do, however often it is cut.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+from womm.link.frames import BadFrame, FrameType, encode, encode_bye
+from womm.link.session import Refused, Session
+
+log = logging.getLogger(__name__)
+
+Dial = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
+"""Connects a fresh protocol (made by the argument) to the agent; raises OSError when it cannot."""
+
+PING_EVERY_S = 15.0
+"""Under the 60 s after which proxies and load balancers begin to cut idle streams (PITFALLS B4)."""
+SILENT_AFTER_S = 45.0
+"""A connection without a byte for this long is dead: three pings unanswered (FAULTS: <= 45 s)."""
+ACK_AFTER_S = 1.0
+CONNECT_TIMEOUT_S = 10.0
+RETRY_DELAYS_S = (0.02, 0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class LinkHandler(Protocol):
+    """What a link tells its owner. Called on the event loop; must not block."""
+
+    def link_up(self, link: "Link") -> None:
+        """The agent answers (first time or again). Frames kept during the cut are on their way."""
+
+    def link_cut(self, link: "Link", reason: str) -> None:
+        """The connection is gone; the link goes on dialling. Nothing is lost yet."""
+
+    def link_lost(self, link: "Link", reason: str) -> None:
+        """Given up: this agent cannot be reached any more. No further calls follow."""
+
+    def link_frame(self, link: "Link", kind: int, job: int, payload: memoryview | bytes) -> None:
+        """One frame from the agent; `payload` is only valid during the call."""
+
+
+class Link:
+    """One session with one agent, over as many connections as it takes.
+
+    `give_up_after_s` counts from the last cut (or from `start`). Every method is for the event
+    loop's thread. After `close` no handler method is called.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dial: Dial,
+        session_id: bytes,
+        handler: LinkHandler,
+        *,
+        give_up_after_s: float = 60.0,
+    ) -> None:
+        self.name = name
+        self._dial = dial
+        self._session = Session(session_id)
+        self._handler = handler
+        self._give_up_after_s = give_up_after_s
+        self._loop = asyncio.get_running_loop()
+        self._connection: _Connection | None = None
+        self._flush_due = False
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Link {self.name} {self._session!r}>"
+
+    @property
+    def up(self) -> bool:
+        return self._session.connected
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._run(), name=f"link {self.name}")
+
+    def send(self, frame: bytes) -> None:
+        """Queue one encoded frame. It reaches the agent as long as the link is not lost."""
+        self._session.send(frame)
+        self._flush_soon()
+
+    async def bye(self, grace_s: int, timeout_s: float) -> None:
+        """Ask the agent to end its jobs and itself, and wait for the connection to close."""
+        connection = self._connection
+        if connection is None or not self.up:
+            return
+        self.send(encode_bye(grace_s))
+        self._closed = True
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(connection.gone.wait(), timeout_s)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take what an agent that has ended still had on its way, until its connection closes."""
+        if self._connection is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._connection.gone.wait(), timeout_s)
+
+    async def close(self) -> None:
+        """Drop the connection and dial no more. The agent is not told."""
+        self._closed = True
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self._connection is not None:
+            self._connection.abort()
+
+    def cut(self) -> None:
+        """Cut the present connection, as a network would. For tests and for a suspected half-open one."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def _run(self) -> None:
+        attempt, lost_at, reason = 0, self._loop.time(), "never connected"
+        while not self._closed:
+            connection = _Connection(self)
+            try:
+                self._session.connection_made()
+                await asyncio.wait_for(self._dial(lambda: connection), CONNECT_TIMEOUT_S)  # noqa: B023
+                self._connection = connection
+                connection.write(self._session.data_to_send())
+                await asyncio.wait_for(connection.ready.wait(), CONNECT_TIMEOUT_S)
+                if self._session.connected:
+                    attempt = 0
+                    await self._keep_alive(connection)
+            except (OSError, asyncio.TimeoutError) as exc:
+                connection.reason = connection.reason or str(exc) or "no answer"
+            was_up = self._session.connected
+            self._session.connection_lost()
+            self._connection = None
+            connection.abort()
+            if self._closed:
+                return
+            reason = connection.reason or "closed by the other side"
+            log.debug("%s: connection gone: %s", self.name, reason)
+            if was_up:
+                lost_at = self._loop.time()
+                self._handler.link_cut(self, reason)
+            if connection.refused or self._loop.time() - lost_at >= self._give_up_after_s:
+                self._handler.link_lost(self, reason)
+                return
+            await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
+            attempt += 1
+
+    async def _keep_alive(self, connection: "_Connection") -> None:
+        """Return when the connection is gone; ping it while it is idle."""
+        while not connection.gone.is_set():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(connection.gone.wait(), PING_EVERY_S)
+                return
+            silent_s = self._loop.time() - connection.last_heard
+            if silent_s > SILENT_AFTER_S:
+                connection.reason = f"no byte for {silent_s:.0f} s"
+                return
+            if silent_s >= PING_EVERY_S - 1:
+                self.send(encode(FrameType.PING))
+
+    def _flush_soon(self) -> None:
+        """Write once per turn of the event loop, however many frames were sent in it."""
+        if not self._flush_due and self._connection is not None:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._connection is not None:
+            data = self._session.data_to_send()
+            if data:
+                self._connection.write(data)
+
+    def _received(self, connection: "_Connection", data: bytes) -> None:
+        session, handler = self._session, self._handler
+        if connection is not self._connection or self._closed:
+            return
+        connection.last_heard = self._loop.time()
+        try:
+            frames = session.receive_data(data)
+            if not connection.ready.is_set():
+                first = next(frames, None)
+                if session.connected:
+                    connection.ready.set()
+                    handler.link_up(self)
+                if first is not None:
+                    handler.link_frame(self, *first)
+            for kind, job, payload in frames:
+                handler.link_frame(self, kind, job, payload)
+        except (Refused, BadFrame) as exc:
+            connection.refused = isinstance(exc, Refused)
+            connection.reason = str(exc)
+            connection.abort()
+            return
+        if session.owes_ack and self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(ACK_AFTER_S, self._acknowledge)
+        self._flush_soon()
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        if self._session.owes_ack:
+            self._session.acknowledge()
+            self._flush_soon()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of a link, from dialling to its end."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._transport: asyncio.Transport | None = None
+        self.ready = asyncio.Event()  # the hello is done, or there will be none
+        self.gone = asyncio.Event()
+        self.reason = ""
+        self.refused = False
+        self.last_heard = asyncio.get_running_loop().time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        # Bounded by the jobs' stdin windows; the session keeps the bytes anyway.
+        transport.set_write_buffer_limits(high=1 << 30)
+
+    def data_received(self, data: bytes) -> None:
+        self._link._received(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.reason:
+            self.reason = str(exc)
+        self.gone.set()
+        self.ready.set()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,473 @@
+# womm agent: the first process of a worker. It starts jobs, streams their output, reports how they
+# ended, delivers signals to a job's whole process group, reaps zombies, and outlives its connection.
+#
+#   perl agent.pl --socket PATH [--shell /bin/sh] [--orphan-timeout SECONDS] [--silence-timeout SECONDS]
+#
+# Needs perl with nothing beyond Debian's perl-base, and sh. The wire format is written down once, in
+# womm/link/frames.py and womm/link/session.py; the names here are the same.
+#
+# Strategy: one loop around select(2). Whatever the coordinator has not acknowledged stays in $sent,
+# so a new connection goes on at the byte where the old one was cut. Credits bound $sent: a job's
+# stream may be at most its window ahead of what the coordinator has passed on. Exit statuses come
+# from wait4(2) through syscall(), because perl's own waitpid reports no rusage.
+
+use strict;
+use warnings;
+use Errno qw(EAGAIN EINTR EIO);
+use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK O_RDWR O_NOCTTY);
+use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN pack_sockaddr_un);
+
+use constant {
+    MAGIC => "\0WOMM\xf1\r\n", VERSION => 1, HELLO_SIZE => 34, NOISE_LIMIT => 65536,
+    RUN => 1, STDIN_DATA => 2, STDIN_END => 3, SIGNAL => 4, CREDIT => 5, RESIZE => 6, BYE => 7,
+    READY => 16, STARTED => 17, OUT => 18, ERR => 19, ENDED => 20,
+    ACK => 32, PING => 33, PONG => 34,
+    EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
+    WINDOW => 262144,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
+    CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
+    HIGH_WATER => 1048576,   # stop reading jobs while this much waits for the connection
+    ACK_EVERY => 65536,
+    WNOHANG => 1,
+};
+
+# System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
+my %SYSCALLS = (
+    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231 },
+    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94 },
+);
+my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
+my $nr = $SYSCALLS{$machine};
+require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
+
+my %option = ('socket' => undef, 'shell' => '/bin/sh', 'orphan-timeout' => 1800, 'silence-timeout' => 60);
+while (@ARGV) {
+    my ($name, $value) = (shift @ARGV, shift @ARGV);
+    $name =~ s/^--//;
+    die "womm agent: unknown option $name\n" unless exists $option{$name} and defined $value;
+    $option{$name} = $value;
+}
+defined $option{socket} or die "womm agent: --socket is missing\n";
+
+my %jobs;             # job number => job, until its end record
+my %job_of;           # pid => job
+my %readers;          # descriptor => [job, stream] of output being read; [undef, handle] = discard
+my %writers;          # descriptor => job whose stdin is being written
+my %leftovers;        # process groups whose job has ended while members live on
+my ($read_set, $write_set) = ('', '');
+
+my ($session, $peer, $peer_input) = (undef, undef, '');
+my %strangers;        # descriptor => [handle, bytes so far]: connections without a hello yet
+my ($sent, $sent_base, $sent_pos) = ('', 0, 0);    # unacknowledged bytes, their offset, next to write
+my ($received, $acked_to_peer, $owe_ack) = (0, 0, 0);
+my $now = clock();
+my ($last_heard, $lost_since) = ($now, $now);
+my $ending = 0;       # 1: jobs are being ended, no end record leaves any more
+
+pipe(my $wake_r, my $wake_w) or die "womm agent: pipe: $!\n";
+nonblocking($_) for $wake_r, $wake_w;
+watch_read($wake_r);
+$SIG{PIPE} = 'IGNORE';
+$SIG{CHLD} = sub { syswrite $wake_w, 'c' };
+$SIG{TERM} = $SIG{INT} = sub { $ending = 1; syswrite $wake_w, 't' };
+$SIG{HUP} = 'IGNORE';
+
+socket(my $listener, PF_UNIX, SOCK_STREAM, 0) or die "womm agent: socket: $!\n";
+unlink $option{socket};
+{
+    my $old = umask 077;
+    bind($listener, pack_sockaddr_un($option{socket})) or die "womm agent: bind $option{socket}: $!\n";
+    umask $old;
+}
+listen($listener, SOMAXCONN) or die "womm agent: listen: $!\n";
+nonblocking($listener);
+watch_read($listener);
+$| = 1;
+print "womm agent: listening\n";
+
+main_loop();
+
+sub main_loop {
+    while (1) {
+        my ($r, $w) = ($read_set, $write_set);
+        vec($w, fileno $peer, 1) = 1 if $peer and $sent_pos < length $sent;
+        my $n = select($r, $w, undef, 1);
+        $now = clock();
+        if ($n > 0) {
+            if (vec($r, fileno $wake_r, 1)) { sysread($wake_r, my $junk, 4096); reap() }
+            accept_stranger() if vec($r, fileno $listener, 1);
+            for my $fd (keys %strangers) { greet($fd) if vec($r, $fd, 1) }
+            read_peer() if $peer and vec($r, fileno $peer, 1);
+            for my $fd (keys %readers) { read_output($fd) if vec($r, $fd, 1) and $readers{$fd} }
+            for my $fd (keys %writers) { write_stdin($writers{$fd}) if vec($w, $fd, 1) and $writers{$fd} }
+        }
+        end_everything(2) if $ending;
+        keep_alive();
+        write_peer() if $peer and $sent_pos < length $sent;
+    }
+}
+
+# ---- the connection -------------------------------------------------------------------------------
+
+sub accept_stranger {
+    while (accept(my $handle, $listener)) {
+        nonblocking($handle);
+        $strangers{fileno $handle} = [$handle, ''];
+        watch_read($handle);
+    }
+}
+
+# Reads up to a hello: what comes before the magic number is noise (shells print into streams).
+sub greet {
+    my ($fd) = @_;
+    my ($handle) = @{ $strangers{$fd} };
+    my $n = sysread($handle, $strangers{$fd}[1], 4096, length $strangers{$fd}[1]);
+    return if !defined $n and ($! == EAGAIN or $! == EINTR);
+    my $input = $strangers{$fd}[1];
+    my $at = index $input, MAGIC;
+    if (!$n or ($at < 0 and length $input > NOISE_LIMIT)) { forget_stranger($fd); return }
+    return if $at < 0 or length($input) < $at + HELLO_SIZE;
+    my ($version, $id, $peer_received) = unpack 'n a16 Q>', substr $input, $at + 8, HELLO_SIZE - 8;
+    my $fits = $version == VERSION && (!defined $session || $session eq $id)
+        && $peer_received >= $sent_base && $peer_received <= $sent_base + length $sent;
+    my $answer = $fits ? $id : "\0" x 16;
+    syswrite $handle, MAGIC . pack 'n a16 Q>', VERSION, $answer, $received;
+    if (!$fits) { forget_stranger($fd); return }
+    delete $strangers{$fd};
+    drop_peer() if $peer;
+    if (!defined $session) {
+        $session = $id;
+        send_frame(READY, 0, "pid=$$\0perl=$]\0os=$^O\0machine=$machine");
+    }
+    ($peer, $peer_input, $last_heard) = ($handle, $peer_input, $now);
+    $sent_pos = $peer_received - $sent_base;
+    take(substr $input, $at + HELLO_SIZE);
+}
+
+sub forget_stranger {
+    my ($fd) = @_;
+    vec($read_set, $fd, 1) = 0;
+    delete $strangers{$fd};
+}
+
+sub drop_peer {
+    vec($read_set, fileno $peer, 1) = 0;
+    close $peer;
+    ($peer, $lost_since) = (undef, $now);
+}
+
+sub read_peer {
+    my $n = sysread($peer, my $bytes, CHUNK);
+    if ($n) { take($bytes) }
+    elsif (defined $n or ($! != EAGAIN and $! != EINTR)) { drop_peer() }
+}
+
+sub write_peer {
+    my $n = syswrite($peer, $sent, length($sent) - $sent_pos, $sent_pos);
+    if (defined $n) { $sent_pos += $n }
+    elsif ($! != EAGAIN and $! != EINTR) { drop_peer() }
+}
+
+sub send_frame {
+    my ($type, $number, $payload) = @_;
+    $sent .= pack('CNN', $type, $number, length $payload) . $payload;
+}
+
+sub take {
+    my ($bytes) = @_;
+    $last_heard = $now;
+    $received += length $bytes;
+    $peer_input .= $bytes;
+    my $at = 0;
+    while (length($peer_input) - $at >= 9) {
+        my ($type, $number, $length) = unpack 'CNN', substr $peer_input, $at, 9;
+        last if length($peer_input) - $at - 9 < $length;
+        handle($type, $number, substr $peer_input, $at + 9, $length);
+        $at += 9 + $length;
+    }
+    substr($peer_input, 0, $at) = '' if $at;
+    acknowledge() if $received - $acked_to_peer >= ACK_EVERY;
+}
+
+sub acknowledge {
+    send_frame(ACK, 0, pack 'Q>', $received);
+    ($acked_to_peer, $owe_ack) = ($received, 0);
+}
+
+sub handle {
+    my ($type, $number, $payload) = @_;
+    if ($type == ACK) {
+        my $n = unpack('Q>', $payload) - $sent_base;
+        if ($n > 0) { substr($sent, 0, $n) = ''; $sent_base += $n; $sent_pos -= $n }
+        return;
+    }
+    $owe_ack ||= $now;
+    if ($type == RUN) { run_job($number, $payload); return }
+    if ($type == PING) { send_frame(PONG, 0, ''); return }
+    if ($type == BYE) { end_everything(unpack 'N', $payload); return }
+    my $job = $jobs{$number} or return;    # it has ended: the end record is on its way
+    if ($type == STDIN_DATA) { $job->{stdin} .= $payload; write_stdin($job) }
+    elsif ($type == STDIN_END) { $job->{stdin_ended} = 1; write_stdin($job) }
+    elsif ($type == SIGNAL) { kill unpack('C', $payload), -$job->{pid} }
+    elsif ($type == CREDIT) {
+        my ($stream, $bytes) = unpack 'CN', $payload;
+        $job->{credit}[$stream] += $bytes;
+        vec($read_set, fileno $job->{handle}[$stream], 1) = 1 if $job->{handle}[$stream];
+        drain($job) if $job->{wait};
+    }
+    elsif ($type == RESIZE) { set_size($job, unpack 'nn', $payload) }
+}
+
+# Nobody there for too long: the jobs' results can reach nobody, so they end (DESIGN: orphan timeout).
+sub keep_alive {
+    acknowledge() if $owe_ack and $now - $owe_ack >= 1;
+    drop_peer() if $peer and $now - $last_heard > $option{'silence-timeout'};
+    if (!$peer and $now - $lost_since > $option{'orphan-timeout'}) {
+        print STDERR "womm agent: no coordinator for $option{'orphan-timeout'} s: ending\n";
+        end_everything(2);
+    }
+}
+
+# ---- jobs -----------------------------------------------------------------------------------------
+
+sub run_job {
+    my ($number, $payload) = @_;
+    my %job = (number => $number, credit => [0, WINDOW, WINDOW], bytes => [0, 0, 0], handle => [],
+        stdin => '', stdin_ended => 0, stdin_total => 0);
+    my (@argv, @set, @unset, $command, $dir, $terminal, $piped, $nice);
+    for (split /\0/, $payload) {
+        my ($key, $value) = (substr($_, 0, 1), substr $_, 2);
+        if ($key eq 'c') { $command = $value }
+        elsif ($key eq 'e') { push @set, $value }
+        elsif ($key eq 'u') { push @unset, $value }
+        elsif ($key eq 'a') { push @argv, $value }
+        elsif ($key eq 'd') { $dir = $value }
+        elsif ($key eq 'i') { $piped = 1 }
+        elsif ($key eq 't') { $terminal = $value }
+        elsif ($key eq 'n') { $nice = $value }
+    }
+    my ($in_r, $in_w, $out_r, $out_w, $err_r, $err_w, $tty_name);
+    if (defined $terminal) {
+        ($out_r, $tty_name) = open_terminal();
+        if (!$out_r) { not_started($number, "no terminal: $!"); return }
+        $job{terminal} = $out_r;
+        set_size(\%job, split /,/, $terminal);
+    }
+    elsif (!pipe($out_r, $out_w) or !pipe($err_r, $err_w) or ($piped and !pipe($in_r, $in_w))) {
+        not_started($number, "pipe: $!");
+        return;
+    }
+    my $pid = fork;
+    if (!defined $pid) { not_started($number, "fork: $!"); return }
+    if (!$pid) {
+        $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD TERM INT HUP);
+        $nr ? syscall($nr->{setsid}) : POSIX::setsid();
+        if (defined $terminal) {
+            open(my $tty, '+<', $tty_name) or child_fails("$tty_name: $!");
+            ioctl($tty, 0x540E, 0);    # TIOCSCTTY
+            open(STDIN, '<&', $tty); open(STDOUT, '>&', $tty); open(STDERR, '>&', $tty);
+        }
+        else {
+            $piped ? open(STDIN, '<&', $in_r) : open(STDIN, '<', '/dev/null');
+            open(STDOUT, '>&', $out_w);
+            open(STDERR, '>&', $err_w);
+        }
+        if (defined $dir) { chdir $dir or child_fails("$dir: $!") }
+        setpriority(0, 0, $nice) if defined $nice;
+        delete @ENV{@unset};
+        for (@set) { my ($k, $v) = split /=/, $_, 2; $ENV{$k} = $v }
+        @argv = ($option{shell}, defined $command ? ('-c', $command) : ()) unless @argv;
+        no warnings 'exec';
+        exec { $argv[0] } @argv or child_fails("$argv[0]: $!");
+    }
+    $job{pid} = $pid;
+    $jobs{$number} = $job_of{$pid} = \%job;
+    add_reader(\%job, 1, $out_r);
+    if (defined $terminal) { open($job{handle}[0], '+<&', $out_r) }
+    else {
+        add_reader(\%job, 2, $err_r);
+        $job{handle}[0] = $in_w;
+    }
+    nonblocking($job{handle}[0]) if $job{handle}[0];
+    send_frame(STARTED, $number, pack 'N', $pid);
+}
+
+sub child_fails {
+    my ($text) = @_;
+    syswrite STDERR, "womm: $text\n";
+    $nr ? syscall($nr->{exit_group}, 127) : POSIX::_exit(127);
+}
+
+sub add_reader {
+    my ($job, $stream, $handle) = @_;
+    nonblocking($handle);
+    $job->{handle}[$stream] = $handle;
+    $readers{fileno $handle} = [$job, $stream];
+    watch_read($handle);
+}
+
+sub read_output {
+    my ($fd) = @_;
+    my ($job, $stream) = @{ $readers{$fd} };
+    if (!$job) {    # a job that has ended left a process behind that still writes
+        my $n = sysread($stream, my $junk, CHUNK);
+        if (defined $n ? !$n : $! != EAGAIN && $! != EINTR) { vec($read_set, $fd, 1) = 0; delete $readers{$fd} }
+        return;
+    }
+    return if $peer and length($sent) - $sent_pos > HIGH_WATER;
+    pump($job, $stream);
+}
+
+# One read of a job's stdout or stderr. Returns 1 when there may be more at once.
+sub pump {
+    my ($job, $stream) = @_;
+    my $handle = $job->{handle}[$stream] or return 0;
+    my $want = $job->{credit}[$stream];
+    if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
+    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
+    if ($n) {
+        $job->{credit}[$stream] -= $n;
+        $job->{bytes}[$stream] += $n;
+        send_frame($stream == 1 ? OUT : ERR, $job->{number}, $bytes);
+        return 1;
+    }
+    if (!defined $n and $! == EAGAIN || $! == EINTR) { $job->{drained}[$stream] = 1 if $job->{wait}; return 0 }
+    close_stream($job, $stream);    # end of file; a terminal whose last user has gone says EIO
+    return 0;
+}
+
+sub close_stream {
+    my ($job, $stream) = @_;
+    my $handle = $job->{handle}[$stream] or return;
+    vec($read_set, fileno $handle, 1) = 0;
+    delete $readers{fileno $handle};
+    $job->{handle}[$stream] = undef;
+}
+
+sub write_stdin {
+    my ($job) = @_;
+    my $handle = $job->{handle}[0];
+    if (!$handle) {    # the job has closed its stdin: its input is taken and dropped
+        return_credit($job, length $job->{stdin});
+        $job->{stdin} = '';
+        return;
+    }
+    if (length $job->{stdin}) {
+        my $n = syswrite $handle, $job->{stdin};
+        if ($n) { substr($job->{stdin}, 0, $n) = ''; return_credit($job, $n) }
+        elsif ($! != EAGAIN and $! != EINTR) { close_stdin($job); write_stdin($job); return }
+    }
+    if (length $job->{stdin}) { $writers{fileno $handle} = $job; vec($write_set, fileno $handle, 1) = 1; return }
+    vec($write_set, fileno $handle, 1) = 0;
+    delete $writers{fileno $handle};
+    return unless $job->{stdin_ended};
+    if ($job->{terminal}) { syswrite $handle, "\4"; $job->{stdin_ended} = 0 }    # Ctrl-D
+    else { close_stdin($job) }
+}
+
+sub close_stdin {
+    my ($job) = @_;
+    my $handle = $job->{handle}[0] or return;
+    vec($write_set, fileno $handle, 1) = 0;
+    delete $writers{fileno $handle};
+    $job->{handle}[0] = undef;
+}
+
+sub return_credit {
+    my ($job, $n) = @_;
+    $job->{stdin_total} += $n;
+    return if $job->{stdin_total} < WINDOW / 4;
+    send_frame(CREDIT, $job->{number}, pack 'CN', 0, $job->{stdin_total});
+    $job->{stdin_total} = 0;
+}
+
+sub reap {
+    my ($status, $usage) = (pack('i', 0), "\0" x 144);
+    while (1) {
+        my $pid = $nr ? syscall($nr->{wait4}, -1, $status, WNOHANG, $usage) : waitpid(-1, WNOHANG);
+        last if $pid <= 0;
+        my $code = $nr ? unpack 'i', $status : $?;
+        my $job = delete $job_of{$pid} or next;    # as pid 1: a zombie of somebody's grandchild
+        my @u = $nr ? unpack 'q5', $usage : (0) x 5;
+        $job->{wait} = [$code, $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
+        drain($job);
+    }
+}
+
+# After the exit: whatever the job wrote before it ended is in the pipes now, and only that counts.
+# A process left behind may hold them open; GNU parallel does not wait for it either.
+sub drain {
+    my ($job) = @_;
+    $job->{drained} = [];
+    for my $stream (1, 2) {
+        1 while pump($job, $stream);
+        return if $job->{handle}[$stream] and !$job->{drained}[$stream];    # waits for credit
+    }
+    my ($code, $user, $system, $rss) = @{ $job->{wait} };
+    my $signal = $code & 127;
+    close_stdin($job);
+    for my $stream (1, 2) {
+        my $handle = $job->{handle}[$stream] or next;
+        if ($job->{terminal}) { close_stream($job, $stream) }
+        else { $readers{fileno $handle} = [undef, $handle]; watch_read($handle) }
+    }
+    $leftovers{$job->{pid}} = 1 if kill 0, -$job->{pid};
+    delete $jobs{ $job->{number} };
+    return if $ending;
+    send_frame(ENDED, $job->{number}, pack 'C l> Q>5', $signal ? SIGNALED : EXITED,
+        $signal || $code >> 8, $job->{bytes}[1], $job->{bytes}[2], $user, $system, $rss);
+}
+
+sub not_started {
+    my ($number, $text) = @_;
+    send_frame(ENDED, $number, pack('C l> Q>5', NOT_STARTED, 0, 0, 0, 0, 0, 0) . $text);
+}
+
+# Ends every job: TERM, then KILL after the grace, then the agent itself. The coordinator goes first:
+# a job that dies of this must not be taken for one that ended by itself.
+sub end_everything {
+    my ($grace) = @_;
+    $ending = 1;
+    drop_peer() if $peer;
+    close $listener;
+    unlink $option{socket};
+    my @groups = (map({ $_->{pid} } values %jobs), keys %leftovers);
+    kill 'TERM', map { -$_ } @groups;
+    kill 'CONT', map { -$_ } @groups;
+    my $until = clock() + $grace;
+    while (@groups and clock() < $until) {
+        select undef, undef, undef, 0.02;
+        reap();
+        @groups = grep { kill 0, -$_ } @groups;
+    }
+    kill 'KILL', map { -$_ } @groups;
+    exit 0;
+}
+
+# ---- small things ---------------------------------------------------------------------------------
+
+# pty(7), ioctl_tty(2): the ioctl numbers are the same on amd64 and arm64.
+sub open_terminal {
+    sysopen(my $master, '/dev/ptmx', O_RDWR | O_NOCTTY) or return;
+    my $number = pack 'i', 0;
+    ioctl($master, 0x40045431, $number) or return;    # TIOCSPTLCK: unlock
+    ioctl($master, 0x80045430, $number) or return;    # TIOCGPTN
+    return ($master, '/dev/pts/' . unpack 'i', $number);
+}
+
+sub set_size {
+    my ($job, $rows, $columns) = @_;
+    ioctl($job->{terminal}, 0x5414, pack 'S4', $rows, $columns, 0, 0) if $job->{terminal};    # TIOCSWINSZ
+}
+
+sub watch_read { vec($read_set, fileno $_[0], 1) = 1 }
+
+sub nonblocking { fcntl($_[0], F_SETFL, fcntl($_[0], F_GETFL, 0) | O_NONBLOCK) }
+
+# Seconds that only go forward, where the system has them: a laptop's lid must not look like time.
+sub clock {
+    return time unless $nr;
+    my $spec = "\0" x 16;
+    syscall($nr->{clock_gettime}, 1, $spec);
+    my ($s, $ns) = unpack 'qq', $spec;
+    return $s + $ns / 1e9;
+}
