@@ -15,7 +15,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio.subprocess
 
 _LINUX: Final = sys.platform == "linux"
 # A process that forks as fast as it can is caught in a few rounds; one in uninterruptible sleep
@@ -98,14 +101,13 @@ def end_marked(name: str, value: str, session_ids: Iterable[int] = ()) -> int:
     """
     sessions = frozenset(session_ids)
     killed: set[ProcessIdentity] = set()
+    spared = lineage()
     for round_number in range(_END_ROUNDS):
         if round_number:
             time.sleep(_END_PAUSE_S)
-        processes = list(_processes())
-        spared = _ancestors(processes)
         found = [
             process.identity
-            for process in processes
+            for process in _processes()
             if process.identity.pid not in spared
             and (
                 (process.session in sessions and process.state not in "ZX")
@@ -123,13 +125,16 @@ def end_marked(name: str, value: str, session_ids: Iterable[int] = ()) -> int:
     return len(killed)
 
 
-def _ancestors(processes: list[_Process]) -> set[int]:
-    parents = {process.identity.pid: process.parent for process in processes}
-    pid = os.getpid()
-    found = {pid}
-    while (pid := parents.get(pid, 0)) and pid not in found:
+def lineage() -> frozenset[int]:
+    """Return the pids of this process and its ancestors, which `end_marked` spares."""
+    # Asked for one by one: a listing of processes that change is no picture of one moment.
+    found = {os.getpid()}
+    pid = os.getppid()
+    while pid > 0 and pid not in found:
         found.add(pid)
-    return found
+        process = _inspect(pid)
+        pid = 0 if process is None else process.parent
+    return frozenset(found)
 
 
 def _is_marked(process: _Process, name: str, value: str) -> bool:
@@ -199,6 +204,14 @@ def _ask_ps(*selection: str) -> list[_Process]:
     return found
 
 
+def send_signal(process: "asyncio.subprocess.Process", number: int) -> None:
+    """Signal a child that asyncio waits for. Not `process.send_signal`: that one polls first and may
+    take the exit status away from asyncio, which then reports 255."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
 def calling_shell() -> str | None:
     """Name of the nearest ancestor that is a shell, as GNU parallel looks for it; None: unknown."""
     pid = os.getppid()
@@ -217,4 +230,22 @@ def calling_shell() -> str | None:
     return None
 
 
-_SHELLS = frozenset("ash bash csh dash fish ksh ksh93 mksh rc rbash rzsh sh tcsh yash zsh".split())
+_SHELLS = frozenset(
+    [
+        "ash",
+        "bash",
+        "csh",
+        "dash",
+        "fish",
+        "ksh",
+        "ksh93",
+        "mksh",
+        "rc",
+        "rbash",
+        "rzsh",
+        "sh",
+        "tcsh",
+        "yash",
+        "zsh",
+    ]
+)

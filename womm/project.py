@@ -34,9 +34,7 @@ def find(cwd: Path) -> Project | None:
             values = read_toml(path)
             version = values.pop("version", None)
             if version is None:
-                raise ProjectError(
-                    f"{path}: version is missing", f"add the line: version = {VERSION}"
-                )
+                raise ProjectError(f"{path}: version is missing", f"add the line: version = {VERSION}")
             if type(version) is not int or version != VERSION:
                 raise ProjectError(
                     f"{path}: version = {version!r}, but this womm knows version {VERSION} only",

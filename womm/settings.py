@@ -213,12 +213,12 @@ def cpu_millis(quantity: str) -> int:
 def mem_bytes(quantity: str) -> int:
     """Return a Kubernetes quantity of memory in bytes; raises ValueError."""
     match = _SIZE.fullmatch(quantity)
-    if match is None or (match[2] == "K" and not match[3]) or (match[2] == "k" and match[3]):
+    unit = (match[2] or "") + (match[3] or "") if match is not None else ""
+    # Kubernetes knows k and Ki, but neither K nor ki.
+    if match is None or unit in {"K", "ki"} or " " in quantity or parse_size(quantity) == 0:
         near = re.sub(r"(?i)([kmgtpe])(ib?|b)?$", lambda found: found[1].upper() + "i", quantity)
         also = f" (did you mean {near}?)" if near != quantity and _SIZE.fullmatch(near) else ""
         raise ValueError(f"an amount of memory such as 512Mi or 16Gi{also}")
-    if parse_size(quantity) == 0:
-        raise ValueError("an amount of memory such as 512Mi or 16Gi")
     return parse_size(quantity)
 
 

@@ -60,19 +60,17 @@ def command(  # noqa: PLR0917 - click passes by name
     tag: bool,
     output: str,
 ) -> int:
-    """Print what the jobs of a task wrote, in the order in which they ended.
+    """Print what the jobs of a task wrote.
 
-    ID can be shortened; `last` is the newest task. JOB is a job's number ({#}) or a list of them:
-    1-3,5.
+    Jobs come in the order in which they ended. ID can be shortened; `last` is the newest task. JOB is
+    a job's number ({#}) or a list of them: 1-3,5.
 
     \b
     Examples:
       womm logs last --failed
       womm logs blhqwudx 1-3,17 --tag
     """
-    choice = Choice(
-        numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json"
-    )
+    choice = Choice(numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json")
     record = TaskStore.default().resolve(task)
     with record.output() as kept:
         printer = Printer(choice, kept)
@@ -111,9 +109,7 @@ def parse_numbers(words: Iterable[str]) -> frozenset[int]:
         for part in word.split(","):
             match = re.fullmatch(r"([0-9]{1,15})(?:-([0-9]{1,15}))?", part, re.ASCII)
             if match is None:
-                raise UsageError(
-                    f"{word!r} is no job: give numbers, such as 7 or 1-3,5", "womm logs --help"
-                )
+                raise UsageError(f"{word!r} is no job: give numbers, such as 7 or 1-3,5", "womm logs --help")
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first or last - first >= _MOST_JOBS:
                 raise UsageError(f"{part!r} is no range of jobs", "womm logs --help")
@@ -200,9 +196,7 @@ class Printer:
         tag = b"%d\t" % number
         lines = data.split(b"\n")
         last = lines.pop()
-        return b"".join(tag + line + b"\n" for line in lines) + (
-            tag + last + b"\n" if last else b""
-        )
+        return b"".join(tag + line + b"\n" for line in lines) + (tag + last + b"\n" if last else b"")
 
     def missing(self) -> list[int]:
         """Return the jobs that were asked for and have not ended."""
@@ -233,9 +227,7 @@ def has_failed(ended: JobEnded) -> bool:
     return ended.exit != 0 or ended.signal != 0 or bool(ended.reason)
 
 
-def as_json(
-    ended: JobEnded, started: JobStarted | None, out: bytes, err: bytes
-) -> dict[str, object]:
+def as_json(ended: JobEnded, started: JobStarted | None, out: bytes, err: bytes) -> dict[str, object]:
     """Return the documented object of a job; `command` is null where its start was lost."""
     return {
         "version": 1,
@@ -258,9 +250,7 @@ def as_json(
     }
 
 
-def _stream_json(
-    name: str, data: bytes, ref: OutputRef | None, written_bytes: int
-) -> dict[str, object]:
+def _stream_json(name: str, data: bytes, ref: OutputRef | None, written_bytes: int) -> dict[str, object]:
     cut = ref.cut if ref is not None else written_bytes > 0
     values: dict[str, object] = {f"{name}_bytes": written_bytes, f"{name}_cut": cut}
     try:

@@ -9,6 +9,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# name: module with the attribute `command`, one line of help. The line is here so that `womm --help` imports none.
+# name: module with the attribute `command`, one line of help: here, so that `womm --help` imports
+# none of them.
 COMMANDS: Final = {
-    "parallel": ("womm.cli.parallel", "Run GNU parallel's jobs in pods."),
+    "parallel": ("womm.cli.parallel", "Run GNU parallel with its jobs in pods."),
     "shell": ("womm.cli.shell", "Open a shell in a fresh pod."),
     "status": ("womm.cli.status", "List the tasks that run or left something behind."),
     "logs": ("womm.cli.logs", "Print what the jobs of a task wrote."),
@@ -227,4 +229,4 @@ def _flush() -> None:
 def _tell(message: str, hint: str | None) -> None:
     for text in (message, hint):
         if text is not None:
-            click.echo("womm: " + " ".join(text.split("\n")), err=True)
+            click.echo("womm: " + re.sub(r"\s*\n\s*", " ", text), err=True)

@@ -141,9 +141,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     _check_paths(plan)
     citation.show_notice(os.environ)
     if plan.cap is not None and plan.cap > slots:
-        _say(
-            f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)"
-        )
+        _say(f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)")
 
     from womm.coordinator import task
 
@@ -174,9 +172,7 @@ def _check_paths(plan: "object") -> None:
     if plan.joblog is not None and plan.joblog != "-":
         place = os.path.dirname(plan.joblog) or "."
         if not os.path.isdir(place):
-            raise UsageError(
-                f"--joblog {plan.joblog}: there is no folder {place}", f"mkdir -p {place}"
-            )
+            raise UsageError(f"--joblog {plan.joblog}: there is no folder {place}", f"mkdir -p {place}")
 
 
 def current_folder() -> Path:
@@ -242,12 +238,8 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--procs-per-pod", metavar="N", help="Assign N jobslots per pod (default 1).")
 @click.option("--kube-cpu", metavar="N", help="Reserve N cpus per pod (default 1).")
 @click.option("--kube-mem", metavar="N", help="Reserve N memory per pod (default 512Mi).")
-@click.option(
-    "--orphan-timeout", metavar="TIME", help="Pods end when nobody is there for so long (30m)."
-)
-@click.option(
-    "--ready-timeout", metavar="TIME", help="Give up when no pod is ready for so long (10m)."
-)
+@click.option("--orphan-timeout", metavar="TIME", help="Pods end when nobody is there for so long (30m).")
+@click.option("--ready-timeout", metavar="TIME", help="Give up when no pod is ready for so long (10m).")
 @click.option(
     "--logins",
     is_flag=True,

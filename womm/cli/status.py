@@ -78,9 +78,7 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def as_table(
-    tasks: Sequence[Observation], now_s: float, *, all_hosts: bool, width: int | None
-) -> str:
+def as_table(tasks: Sequence[Observation], now_s: float, *, all_hosts: bool, width: int | None) -> str:
     """Render tasks; `width`: cut COMMAND so that lines fit, None leaves them long."""
     host = (Column("HOST"),) if all_hosts else ()
     rows = [_row(task, now_s, all_hosts=all_hosts) for task in tasks]
@@ -96,7 +94,7 @@ def _row(task: Observation, now_s: float, *, all_hosts: bool) -> list[str]:
     started = task.state.started
     age = tables.age(now_s - task.record.time)
     if started is None:  # the disk was full, or the journal is damaged
-        unknown = ["-"] * (6 if all_hosts else 5)
+        unknown = ["-"] * (5 if all_hosts else 4)
         return [task.record.task, age, task.status.value, *unknown, "(its journal is damaged)"]
     cpu, mem = _totals(task)
     return [

@@ -37,7 +37,8 @@ class Pod:
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a cluster needs to know of a task. `pods` and `slots` are counts; `env` is added to the
-    agents' environment."""
+    agents' environment, as are WOMM_TASK, WOMM_POD and WOMM_ATTEMPT=1 (a later attempt at a job says
+    so itself)."""
 
     task: str
     folder: Path
@@ -90,6 +91,9 @@ class Cluster(Protocol):
 
     def leave(self, name: str, reason: str) -> None:
         """Start no pod of this name any more. `pod_left` follows."""
+
+    def drain(self) -> None:
+        """Start no pods any more; those that are there end when their agents are told to."""
 
     async def stop(self) -> None:
         """End every pod and remove all that the cluster made. Idempotent, tolerant of half-made state."""

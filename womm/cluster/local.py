@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from womm import worker
 from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
 from womm.errors import ClusterError
 from womm.link.client import Dial
-from womm.process import end_marked
+from womm.process import end_marked, send_signal
 
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
@@ -95,10 +96,10 @@ class LocalCluster:
         life = self._places[pod.name].life
         path = str(life.socket) if life is not None and life.pod == pod else ""
 
-        async def connect(factory: object) -> object:
+        async def connect(factory: Callable[[], asyncio.Protocol]) -> object:
             if not path:
                 raise OSError(f"{pod.name} has ended")
-            return await asyncio.get_running_loop().create_unix_connection(factory, path)  # type: ignore[call-overload]
+            return await asyncio.get_running_loop().create_unix_connection(factory, path)
 
         return connect
 
@@ -106,8 +107,7 @@ class LocalCluster:
         life = self._places[pod.name].life
         if life is not None and life.pod == pod:
             life.why_ended = reason
-            with suppress(ProcessLookupError):
-                life.process.kill()
+            send_signal(life.process, signal.SIGKILL)
 
     def leave(self, name: str, reason: str) -> None:
         place = self._places[name]
@@ -116,22 +116,26 @@ class LocalCluster:
             assert self._observer is not None
             self._observer.pod_left(name, reason)
             if place.life is not None:
-                with suppress(ProcessLookupError):
-                    place.life.process.kill()
+                send_signal(place.life.process, signal.SIGKILL)
+
+    @property
+    def draining(self) -> bool:
+        return self._stopping
+
+    def drain(self) -> None:
+        self._stopping = True
 
     async def stop(self) -> None:
         """Pods whose agent was told to end get a moment for it; what is left then is killed."""
         self._stopping = True
         lives = [place.life for place in self._places.values() if place.life is not None]
         for life in lives:
-            with suppress(ProcessLookupError):
-                life.process.terminate()
+            send_signal(life.process, signal.SIGTERM)
         waits = [asyncio.create_task(life.process.wait()) for life in lives]
         if waits:
             await asyncio.wait(waits, timeout=STOP_TIMEOUT_S)
         for life in lives:
-            with suppress(ProcessLookupError):
-                life.process.kill()
+            send_signal(life.process, signal.SIGKILL)
             await life.process.wait()
         for keeper in self._keepers:
             keeper.cancel()
@@ -169,7 +173,7 @@ class LocalCluster:
             await asyncio.to_thread(end_marked, MARKER, place.name, sessions)
             place.life = None
             place.quick_ends = 0 if loop.time() - began >= HEALTHY_AFTER_S else place.quick_ends + 1
-            if self._stopping:
+            if self.draining:
                 return
             detail = life.why_ended or _last_words(place.log) or _status_words(status)
             loss = Loss.REMOVED if life.why_ended else Loss.CRASHED
@@ -179,7 +183,14 @@ class LocalCluster:
         assert self._spec is not None
         spec = self._spec
         socket = self._runtime / f"{index}.{place.instance}"
-        env = {**os.environ, **spec.env, MARKER: place.name, "WOMM_TASK": spec.task}
+        env = {
+            **os.environ,
+            **spec.env,
+            MARKER: place.name,
+            "WOMM_TASK": spec.task,
+            "WOMM_POD": place.name,
+            "WOMM_ATTEMPT": "1",
+        }
         command = [
             self._perl,
             str(worker.AGENT),
@@ -205,8 +216,7 @@ class LocalCluster:
         with suppress(asyncio.TimeoutError):
             line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
         if not line:
-            with suppress(ProcessLookupError):
-                process.kill()
+            send_signal(process, signal.SIGKILL)
             status = await process.wait()
             return None, _last_words(place.log) or _status_words(status)
         pod = Pod(place.name, place.instance, place.slots, process.pid)

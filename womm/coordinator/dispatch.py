@@ -90,7 +90,6 @@ class Dispatcher:
         self.failed = 0
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
-        self._task = task.encode()
         self._cluster = cluster
         self._journal = journal
         self._say = say
@@ -116,11 +115,18 @@ class Dispatcher:
     # ---- for whoever starts jobs ------------------------------------------------------------------
 
     def submit(
-        self, request: RunRequest, sink: JobSink, *, seq: int | None = None, pinned: str | None = None
+        self,
+        request: RunRequest,
+        sink: JobSink,
+        *,
+        seq: int | None = None,
+        pinned: str | None = None,
+        repeatable: bool = True,
     ) -> int:
         """Take a job; its output and outcome go to `sink`. Returns its number.
 
-        `seq` is GNU parallel's number of it, `pinned` the one pod to run it in.
+        `seq` is GNU parallel's number of it, `pinned` the one pod to run it in. A job that is not
+        `repeatable` ends when its worker is lost.
         """
         self._last_number += 1
         number = self._last_number
@@ -140,7 +146,7 @@ class Dispatcher:
             sink,
             spool,
             capture_bytes=self._capture_bytes,
-            submitted=self._loop.time(),
+            repeatable=repeatable,
         )
         self._jobs[number] = job
         if self.earlier is not None and seq is not None:
@@ -148,7 +154,10 @@ class Dispatcher:
             if kept is not None:
                 self._replay(job, *kept)
                 return number
-        self._act(self.pool.submit(number, pinned))
+        actions = self.pool.submit(number, pinned)
+        if not repeatable:
+            self.pool.run_once(number)
+        self._act(actions)
         if not job.pod:
             job.waited = True
             self._notice_soon()
@@ -202,6 +211,7 @@ class Dispatcher:
         if job is None or job.cancelled:
             return
         job.cancelled = True
+        self.pool.run_once(number)
         if self.pool.withdraw(number):
             self._forget(job)
         elif link := self._links.get(job.pod):
@@ -212,6 +222,7 @@ class Dispatcher:
     async def close(self, grace_s: int = 2) -> None:
         """Ask every agent to end its jobs and itself; drop the links."""
         self.stopping = True
+        self._cluster.drain()
         if self._notice is not None:
             self._notice.cancel()
         links = list(self._links.values())
@@ -278,10 +289,14 @@ class Dispatcher:
         self._journal.append(PodGone(time.time(), pod.name, pod.instance, loss.value, detail))
         if self.stopping:
             return
-        running = sum(1 for job in self._jobs.values() if job.pod == pod.name and not job.cancelled)
-        words = f"{running} job{'s run' if running > 1 else ' runs'} again" if running else "it had no job"
-        self._say(f"worker {pod.name} is gone ({loss.value}): {words}" + (f": {detail}" if detail else ""))
-        self._act(self.pool.worker_gone(pod.name, loss))
+        actions = self.pool.worker_gone(pod.name, loss)
+        again = sum(isinstance(action, Lost) for action in actions)
+        words = f"worker {pod.name} is gone ({loss.value}"
+        words += f": {detail})" if detail else ")"
+        if again:
+            words += f": {again} job{'s run' if again > 1 else ' runs'} again"
+        self._say(words)
+        self._act(actions)
         self.on_change()
         self._notice_soon()
 
@@ -332,9 +347,7 @@ class Dispatcher:
                 job = self._jobs[action.job]
                 job.lose_attempt()
                 self._journal.append(
-                    JobLost(
-                        time.time(), action.job, job.attempt, action.pod, action.loss.value
-                    )
+                    JobLost(time.time(), action.job, job.attempt, action.pod, action.loss.value)
                 )
                 self._given_up(job, action)
             elif isinstance(action, Leave):
@@ -345,56 +358,37 @@ class Dispatcher:
         now = time.time()
         job.begin_attempt(action, now)
         self._journal.append(
-            JobStarted(
-                now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command
-            )
+            JobStarted(now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command)
         )
         request = job.request
-        env = dict(request.env or {})
-        env[b"WOMM_TASK"] = self._task
-        env[b"WOMM_POD"] = action.pod.encode()
-        env[b"WOMM_ATTEMPT"] = b"%d" % action.attempt
-        link = self._links[action.pod]
-        link.send(encode_run(job.number, replace(request, env=env)))
+        if action.attempt > 1:
+            env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % action.attempt}
+            request = replace(request, env=env)
+        self._links[action.pod].send(encode_run(job.number, request))
         if job.spool is not None:
             self._pump_stdin(job)
 
     def _lost(self, action: Lost) -> None:
         job = self._jobs[action.job]
-        self._journal.append(
-            JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value)
-        )
+        self._journal.append(JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value))
         job.waited = True
-        if job.cancelled:
-            self.pool.withdraw(job.number)
-            self._forget(job)
-            return
-        if job.spool is not None and not job.spool.complete:
-            self.pool.withdraw(job.number)
-            job.lose_attempt()
-            limit = self._stdin_cap_bytes
-            self._finish(
-                job,
-                Outcome(
-                    POISON_STATUS,
-                    reason=f"its worker was lost and its input, over {limit} bytes, was not kept",
-                ),
-                None,
-            )
-            return
         job.lose_attempt()
 
     def _given_up(self, job: Job, action: GiveUp) -> None:
         if job.cancelled:
             self._forget(job)
+            return
+        status = POISON_STATUS
+        if job.spool is not None and not job.spool.complete:
+            limit = self._stdin_cap_bytes
+            reason = f"its worker was lost and its input, over {limit} bytes, was not kept"
+        elif not job.repeatable or action.loss is Loss.REMOVED:
+            reason = f"its worker {action.pod} was lost"
         elif action.loss is Loss.OOM_KILLED:
-            reason = f"it ran out of memory {action.times} times"
-            self._finish(job, Outcome(OOM_STATUS, reason=reason), None)
-        elif action.loss is Loss.REMOVED:
-            self._finish(job, Outcome(POISON_STATUS, reason=f"its worker {action.pod} is gone"), None)
+            status, reason = OOM_STATUS, f"it ran out of memory {action.times} times"
         else:
             reason = f"its worker crashed {action.times} times under it"
-            self._finish(job, Outcome(POISON_STATUS, reason=reason), None)
+        self._finish(job, Outcome(status, reason=reason), None)
 
     def _fail(self, job: Job, reason: str) -> None:
         """End a job that womm cannot go on with; its process is killed, its slot freed by its end."""
@@ -403,6 +397,7 @@ class Dispatcher:
         elif link := self._links.get(job.pod):
             link.send(encode_signal(job.number, SIGKILL))
         job.cancelled = True
+        self.pool.run_once(job.number)
         self._report(job, Outcome(POISON_STATUS, reason=reason), None, None, None)
 
     def _output(self, link: Link, number: int, stream: int, payload: memoryview | bytes) -> None:
@@ -443,6 +438,8 @@ class Dispatcher:
             job.stdin_end_sent = True
             link.send(encode(FrameType.STDIN_END, job.number))
         spool.consumed(job.stdin_sent)
+        if not spool.complete:
+            self.pool.run_once(job.number)
         if not spool.wants_pause(job.stdin_sent):
             job.sink.resume_input()
 
@@ -525,7 +522,9 @@ class Dispatcher:
         for stream, data in ((STDOUT, out), (STDERR, err)):
             if data:
                 job.sink.write(stream, data)
-        self._journal.append(replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None))
+        self._journal.append(
+            replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None)
+        )
         self.done += 1
         self.failed += kept.exit != 0 or kept.signal != 0
         self._forget(job)
@@ -552,7 +551,10 @@ class Dispatcher:
             return
         why = self.waiting_for()
         jobs = self.pool.queued
-        self._say(f"{jobs} job{'s wait' if jobs > 1 else ' waits'}: no worker is there" + (f" ({why})" if why else ""))
+        self._say(
+            f"{jobs} job{'s wait' if jobs > 1 else ' waits'}: no worker is there"
+            + (f" ({why})" if why else "")
+        )
 
 
 def _short(command: str) -> str:

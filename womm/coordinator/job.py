@@ -50,10 +50,30 @@ class Job:
     """State of one submitted job. Changed only by the dispatcher."""
 
     __slots__ = (
-        "attempt", "cancelled", "captures", "command", "emitted", "hashes", "number", "owed",
-        "paused", "pid", "pod", "replayed", "request", "seen", "seq", "sink", "spool", "started",
-        "stdin_credit", "stdin_sent", "stdin_end_sent", "submitted", "waited",
-    )  # fmt: skip
+        "attempt",
+        "cancelled",
+        "captures",
+        "command",
+        "emitted",
+        "hashes",
+        "number",
+        "owed",
+        "paused",
+        "pid",
+        "pod",
+        "repeatable",
+        "replayed",
+        "request",
+        "seen",
+        "seq",
+        "sink",
+        "spool",
+        "started",
+        "stdin_credit",
+        "stdin_end_sent",
+        "stdin_sent",
+        "waited",
+    )
 
     def __init__(
         self,
@@ -64,7 +84,7 @@ class Job:
         spool: Spool | None,
         *,
         capture_bytes: int,
-        submitted: float,
+        repeatable: bool,
     ) -> None:
         self.number = number
         self.seq = seq
@@ -75,7 +95,7 @@ class Job:
         self.pod = ""
         self.pid = 0
         self.attempt = 0
-        self.submitted = submitted
+        self.repeatable = repeatable
         self.started = 0.0
         self.waited = False
         self.cancelled = False

@@ -41,7 +41,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """`job` lost its worker too often: it counts as failed."""
+    """`job` lost its worker and is forgotten: too often (`times`), or it may run only once."""
 
     job: int
     pod: str
@@ -81,6 +81,7 @@ class _Job:
     crashes: int = 0
     ooms: int = 0
     crashed_on: str | None = None
+    once: bool = False
 
 
 class Pool:
@@ -145,7 +146,7 @@ class Pool:
             job = self._jobs[number]
             job.pod = None
             times, limit = self._count(job, loss)
-            if limit and times >= limit:
+            if job.once or (limit and times >= limit):
                 del self._jobs[number]
                 actions.append(GiveUp(number, pod, loss, times))
                 continue
@@ -176,6 +177,11 @@ class Pool:
         self._jobs[job] = _Job(pinned)
         self._queue.append(job)
         return self._assign()
+
+    def run_once(self, job: int) -> None:
+        """From now on, do not run this job again: give it up when its worker is lost."""
+        if known := self._jobs.get(job):
+            known.once = True
 
     def job_ended(self, job: int) -> list[Action]:
         """Its end record is in: the slot is free, the worker works, the job is forgotten."""

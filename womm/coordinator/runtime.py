@@ -1,8 +1,10 @@
 """A task's folder for sockets and the shim: of this user alone, with a short path, removed at the end."""
 
 import os
+import platform
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,15 +42,25 @@ def runtime_folder(task: str, environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
-    for name in (environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
+    for name in (environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
         if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
             yield Path(name)
 
 
-def install_shim(folder: Path, perl: str, name: str) -> Path:
+def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:
     """Put the login shim into `folder` under the name GNU parallel shall call it by."""
     folder.mkdir(exist_ok=True)
     shim = folder / name
     shim.write_bytes(b"#!" + os.fsencode(perl) + b"\n" + worker.SHIM.read_bytes())
     shim.chmod(stat.S_IRWXU)
+    socket.with_name(socket.name + ".pl").write_bytes(worker.SHIM_REST.read_bytes())
     return shim
+
+
+def shim_variable(socket: Path, shell: str, *, stdin: bool) -> str:
+    """Return $WOMM_SHIM, which tells the shim what it must know. See womm/worker/shim.pl."""
+    exit_group = _EXIT_GROUP.get(platform.machine(), 0) if sys.platform == "linux" else 0
+    return f"{socket}\t{shell}\t{'1' if stdin else ''}\t{exit_group}"
+
+
+_EXIT_GROUP = {"x86_64": 231, "aarch64": 94}

@@ -6,16 +6,15 @@ bytes, 3 take a stream back to where it began, 4 exit status and signal. See wom
 """
 
 import asyncio
-import logging
+import socket
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.link.frames import RunRequest
-
-log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("!I")
 _FRAME = struct.Struct("!BI")
@@ -24,7 +23,9 @@ _TAKE_BACK, _EXIT = 3, 4
 MAX_REQUEST = 8 << 20
 """A command is at most 128 KiB (Linux, one argument), an environment at most 6 MiB (a quarter of an
 8 MiB stack and then some)."""
-_SEQ = b"e=PARALLEL_SEQ="
+READ_BYTES = 262144
+HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
+"""Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
 
 
 class ShimServer:
@@ -32,8 +33,10 @@ class ShimServer:
 
     `engine_env` is the environment GNU parallel was started with: what a shim has beyond it belongs
     to the job. `live` says that GNU parallel shows output while the job runs, so that none of it can
-    be taken back. `on_result` is called before GNU parallel
-    can print anything of a job.
+    be taken back. `on_result` is called before GNU parallel can print anything of a job.
+
+    Plain sockets on the event loop's selector: asyncio's streams and transports make a task and four
+    objects per connection, and a connection here is a job.
     """
 
     def __init__(
@@ -50,53 +53,81 @@ class ShimServer:
         self.on_result = on_result
         self.pods_of_logins: Mapping[str, str] = {}
         """The pod of each login that a job must run in; jobs of other logins run anywhere."""
-        self._server: asyncio.AbstractServer | None = None
         self.connections: set[_ShimConnection] = set()
+        self._listener: socket.socket | None = None
 
-    async def start(self, path: Path) -> None:
+    def start(self, path: Path) -> None:
         """Listen at `path`, which must be shorter than 108 bytes and in a folder of ours alone."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _ShimConnection(self), str(path), backlog=1024)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.setblocking(False)
+        self._listener.bind(str(path))
+        self._listener.listen(1024)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+    def close(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for connection in list(self.connections):
-            connection.abort()
+            connection.close()
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = self._listener.accept()
+                connection.setblocking(False)
+                self.connections.add(_ShimConnection(self, connection))
 
 
-class _ShimConnection(asyncio.Protocol):
+class _ShimConnection:
     """One shim: one job. The dispatcher's JobSink."""
 
-    def __init__(self, server: ShimServer) -> None:
+    def __init__(self, server: ShimServer, connection: socket.socket) -> None:
         self._server = server
         self._dispatcher = server.dispatcher
-        self._transport: asyncio.Transport | None = None
+        self._socket = connection
         self._input = b""
         self._job = 0
         self._start: dict[int, bool] = {}
-        self._output: list[bytes] = []
+        self._output = bytearray()
         self._flush_due = False
         self._full = False
+        self._reading = True
         self._ended = False
         self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(connection, self._readable)
 
-    # ---- asyncio.Protocol
+    def close(self) -> None:
+        """Hang up; a job that has not ended is cancelled."""
+        if self._socket.fileno() < 0:
+            return
+        self._server.connections.discard(self)
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        if self._job and not self._ended:
+            self._ended = True
+            self._dispatcher.cancel(self._job)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=1 << 20)
-        self._server.connections.add(self)
-
-    def data_received(self, data: bytes) -> None:
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
         self._input = self._input + data if self._input else data
         if not self._job:
             if len(self._input) < 4:
                 return
             (length,) = _LENGTH.unpack_from(self._input)
             if length > MAX_REQUEST:
-                self.abort()
+                self.close()
                 return
             if len(self._input) < 4 + length:
                 return
@@ -105,18 +136,26 @@ class _ShimConnection(asyncio.Protocol):
         if self._input:
             self._take_frames()
 
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self._dispatcher.consumed(self._job)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
-        if self._job and not self._ended:
-            self._ended = True
-            self._dispatcher.cancel(self._job)
+    def _flush(self) -> None:
+        """Write what is there: one write per turn of the event loop, a short job's output and end."""
+        self._flush_due = False
+        if self._socket.fileno() < 0:
+            return
+        try:
+            sent = self._socket.send(self._output)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._output[:sent]
+        if self._output:
+            self._loop.add_writer(self._socket, self._flush)
+        else:
+            self._loop.remove_writer(self._socket)
+        if self._full and len(self._output) <= LOW_WATER:
+            self._full = False
+            self._dispatcher.consumed(self._job)
 
     # ---- the request
 
@@ -167,54 +206,43 @@ class _ShimConnection(asyncio.Protocol):
             elif kind == _SIGNAL:
                 self._dispatcher.signal(self._job, payload[0])
             else:
-                self.abort()
+                self.close()
                 return
         self._input = bytes(view[at:])
-        if not room and self._transport is not None:
-            self._transport.pause_reading()
+        if not room and self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket)
 
     # ---- JobSink
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
         if self._server.live:
             self._server.on_result()
-        self._output.append(_FRAME.pack(stream, len(data)) + data)
+        self._output += _FRAME.pack(stream, len(data))
+        self._output += data
         self._flush_soon()
+        self._full = self._full or len(self._output) > HIGH_WATER
         return not self._full
 
     def can_take_back(self, stream: int) -> bool:
         return not self._server.live and self._start.get(stream, False)
 
     def take_back(self, stream: int) -> None:
-        self._output.append(_FRAME.pack(_TAKE_BACK, 1) + bytes([stream]))
+        self._output += _FRAME.pack(_TAKE_BACK, 1) + bytes([stream])
         self._flush_soon()
 
     def resume_input(self) -> None:
-        if self._transport is not None:
-            self._transport.resume_reading()
+        if not self._reading and self._socket.fileno() >= 0:
+            self._reading = True
+            self._loop.add_reader(self._socket, self._readable)
 
     def ended(self, outcome: Outcome) -> None:
         self._ended = True
         self._server.on_result()
-        self._output.append(_FRAME.pack(_EXIT, 2) + bytes([outcome.exit & 255, outcome.signal]))
+        self._output += _FRAME.pack(_EXIT, 2) + bytes([outcome.exit & 255, outcome.signal])
         self._flush_soon()
 
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
     def _flush_soon(self) -> None:
-        """One write per turn of the event loop: a short job's output and end go together."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if self._transport is None or self._transport.is_closing():
-            self._output.clear()
-            return
-        self._transport.write(b"".join(self._output))
-        self._output.clear()
-        if self._ended and not self._full:
-            self._transport.write_eof()

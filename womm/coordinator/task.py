@@ -1,11 +1,11 @@
 """A task from start to end: the story of `womm parallel`.
 
-    read the options, as GNU parallel will      (nothing made yet: mistakes cost nothing)
-    a journal, a runtime folder                 (each with its removal on the next line)
-    the cluster starts pods, links come up      (the dispatcher hears of them)
-    GNU parallel starts with the first worker   (its shims bring the jobs)
-    GNU parallel ends                           (its exit status is the task's)
-    links, pods, folder go                      (in the reverse order, whatever happened)
+read the options, as GNU parallel will      (nothing made yet: mistakes cost nothing)
+a journal, a runtime folder                 (each with its removal on the next line)
+the cluster starts pods, links come up      (the dispatcher hears of them)
+GNU parallel starts with the first worker   (its shims bring the jobs)
+GNU parallel ends                           (its exit status is the task's)
+links, pods, folder go                      (in the reverse order, whatever happened)
 """
 
 import asyncio
@@ -17,9 +17,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import womm
@@ -28,14 +28,14 @@ from womm.cluster.local import LocalCluster
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.resume import Earlier, interrupted_runs
-from womm.coordinator.runtime import install_shim, runtime_folder
+from womm.coordinator.runtime import install_shim, runtime_folder, shim_variable
 from womm.coordinator.shims import ShimServer
 from womm.engine.gnu_parallel import GnuParallel, Plan
 from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import ClusterError, EngineError
 from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
 from womm.journal.store import Journal, TaskStore
-from womm.process import identify
+from womm.process import identify, send_signal
 from womm.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ FAILURE = 254
 # prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
 _ENGINE_WRAPPER = (
     "syscall(`uname -m` =~ /^(aarch64|arm64)/ ? 167 : 157, 1, 9) if $^O eq 'linux';"
-    " exec { $ARGV[0] } @ARGV or die \"womm: $ARGV[0]: $!\\n\""
+    ' exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
 )
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
@@ -68,6 +68,50 @@ class ParallelTask:
 def new_task_id() -> str:
     """8 lower-case letters, as the guide shows; 2e11 of them, and a taken one is refused."""
     return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(8))
+
+
+def started_event(
+    task_id: str,
+    kind: str,
+    argv: tuple[str, ...],
+    folder: Path,
+    settings: Settings,
+    *,
+    pods: int,
+    procs_per_pod: int,
+    local_procs: int,
+    runtime: Path,
+) -> TaskStarted:
+    """The first event of a task that this process coordinates."""
+    who = identify(os.getpid())
+    return TaskStarted(
+        time=time.time(),
+        task=task_id,
+        kind=kind,
+        argv=argv,
+        folder=str(folder),
+        host=socket.gethostname(),
+        user=_user_name(),
+        cluster=LocalCluster.name,
+        pods=pods,
+        procs_per_pod=procs_per_pod,
+        local_procs=local_procs,
+        cpu=settings.kube_cpu,
+        mem=settings.kube_mem,
+        coordinator_pid=os.getpid(),
+        coordinator_start=who.start if who else "",
+        runtime_dir=str(runtime),
+        joblog=None,
+        resumes=(),
+        version=womm.__version__,
+    )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in many containers
+        return str(os.getuid())
 
 
 def run(task: ParallelTask) -> int:
@@ -129,7 +173,7 @@ class _Run:
             await cluster.start(self._spec(), self.dispatcher)
             engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
-            await engine.listen()
+            engine.listen()
             status = await self._work(engine, stack)
             self.journal.append(TaskEnding(time.time(), self._ending()))
         done, failed = self.dispatcher.done, self.dispatcher.failed
@@ -170,7 +214,7 @@ class _Run:
         self.dispatcher.on_change = changed
         changed()
         timeout_s = self.task.settings.ready_timeout_s
-        done = await _first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
+        done = await first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
         if self.interrupted.is_set():
             return False
         if ready.is_set():
@@ -189,7 +233,7 @@ class _Run:
             if not ended.done():
                 if stuck.done():
                     self.say(f"no worker is there any more ({stuck.result()}): the task ends")
-                    _send(process, signal.SIGTERM)
+                    send_signal(process, signal.SIGTERM)
                 await self._end_engine(process, ended)
             code = await ended
         finally:
@@ -207,14 +251,11 @@ class _Run:
     async def _end_engine(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
         """GNU parallel had the Ctrl-C, too, when it came from the terminal; else it hears of it here."""
         for after_s, number in ((INTERRUPT_TERM_S, signal.SIGTERM), (INTERRUPT_KILL_S, signal.SIGKILL)):
-            if len(self.interrupts) > 1:
-                number = signal.SIGKILL
-            else:
+            if len(self.interrupts) < 2:
                 self.interrupted.clear()
-                await _first_of(after_s, asyncio.shield(ended), self.interrupted.wait())
-            if ended.done():
-                return
-            _send(process, number if len(self.interrupts) < 2 else signal.SIGKILL)
+                await first_of(after_s, asyncio.shield(ended), self.interrupted.wait())
+            if not ended.done():
+                send_signal(process, number if len(self.interrupts) < 2 else signal.SIGKILL)
 
     async def _stuck(self) -> str:
         """Return when there has been no worker, and work for one, for the settable time."""
@@ -247,11 +288,11 @@ class _Run:
             self.say("interrupted: no new jobs, the running ones are ended (again: at once)")
             self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
         elif self.engine is not None:
-            _send(self.engine, signal.SIGKILL)
+            send_signal(self.engine, signal.SIGKILL)
 
     def _hang_up(self) -> None:
         if self.engine is not None:
-            _send(self.engine, signal.SIGHUP)
+            send_signal(self.engine, signal.SIGHUP)
 
     def _hide_bar(self) -> None:
         if self.bar is not None:
@@ -295,28 +336,22 @@ class _Run:
 
     def _started(self, runtime: Path, earlier: Earlier | None) -> TaskStarted:
         task, settings = self.task, self.task.settings
-        who = identify(os.getpid())
         joblog = task.plan.joblog
-        return TaskStarted(
-            time=time.time(),
-            task=self.id,
-            kind="parallel",
-            argv=task.argv,
-            folder=str(task.folder),
-            host=socket.gethostname(),
-            user=getpass.getuser(),
-            cluster=LocalCluster.name,
+        event = started_event(
+            self.id,
+            "parallel",
+            task.argv,
+            task.folder,
+            settings,
             pods=task.pods,
             procs_per_pod=settings.procs_per_pod,
             local_procs=settings.local_procs,
-            cpu=settings.kube_cpu,
-            mem=settings.kube_mem,
-            coordinator_pid=os.getpid(),
-            coordinator_start=who.start if who else "",
-            runtime_dir=str(runtime),
+            runtime=runtime,
+        )
+        return replace(
+            event,
             joblog=str((task.folder / joblog).resolve()) if joblog else None,
             resumes=earlier.tasks if earlier else (),
-            version=womm.__version__,
         )
 
     def _spec(self) -> TaskSpec:
@@ -355,10 +390,11 @@ class _Engine:
         )
         self._process: asyncio.subprocess.Process | None = None
 
-    async def listen(self) -> None:
+    def listen(self) -> None:
         task = self._task
-        install_shim(self._bin, task.perl, "ssh" if task.plan.logins else Path(task.shell).name)
-        await self._shims.start(self._socket)
+        name = "ssh" if task.plan.logins else Path(task.shell).name
+        install_shim(self._bin, self._socket, task.perl, name)
+        self._shims.start(self._socket)
 
     async def start(self, journal: Journal) -> asyncio.subprocess.Process:
         """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
@@ -378,16 +414,14 @@ class _Engine:
         except OSError as exc:
             raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc
         who = identify(self._process.pid)
-        journal.append(
-            EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words))
-        )
+        journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
         return self._process
 
     async def close(self) -> None:
         if self._process is not None and self._process.returncode is None:
-            _send(self._process, signal.SIGKILL)
+            send_signal(self._process, signal.SIGKILL)
             await self._process.wait()
-        await self._shims.close()
+        self._shims.close()
 
     def _arguments(self) -> list[str]:
         plan = self._task.plan
@@ -406,8 +440,7 @@ class _Engine:
     def _environment(self) -> dict[bytes, bytes]:
         task = self._task
         env = dict(os.environb)
-        stdin = "1" if task.plan.stdin else ""
-        env[b"WOMM_SHIM"] = os.fsencode(f"{self._socket}\t{task.shell}\t{stdin}")
+        env[b"WOMM_SHIM"] = os.fsencode(shim_variable(self._socket, task.shell, stdin=task.plan.stdin))
         env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
         if task.plan.logins:
             env[b"PARALLEL_SHELL"] = os.fsencode(task.shell)
@@ -428,15 +461,10 @@ class _Engine:
             self._logins.write(text, now)
 
 
-async def _first_of(timeout_s: float, *work: object) -> bool:
+async def first_of(timeout_s: float | None, *work: Awaitable[object]) -> bool:
     """Wait for the first of several awaitables; cancel the others. False: timed out."""
-    tasks = {asyncio.ensure_future(item) for item in work}  # type: ignore[call-overload]
+    tasks = {asyncio.ensure_future(item) for item in work}
     done, pending = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     return bool(done)
-
-
-def _send(process: asyncio.subprocess.Process, number: int) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(number)

@@ -4,7 +4,6 @@ The promise is kept where GNU parallel keeps its own (`will-cite` in its configu
 has made it once is not asked again. Nothing here ever blocks a run.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,5 +74,3 @@ def ask(environ: Mapping[str, str]) -> int:
     (folder / "will-cite").touch()
     sys.stderr.write("Thank you. The notice is silenced; if it is for research, do cite.\n")
     return 0
-
-

@@ -418,9 +418,7 @@ class _Field:
 
 
 _FIELDS: dict[type[Event], tuple[_Field, ...]] = {
-    event_type: tuple(
-        _Field(field.name, _READERS[field.type], field.default) for field in fields(event_type)
-    )
+    event_type: tuple(_Field(field.name, _READERS[field.type], field.default) for field in fields(event_type))
     for event_type in EVENT_TYPES
 }
 

@@ -92,9 +92,7 @@ class TaskState:
 
     def all_instances(self) -> list[PodStarted]:
         """Return every agent there ever was: one that was taken for gone may have come back."""
-        return [
-            instance.started for pod in self.pods.values() for instance in pod.instances.values()
-        ]
+        return [instance.started for pod in self.pods.values() for instance in pod.instances.values()]
 
     def ended_jobs(self) -> list[JobState]:
         """Return the jobs that have ended, in the order of their end."""

@@ -218,6 +218,13 @@ class TaskRecord:
     def output(self) -> OutputReader:
         return OutputReader(self.path / _OUTPUT)
 
+    def changed_s(self) -> float:
+        """Return when the journal was last written, seconds since 1970."""
+        try:
+            return (self.path / _JOURNAL).stat().st_mtime
+        except OSError:
+            return self.time
+
     def size_bytes(self) -> int:
         """Return what the task's files take on the disk."""
         total = 0

@@ -75,6 +75,10 @@ class Link:
         return f"<Link {self.name} {self._session!r}>"
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def up(self) -> bool:
         return self._session.connected
 
@@ -132,13 +136,13 @@ class Link:
                 if self._session.connected:
                     attempt = 0
                     await self._keep_alive(connection)
-            except (OSError, asyncio.TimeoutError) as exc:
+            except (TimeoutError, OSError) as exc:
                 connection.reason = connection.reason or str(exc) or "no answer"
             was_up = self._session.connected
             self._session.connection_lost()
             self._connection = None
             connection.abort()
-            if self._closed:
+            if self.closed:
                 return
             reason = connection.reason or "closed by the other side"
             log.debug("%s: connection gone: %s", self.name, reason)

@@ -198,9 +198,10 @@ def encode_ended(job: int, record: EndRecord) -> bytes:
 
 
 def decode_ended(payload: memoryview | bytes) -> EndRecord:
-    kind, *numbers = _unpack(_ENDED, payload[: _ENDED.size])
+    kind, value, out, err, utime, stime, maxrss = _unpack(_ENDED, payload[: _ENDED.size])
+    text = bytes(payload[_ENDED.size :]).decode(errors="replace")
     try:
-        return EndRecord(EndKind(kind), *numbers, bytes(payload[_ENDED.size :]).decode(errors="replace"))
+        return EndRecord(EndKind(kind), value, out, err, utime, stime, maxrss, text)
     except ValueError as exc:
         raise BadFrame(f"end record of kind {kind}") from exc
 

@@ -9,3 +9,4 @@ from pathlib import Path
 
 AGENT = Path(__file__).parent / "agent.pl"
 SHIM = Path(__file__).parent / "shim.pl"
+SHIM_REST = Path(__file__).parent / "shim_rest.pl"

@@ -14,7 +14,7 @@
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR EIO);
-use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK O_RDWR O_NOCTTY);
+use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY);
 use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN pack_sockaddr_un);
 
 use constant {
@@ -27,6 +27,7 @@ use constant {
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
     HIGH_WATER => 1048576,   # stop reading jobs while this much waits for the connection
     ACK_EVERY => 65536,
+    LAZY => 0.05,            # seconds that a STARTED may wait for company
     WNOHANG => 1,
 };
 
@@ -58,6 +59,7 @@ my ($read_set, $write_set) = ('', '');
 my ($session, $peer, $peer_input) = (undef, undef, '');
 my %strangers;        # descriptor => [handle, bytes so far]: connections without a hello yet
 my ($sent, $sent_base, $sent_pos) = ('', 0, 0);    # unacknowledged bytes, their offset, next to write
+my $urgent = 0;       # of these, some must not wait
 my ($received, $acked_to_peer, $owe_ack) = (0, 0, 0);
 my $now = clock();
 my ($last_heard, $lost_since) = ($now, $now);
@@ -66,10 +68,10 @@ my $ending = 0;       # 1: jobs are being ended, no end record leaves any more
 pipe(my $wake_r, my $wake_w) or die "womm agent: pipe: $!\n";
 nonblocking($_) for $wake_r, $wake_w;
 watch_read($wake_r);
-$SIG{PIPE} = 'IGNORE';
+# Handlers, not IGNORE: exec(2) puts them back to the default, so that a job need not.
+$SIG{PIPE} = $SIG{HUP} = sub { };
 $SIG{CHLD} = sub { syswrite $wake_w, 'c' };
 $SIG{TERM} = $SIG{INT} = sub { $ending = 1; syswrite $wake_w, 't' };
-$SIG{HUP} = 'IGNORE';
 
 socket(my $listener, PF_UNIX, SOCK_STREAM, 0) or die "womm agent: socket: $!\n";
 unlink $option{socket};
@@ -89,8 +91,8 @@ main_loop();
 sub main_loop {
     while (1) {
         my ($r, $w) = ($read_set, $write_set);
-        vec($w, fileno $peer, 1) = 1 if $peer and $sent_pos < length $sent;
-        my $n = select($r, $w, undef, 1);
+        vec($w, fileno $peer, 1) = 1 if $peer and $urgent and $sent_pos < length $sent;
+        my $n = select($r, $w, undef, $peer && !$urgent && $sent_pos < length $sent ? LAZY : 1);
         $now = clock();
         if ($n > 0) {
             if (vec($r, fileno $wake_r, 1)) { sysread($wake_r, my $junk, 4096); reap() }
@@ -102,7 +104,7 @@ sub main_loop {
         }
         end_everything(2) if $ending;
         keep_alive();
-        write_peer() if $peer and $sent_pos < length $sent;
+        write_peer() if $peer and ($urgent or $n == 0) and $sent_pos < length $sent;
     }
 }
 
@@ -139,7 +141,7 @@ sub greet {
         send_frame(READY, 0, "pid=$$\0perl=$]\0os=$^O\0machine=$machine");
     }
     ($peer, $peer_input, $last_heard) = ($handle, $peer_input, $now);
-    $sent_pos = $peer_received - $sent_base;
+    ($sent_pos, $urgent) = ($peer_received - $sent_base, 1);
     take(substr $input, $at + HELLO_SIZE);
 }
 
@@ -163,13 +165,14 @@ sub read_peer {
 
 sub write_peer {
     my $n = syswrite($peer, $sent, length($sent) - $sent_pos, $sent_pos);
-    if (defined $n) { $sent_pos += $n }
+    if (defined $n) { $sent_pos += $n; $urgent = $sent_pos < length $sent }
     elsif ($! != EAGAIN and $! != EINTR) { drop_peer() }
 }
 
 sub send_frame {
     my ($type, $number, $payload) = @_;
     $sent .= pack('CNN', $type, $number, length $payload) . $payload;
+    $urgent ||= $type != STARTED;    # most jobs end before anyone needs to know that they started
 }
 
 sub take {
@@ -259,7 +262,6 @@ sub run_job {
     my $pid = fork;
     if (!defined $pid) { not_started($number, "fork: $!"); return }
     if (!$pid) {
-        $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD TERM INT HUP);
         $nr ? syscall($nr->{setsid}) : POSIX::setsid();
         if (defined $terminal) {
             open(my $tty, '+<', $tty_name) or child_fails("$tty_name: $!");
@@ -461,7 +463,8 @@ sub set_size {
 
 sub watch_read { vec($read_set, fileno $_[0], 1) = 1 }
 
-sub nonblocking { fcntl($_[0], F_SETFL, fcntl($_[0], F_GETFL, 0) | O_NONBLOCK) }
+# F_SETFL leaves the access mode alone, and nothing else is set on what is opened here.
+sub nonblocking { fcntl($_[0], F_SETFL, O_NONBLOCK) }
 
 # Seconds that only go forward, where the system has them: a laptop's lid must not look like time.
 sub clock {

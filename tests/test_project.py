@@ -1,0 +1,57 @@
+"""`.womm` is found upwards, and a bad one is named."""
+
+import os
+
+import pytest
+
+from womm import project
+from womm.errors import ProjectError
+
+
+def test_find_walks_up_and_takes_the_nearest(tmp_path):
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert project.find(below) is None
+    (tmp_path / ".womm").write_text("version = 1\n")
+    (tmp_path / "a" / ".womm").write_text("version = 1\nkube-pods = 4\n")
+    found = project.find(below)
+    assert found is not None
+    assert (found.folder, found.values) == (tmp_path / "a", {"kube-pods": 4})
+    assert found.path == tmp_path / "a" / ".womm"
+
+
+def test_find_a_folder_of_that_name_is_no_project(tmp_path):
+    (tmp_path / ".womm").mkdir()
+    assert project.find(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "version is missing"),
+        (b"version = 2", "version = 2, but this womm knows version 1 only"),
+        (b"version = true", "version = True, but"),
+        (b'version = "1"', "version = '1', but"),
+        (b"version = ", "is not TOML: Invalid value"),
+        (b"\xff", "is not UTF-8"),
+    ],
+)
+def test_find_a_bad_file_is_named(tmp_path, text, message):
+    (tmp_path / ".womm").write_bytes(text)
+    with pytest.raises(ProjectError) as caught:
+        project.find(tmp_path)
+    assert message in caught.value.message
+    assert str(tmp_path / ".womm") in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_find_another_users_file_is_refused_below_another_owner(tmp_path):
+    (tmp_path / ".womm").write_text("version = 1\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    os.chown(tmp_path / ".womm", 12345, -1)
+    with pytest.raises(ProjectError, match="belongs to another user"):
+        project.find(here)
+    os.chown(here, 12345, -1)  # all of it is that user's: root in a container
+    assert project.find(here) is not None

@@ -1,0 +1,172 @@
+"""Where settings come from, what they may be, and how wrong ones are told."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from womm import settings
+from womm.errors import SettingsError
+from womm.settings import KEYS, Settings, load
+
+
+@pytest.fixture
+def folder(womm_home, tmp_path):
+    folder = tmp_path / "proj"
+    folder.mkdir()
+    return folder
+
+
+def test_load_nothing_given_gives_defaults(folder):
+    found = load(folder, {}, {})
+    assert found == Settings(origins=found.origins)
+    assert set(found.origins.values()) == {"default"}
+    assert found.kube_pods is None
+
+
+def test_load_each_layer_beats_the_one_below(folder, womm_home):
+    config = womm_home.config / "womm" / "config.toml"
+    config.parent.mkdir()
+    config.write_text("kube-pods = 1\nlocal-procs = 1\nprocs-per-pod = 1\nkube_cpu = 1\n")
+    (folder / ".womm").write_text("version = 1\nkube-pods=2\nlocal_procs=2\nprocs-per-pod=2\n")
+    env = {"WOMM_KUBE_PODS": "3", "WOMM_LOCAL_PROCS": "3", "WOMM_KUBE_MEM": ""}
+    found = load(folder, env, {"kube_pods": "4", "kube_mem": None})
+    assert (found.kube_pods, found.local_procs, found.procs_per_pod) == (4, 3, 2)
+    assert (found.kube_cpu, found.kube_mem) == ("1", "512Mi")
+    assert found.project == folder
+    assert dict(found.origins) | {
+        "kube_pods": "--kube-pods",
+        "local_procs": "WOMM_LOCAL_PROCS",
+        "procs_per_pod": str(folder / ".womm"),
+        "kube_cpu": str(config),
+        "kube_mem": "default",
+    } == dict(found.origins)
+
+
+def test_keys_cover_all_settings():
+    values = {name for name in Settings.__dataclass_fields__ if name not in {"origins", "project"}}
+    assert {key.field for key in KEYS} == values
+    for key in KEYS:
+        assert key.field in {key.name.replace("-", "_") + unit for unit in ("", "_s", "_bytes")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"kube_pods": "0"}, "--kube-pods 0: must be a whole number, 1 or more"),
+        ({"kube_pods": "four"}, "--kube-pods four: must be a whole number, 1 or more"),
+        ({"kube_pods": "\u0664"}, "--kube-pods \u0664: must be a whole number"),
+        ({"local_procs": "-1"}, "--local-procs -1: must be a whole number, 0 or more"),
+        ({"kube_mem": "512m"}, "(did you mean 512Mi?)"),
+        ({"kube_mem": "1gb"}, "(did you mean 1Gi?)"),
+        ({"kube_mem": "512 Mi"}, "an amount of memory"),
+        ({"kube_mem": "0"}, "an amount of memory"),
+        ({"kube_cpu": "0.0001"}, "a number of CPUs such as 2, 0.5 or 500m"),
+        ({"kube_cpu": "0"}, "a number of CPUs"),
+        ({"orphan_timeout": "5 parsecs"}, "a time such as 90s, 5m or 1h30m"),
+        ({"stdin_cap": "-1"}, "a size such as 512Mi, 1GiB"),
+        ({"shell": " "}, "the name or path of a shell"),
+    ],
+)
+def test_load_a_wrong_flag_is_a_usage_error_of_one_line(folder, flags, message):
+    with pytest.raises(SettingsError) as caught:
+        load(folder, {}, flags)
+    assert message in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.status == 2
+
+
+def test_load_a_wrong_variable_is_named(folder):
+    with pytest.raises(SettingsError, match="WOMM_KUBE_PODS=x: must be a whole number") as caught:
+        load(folder, {"WOMM_KUBE_PODS": "x"}, {})
+    assert caught.value.status == 254
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("kube-pod = 4", "there is no setting 'kube-pod'", "did you mean kube-pods?"),
+        ("zzz = 4", "there is no setting 'zzz'", "the keys: kube-pods, "),
+        ("kube-pods = true", "kube-pods = true: must be a whole number, 1 or more", None),
+        ('kube-pods = "x"', 'kube-pods = "x": must be a whole number', None),
+        ("kube-pods = 1.5", "kube-pods = 1.5: must be a whole number", None),
+        ("kube-mem = [1]", "kube-mem = [1]: must be an amount of memory", None),
+        ("orphan-timeout = 0", "orphan-timeout = 0: must be a time", None),
+        ("orphan-timeout = nan", "orphan-timeout = nan: must be a time", None),
+        ("kube-pods = 1\nkube_pods = 2", "kube-pods and kube_pods are the same setting", None),
+    ],
+)
+def test_load_a_wrong_file_names_file_key_and_value(folder, line, message, hint):
+    (folder / ".womm").write_text("version = 1\n" + line)
+    with pytest.raises(SettingsError) as caught:
+        load(folder, {}, {})
+    assert caught.value.message.startswith(f"{folder / '.womm'}: ")
+    assert message in caught.value.message
+    assert (caught.value.hint or "").startswith(hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("1h 30m", 5400),
+        ("1.5h", 5400),
+        ("500ms", 0.5),
+        ("30d", 30 * 86400),
+        ("2", 2),
+        ("0.5", 0.5),
+        (7, 7),
+        (1.5, 1.5),
+    ],
+)
+def test_parse_duration_units(text, seconds):
+    assert settings.parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "-1s", "1s1", "1e5", "9" * 20, "inf", True, []])
+def test_parse_duration_refuses_the_rest(text):
+    with pytest.raises(ValueError, match="a time such as"):
+        settings.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512Mi", 512 << 20), ("1GiB", 1 << 30), ("1G", 10**9), ("1 KB", 1000), (5, 5), ("0", 0)],
+)
+def test_parse_size_units(text, size):
+    assert settings.parse_size(text) == size
+
+
+@given(st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.integers()))
+def test_read_anything_gives_a_value_or_value_error(value):
+    for key in KEYS:
+        try:
+            key.read(value)
+        except ValueError as exc:
+            assert re.match("an? |the ", str(exc))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "millis"), [("1", 1000), ("500m", 500), ("0.5", 500), (".25", 250), ("1.5", 1500)]
+)
+def test_cpu_millis_of_quantities(quantity, millis):
+    assert settings.cpu_millis(quantity) == millis
+
+
+def test_format_quantities_are_short():
+    assert [settings.format_cpu(millis) for millis in (1000, 4000, 1500, 250)] == [
+        "1",
+        "4",
+        "1500m",
+        "250m",
+    ]
+    sizes = (512 << 20, 2 << 30, 1536 << 20, 1000, 0)
+    assert [settings.format_mem(size) for size in sizes] == ["512Mi", "2Gi", "1536Mi", "1000", "0"]
+
+
+@given(st.integers(1, 10**18 - 1))
+def test_format_mem_round_trips(size):
+    assert settings.mem_bytes(settings.format_mem(size)) == size

@@ -1,0 +1,207 @@
+"""`womm doctor`: what womm needs on this machine, what is missing, and what to type."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+import click
+
+from womm.cli import tables
+from womm.errors import WommError
+from womm.journal.store import TaskStore
+
+# perl 5.14 is of 2011; the agent and the shim are tested with nothing older.
+_OLDEST_PERL = "5.014"
+# Below this a task of some size can end for want of room for its journal.
+_LEAST_FREE_BYTES = 100 << 20
+_TIMEOUT_S = 20
+
+
+class Level(Enum):
+    """OK; MISSING: womm does not work without; OPTIONAL: something does not, or not now."""
+
+    OK = "ok"
+    MISSING = "!!"
+    OPTIONAL = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `hint`: what to type; empty where all is well."""
+
+    name: str
+    level: Level
+    text: str
+    hint: str = ""
+
+
+@click.command("doctor")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="How to print.",
+)
+def command(output: str) -> int:
+    """Check what womm needs on this machine.
+
+    ok is fine, !! is missing and needed, -- is missing and can be done without. The exit status is
+    1 when something needed is missing.
+
+    \b
+    Examples:
+      womm doctor
+      womm doctor -o json
+    """
+    checks = [check(os.environ) for check in CHECKS]
+    if output == "json":
+        found = [{**asdict(check), "level": check.level.name.lower()} for check in checks]
+        tables.write_json({"version": 1, "checks": found})
+    else:
+        tables.write("".join(map(_line, checks)))
+    return 1 if any(check.level is Level.MISSING for check in checks) else 0
+
+
+def _line(check: Check) -> str:
+    text = f"{check.level.value}  {check.name}: {tables.printable(check.text)}\n"
+    return text + (f"    {check.hint}\n" if check.hint else "")
+
+
+def check_python(env: Mapping[str, str]) -> Check:
+    """Python: which one; it is new enough, or this would not run."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", Level.OK, f"{version}, {sys.executable}")
+
+
+def _find(program: str, env: Mapping[str, str]) -> str | None:
+    return shutil.which(program, path=env.get("PATH", os.defpath))
+
+
+def check_perl(env: Mapping[str, str]) -> Check:
+    """perl, with the modules that the agent and the shim load."""
+    from womm import worker
+
+    install = "apt-get install perl-base"
+    perl = _find("perl", env)
+    if perl is None:
+        return Check("perl", Level.MISSING, "not on PATH; the workers are perl programs", install)
+    version = _run([perl, "-e", f"use {_OLDEST_PERL}; printf '%vd', $^V"])
+    if version.returncode:
+        return Check("perl", Level.MISSING, f"{perl} does not run, or is older than 5.14", install)
+    for script in (worker.AGENT, worker.SHIM):
+        result = _run([perl, "-c", str(script)])
+        if result.returncode:
+            reason = (result.stderr.strip().splitlines() or ["no reason given"])[0]
+            return Check("perl", Level.MISSING, f"{perl} cannot load {script}: {reason}", install)
+    return Check("perl", Level.OK, f"{version.stdout}, {perl}")
+
+
+def check_shell(env: Mapping[str, str]) -> Check:
+    """sh: every job line goes through a shell."""
+    shell = _find("sh", env)
+    if shell is None or _run([shell, "-c", "exit 7"]).returncode != 7:
+        return Check("sh", Level.MISSING, "not on PATH, or it does not run", "export PATH=$PATH:/bin")
+    return Check("sh", Level.OK, shell)
+
+
+def check_parallel(env: Mapping[str, str]) -> Check:
+    """GNU parallel: found, new enough, and with all of its perl modules."""
+    from womm.engine.gnu_parallel import locate
+
+    try:
+        found = locate(env)
+    except WommError as exc:
+        return Check("GNU parallel", Level.MISSING, exc.message, exc.hint or "")
+    perl = _find("perl", env)
+    if perl is not None:
+        result = _run([perl, str(found.path), "--version"])
+        if result.returncode:
+            reason = (result.stderr.strip().splitlines() or ["no reason given"])[0]
+            text = f"{found.path} does not start: {reason}"
+            return Check("GNU parallel", Level.MISSING, text, "apt-get install perl")
+    return Check("GNU parallel", Level.OK, f"{found.version}, {found.path}")
+
+
+def check_state(env: Mapping[str, str]) -> Check:
+    """The state folder: journals can be written, and there is room."""
+    hint = "export XDG_STATE_HOME=FOLDER"
+    try:
+        root = TaskStore.default().root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(b"womm")
+            file.flush()
+        usage = shutil.disk_usage(root)
+    except WommError as exc:
+        return Check("state folder", Level.MISSING, exc.message, exc.hint or hint)
+    except OSError as exc:
+        text = f"cannot write {exc.filename or 'it'}: {exc.strerror}"
+        return Check("state folder", Level.MISSING, text, hint)
+    free = tables.size(usage.free)
+    if usage.free < _LEAST_FREE_BYTES:
+        return Check("state folder", Level.OPTIONAL, f"{root}: only {free} free", "womm clean")
+    return Check("state folder", Level.OK, f"{root}, {free} free")
+
+
+def check_runtime(env: Mapping[str, str]) -> Check:
+    """The runtime folder: programs can be started in it, and sockets' paths are short enough."""
+    from womm.coordinator.runtime import runtime_folder
+
+    try:
+        with runtime_folder(f"doctor-{os.getpid()}", env) as folder:
+            parent = folder.parent
+    except WommError as exc:
+        return Check("runtime folder", Level.MISSING, exc.message, exc.hint or "")
+    except OSError as exc:
+        return Check("runtime folder", Level.MISSING, str(exc), "export XDG_RUNTIME_DIR=FOLDER")
+    return Check("runtime folder", Level.OK, str(parent))
+
+
+def check_rsync(env: Mapping[str, str]) -> Check:
+    """rsync: for eager shares, which need a cluster."""
+    path = _find("rsync", env)
+    if path is None:
+        text = "not on PATH; needed to copy a folder to a cluster (eager share)"
+        return Check("rsync", Level.OPTIONAL, text, "apt-get install rsync")
+    return Check("rsync", Level.OK, path)
+
+
+def check_terminal(env: Mapping[str, str]) -> Check:
+    """A terminal: for `womm shell` and the bar."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        text = "stdin or stderr is none; `womm shell` and the bar need one"
+        return Check("terminal", Level.OPTIONAL, text)
+    return Check("terminal", Level.OK, env.get("TERM", "of unknown kind"))
+
+
+CHECKS: tuple[Callable[[Mapping[str, str]], Check], ...] = (
+    check_python,
+    check_perl,
+    check_shell,
+    check_parallel,
+    check_state,
+    check_runtime,
+    check_rsync,
+    check_terminal,
+)
+
+
+def _run(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return subprocess.CompletedProcess(words, 127, "", str(exc))

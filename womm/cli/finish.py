@@ -1,0 +1,260 @@
+"""`womm finish`: end tasks and remove what they left behind.
+
+Strategy: a coordinator that lives is asked (SIGTERM) and does the work itself; only one that is
+gone, or is killed because of --force, has its part done here. Every process is named by its start
+time, too, and what has escaped is found by the mark in its environment: nothing that is not the
+task's gets a signal. The journal's lock is held meanwhile, so that two of these do not meet.
+"""
+
+import os
+import shutil
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from womm import process
+from womm.cli import tables
+from womm.cli.completion import complete_tasks
+from womm.errors import ClusterError, JournalError, UsageError, WommError
+from womm.journal.events import TaskCleaned
+from womm.journal.fold import TaskStatus
+from womm.journal.observe import Observation, agents, observe
+from womm.journal.store import TaskStore
+from womm.process import ProcessIdentity
+
+MARK = "WOMM_TASK"
+# A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
+_WAIT_S = 15.0
+_POLL_S = 0.05
+
+
+@click.command("finish")
+@click.argument("tasks", metavar="[ID]...", nargs=-1, shell_complete=complete_tasks)
+@click.option("--all", "everything", is_flag=True, help="All tasks of this folder.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also tasks of other folders and machines; kill a coordinator that does not answer.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before ending running tasks (--all).")
+def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool) -> int:
+    """End tasks and remove what they left behind.
+
+    ID can be shortened; `last` is the newest task. Finishing a task twice does no harm.
+
+    \b
+    Examples:
+      womm finish blhqwudx
+      womm finish --all --force --yes
+    """
+    store = TaskStore.default()
+    if bool(tasks) == everything:
+        raise UsageError(
+            "give either ids or --all" if tasks else "which task? give its id, or --all",
+            "womm status",
+        )
+    cwd = _current_folder()
+    if everything:
+        chosen = _all_tasks(store, cwd, force=force)
+        _confirm(chosen, yes=yes)
+    else:
+        chosen = [observe(store.resolve(name)) for name in dict.fromkeys(tasks)]
+        for task in chosen:
+            _check_allowed(task, cwd, force=force)
+    status = 0
+    for task in chosen:
+        outcome = finish(store, task, force=force)
+        for line in outcome.lines:
+            tables.say(line)
+        if outcome.failure is not None:
+            if task is chosen[-1] and len(chosen) == 1:
+                raise outcome.failure
+            tables.say(f"womm: {outcome.failure.message}")
+            status = outcome.failure.status
+    return status
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task: lines to print, and why it is not finished (None: it is)."""
+
+    lines: tuple[str, ...]
+    failure: WommError | None = None
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return None
+
+
+def _is_below(cwd: Path | None, folder: str) -> bool:
+    """Return whether the task's folder is here, or above, or is gone and nobody can be in it."""
+    if cwd is None or not os.path.isdir(folder):
+        return not os.path.isdir(folder)
+    return cwd.is_relative_to(folder) or cwd.is_relative_to(os.path.realpath(folder))
+
+
+def _all_tasks(store: TaskStore, cwd: Path | None, *, force: bool) -> list[Observation]:
+    chosen = []
+    for task in map(observe, store.tasks()):
+        started = task.state.started
+        if not task.here or task.status is TaskStatus.CLEANED:
+            continue
+        if force or (started is not None and _is_below(cwd, started.folder)):
+            chosen.append(task)
+    if not chosen:
+        where = "on this machine" if force else "in this folder"
+        tables.say(f"womm: there is nothing to finish {where}")
+    return chosen
+
+
+def _confirm(tasks: Sequence[Observation], *, yes: bool) -> None:
+    running = [task.record.task for task in tasks if task.status is TaskStatus.RUNNING]
+    if not running or yes:
+        return
+    number = tables.counted(len(running), "running task")
+    if not sys.stdin.isatty():
+        raise UsageError(f"--all would end {number}", "womm finish --all --yes")
+    if not click.confirm(f"End {number} ({', '.join(running)})?", err=True):
+        raise click.Abort
+
+
+def _check_allowed(task: Observation, cwd: Path | None, *, force: bool) -> None:
+    started = task.state.started
+    if force or started is None or task.status is TaskStatus.CLEANED:
+        return
+    name = task.record.task
+    if not task.here:
+        raise UsageError(
+            f"task {name} was started on {tables.printable(started.host)}: finish it there",
+            f"womm finish --force {name}",
+        )
+    if not _is_below(cwd, started.folder):
+        raise UsageError(
+            f"task {name} belongs to another folder, {tables.printable(started.folder)}",
+            f"womm finish --force {name}",
+        )
+
+
+def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:
+    """Finish one task; a failure is in the outcome, so that the next one gets its turn."""
+    name = task.record.task
+    if task.status is TaskStatus.CLEANED:
+        return Outcome((f"task {name} was already cleaned",))
+    try:
+        if task.here and task.locked:
+            _end_coordinator(task, force=force)
+            task = observe(task.record)
+        lines: list[str] = []
+        if task.status is not TaskStatus.CLEANED:
+            lines = _clean(store, task)
+    except WommError as exc:
+        return Outcome((), exc)
+    return Outcome((*lines, f"task {name} finished"))
+
+
+def _end_coordinator(task: Observation, *, force: bool) -> None:
+    """Have the coordinator end the task; kill it, when it does not and `force` says so."""
+    name = task.record.task
+    who = task.coordinator
+
+    def gone() -> bool:
+        return not task.record.locked()
+
+    if who is None:  # another `womm finish` is at it
+        if not _wait(gone, _WAIT_S):
+            raise JournalError(f"another process is at work on task {name}", "womm status")
+        return
+    _signal(name, who, signal.SIGTERM)
+    if _wait(gone, _WAIT_S):
+        return
+    if not force:
+        raise ClusterError(
+            f"task {name} goes on: its coordinator (pid {who.pid}) did not end in {_WAIT_S:.0f} s",
+            f"womm finish --force {name}",
+        )
+    _signal(name, who, signal.SIGKILL)
+    if not _wait(gone, _WAIT_S):
+        raise ClusterError(f"the coordinator of task {name} (pid {who.pid}) cannot be killed")
+
+
+def _signal(name: str, who: ProcessIdentity, number: int) -> None:
+    try:
+        process.kill(who, number)
+    except PermissionError as exc:
+        raise ClusterError(f"task {name} is another user's: process {who.pid} cannot be signalled") from exc
+
+
+def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait until it is done, at most so long: a lock that is given back wakes nobody up."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _clean(store: TaskStore, task: Observation) -> list[str]:
+    """Do what the coordinator did not; return what else is to be told."""
+    name = task.record.task
+    lines: list[str] = []
+    with ExitStack() as stack:
+        journal = stack.enter_context(
+            store.reopen(name, on_failure=lambda text: lines.append(f"womm: {text}"))
+        )
+        if task.here:
+            _end_processes(task)
+            _remove_runtime_folder(task)
+        elif task.state.started is not None:
+            host = tables.printable(task.state.started.host)
+            lines.append(f"womm: what task {name} has left on {host} ends by itself there")
+        journal.append(TaskCleaned(time.time()))
+    return lines
+
+
+def _end_processes(task: Observation) -> None:
+    name = task.record.task
+    alive = [agent for agent in agents(task.state) if process.is_alive(agent)]
+    engine = task.state.engine
+    if engine is not None:
+        # First: it would start the jobs anew that it sees die.
+        _signal(name, ProcessIdentity(engine.pid, engine.pid_start), signal.SIGKILL)
+    # The session of an agent that is gone may be another program's by now: only the mark counts.
+    process.end_marked(MARK, name, [agent.pid for agent in alive])
+    for agent in alive:
+        _signal(name, agent, signal.SIGKILL)
+    spared = process.lineage()  # `womm finish` may be a job of this very task
+    left = [who.pid for who in process.marked(MARK, name) if who.pid not in spared]
+    if left:
+        raise ClusterError(
+            f"task {name}: processes could not be ended: {', '.join(map(str, left))}",
+            f"ps -fp {','.join(map(str, left))}",
+        )
+
+
+def _remove_runtime_folder(task: Observation) -> None:
+    started = task.state.started
+    if started is None or not started.runtime_dir:
+        return
+    path = Path(started.runtime_dir)
+    try:
+        status = path.lstat()
+    except OSError:
+        return
+    # The journal is a file: what it names is removed only if it is what womm makes.
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    if ours and path.name == f"womm-{task.record.task}":
+        try:
+            shutil.rmtree(path)
+        except OSError as exc:
+            raise ClusterError(f"cannot remove {path}: {exc.strerror or exc}") from exc
