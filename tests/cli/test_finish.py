@@ -80,15 +80,26 @@ def test_finish_another_process_with_an_agents_number_lives(womm_home, tmp_path)
 
 @pytest.mark.slow
 def test_finish_a_deaf_coordinator_needs_force(womm_home, tmp_path):
-    with running(tmp_path, womm_home.runtime, manner="deaf") as task:
+    with (
+        running(tmp_path, womm_home.runtime, manner="deaf") as task,
+        running(tmp_path, womm_home.runtime, manner="deaf", task="abcdefgh") as other,
+        subprocess.Popen(
+            [*WOMM, "finish", "--force", "abcdefgh"],
+            cwd=tmp_path,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as forced,
+    ):
         result = run("finish", TASK, cwd=tmp_path)
         assert result.status == 254
         assert f"task {TASK} goes on: its coordinator (pid {task.coordinator.pid})" in result.err
         assert result.err.endswith(f"womm: womm finish --force {TASK}\n")
         assert task.record.locked()
-        result = run("finish", TASK, "--force", cwd=tmp_path)
-        assert (result.status, result.err) == (0, f"task {TASK} finished\n")
-        check_nothing_left(task)
+        assert forced.communicate()[1] == "task abcdefgh finished\n"
+        assert forced.returncode == 0
+        assert other.processes() == []
+        assert other.record.cleaned()
 
 
 def test_finish_another_folders_task_is_refused_without_force(womm_home, tmp_path):

@@ -161,15 +161,30 @@ def test_logs_follow_ends_when_the_coordinator_is_gone(journal):
     assert (result.status, result.out) == (0, "one\n")
 
 
-def test_logs_with_a_broken_pipe_is_quiet(journal):
-    ended(journal, 1, b"one\n" * 500_000)  # more than a pipe holds
+@pytest.mark.parametrize("unbuffered", ["1", None])
+def test_logs_more_than_a_pipe_holds_comes_whole_or_ends_quietly(journal, unbuffered):
+    ended(journal, 1, b"one\n" * 500_000)
+    env = environment(PYTHONUNBUFFERED=unbuffered)
+    result = subprocess.run([*WOMM, "logs", TASK], env=env, capture_output=True, check=True)
+    assert result.stdout == b"one\n" * 500_000
     result = subprocess.run(
-        ["sh", "-c", '"$@" | head -n 1', "sh", *WOMM, "logs", TASK, "1"],
-        env=environment(),
+        ["sh", "-c", '"$@" | head -n 1', "sh", *WOMM, "logs", TASK],
+        env=env,
         capture_output=True,
         check=False,
     )
     assert (result.stdout, result.stderr) == (b"one\n", b"")
+
+
+def test_logs_to_a_pipe_that_does_not_block_come_whole(journal):
+    ended(journal, 1, b"one\n" * 100_000)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with subprocess.Popen([*WOMM, "-q", "logs", TASK], env=environment(), stdout=write) as process:
+        os.close(write)
+        with open(read, "rb") as file:
+            assert file.read() == b"one\n" * 100_000
+    assert process.returncode == 0
 
 
 def test_logs_without_events_are_empty(womm_home):

@@ -258,7 +258,7 @@ def test_results_in_a_table_are_as_plain_but_for_times(pair: Pair, kind: str) ->
         re.sub(times, b"T", run.tree[f"out.{kind}"] or b"") for run in (got, expected)
     )
     assert table == wanted
-    assert table.count(b'"err\\') == 2
+    assert table.count(b'"err') == 2
     assert (got.stdout, got.status) == (expected.stdout, expected.status)
 
 
@@ -267,7 +267,7 @@ def test_files_holds_each_output(pair: Pair) -> None:
         names = run.stdout.decode().split()
         contents = [run.tree[os.path.normpath(name)] for name in names]
         assert sorted(map(bytes, contents)) == [b"a\n", b"b\n", b"c\n"]  # type: ignore[arg-type]
-        assert sorted(run.stderr.splitlines()) == [b"ea", b"eb", b"ec"]
+        assert run.stderr == b""
 
 
 def test_wd_dots_is_a_fresh_folder(pair: Pair) -> None:

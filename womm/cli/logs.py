@@ -6,7 +6,6 @@ following is reading on. Only one line per job that has not ended is remembered.
 
 import base64
 import re
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -161,9 +160,7 @@ class Printer:
         if out:
             tables.write(self._tagged(number, out))
         if err:
-            sys.stderr.flush()
-            sys.stderr.buffer.write(self._tagged(number, err))
-            sys.stderr.buffer.flush()
+            tables.write_stderr(self._tagged(number, err))
 
     def _get(self, number: int, name: str, ref: OutputRef | None, written_bytes: int) -> bytes:
         if self.choice.stream not in {None, name}:

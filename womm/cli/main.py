@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # none of them.
 COMMANDS: Final = {
     "parallel": ("womm.cli.parallel", "Run GNU parallel with its jobs in pods."),
-    "shell": ("womm.cli.shell", "Open a shell in a fresh pod."),
+    "shell": ("womm.cli.shell", "Open a shell in a fresh pod, or run a command there."),
     "status": ("womm.cli.status", "List the tasks that run or left something behind."),
     "logs": ("womm.cli.logs", "Print what the jobs of a task wrote."),
     "finish": ("womm.cli.finish", "End tasks and remove what they left behind."),

@@ -119,6 +119,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(found: Scanned, argv: tuple[str, ...]) -> int:
+    import platformdirs
+
     from womm import settings as settings_module
     from womm.engine import citation, gnu_parallel
 
@@ -139,7 +141,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     slots = pods * settings.procs_per_pod + settings.local_procs
     plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags)
     _check_paths(plan)
-    citation.show_notice(os.environ)
+    citation.show_notice(os.environ, platformdirs.user_state_path("womm") / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
         _say(f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)")
 

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 import click
 
@@ -98,14 +100,28 @@ def counted(number: int, noun: str) -> str:
 
 def write(data: str | bytes) -> None:
     """Write to stdout; raises WommError when it cannot take it, BrokenPipeError unchanged."""
+    _write(sys.stdout, "stdout", data.encode(*_encoding()) if isinstance(data, str) else data)
+
+
+def write_stderr(data: bytes) -> None:
+    """Write a job's bytes to stderr, as `write`."""
+    _write(sys.stderr, "stderr", data)
+
+
+def _write(stream: TextIO, name: str, data: bytes) -> None:
+    # Not through `stream.buffer`: with PYTHONUNBUFFERED it writes a part and says nothing.
+    view = memoryview(data)
     try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data.encode(*_encoding()) if isinstance(data, str) else data)
-        sys.stdout.buffer.flush()
+        stream.flush()
+        while view:
+            try:
+                view = view[os.write(stream.fileno(), view) :]
+            except BlockingIOError:  # another program has made the terminal or pipe non-blocking
+                select.select([], [stream], [])
     except BrokenPipeError:
         raise
     except OSError as exc:
-        raise WommError(f"cannot write to stdout: {exc.strerror or exc}") from exc
+        raise WommError(f"cannot write to {name}: {exc.strerror or exc}") from exc
 
 
 def _encoding() -> tuple[str, str]:

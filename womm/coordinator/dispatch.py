@@ -90,6 +90,8 @@ class Dispatcher:
         self.failed = 0
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
+        self.timeout = False
+        """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
         self._cluster = cluster
         self._journal = journal
         self._say = say
@@ -147,6 +149,7 @@ class Dispatcher:
             spool,
             capture_bytes=self._capture_bytes,
             repeatable=repeatable,
+            submitted=time.time(),
         )
         self._jobs[number] = job
         if self.earlier is not None and seq is not None:
@@ -195,6 +198,13 @@ class Dispatcher:
         job = self._jobs.get(number)
         if job is None:
             return
+        if job.waited and self.timeout:
+            job.waited = False
+            waited_s = (job.started if job.pod else time.time()) - job.submitted
+            self._say(
+                f"job {job.seq or number} ({_short(job.command)}) is ended by --timeout, which counts from"
+                f" when GNU parallel handed it over: {waited_s:.0f} s of it were waiting and lost attempts"
+            )
         if self.pool.withdraw(number):
             self._finish(job, Outcome(0, signal), None)
         elif link := self._links.get(job.pod):

@@ -72,6 +72,7 @@ class Job:
         "stdin_credit",
         "stdin_end_sent",
         "stdin_sent",
+        "submitted",
         "waited",
     )
 
@@ -85,6 +86,7 @@ class Job:
         *,
         capture_bytes: int,
         repeatable: bool,
+        submitted: float,
     ) -> None:
         self.number = number
         self.seq = seq
@@ -96,6 +98,7 @@ class Job:
         self.pid = 0
         self.attempt = 0
         self.repeatable = repeatable
+        self.submitted = submitted
         self.started = 0.0
         self.waited = False
         self.cancelled = False

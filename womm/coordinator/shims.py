@@ -53,6 +53,11 @@ class ShimServer:
         self.on_result = on_result
         self.pods_of_logins: Mapping[str, str] = {}
         """The pod of each login that a job must run in; jobs of other logins run anywhere."""
+        self.on_first: Callable[[str], None] | None = None
+        """Hears the command line of the first job."""
+        self.check: Callable[[int, str], str | None] | None = None
+        """Says of a job (seq, command) what the user should be warned of."""
+        self.say: Callable[[str], None] = lambda text: None
         self.connections: set[_ShimConnection] = set()
         self._listener: socket.socket | None = None
 
@@ -71,6 +76,12 @@ class ShimServer:
             self._listener = None
         for connection in list(self.connections):
             connection.close()
+
+    def warn(self, seq: int, command: str) -> None:
+        """Run `check` on a job; its first warning is the last: the others would say the same."""
+        if self.check is not None and (text := self.check(seq, command)):
+            self.check = None
+            self.say(text)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -187,6 +198,11 @@ class _ShimConnection:
         if login:
             env.clear()  # GNU parallel's wrapper carries what belongs to the job
         run = RunRequest(command, env=env, stdin=stdin, nice=nice)
+        if (on_first := self._server.on_first) is not None:
+            self._server.on_first = None
+            on_first(command.decode(errors="surrogateescape"))
+        if self._server.check is not None and seq is not None:
+            self._server.warn(seq, command.decode(errors="surrogateescape"))
         pinned = self._server.pods_of_logins.get(login.decode()) if login else None
         self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned)
 

@@ -31,6 +31,7 @@ from womm.coordinator.resume import Earlier, interrupted_runs
 from womm.coordinator.runtime import install_shim, runtime_folder, shim_variable
 from womm.coordinator.shims import ShimServer
 from womm.engine.gnu_parallel import GnuParallel, Plan
+from womm.engine.joblog import mismatch_check
 from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import ClusterError, EngineError
 from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
@@ -165,6 +166,7 @@ class _Run:
                 capture_bytes=settings.log_job_bytes,
             )
             self.dispatcher.earlier = earlier
+            self.dispatcher.timeout = task.plan.options.has("timeout")
             self._handle_signals(stack)
             if not task.quiet:
                 self.say(f"task {self.id} created: {self._where()}")
@@ -173,6 +175,11 @@ class _Run:
             await cluster.start(self._spec(), self.dispatcher)
             engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
+            engine.shims.say = self.say
+            if task.plan.appends and not task.quiet:
+                engine.shims.on_first = lambda command: self.say(f"first job (no {{}}: appended): {command}")
+            if task.plan.resume and task.plan.joblog is not None:
+                engine.shims.check = mismatch_check(Path(task.plan.joblog))
             engine.listen()
             status = await self._work(engine, stack)
             self.journal.append(TaskEnding(time.time(), self._ending()))
@@ -382,7 +389,7 @@ class _Engine:
         self._width = ChangingFile(runtime / "width", step_s=1)
         self._logins = ChangingFile(runtime / "logins", step_s=2)
         self._env = self._environment()
-        self._shims = ShimServer(
+        self.shims = ShimServer(
             dispatcher,
             engine_env=self._env,
             live=task.plan.live,
@@ -394,7 +401,7 @@ class _Engine:
         task = self._task
         name = "ssh" if task.plan.logins else Path(task.shell).name
         install_shim(self._bin, self._socket, task.perl, name)
-        self._shims.start(self._socket)
+        self.shims.start(self._socket)
 
     async def start(self, journal: Journal) -> asyncio.subprocess.Process:
         """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
@@ -421,7 +428,7 @@ class _Engine:
         if self._process is not None and self._process.returncode is None:
             send_signal(self._process, signal.SIGKILL)
             await self._process.wait()
-        self._shims.close()
+        self.shims.close()
 
     def _arguments(self) -> list[str]:
         plan = self._task.plan
@@ -457,7 +464,7 @@ class _Engine:
         self._width.write(width_text(slots, plan.cap), now)
         if plan.logins:
             text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
-            self._shims.pods_of_logins = pods
+            self.shims.pods_of_logins = pods
             self._logins.write(text, now)
 
 

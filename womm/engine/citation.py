@@ -6,12 +6,13 @@ has made it once is not asked again. Nothing here ever blocks a run.
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 NOTICE = """\
 womm runs GNU parallel. If you use it for research, please cite:
   Tange, O. (2022, November 22). GNU Parallel 20221122. Zenodo. https://doi.org/10.5281/zenodo.7347980
-To silence this notice: womm parallel --citation
+How to cite, and to promise it: womm parallel --citation
 """
 BIBTEX = """\
 @software{tange_2022_7347980,
@@ -43,11 +44,14 @@ def promised(environ: Mapping[str, str]) -> bool:
     return any((folder / "will-cite").exists() for folder in folders(environ))
 
 
-def show_notice(environ: Mapping[str, str]) -> None:
-    """Print the notice on a terminal, until the promise is made."""
-    if not sys.stderr.isatty() or promised(environ):
+def show_notice(environ: Mapping[str, str], shown: Path) -> None:
+    """Print the notice on a terminal, once: the file `shown` remembers."""
+    if not sys.stderr.isatty() or promised(environ) or shown.exists():
         return
     sys.stderr.write(NOTICE)
+    with suppress(OSError):
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.touch()
 
 
 def ask(environ: Mapping[str, str]) -> int:

@@ -146,7 +146,8 @@ class Plan:
 
     `cap` limits the jobs at once (None: as many as there are jobslots); `fixed_width`: GNU parallel
     is told the final number of jobslots at once; `total` is the number of jobs where it is known
-    without reading the input.
+    without reading the input; `appends`: the command names no place for the argument, so GNU parallel
+    puts it at the end, which surprises (`sleep 1` becomes `sleep 1 LINE`).
     """
 
     options: Options
@@ -159,6 +160,7 @@ class Plan:
     total: int | None
     joblog: str | None
     resume: bool
+    appends: bool
 
 
 def plan(options: Options, *, slots: int, logins: bool) -> Plan:
@@ -180,7 +182,17 @@ def plan(options: Options, *, slots: int, logins: bool) -> Plan:
         total=_total(options),
         joblog=options.last("joblog"),
         resume=options.has("resume", "resume-failed"),
+        appends=_appends(options),
     )
+
+
+def _appends(options: Options) -> bool:
+    words = options.command
+    end = next((at for at, word in enumerate(words) if word.startswith(":::")), len(words))
+    command = " ".join(words[:end])
+    changed = ("I", "replace", "rpl", "parens", "pipe", "pipe-part", "nonall", "xargs", "X", "m")
+    # A program's name alone, as in `parallel gzip`, surprises nobody.
+    return "{" not in command and len(command.split()) > 1 and not options.has(*changed)
 
 
 def _cap(jobs: str | None, slots: int) -> int | None:
