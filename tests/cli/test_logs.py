@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 from dataclasses import replace
 
@@ -152,6 +153,18 @@ def test_logs_follow_until_the_task_ends(journal):
         out, err = process.communicate()
     assert (process.returncode, out) == (0, "three\n")
     assert err.endswith("3 jobs ended, 0 failed\n")
+
+
+def test_logs_follow_interrupted_is_quiet(journal):
+    ended(journal, 1, b"one\n")
+    with subprocess.Popen(
+        [*WOMM, "logs", TASK, "-f"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == (b"", b"")
+    assert process.returncode == 130
 
 
 def test_logs_follow_ends_when_the_coordinator_is_gone(journal):

@@ -82,6 +82,8 @@ def test_status_follows_the_processes(womm_home, tmp_path):
         journal.append(TaskCleaned(time.time()))
     assert json.loads(run("status", "-o", "json").out)["tasks"] == []
     assert only("--ended") == ("CLEANED", 0, 2)
+    (task_json,) = json.loads(run("status", "-e", "-o", "json").out)["tasks"]
+    assert task_json["ended"]["done"] == 1
     assert run("status", "-e", "-o", "name").out == "blhqwudx\n"
 
 

@@ -38,6 +38,11 @@ COMMANDS: Final = {
     "doctor": ("womm.cli.doctor", "Check what womm needs on this machine."),
     "completion": ("womm.cli.completion", "Print the completion script for a shell."),
 }
+# Commands of the original that users will try.
+LATER: Final = {
+    "setup": "without it the jobs run in workers on this machine: womm parallel --help",
+    "cluster-setup": "without it the jobs run in workers on this machine: womm parallel --help",
+}
 COMPLETE_VARIABLE: Final = "_WOMM_COMPLETE"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
@@ -68,6 +73,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # click suggests among the commands of an eager group only.
+        if args[0] in LATER:
+            raise WommError(f"womm {args[0]} comes with Kubernetes", LATER[args[0]], USAGE_STATUS)
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
         return super().resolve_command(ctx, args)

@@ -65,6 +65,8 @@ def scan(argv: Sequence[str]) -> Scanned:
             found.values[VALUED[name]] = value
         elif word in FLAGS:
             found.flags.add(word)
+        elif word == "-h" and not found.separated:
+            found.flags.add("--help")
         else:
             found.parallel.append(word)
     _refuse_misplaced(after)

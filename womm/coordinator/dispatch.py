@@ -548,7 +548,12 @@ class Dispatcher:
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done_later)
+
+    def _done_later(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "background work failed", "exception": error})
 
     def _notice_soon(self) -> None:
         """Say why jobs wait, if they still do in a moment."""

@@ -1,7 +1,8 @@
 """Results of earlier runs that GNU parallel's joblog lacks, because their coordinator was killed.
 
 A job that ended is journalled before GNU parallel hears of it. When the coordinator dies in between,
-`--resume` would run it again; instead its journalled result is given again, if it is whole.
+`--resume` would run it again; instead its journalled result is given again, if it is whole and the
+job's own: what ended by a signal, or failed while the run was being ended, runs again.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ class Earlier:
         self._kept: dict[tuple[int, str], tuple[JobEnded, TaskRecord]] = {}
         for record, state in runs:
             for key, ended in results_for_resume(state).items():
-                if ended.reason or (failed_again and (ended.exit or ended.signal)):
+                failed = ended.exit != 0 or ended.signal != 0
+                if ended.reason or ended.signal or (failed and (failed_again or _interrupted(state, ended))):
                     continue
                 if ended.replayed and key in self._kept:
                     continue
@@ -44,6 +46,12 @@ class Earlier:
                 return reader.get(ref) if ref is not None else b""
 
             return ended, read(ended.out), read(ended.err)
+
+
+def _interrupted(state: TaskState, ended: JobEnded) -> bool:
+    """True when the job may have failed because the run was being ended (Ctrl-C reaches GNU parallel,
+    which ends the jobs, a little before it reaches the coordinator, which journals it)."""
+    return state.ending is not None and ended.time > state.ending.time - 1.0
 
 
 def interrupted_runs(store: TaskStore, joblog: str) -> list[tuple[TaskRecord, TaskState]]:

@@ -24,6 +24,9 @@ MAX_REQUEST = 8 << 20
 """A command is at most 128 KiB (Linux, one argument), an environment at most 6 MiB (a quarter of an
 8 MiB stack and then some)."""
 READ_BYTES = 262144
+BATCH, SHOW_AFTER_S = 262144, 0.1
+"""GNU parallel shows a job's output at its end, so it is passed on in large pieces, or after a moment
+for those who look at the files of --results meanwhile."""
 HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 """Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
 
@@ -104,6 +107,7 @@ class _ShimConnection:
         self._start: dict[int, bool] = {}
         self._output = bytearray()
         self._flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
         self._full = False
         self._reading = True
         self._ended = False
@@ -150,6 +154,7 @@ class _ShimConnection:
     def _flush(self) -> None:
         """Write what is there: one write per turn of the event loop, a short job's output and end."""
         self._flush_due = False
+        self._timer = None
         if self._socket.fileno() < 0:
             return
         try:
@@ -232,11 +237,15 @@ class _ShimConnection:
     # ---- JobSink
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
-        if self._server.live:
-            self._server.on_result()
         self._output += _FRAME.pack(stream, len(data))
         self._output += data
-        self._flush_soon()
+        if self._server.live:
+            self._server.on_result()
+            self._flush_soon()
+        elif len(self._output) >= BATCH:
+            self._flush_soon()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(SHOW_AFTER_S, self._flush_soon)
         self._full = self._full or len(self._output) > HIGH_WATER
         return not self._full
 
@@ -254,6 +263,8 @@ class _ShimConnection:
 
     def ended(self, outcome: Outcome) -> None:
         self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._server.on_result()
         self._output += _FRAME.pack(_EXIT, 2) + bytes([outcome.exit & 255, outcome.signal])
         self._flush_soon()

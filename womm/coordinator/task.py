@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import womm
 from womm.cluster.base import TaskSpec
@@ -47,6 +48,7 @@ _ENGINE_WRAPPER = (
     "syscall(`uname -m` =~ /^(aarch64|arm64)/ ? 167 : 157, 1, 9) if $^O eq 'linux';"
     ' exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
 )
+COMPANY_S = 0.3
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
 
@@ -129,6 +131,7 @@ class _Run:
         self.interrupts: list[int] = []
         self.interrupted = asyncio.Event()
         self.stuck = asyncio.Event()
+        self.bug: BaseException | None = None
         self.began = time.time()
         self.bar: Bar | None = None
         self.dispatcher: Dispatcher
@@ -145,6 +148,7 @@ class _Run:
     async def run(self) -> int:
         task, settings = self.task, self.task.settings
         status = FAILURE
+        asyncio.get_running_loop().set_exception_handler(self._broken)
         async with AsyncExitStack() as stack:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
@@ -183,6 +187,8 @@ class _Run:
             engine.listen()
             status = await self._work(engine, stack)
             self.journal.append(TaskEnding(time.time(), self._ending()))
+        if self.bug is not None:
+            raise self.bug
         done, failed = self.dispatcher.done, self.dispatcher.failed
         if not task.quiet:
             self._say_end(done, failed)
@@ -225,10 +231,25 @@ class _Run:
         if self.interrupted.is_set():
             return False
         if ready.is_set():
+            await self._company()
             return True
         why = self.dispatcher.waiting_for() or "no reason known"
         when = f"after {duration(timeout_s)}" if not done else "and none will be"
         raise ClusterError(f"no worker is ready {when}: {why}", "womm doctor")
+
+    async def _company(self) -> None:
+        """Give the other workers a moment: GNU parallel looks only once a second how many there are."""
+        until = time.monotonic() + COMPANY_S
+        while self.dispatcher.pool.slots < self._wanted_slots() and time.monotonic() < until:
+            changed = asyncio.Event()
+            self.dispatcher.on_change = changed.set
+            await first_of(until - time.monotonic(), changed.wait(), self.interrupted.wait())
+            if self.interrupted.is_set():
+                return
+
+    def _wanted_slots(self) -> int:
+        settings = self.task.settings
+        return self.task.pods * settings.procs_per_pod + settings.local_procs
 
     async def _supervise(self, process: asyncio.subprocess.Process) -> int:
         """Wait for GNU parallel; on Ctrl-C see that it ends; end it when no worker can come."""
@@ -250,7 +271,7 @@ class _Run:
             return 128 + self.interrupts[0]
         if stuck.done() and not stuck.cancelled():
             return FAILURE
-        if code < 0:
+        if code < 0 and self.bug is None:
             self.say(f"GNU parallel was ended by {signal.Signals(-code).name}")
             return FAILURE
         return code
@@ -285,8 +306,9 @@ class _Run:
             loop.add_signal_handler(number, self._interrupt, int(number))
             stack.callback(loop.remove_signal_handler, number)
         # A closed terminal: GNU parallel gets the signal as well and lets the running jobs finish.
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
     def _interrupt(self, number: int) -> None:
         self.interrupts.append(number)
@@ -296,6 +318,17 @@ class _Run:
             self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
         elif self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
+
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A bug in a callback: its job would hang or be reported wrongly, so everything ends."""
+        error = context.get("exception") or RuntimeError(context.get("message", "unknown"))
+        log.debug("bug: %s", context)
+        if self.bug is None:
+            self.bug = error
+        if self.engine is not None:
+            send_signal(self.engine, signal.SIGKILL)
+        else:
+            self.stuck.set()
 
     def _hang_up(self) -> None:
         if self.engine is not None:

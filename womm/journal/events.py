@@ -238,14 +238,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     Note,
 )
 
-_PREFIX = b'{"event":"'
 # Starts every line of a job, and no other line.
-JOB_PREFIX = _PREFIX + b"job_"
-
-
-def line_prefix(event_type: type[Event]) -> bytes:
-    """Return what every line of this kind starts with."""
-    return _PREFIX + event_type.KIND.encode() + b'"'
+JOB_PREFIX = b'{"event":"job_'
 
 
 # Values are flat and built here: there is no circle to look for.

@@ -3,6 +3,7 @@
 import socket
 from dataclasses import dataclass
 
+from womm.journal.events import TaskCleaned
 from womm.journal.fold import TaskState, TaskStatus, fold, status_of
 from womm.journal.store import TaskRecord
 from womm.process import ProcessIdentity, is_alive
@@ -10,8 +11,10 @@ from womm.process import ProcessIdentity, is_alive
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """`state`: without its jobs. `here`: the task was started on this machine.
+    """A task and its processes.
 
+    state: without its jobs, of a cleaned task only its beginning and end.
+    here: the task was started on this machine.
     coordinator: its process while it lives, None else and for a task of another machine.
     locked: somebody writes the journal: the coordinator, or a `womm finish`.
     ready: agents that are alive, for another machine's task those that the journal knows of.
@@ -40,8 +43,9 @@ def observe(record: TaskRecord) -> Observation:
     """Look at a task; raises JournalError."""
     # Before the journal: what a coordinator that is gone has written is complete.
     locked = record.locked()
-    if record.cleaned():
-        state = fold(event for event in (record.started,) if event is not None)
+    last = record.last_events()
+    if any(isinstance(event, TaskCleaned) for event in last):
+        state = fold([*([record.started] if record.started is not None else []), *last])
         return Observation(record, state, TaskStatus.CLEANED, _is_here(record), None, locked, 0)
     state = fold(record.events(jobs=False))
     here = _is_here(record)

@@ -32,7 +32,6 @@ from womm.journal.events import (
     TaskStarted,
     decode,
     encode,
-    line_prefix,
 )
 from womm.journal.output import DEFAULT_TASK_BYTES, OutputReader, OutputWriter
 
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 # An fsync takes 1-10 ms, on a slow disk 50: one per event would be what the task waits for.
 SYNC_INTERVAL_S: Final = 0.1
-# More than the last event of a task, TaskCleaned, and a torn line or two.
+# More than the last events of a task, from TaskEnding to TaskCleaned, and a torn line or two.
 _TAIL_BYTES: Final = 4096
 # TaskRecord.locked has the lock for some microseconds at a time.
 _LOCK_TRIES: Final = 10
@@ -199,15 +198,20 @@ class TaskRecord:
         return False
 
     def cleaned(self) -> bool:
-        """Return whether the last event says that nothing is left, without reading the others."""
+        """Return whether it says that nothing is left, without reading the whole journal."""
+        return any(isinstance(event, TaskCleaned) for event in self.last_events())
+
+    def last_events(self) -> list[Event]:
+        """Return the last few events that are not of jobs; none where it cannot be read."""
         try:
             with open(self.path / _JOURNAL, "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
                 tail = file.read()
         except OSError:
-            return False
-        prefix = line_prefix(TaskCleaned)
-        return any(line.startswith(prefix) and decode(line) for line in tail.split(b"\n"))
+            return []
+        # The first may be the end of a line, which is no event.
+        lines = [line for line in tail.split(b"\n") if not line.startswith(JOB_PREFIX)]
+        return [event for event in map(decode, lines) if event is not None]
 
     def events(self, *, jobs: bool = True) -> Iterator[Event]:
         """Read the journal; `jobs`: False leaves out the events of jobs, at a tenth of the cost."""

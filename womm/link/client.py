@@ -198,7 +198,8 @@ class Link:
             for kind, job, payload in frames:
                 handler.link_frame(self, kind, job, payload)
         except (Refused, BadFrame) as exc:
-            connection.refused = isinstance(exc, Refused)
+            # Neither gets better with another connection: the decoder has lost its place.
+            connection.refused = True
             connection.reason = str(exc)
             connection.abort()
             return

@@ -25,8 +25,10 @@ use constant {
     EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
     WINDOW => 262144,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
-    HIGH_WATER => 1048576,   # stop reading jobs while this much waits for the connection
     ACK_EVERY => 65536,
+    BULK => 32768,           # a stream that has carried this much is read in larger pieces:
+    REST => 0.001,           # seconds between its reads, during which its pipe fills
+    PIPE_BYTES => 262144,    # capacity of such a pipe; F_SETPIPE_SZ is 1031 (fcntl(2))
     LAZY => 0.05,            # seconds that a STARTED may wait for company
     WNOHANG => 1,
 };
@@ -60,6 +62,8 @@ my ($session, $peer, $peer_input) = (undef, undef, '');
 my %strangers;        # descriptor => [handle, bytes so far]: connections without a hello yet
 my ($sent, $sent_base, $sent_pos) = ('', 0, 0);    # unacknowledged bytes, their offset, next to write
 my $urgent = 0;       # of these, some must not wait
+my @resting;          # [job, stream] of bulk output, to be read again at $rest_until
+my $rest_until = 0;
 my ($received, $acked_to_peer, $owe_ack) = (0, 0, 0);
 my $now = clock();
 my ($last_heard, $lost_since) = ($now, $now);
@@ -92,7 +96,8 @@ sub main_loop {
     while (1) {
         my ($r, $w) = ($read_set, $write_set);
         vec($w, fileno $peer, 1) = 1 if $peer and $urgent and $sent_pos < length $sent;
-        my $n = select($r, $w, undef, $peer && !$urgent && $sent_pos < length $sent ? LAZY : 1);
+        my $timeout = @resting ? REST : $peer && !$urgent && $sent_pos < length $sent ? LAZY : 1;
+        my $n = select($r, $w, undef, $timeout);
         $now = clock();
         if ($n > 0) {
             if (vec($r, fileno $wake_r, 1)) { sysread($wake_r, my $junk, 4096); reap() }
@@ -102,6 +107,7 @@ sub main_loop {
             for my $fd (keys %readers) { read_output($fd) if vec($r, $fd, 1) and $readers{$fd} }
             for my $fd (keys %writers) { write_stdin($writers{$fd}) if vec($w, $fd, 1) and $writers{$fd} }
         }
+        wake_resting() if @resting and $now >= $rest_until;
         end_everything(2) if $ending;
         keep_alive();
         write_peer() if $peer and ($urgent or $n == 0) and $sent_pos < length $sent;
@@ -315,8 +321,23 @@ sub read_output {
         if (defined $n ? !$n : $! != EAGAIN && $! != EINTR) { vec($read_set, $fd, 1) = 0; delete $readers{$fd} }
         return;
     }
-    return if $peer and length($sent) - $sent_pos > HIGH_WATER;
-    pump($job, $stream);
+    1 while pump($job, $stream) and $job->{bytes}[$stream] >= BULK;
+    return unless $job->{bytes}[$stream] >= BULK and $job->{handle}[$stream] and $job->{credit}[$stream] > 0;
+    fcntl($job->{handle}[$stream], 1031, PIPE_BYTES) if $^O eq 'linux' and !$job->{wide}[$stream]++;
+    vec($read_set, $fd, 1) = 0;
+    push @resting, [$job, $stream];
+    $rest_until ||= $now + REST;
+}
+
+# A writer of small pieces would wake this program, the coordinator and GNU parallel for each of them.
+sub wake_resting {
+    my @rested = splice @resting;
+    $rest_until = 0;
+    for (@rested) {
+        my ($job, $stream) = @$_;
+        next if !$job->{handle}[$stream] or $job->{wait};
+        vec($read_set, fileno $job->{handle}[$stream], 1) = 1;
+    }
 }
 
 # One read of a job's stdout or stderr. Returns 1 when there may be more at once.

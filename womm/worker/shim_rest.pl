@@ -14,7 +14,9 @@ my $stdin_open = $has_stdin;
 # Not a job as $PARALLEL_SHELL: --ssh, or a helper of GNU parallel's own.
 sub other_call {
     if ($0 =~ m{(^|/)ssh$}) {
-        ($login, $command) = (shift @ARGV, join ' ', @ARGV);
+        $login = shift @ARGV;
+        shift @ARGV if @ARGV and $ARGV[0] eq '--';
+        $command = join ' ', @ARGV;
         $stdin_open = $has_stdin = 1 unless -c STDIN;
         return;
     }

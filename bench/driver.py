@@ -1,0 +1,138 @@
+"""Jobs submitted to the dispatcher by itself: agents and links, no GNU parallel. Prints one JSON object.
+
+A process of its own, so that its CPU time is the coordinator's and that of its children the workers'.
+Everything is on: flow control, journal with the output kept, rusage in every end record.
+
+    python -m bench.driver FOLDER JOBS SLOTS COMMAND     ({} in COMMAND is the job's number)
+"""
+
+import asyncio
+import json
+import resource
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.run import PODS
+from womm.cli.parallel import find_perl
+from womm.cluster.base import TaskSpec
+from womm.cluster.local import LocalCluster
+from womm.coordinator.dispatch import Dispatcher
+from womm.coordinator.job import Outcome
+from womm.journal.store import TaskStore
+from womm.link.frames import RunRequest
+from womm.settings import Settings
+
+READY_S = 30.0
+TASK = "benchone"
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What a run cost; the time is from the first job's submission, with all workers ready."""
+
+    jobs: int
+    wall_s: float
+    out_bytes: int
+    coordinator_cpu_s: float
+    workers_cpu_s: float
+    """Agents and jobs, from the agents' start to their end."""
+
+
+class _Count:
+    """A sink that counts what it is given."""
+
+    def __init__(self, done: "asyncio.Future[Outcome]") -> None:
+        self._done = done
+        self.size = 0
+
+    def write(self, stream: int, data: bytes | memoryview) -> bool:
+        self.size += len(data)
+        return True
+
+    def can_take_back(self, stream: int) -> bool:
+        return True
+
+    def take_back(self, stream: int) -> None:
+        self.size = 0
+
+    def resume_input(self) -> None:
+        pass
+
+    def ended(self, outcome: Outcome) -> None:
+        self._done.set_result(outcome)
+
+
+async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
+    """Run the jobs, as many at a time as there are slots. Raises RuntimeError when one fails."""
+    loop = asyncio.get_running_loop()
+    me = asyncio.current_task()
+    assert me is not None
+    loop.add_signal_handler(signal.SIGTERM, me.cancel)
+    runtime = folder / "run"
+    runtime.mkdir()
+    settings = Settings()
+    async with AsyncExitStack() as stack:
+        store = TaskStore(folder / "tasks")
+        journal = stack.enter_context(store.create(TASK, on_failure=_say, task_bytes=settings.log_task_bytes))
+        cluster = LocalCluster(runtime, find_perl())
+        dispatcher = Dispatcher(
+            TASK,
+            cluster,
+            journal,
+            _say,
+            spool_folder=folder,
+            stdin_memory_bytes=settings.stdin_memory_bytes,
+            stdin_cap_bytes=settings.stdin_cap_bytes,
+            capture_bytes=settings.log_job_bytes,
+        )
+        stack.push_async_callback(cluster.stop)
+        stack.push_async_callback(dispatcher.close)
+        ready = asyncio.Event()
+        dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None
+        await cluster.start(TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher)
+        await asyncio.wait_for(ready.wait(), READY_S)
+        before, began = _cpu_s(resource.RUSAGE_SELF), time.perf_counter()
+        size = await _submit_all(dispatcher, jobs, PODS * slots, command)
+        wall_s = time.perf_counter() - began
+        coordinator_s = _cpu_s(resource.RUSAGE_SELF) - before
+    return Driven(jobs, wall_s, size, coordinator_s, _cpu_s(resource.RUSAGE_CHILDREN))
+
+
+async def _submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: str) -> int:
+    loop = asyncio.get_running_loop()
+    numbers = iter(range(1, jobs + 1))
+    size = 0
+
+    async def slot() -> None:
+        nonlocal size
+        for number in numbers:
+            done: asyncio.Future[Outcome] = loop.create_future()
+            sink = _Count(done)
+            dispatcher.submit(RunRequest(command.replace("{}", str(number)).encode()), sink)
+            outcome = await done
+            if outcome != Outcome(0):
+                raise RuntimeError(f"job {number}: {outcome}")
+            size += sink.size
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(slot())
+    return size
+
+
+def _cpu_s(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _say(text: str | OSError) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    _, folder, jobs, slots, command = sys.argv
+    print(json.dumps(asdict(asyncio.run(drive(Path(folder), int(jobs), int(slots), command)))))

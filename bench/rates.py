@@ -1,0 +1,161 @@
+"""Jobs, and bytes of their output, per second: womm, plain GNU parallel, GNU parallel over ssh, xargs."""
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.report import Figure, Section, compared
+from bench.run import PODS, BenchError, Place, interleave, measure
+from bench.sshd import NoSshd, logins
+from bench.stats import Target, both, marginal_rate
+
+OUTPUT_BYTES = 1_000_000
+WOMM, PLAIN, SSH, XARGS = "womm", "parallel -j4", "parallel over ssh", "xargs -P4"
+_OVER_PLAIN = Target(least=0.5)
+_OVER_SSH = Target(least=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A command line and how often it runs: `few` times to know the start-up, then `many`.
+
+    `out_bytes` is what `count` jobs print. `ssh_many` is smaller since ssh is slower.
+    """
+
+    name: str
+    command: str
+    out_bytes: Callable[[int], int]
+    few: int
+    many: int
+    ssh_many: int
+    unit: str = "jobs/s"
+    factor: float = 1.0
+    """Of `unit` in one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    few: int
+    few_s: float
+    many: int
+    many_s: float
+
+    def rate(self, load: Load) -> float:
+        return self.many / self.many_s * load.factor
+
+    def marginal(self, load: Load) -> float | None:
+        rate = marginal_rate(self.few, self.few_s, self.many, self.many_s)
+        return None if rate is None else rate * load.factor
+
+
+def true_jobs(place: Place) -> Section:
+    many, ssh_many = (60, 20) if place.quick else (1000, 120)
+    return _compare(place, Load("true", "true {}", lambda count: 0, 4, many, ssh_many))
+
+
+def echo_jobs(place: Place) -> Section:
+    many, ssh_many = (60, 20) if place.quick else (1000, 120)
+    return _compare(place, Load("echo {}", "echo {}", _digits, 4, many, ssh_many))
+
+
+def output_jobs(place: Place) -> Section:
+    """1 MB of text from each job. Text, since what the journal keeps is compressed on the way."""
+    text = place.folder / "text"
+    text.write_bytes(sample_text(OUTPUT_BYTES))
+    many, ssh_many = (30, 12) if place.quick else (300, 60)
+    load = Load(
+        "1 MB of output",
+        f": {{}}; cat {text}",
+        lambda count: count * OUTPUT_BYTES,
+        4,
+        many,
+        ssh_many,
+        unit="MB/s",
+        factor=OUTPUT_BYTES / 1e6,
+    )
+    return _compare(place, load)
+
+
+def sample_text(size_bytes: int) -> bytes:
+    """Lines of words and numbers, the same each time; zlib makes a third to a half of them."""
+    source = random.Random(1)
+    words = [
+        "".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randint(2, 9))) for _ in range(2000)
+    ]
+    lines, size = [], 0
+    while size < size_bytes:
+        line = f"{source.random():.6f} {' '.join(source.choices(words, k=10))}\n"
+        lines.append(line)
+        size += len(line)
+    return "".join(lines).encode()[:size_bytes]
+
+
+def _digits(count: int) -> int:
+    return sum(len(str(number)) + 1 for number in range(1, count + 1))
+
+
+def _compare(place: Place, load: Load) -> Section:
+    commands = {
+        WOMM: [*place.womm_parallel, "--", load.command],
+        PLAIN: [*place.plain_parallel, f"-j{PODS}", load.command],
+        XARGS: ["xargs", f"-P{PODS}", "-I{}", "/bin/sh", "-c", load.command],
+    }
+    notes = []
+    with ExitStack() as stack:
+        try:
+            ssh = stack.enter_context(logins(place.folder / f"ssh-{load.unit[0]}{len(load.command)}"))
+            commands[SSH] = [*place.plain_parallel, *ssh.parallel_options, load.command]
+        except NoSshd as exc:
+            notes.append(f"Left out: GNU parallel over ssh, since {exc}.")
+        candidates: dict[str, Callable[[], _Pair]] = {}
+        for name, command in commands.items():
+            many = load.ssh_many if name == SSH else load.many
+            candidates[name] = partial(_pair, place, load, command, many)
+            _once(place, load, command, load.few)  # caches warm, for all alike
+        found = interleave(candidates, rounds=2 if place.quick else 5, budget_s=75)
+    return Section(
+        f"{load.name}: {load.unit}",
+        f"`{load.command.replace(str(place.folder) + '/', '')}` in `/bin/sh -c`, {load.many:,} lines on stdin"
+        f" ({load.ssh_many} over ssh), {PODS} jobslots each, stdout read from a pipe and its length checked,"
+        f" {len(found[WOMM])} rounds. *With start-up* is jobs / time from start to exit. *Marginal* leaves the"
+        f" start-up out: (jobs - {load.few}) / (time - time of {load.few} jobs). The target over ssh is judged"
+        " by the marginal rate, since there are fewer jobs to spread the start-up over; the ssh connections,"
+        " one per login, are open before anything is timed.",
+        _figures(load, found),
+        notes,
+    )
+
+
+def _figures(load: Load, found: Mapping[str, list[_Pair]]) -> list[Figure]:
+    ours = found[WOMM]
+    rates = [pair.rate(load) for pair in ours]
+    marginals = [pair.marginal(load) for pair in ours]
+    figures = []
+    for name, theirs in found.items():
+        if name == WOMM:
+            continue
+        over = [pair.rate(load) for pair in theirs]
+        mine, other = both(marginals, [pair.marginal(load) for pair in theirs])
+        whole = f"{load.name}, beside {name}, with start-up"
+        rest = f"{load.name}, beside {name}, marginal"
+        figures += [
+            compared(whole, rates, over, load.unit, _OVER_PLAIN if name == PLAIN else None),
+            compared(rest, mine, other, load.unit, _OVER_SSH if name == SSH else None),
+        ]
+    return figures
+
+
+def _pair(place: Place, load: Load, command: list[str], many: int) -> _Pair:
+    few_s = _once(place, load, command, load.few)
+    return _Pair(load.few, few_s, many, _once(place, load, command, many))
+
+
+def _once(place: Place, load: Load, command: list[str], count: int) -> float:
+    run = measure(place, command, place.numbers(count))
+    expected = load.out_bytes(count)
+    if run.out_bytes != expected:
+        raise BenchError(f"{Path(command[0]).name}: {run.out_bytes} bytes of output instead of {expected}")
+    return run.wall_s

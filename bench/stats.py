@@ -1,0 +1,85 @@
+"""Medians, ranges and ratios of neighbours: pure."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Some measurements of one thing."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return short(self.median)
+        return f"{short(self.median)} ({short(self.low)}-{short(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure shall reach; both bounds belong to it."""
+
+    least: float | None = None
+    most: float | None = None
+    unit: str = "x"
+
+    def __str__(self) -> str:
+        bounds = (("≥", self.least), ("≤", self.most))
+        return " and ".join(f"{sign} {bound:g} {self.unit}" for sign, bound in bounds if bound is not None)
+
+    def met(self, value: float) -> bool:
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Raises ValueError when there are none."""
+    if not values:
+        raise ValueError("no measurements")
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Divide neighbour by neighbour; raises ValueError when the numbers of rounds differ."""
+    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+
+
+def marginal_rate(few: int, few_s: float, many: int, many_s: float) -> float | None:
+    """Things per second beyond the first `few`: the start-up cancels out.
+
+    None: noise was larger than what is measured.
+    """
+    if many <= few:
+        raise ValueError(f"{many} is not more than {few}")
+    return (many - few) / (many_s - few_s) if many_s > few_s else None
+
+
+def both(ours: Sequence[float | None], theirs: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """Keep the rounds in which both have a value."""
+    pairs = [
+        (mine, other)
+        for mine, other in zip(ours, theirs, strict=True)
+        if mine is not None and other is not None
+    ]
+    return [mine for mine, _ in pairs], [other for _, other in pairs]
+
+
+def order(names: Sequence[str], round_number: int) -> list[str]:
+    """Return who comes when: every second round is turned round, so that nobody is always first."""
+    return list(names) if round_number % 2 == 0 else list(reversed(names))
+
+
+def short(value: float) -> str:
+    """Write a number with about three digits."""
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.1 or size == 0 else f"{value:.2g}"
