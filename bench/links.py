@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.driver import Driven
@@ -64,8 +64,8 @@ def small_jobs(place: Place) -> Section:
         ]
     return Section(
         "The links alone: small jobs",
-        f"{jobs:,} times `/bin/sh -c 'echo N'`, submitted to the dispatcher by a process without GNU parallel,"
-        " as many at a time as there are slots, flow control, journal and rusage on; beside"
+        f"{jobs:,} times `/bin/sh -c 'echo N'`, submitted to the dispatcher without GNU parallel, as"
+        " many at a time as there are slots, flow control, journal and rusage on; beside"
         f" `xargs -P{PODS} -I{{}} /bin/sh -c 'echo {{}}'`; {len(xargs)} rounds. The clock starts when all"
         " workers are ready. The target is for as many slots as xargs has.",
         figures,
@@ -91,8 +91,9 @@ def stream(place: Place) -> Section:
     links = [cost.mb_per_s for cost in found["links"]]
     return Section(
         "The links alone: output",
-        f"{PODS} jobs at once, one per worker, each prints {_COPIES * size // 1_000_000} MB of text (`cat`) to a"
-        f" sink that counts it; beside the same under `xargs -P{PODS}` into one pipe; {len(links)} rounds.",
+        f"{PODS} jobs at once, one per worker, each prints {_COPIES * size // 1_000_000} MB of text (`cat`)"
+        f" to a sink that counts it; beside the same under `xargs -P{PODS}` into one pipe;"
+        f" {len(links)} rounds.",
         [
             absolute("all four together", spread(links), "MB/s", _STREAM),
             compared("beside xargs -P4", links, [cost.mb_per_s for cost in found["xargs"]], "MB/s"),
@@ -103,10 +104,10 @@ def stream(place: Place) -> Section:
 def _driven(place: Place, jobs: int, slots: int, command: str, expected: int | None = None) -> _Cost:
     # Sockets are in it: a short name, at the top.
     folder = tempfile.mkdtemp(prefix="d", dir=place.folder)
-    driver = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('bench.driver', None, '__main__')"
-    words = [sys.executable, "-c", driver, str(ROOT), folder, str(jobs), str(slots), command]
+    words = [sys.executable, "-m", "bench.driver", folder, str(jobs), str(slots), command]
+    where = replace(place, env={**place.env, "PYTHONPATH": str(ROOT)})
     try:
-        run = measure(place, words)
+        run = measure(where, words)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     driven = Driven(**json.loads(run.out))

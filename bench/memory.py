@@ -36,8 +36,8 @@ def queued_lines(place: Place) -> Section:
     what = f"{many:,} lines, beside {few:,}"
     return Section(
         "The coordinator's memory",
-        f"`seq {many} | womm parallel --kube-pods 4 -- 'sleep 1; echo {{}}'`, and the same with {few:,} lines:"
-        " VmHWM and VmRSS of the coordinator (the Python process) in /proc, taken"
+        f"`seq {many} | womm parallel --kube-pods 4 -- 'sleep 1; echo {{}}'`, and the same with {few:,}"
+        " lines: VmHWM and VmRSS of the coordinator (the Python process) in /proc, taken"
         f" {_settle_s(place):g} s after the first output, when nearly all the lines still wait;"
         f" {len(small)} rounds.",
         [

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -136,16 +137,25 @@ def running(
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask a session's leader to end, wait for it, kill it with its process group if it does not."""
+    """Ask a session's leader to end; wait for it, not for ever; kill what is left of its process group."""
     if process.returncode is None:
+        # Not reaped before its group is killed: until then the number cannot be another's.
+        os.kill(process.pid, signal.SIGTERM)
+        _exited(process.pid, END_S)
         with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _exited(pid: int, timeout_s: float) -> bool:
+    """Wait for a child to exit, without reaping it. False: it has not in time."""
+    fd = os.pidfd_open(pid)
+    try:
+        waiter = select.poll()
+        waiter.register(fd, select.POLLIN)
+        return bool(waiter.poll(max(0.0, timeout_s) * 1000))
+    finally:
+        os.close(fd)
 
 
 def measure(
@@ -162,7 +172,7 @@ def measure(
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
         selector.register(fd, selectors.EVENT_READ)
         while True:
-            if not selector.select(began + timeout_s - time.perf_counter()):
+            if not selector.select(max(0.0, began + timeout_s - time.perf_counter())):
                 raise BenchError(f"{_shown(command)}: not done after {timeout_s:g} s{last_words(where)}")
             data = os.read(fd, READ_BYTES)
             if not data:
@@ -171,6 +181,8 @@ def measure(
                 first_s = time.perf_counter() - began
             size += len(data)
             head = head or data[:4096]
+        if not _exited(process.pid, began + timeout_s - time.perf_counter()):
+            raise BenchError(f"{_shown(command)}: not done after {timeout_s:g} s{last_words(where)}")
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)

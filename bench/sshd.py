@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -42,8 +43,11 @@ class Logins:
 
 
 @contextmanager
-def logins(folder: Path) -> Iterator[Logins]:
-    """Start sshd and the connections; end both. Raises NoSshd."""
+def logins(base: Path) -> Iterator[Logins]:
+    """Start sshd and the connections, with their files in a new folder below `base`; end both.
+
+    Raises NoSshd.
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/sbin"])
     sshd = shutil.which("sshd", path=path)
     missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
@@ -53,7 +57,7 @@ def logins(folder: Path) -> Iterator[Logins]:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         raise NoSshd("this user has no name, and ssh wants one") from None
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="ssh", dir=base))
     for name in ("host", "user"):
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "womm", "-f", str(folder / name)]
         subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
@@ -205,7 +209,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _is_sshd(pid: int) -> bool:
-    """True also for no other process that got the number: those left are killed."""
+    """Return whether the process runs and is not another one that got the number since."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -94,7 +94,7 @@ def test_finish_a_deaf_coordinator_needs_force(womm_home, tmp_path):
         result = run("finish", TASK, cwd=tmp_path)
         assert result.status == 254
         assert f"task {TASK} goes on: its coordinator (pid {task.coordinator.pid})" in result.err
-        assert result.err.endswith(f"womm: womm finish --force {TASK}\n")
+        assert result.err.endswith(f"womm: hint: womm finish --force {TASK}\n")
         assert task.record.locked()
         assert forced.communicate()[1] == "task abcdefgh finished\n"
         assert forced.returncode == 0
@@ -110,7 +110,7 @@ def test_finish_another_folders_task_is_refused_without_force(womm_home, tmp_pat
     result = run("finish", TASK, cwd=there)
     assert result.status == 2
     assert f"task {TASK} belongs to another folder, {here}" in result.err
-    assert result.err.endswith(f"womm: womm finish --force {TASK}\n")
+    assert result.err.endswith(f"womm: hint: womm finish --force {TASK}\n")
     assert run("finish", "--all", cwd=there).err == ("womm: there is nothing to finish in this folder\n")
     assert run("finish", TASK, "--force", cwd=there).err == f"task {TASK} finished\n"
 
@@ -160,7 +160,7 @@ def test_finish_all_asks_before_it_ends_what_runs(womm_home, tmp_path):
         write_task("orphanxx", started_here("orphanxx", str(tmp_path)))
         result = run("finish", "--all", cwd=tmp_path)
         assert result.status == 2
-        assert result.err == ("womm: --all would end 1 running task\nwomm: womm finish --all --yes\n")
+        assert result.err == ("womm: --all would end 1 running task\nwomm: hint: womm finish --all --yes\n")
         assert task.record.locked()
         result = run("finish", "--all", "--yes", cwd=tmp_path)
         assert (result.status, sorted(result.err.splitlines())) == (

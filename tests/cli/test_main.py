@@ -61,9 +61,9 @@ def test_version_is_one_line():
     [
         (
             ("stauts",),
-            ["womm: No such command 'stauts'. Did you mean 'status'?", "womm: womm --help"],
+            ["womm: No such command 'stauts'. Did you mean 'status'?", "womm: hint: womm --help"],
         ),
-        (("xyzzy",), ["womm: No such command 'xyzzy'.", "womm: womm --help"]),
+        (("xyzzy",), ["womm: No such command 'xyzzy'.", "womm: hint: womm --help"]),
         (("--quite",), None),
         (("status", "--endet"), None),
         (("status", "extra"), None),
@@ -79,21 +79,21 @@ def test_usage_errors_are_two_lines_and_status_2(words, lines):
     assert lines is None or told == lines
     assert len(told) == 2
     assert told[0].startswith("womm: ")
-    assert told[1].startswith("womm: womm ")
+    assert told[1].startswith("womm: hint: womm ")
     assert told[1].endswith(" --help")
 
 
 def test_womm_error_is_one_line_and_a_hint(womm_home):
     result = run("logs", "nosuchid")
     assert result.status == 254
-    assert result.err == "womm: no task has the id 'nosuchid'\nwomm: womm status --ended\n"
+    assert result.err == "womm: no task has the id 'nosuchid'\nwomm: hint: womm status --ended\n"
 
 
 def test_debug_shows_the_traceback(womm_home):
     result = run("--debug", "logs", "nosuchid")
     assert result.status == 254
     assert "Traceback" in result.err
-    assert result.err.endswith("womm: no task has the id 'nosuchid'\nwomm: womm status --ended\n")
+    assert result.err.endswith("womm: no task has the id 'nosuchid'\nwomm: hint: womm status --ended\n")
 
 
 def test_quiet_says_errors_only(womm_home):
@@ -136,7 +136,7 @@ def test_called_as_a_plugin_usage_shows_it(tmp_path):
     result = subprocess.run(
         [script, "status", "-x"], capture_output=True, text=True, env=environment(), check=False
     )
-    assert result.stderr.endswith("womm: kubectl womm status --help\n")
+    assert result.stderr.endswith("womm: hint: kubectl womm status --help\n")
 
 
 def test_names_outside_the_terminals_encoding_are_escaped(womm_home):

@@ -267,12 +267,17 @@ class Scripted:
             writer.transport.abort()
 
 
-@pytest.mark.parametrize("words", [b"sh: perl: not found\n", b"x" * 70_000, b""], ids=["line", "much", "none"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b"sh: perl: not found\n", marks=pytest.mark.slow, id="line"),
+        pytest.param(b"x" * 70_000, id="much"),
+        pytest.param(b"", marks=pytest.mark.soak, id="none"),
+    ],
+)
 def test_peer_that_is_no_agent_is_given_up(place, words):
     async def main():
         async with Scripted(place / "peer", words, answer=False) as peer:
-            if not words:
-                peer.words = b""
             seen = Recorder()
             link = Link("x", dial(peer.path), bytes(range(1, 17)), seen, give_up_after_s=0.1)
             link.start()
@@ -333,37 +338,15 @@ def test_bye_over_a_cut_link_returns_at_once(place):
 def test_drain_takes_what_an_agent_wrote_before_it_was_killed(place):
     async def main(process):
         async with linked(process.socket) as to:
-            job = to.start("seq 1000; kill -9 $PPID; sleep 1000")
+            job = to.start("seq 1000; while [ ! -e gone ]; do sleep 0.02; done")
+            await to.seen.until(lambda: to.seen.sizes.get((job, 1)) == len(output_of(1000)), "its output")
+            process.process.kill()
             await to.link.drain(30.0)
-            assert to.seen.out(job) in (b"", output_of(1000))
-            return (await_pid := to.seen.started.get(job)) and await_pid[0]
+            (place / "gone").touch()
+            assert to.seen.out(job) == output_of(1000)
 
     with agent(place) as process:
-        pid = run(main(process))
-        if pid:
-            signal_group(pid)
-        else:
-            end_jobs_of(process)
-
-
-def signal_group(pid):
-    import os
-    from contextlib import suppress
-
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def end_jobs_of(process):
-    """What an agent that was killed left behind: in the environment of each is our mark."""
-    import os
-
-    from tests import processes
-    from womm.process import identify
-
-    for left in processes.left_over(os.environ[processes.MARK]):
-        if left.command == "sleep 1000" and identify(left.pid):
-            os.kill(left.pid, signal.SIGKILL)
+        run(main(process))
 
 
 def test_close_tells_the_agent_nothing_and_calls_nothing_more(place):

@@ -7,29 +7,23 @@ task's gets a signal. The journal's lock is held meanwhile, so that two of these
 """
 
 import os
-import shutil
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from womm import process
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
+from womm.coordinator.cleanup import clean, end_process
 from womm.errors import ClusterError, JournalError, UsageError, WommError
-from womm.journal.events import TaskCleaned
 from womm.journal.fold import TaskStatus
-from womm.journal.observe import Observation, agents, observe
+from womm.journal.observe import Observation, observe
 from womm.journal.store import TaskStore
-from womm.process import ProcessIdentity
 
-MARK = "WOMM_TASK"
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
 _WAIT_S = 15.0
 _POLL_S = 0.05
@@ -156,7 +150,7 @@ def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:
             task = observe(task.record)
         lines: list[str] = []
         if task.status is not TaskStatus.CLEANED:
-            lines = _clean(store, task)
+            lines = [tables.printable(line) for line in clean(store, task)]
     except WommError as exc:
         return Outcome((), exc)
     return Outcome((*lines, f"task {name} finished"))
@@ -174,7 +168,7 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
         if not _wait(gone, _WAIT_S):
             raise JournalError(f"another process is at work on task {name}", "womm status")
         return
-    _signal(name, who, signal.SIGTERM)
+    end_process(name, who, signal.SIGTERM)
     if _wait(gone, _WAIT_S):
         return
     if not force:
@@ -182,16 +176,9 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
             f"task {name} goes on: its coordinator (pid {who.pid}) did not end in {_WAIT_S:.0f} s",
             f"womm finish --force {name}",
         )
-    _signal(name, who, signal.SIGKILL)
+    end_process(name, who, signal.SIGKILL)
     if not _wait(gone, _WAIT_S):
         raise ClusterError(f"the coordinator of task {name} (pid {who.pid}) cannot be killed")
-
-
-def _signal(name: str, who: ProcessIdentity, number: int) -> None:
-    try:
-        process.kill(who, number)
-    except PermissionError as exc:
-        raise ClusterError(f"task {name} is another user's: process {who.pid} cannot be signalled") from exc
 
 
 def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
@@ -202,59 +189,3 @@ def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
             return False
         time.sleep(_POLL_S)
     return True
-
-
-def _clean(store: TaskStore, task: Observation) -> list[str]:
-    """Do what the coordinator did not; return what else is to be told."""
-    name = task.record.task
-    lines: list[str] = []
-    with ExitStack() as stack:
-        journal = stack.enter_context(
-            store.reopen(name, on_failure=lambda text: lines.append(f"womm: {text}"))
-        )
-        if task.here:
-            _end_processes(task)
-            _remove_runtime_folder(task)
-        elif task.state.started is not None:
-            host = tables.printable(task.state.started.host)
-            lines.append(f"womm: what task {name} has left on {host} ends by itself there")
-        journal.append(TaskCleaned(time.time()))
-    return lines
-
-
-def _end_processes(task: Observation) -> None:
-    name = task.record.task
-    alive = [agent for agent in agents(task.state) if process.is_alive(agent)]
-    engine = task.state.engine
-    if engine is not None:
-        # First: it would start the jobs anew that it sees die.
-        _signal(name, ProcessIdentity(engine.pid, engine.pid_start), signal.SIGKILL)
-    # The session of an agent that is gone may be another program's by now: only the mark counts.
-    process.end_marked(MARK, name, [agent.pid for agent in alive])
-    for agent in alive:
-        _signal(name, agent, signal.SIGKILL)
-    spared = process.lineage()  # `womm finish` may be a job of this very task
-    left = [who.pid for who in process.marked(MARK, name) if who.pid not in spared]
-    if left:
-        raise ClusterError(
-            f"task {name}: processes could not be ended: {', '.join(map(str, left))}",
-            f"ps -fp {','.join(map(str, left))}",
-        )
-
-
-def _remove_runtime_folder(task: Observation) -> None:
-    started = task.state.started
-    if started is None or not started.runtime_dir:
-        return
-    path = Path(started.runtime_dir)
-    try:
-        status = path.lstat()
-    except OSError:
-        return
-    # The journal is a file: what it names is removed only if it is what womm makes.
-    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-    if ours and path.name == f"womm-{task.record.task}":
-        try:
-            shutil.rmtree(path)
-        except OSError as exc:
-            raise ClusterError(f"cannot remove {path}: {exc.strerror or exc}") from exc

@@ -152,6 +152,9 @@ class Printer:
             self.seen.add(number)
         if self.choice.failed and not failed:
             return
+        if self.choice.failed and not self.choice.json and self.failures <= _NAMED:
+            command = f": {tables.printable(started.command)}" if started else ""
+            tables.say(f"womm: job {number}: {_how(ended)}{command}")
         out = self._get(number, "stdout", ended.out, ended.out_bytes)
         err = self._get(number, "stderr", ended.err, ended.err_bytes)
         if self.choice.json:
@@ -218,6 +221,12 @@ class Printer:
             parts.append(f"{tables.counted(self.not_kept, 'output')} not kept")
         status = observe(record).status.value
         tables.say(f"womm: task {record.task}, {status}: {', '.join(parts)}")
+
+
+def _how(ended: JobEnded) -> str:
+    if ended.reason:
+        return ended.reason
+    return f"signal {ended.signal}" if ended.signal else f"exit {ended.exit}"
 
 
 def has_failed(ended: JobEnded) -> bool:

@@ -234,6 +234,6 @@ def _flush() -> None:
 
 
 def _tell(message: str, hint: str | None) -> None:
-    for text in (message, hint):
+    for start, text in (("womm: ", message), ("womm: hint: ", hint)):
         if text is not None:
-            click.echo("womm: " + re.sub(r"\s*\n\s*", " ", text), err=True)
+            click.echo(start + re.sub(r"\s*\n\s*", " ", text), err=True)

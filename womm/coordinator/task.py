@@ -27,6 +27,7 @@ import womm
 from womm.cluster.base import TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.coordinator.bar import Bar, Progress, duration
+from womm.coordinator.cleanup import clean
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.resume import Earlier, interrupted_runs
 from womm.coordinator.runtime import install_shim, runtime_folder, shim_variable
@@ -36,6 +37,7 @@ from womm.engine.joblog import mismatch_check
 from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import ClusterError, EngineError
 from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
 from womm.settings import Settings
@@ -371,6 +373,11 @@ class _Run:
         if not plan.resume or plan.joblog is None:
             return None
         runs = interrupted_runs(store, plan.joblog)
+        for record, state in runs:
+            if state.cleaned is None:
+                self.say(f"task {record.task}, whose coordinator is gone, is ended: this one goes on")
+                for line in clean(store, observe(record)):
+                    self.say(line)
         failed_again = plan.options.has("resume-failed")
         return Earlier(runs, failed_again=failed_again) if runs else None
 

@@ -1,0 +1,90 @@
+"""Doing what a coordinator did not: ending what a dead one left, removing what it made.
+
+`womm finish` calls it, and a task that goes on with `--resume` where another was killed: the jobs
+that still run in the old one's pods would be run a second time beside themselves.
+"""
+
+import os
+import shutil
+import signal
+import stat
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from womm import process
+from womm.errors import ClusterError
+from womm.journal.events import TaskCleaned
+from womm.journal.observe import Observation, agents
+from womm.journal.store import TaskStore
+from womm.process import ProcessIdentity
+
+MARK = "WOMM_TASK"
+"""Environment variable that every process of a task's pods carries."""
+
+
+def end_process(name: str, who: ProcessIdentity, number: int) -> None:
+    """Signal a process of the task `name`, if it still is that process. Raises ClusterError."""
+    try:
+        process.kill(who, number)
+    except PermissionError as exc:
+        raise ClusterError(f"task {name} is another user's: process {who.pid} cannot be signalled") from exc
+
+
+def clean(store: TaskStore, task: Observation) -> list[str]:
+    """End and remove what is left of a task whose coordinator is gone; return what else is to be told.
+
+    Raises JournalError when another process is at it, ClusterError for what cannot be ended.
+    """
+    name = task.record.task
+    lines: list[str] = []
+    with ExitStack() as stack:
+        journal = stack.enter_context(
+            store.reopen(name, on_failure=lambda text: lines.append(f"womm: {text}"))
+        )
+        if task.here:
+            _end_processes(task)
+            _remove_runtime_folder(task)
+        elif task.state.started is not None:
+            host = task.state.started.host
+            lines.append(f"womm: what task {name} has left on {host} ends by itself there")
+        journal.append(TaskCleaned(time.time()))
+    return lines
+
+
+def _end_processes(task: Observation) -> None:
+    name = task.record.task
+    alive = [agent for agent in agents(task.state) if process.is_alive(agent)]
+    engine = task.state.engine
+    if engine is not None:
+        # First: it would start the jobs anew that it sees die.
+        end_process(name, ProcessIdentity(engine.pid, engine.pid_start), signal.SIGKILL)
+    # The session of an agent that is gone may be another program's by now: only the mark counts.
+    process.end_marked(MARK, name, [agent.pid for agent in alive])
+    for agent in alive:
+        end_process(name, agent, signal.SIGKILL)
+    spared = process.lineage()  # `womm finish` may be a job of this very task
+    left = [who.pid for who in process.marked(MARK, name) if who.pid not in spared]
+    if left:
+        raise ClusterError(
+            f"task {name}: processes could not be ended: {', '.join(map(str, left))}",
+            f"ps -fp {','.join(map(str, left))}",
+        )
+
+
+def _remove_runtime_folder(task: Observation) -> None:
+    started = task.state.started
+    if started is None or not started.runtime_dir:
+        return
+    path = Path(started.runtime_dir)
+    try:
+        status = path.lstat()
+    except OSError:
+        return
+    # The journal is a file: what it names is removed only if it is what womm makes.
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    if ours and path.name == f"womm-{task.record.task}":
+        try:
+            shutil.rmtree(path)
+        except OSError as exc:
+            raise ClusterError(f"cannot remove {path}: {exc.strerror or exc}") from exc
