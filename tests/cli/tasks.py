@@ -74,6 +74,13 @@ class Task:
         found = {identity for identity in agents(state) if is_alive(identity)}
         return [*found.union(marked("WOMM_TASK", self.record.task))]
 
+    def wait_for_processes(self, number: int) -> None:
+        """Return when so many are alive: a child that was just forked is not yet what it will be."""
+        deadline = time.monotonic() + 20
+        while len(self.processes()) < number:
+            assert time.monotonic() < deadline, self.processes()
+            time.sleep(0.02)
+
     def orphan(self) -> None:
         self.coordinator.kill()
         self.coordinator.wait()
