@@ -34,7 +34,7 @@ def small_jobs(place: Place) -> Section:
     jobs = 200 if place.quick else 2000
     command = "echo {}"
     candidates: dict[str, Callable[[], _Cost]] = {
-        str(slots): partial(_driven, place, jobs, slots, command) for slots in _SLOTS
+        str(slots): partial(_driven, place, jobs, slots, command) for slots in reversed(_SLOTS)
     }
     candidates["xargs"] = partial(_xargs, place, jobs, command)
     candidates["xargs"]()

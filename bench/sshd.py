@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.run import PODS, end
 
 READY_S = 10.0
+CLOSE_S = 3.0
 POLL_S = 0.02
 PORT_TRIES = 5
 RUN_FOLDER = Path("/run/sshd")
@@ -116,13 +117,13 @@ def _remove_run_folder() -> None:
 
 
 def _end_sshd(process: "subprocess.Popen[bytes]") -> None:
-    """End the listener and what it forked for the connections, which are closed by now."""
+    """End the listener, after what it forked for the connections, which are closed by now: it reaps."""
     sessions = _descendants(process.pid)
-    end(process)
-    deadline = time.monotonic() + READY_S
-    while (left := [pid for pid in sessions if _is_sshd(pid)]) and time.monotonic() < deadline:
+    deadline = time.monotonic() + CLOSE_S
+    while any(map(_is_sshd, sessions)) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    for pid in left:
+    end(process)
+    for pid in filter(_is_sshd, sessions):
         with suppress(ProcessLookupError):
             os.kill(pid, 9)
 
@@ -183,6 +184,10 @@ def _open_connection(stack: ExitStack, program: Path, name: str, folder: Path) -
     check = [str(program), "-O", "check", name]
     while process.poll() is None and time.monotonic() < deadline:
         if subprocess.run(check, capture_output=True, check=False).returncode == 0:
+            # A login may be refused a command: a service's user has no shell.
+            tried = subprocess.run([str(program), name, "true"], capture_output=True, check=False)
+            if tried.returncode != 0:
+                raise NoSshd(f"a login runs no command: exit status {tried.returncode}")
             return
         time.sleep(POLL_S)
     raise NoSshd(f"no connection to sshd: {_last_line(log) or _last_line(folder / 'sshd.log')}")
@@ -209,9 +214,9 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _is_sshd(pid: int) -> bool:
-    """Return whether the process runs and is not another one that got the number since."""
+    """Return whether the process is there, if as a zombie, and not another that got the number since."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return False
-    return "(sshd" in stat and ") Z " not in stat
+    return "(sshd" in stat

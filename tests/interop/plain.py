@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from womm.journal.events import JobEnded, PodReady
+from womm.journal.events import JobStarted, PodReady
 from womm.journal.store import TaskStore
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,7 +25,6 @@ PLAIN = ("perl", str(REPOSITORY / "vendor" / "parallel" / "build" / "parallel"))
 WOMM = (sys.executable, "-m", "womm", "-q", "parallel")
 JOBLOG = "interop.joblog"
 TIMEOUT_S = 60
-# Tests of womm's own run with it: it must be there for both, or environments would differ.
 _WOMM_SAYS = re.compile(rb"^womm: .*\n", re.MULTILINE)
 # Seq Host Starttime JobRuntime Send Receive Exitval Signal Command
 _COMPARED_COLUMNS = (0, 1, 4, 5, 6, 7, 8)
@@ -74,6 +74,7 @@ class Pair:
     folder: Path
     files: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    timeout_s: float = TIMEOUT_S
 
     def fill(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -106,15 +107,15 @@ class Pair:
         ran = self.run([*WOMM, "--kube-pods", str(pods), *options, "--", *words(line)], stdin)
         tasks = [task for task in TaskStore.default().tasks() if task.task not in before]
         if ran.joblog and not logged_before:
-            ended, pods_ready = set(), set()
+            started, pods_ready = set(), set()
             for task in tasks:
                 for event in task.events():
-                    if isinstance(event, JobEnded):
-                        ended.add(event.seq)
+                    if isinstance(event, JobStarted):
+                        started.add(event.seq)
                         assert event.pod in pods_ready
                     elif isinstance(event, PodReady):
                         pods_ready.add(event.pod)
-            outside = {logged.seq for logged in ran.joblog} - ended
+            outside = {logged.seq for logged in ran.joblog} - started
             assert not outside, f"jobs that ran outside a worker: {outside}"
         return ran
 
@@ -136,21 +137,28 @@ class Pair:
 
     def run(self, argv: Sequence[str | bytes], stdin: bytes | None = None) -> Ran:
         """Run a command in the folder; `stdin` None: /dev/null."""
-        done = subprocess.run(
+        with subprocess.Popen(
             argv,
             cwd=self.folder,
             env={**os.environ, **self.env},
-            input=b"" if stdin is None else stdin,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        said = b"".join(_WOMM_SAYS.findall(done.stderr))
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(stdin or b"", self.timeout_s)
+            except BaseException:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=TIMEOUT_S)
+                process.kill()
+                raise
+        said = b"".join(_WOMM_SAYS.findall(stderr))
         joblog = self.folder / JOBLOG
         return Ran(
-            done.stdout,
-            _WOMM_SAYS.sub(b"", done.stderr),
-            done.returncode,
+            stdout,
+            _WOMM_SAYS.sub(b"", stderr),
+            process.returncode,
             tuple(read_joblog(joblog)) if joblog.exists() else (),
             dict(_tree(self.folder)),
             said,

@@ -36,7 +36,8 @@ class Earlier:
         return len(self._kept)
 
     def find(self, seq: int, command: str) -> tuple[JobEnded, bytes, bytes] | None:
-        found = self._kept.get((seq, command))
+        # Once: what --retries tries again is to run.
+        found = self._kept.pop((seq, command), None)
         if found is None:
             return None
         ended, record = found

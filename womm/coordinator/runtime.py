@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import stat
 import sys
@@ -55,6 +56,19 @@ def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:
     shim.chmod(stat.S_IRWXU)
     socket.with_name(socket.name + ".pl").write_bytes(worker.SHIM_REST.read_bytes())
     return shim
+
+
+def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
+    """Put a `parallel` beside the shim for GNU parallel's own use: --shard and --bin start another one,
+    whose jobs are to run here, where their fifos are."""
+    helper = folder / "parallel"
+    words = shlex.join([perl, str(parallel)])
+    helper.write_text(
+        "#!/bin/sh\n"
+        "unset WOMM_SHIM\n"
+        f"PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} \"$@\"\n"
+    )
+    helper.chmod(stat.S_IRWXU)
 
 
 def shim_variable(socket: Path, shell: str, *, stdin: bool) -> str:

@@ -30,7 +30,7 @@ from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.resume import Earlier, interrupted_runs
-from womm.coordinator.runtime import install_shim, runtime_folder, shim_variable
+from womm.coordinator.runtime import install_helper, install_shim, runtime_folder, shim_variable
 from womm.coordinator.shims import ShimServer
 from womm.engine.gnu_parallel import GnuParallel, Plan
 from womm.engine.joblog import mismatch_check
@@ -441,6 +441,7 @@ class _Engine:
         task = self._task
         name = "ssh" if task.plan.logins else Path(task.shell).name
         install_shim(self._bin, self._socket, task.perl, name)
+        install_helper(self._bin, task.perl, task.parallel.path, task.shell)
         self.shims.start(self._socket)
 
     async def start(self, journal: Journal) -> asyncio.subprocess.Process:

@@ -31,21 +31,28 @@ if ($has_stdin or syswrite(S, $request) != length $request) { rest(); start() }
 
 # Most jobs: one answer with all of the output and the exit status.
 $input = '';
-if (sysread S, $input, 262144) {
+while (sysread S, $input, 262144, length $input) {
     $at = 0;
     while (length($input) - $at >= 5) {
         ($type, $length) = unpack 'CN', substr $input, $at, 5;
-        last if length($input) - $at - 5 < $length or $type > 2 and $type != 4;
+        last if length($input) - $at - 5 < $length;
         if ($type == 4) {
             ($status, $signal) = unpack 'CC', substr $input, $at + 5, 2;
             if ($signal) { rest(); end_as($status, $signal) }
             syscall $exit_group + 0, $status if $exit_group;    # no clearing up of an empty house
             exit $status;
         }
-        last if syswrite($type == 1 ? *STDOUT : *STDERR, $input, $length, $at + 5) != $length;
+        if ($type > 2) { $unusual = 1; last }
+        $written = syswrite($type == 1 ? *STDOUT : *STDERR, $input, $length, $at + 5) // 0;
+        if ($written != $length) {    # leave the remainder as a frame of its own
+            substr($input, $at, 5 + $written) = pack 'CN', $type, $length - $written;
+            $unusual = 1;
+            last;
+        }
         $at += 5 + $length;
     }
     substr($input, 0, $at) = '';
+    last if $unusual;
 }
 rest();
 go_on();

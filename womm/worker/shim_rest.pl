@@ -110,7 +110,7 @@ sub end_as {
     exit $status unless $signal;
     # A signal that dumps core must not dump this process: PR_SET_DUMPABLE is 4 (prctl(2)).
     if ($^O eq 'linux') { eval { syscall((-e '/lib64/ld-linux-x86-64.so.2' ? 157 : 167), 4, 0) } }
-    $SIG{$_} = 'DEFAULT' for keys %number, 'PIPE';
+    $SIG{$_} = 'DEFAULT' for keys %number, 'PIPE', 'FPE';    # perl ignores FPE
     kill $signal, $$;
     select undef, undef, undef, 0.1;
     exit 128 + $signal;

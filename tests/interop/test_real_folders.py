@@ -1,0 +1,65 @@
+"""The jobs of a new user on real folders: womm's results are plain GNU parallel's."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.soak import count
+
+pytestmark = pytest.mark.slow
+PLAIN = ["perl", str(Path(__file__).parents[2] / "vendor" / "parallel" / "build" / "parallel"), "-j4"]
+WOMM = [str(Path(__file__).parents[2] / ".venv" / "bin" / "womm"), "-q", "parallel", "--kube-pods", "4", "--"]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A git repository with many files, of names and sizes that vary."""
+    folder = tmp_path_factory.mktemp("repository")
+    for number in range(count(2_000, 10_000)):
+        place = folder / f"part {number % 40:02d}" / f"d{number % 7}"
+        place.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"line {line} of file {number}\n" for line in range(number % 50))
+        (place / f"file-{number:05d}.txt").write_text(text + ("TODO\n" if number % 11 == 0 else ""))
+    git = ["git", "-c", "user.name=womm", "-c", "user.email=womm@localhost", "-C", str(folder)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "files"], check=True)
+    return folder
+
+
+def results(program, words, folder):
+    """Sorted lines of stdout, and the exit status, of a run over the repository's files."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=folder, stdout=subprocess.PIPE, check=True).stdout
+    done = subprocess.run(
+        [*program, "-0", *words], cwd=folder, input=files, stdout=subprocess.PIPE, check=False
+    )
+    return sorted(done.stdout.splitlines()), done.returncode
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-X", "sha256sum"],
+        ["-N", "100", "grep", "-c", "TODO"],
+        ["-m", "wc", "-c"],
+        ["-n", "50", "-k", "gzip -c {} | gzip -dc | sha256sum"],
+    ],
+    ids=["hash", "grep", "count", "compress"],
+)
+def test_jobs_over_a_repository_give_what_plain_parallel_gives(repository, womm_home, words):
+    assert results(WOMM, words, repository) == results(PLAIN, words, repository)
+
+
+def test_compressing_a_copy_gives_the_same_files(repository, womm_home, tmp_path):
+    trees = []
+    for name, program in (("plain", PLAIN), ("womm", WOMM)):
+        copy = tmp_path / name
+        subprocess.run(["cp", "-a", f"{repository}/part 01", copy], check=True)
+        files = b"".join(bytes(path.relative_to(copy)) + b"\n" for path in sorted(copy.rglob("*.txt")))
+        subprocess.run([*program, "gzip", "-n", "{}"], cwd=copy, input=files, check=True)
+        trees.append(
+            {str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+        )
+    assert trees[0] == trees[1]
+    assert all(name.endswith(".gz") for name in trees[1])
