@@ -40,7 +40,7 @@ class Settings:
     ready_timeout_s: float = 600.0
     stdin_cap_bytes: int = 1 << 30
     stdin_memory_bytes: int = 1 << 20
-    log_job_bytes: int = 256 << 10
+    log_job_bytes: int = 64 << 10
     log_task_bytes: int = 256 << 20
     shell: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -38,6 +38,9 @@ REFUSED = [
     "--tty",
     "-o",
     "--open-tty",
+    "--cleanup",
+    "--return {}.out --transfer --cleanup",
+    "--trc {}.out",
     "--memsuspend 1G",
     "--sql csv:///x",
     "--sqlmaster csv:///x",
@@ -47,8 +50,6 @@ REFUSED = [
     "--hashbang",
     "--shebang-wrap",
     # Shortened, bundled, with =, among others.
-    "--sema",
-    "--sshlogi=host",
     "-kS host",
     "-k --tag --tmu",
     "-j 2 --line-buffer --sshlogin=host",
@@ -164,10 +165,9 @@ WHERE = 'echo "in ${WOMM_POD:-no worker}"; sh -c "echo in \\${WOMM_POD:-no worke
         "-X",
         "--tee --pipe -j2",
         "--retries 2",
-        "--results out",
         "--wd sub",
         "--nice 5",
-        "--trc {}.out --bf input",
+        "--transfer --return {}.out --bf input",
         "--filter 1",
         "--tmpdir sub",
     ],
@@ -177,11 +177,14 @@ def test_every_job_runs_in_a_worker(pair: Pair, option: str) -> None:
     pair.fill()
     given = option.split()
     options = [given.pop(0)] if given[:1] == ["--logins"] else []
-    script = WHERE.replace("{}", "") + "cat >/dev/null" if "--pipe" in option else WHERE
+    script = WHERE
+    if "--pipe" in option:
+        named = "--cat" in given or "--fifo" in given
+        script += f"; cat {'{}' if named else ''} >/dev/null"
     inputs = [] if "-a" in given or option == "--nonall" else [":::", "a", "b"]
     if "--pipe" in given and "--tee" not in given:
         inputs = []
-    if option.startswith("--trc"):
+    if "--return" in given:
         script += "; touch {}.out"
     if option == "--nonall":
         script = script.replace("{}", "")

@@ -48,7 +48,7 @@ from womm.process import identify
 
 log = logging.getLogger(__name__)
 
-CREDIT_BATCH = WINDOW // 4
+CREDIT_BATCH = WINDOW // 2
 COMPRESS_IN_THREAD_BYTES = 65536
 """zlib at level 1 takes 0.5 ms for this: more would hold up the other jobs."""
 POISON_STATUS = 255
@@ -209,6 +209,12 @@ class Dispatcher:
             self._finish(job, Outcome(0, signal), None)
         elif link := self._links.get(job.pod):
             link.send(encode_signal(number, signal))
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a job that its submitter cannot go on with."""
+        job = self._jobs.get(number)
+        if job is not None and not job.cancelled:
+            self._fail(job, reason)
 
     def resize(self, number: int, rows: int, columns: int) -> None:
         job = self._jobs.get(number)
@@ -488,9 +494,10 @@ class Dispatcher:
         return self._journal.output.put(kept.data, kept.cut)
 
     async def _finish_large(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
-        out = await asyncio.to_thread(self._keep, job, STDOUT)
-        err = await asyncio.to_thread(self._keep, job, STDERR)
-        self._report(job, outcome, record, out, err)
+        def keep() -> tuple[OutputRef | None, OutputRef | None]:
+            return self._keep(job, STDOUT), self._keep(job, STDERR)
+
+        self._report(job, outcome, record, *await asyncio.to_thread(keep))
 
     def _report(
         self,

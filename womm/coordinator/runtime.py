@@ -66,15 +66,16 @@ def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
     helper.write_text(
         "#!/bin/sh\n"
         "unset WOMM_SHIM\n"
-        f"PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} \"$@\"\n"
+        f'PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} "$@"\n'
     )
     helper.chmod(stat.S_IRWXU)
 
 
 def shim_variable(socket: Path, shell: str, *, stdin: bool) -> str:
     """Return $WOMM_SHIM, which tells the shim what it must know. See womm/worker/shim.pl."""
-    exit_group = _EXIT_GROUP.get(platform.machine(), 0) if sys.platform == "linux" else 0
-    return f"{socket}\t{shell}\t{'1' if stdin else ''}\t{exit_group}"
+    numbers = _SYSTEM_CALLS.get(platform.machine(), (0, 0)) if sys.platform == "linux" else (0, 0)
+    return "\t".join([str(socket), shell, "1" if stdin else "", *map(str, numbers)])
 
 
-_EXIT_GROUP = {"x86_64": 231, "aarch64": 94}
+_SYSTEM_CALLS = {"x86_64": (231, 46), "aarch64": (94, 211)}
+"""Numbers of exit_group(2) and sendmsg(2), by machine."""

@@ -3,9 +3,13 @@
 The shim sends `length (4 bytes), fields joined by NUL`, then frames `type (1), length (4), payload`:
 1 stdin bytes, 2 end of stdin, 3 a signal. It gets frames of the same shape: 1 stdout bytes, 2 stderr
 bytes, 3 take a stream back to where it began, 4 exit status and signal. See womm/worker/shim.pl.
+
+A shim whose stdout and stderr are files passes those along (SCM_RIGHTS): output is then written once,
+here, instead of going through one more socket and one more process.
 """
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -104,7 +108,8 @@ class _ShimConnection:
         self._socket = connection
         self._input = b""
         self._job = 0
-        self._start: dict[int, bool] = {}
+        self._start: dict[int, int | None] = {}
+        self._files: dict[int, int] = {}  # the job's stdout and stderr, where the shim could pass them
         self._output = bytearray()
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -112,23 +117,29 @@ class _ShimConnection:
         self._reading = True
         self._ended = False
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(connection, self._readable)
+        self._fd = connection.fileno()
+        self._loop.add_reader(self._fd, self._readable)
 
     def close(self) -> None:
         """Hang up; a job that has not ended is cancelled."""
         if self._socket.fileno() < 0:
             return
         self._server.connections.discard(self)
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
         self._socket.close()
+        self._close_files()
         if self._job and not self._ended:
             self._ended = True
             self._dispatcher.cancel(self._job)
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)
+            if self._job:
+                data = self._socket.recv(READ_BYTES)
+            else:
+                data, files, _, _ = socket.recv_fds(self._socket, READ_BYTES, 2)
+                self._files.update(zip((STDOUT, STDERR), files, strict=False))
         except BlockingIOError:
             return
         except OSError:
@@ -166,9 +177,9 @@ class _ShimConnection:
             return
         del self._output[:sent]
         if self._output:
-            self._loop.add_writer(self._socket, self._flush)
+            self._loop.add_writer(self._fd, self._flush)
         else:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._fd)
         if self._full and len(self._output) <= LOW_WATER:
             self._full = False
             self._dispatcher.consumed(self._job)
@@ -195,9 +206,9 @@ class _ShimConnection:
             elif kind == b"n=":
                 nice = int(value)
             elif kind == b"o=":
-                self._start[STDOUT] = value != b""
+                self._start[STDOUT] = int(value) if value else None
             elif kind == b"r=":
-                self._start[STDERR] = value != b""
+                self._start[STDERR] = int(value) if value else None
         if (number := env.get(b"PARALLEL_SEQ", b"")).isdigit():
             seq = int(number)
         if login:
@@ -232,17 +243,19 @@ class _ShimConnection:
         self._input = bytes(view[at:])
         if not room and self._reading:
             self._reading = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._fd)
 
     # ---- JobSink
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
-        self._output += _FRAME.pack(stream, len(data))
-        self._output += data
         if self._server.live:
             self._server.on_result()
-            self._flush_soon()
-        elif len(self._output) >= BATCH:
+        elif stream in self._files:
+            self._write_file(stream, data)
+            return True
+        self._output += _FRAME.pack(stream, len(data))
+        self._output += data
+        if self._server.live or len(self._output) >= BATCH:
             self._flush_soon()
         elif self._timer is None:
             self._timer = self._loop.call_later(SHOW_AFTER_S, self._flush_soon)
@@ -250,24 +263,46 @@ class _ShimConnection:
         return not self._full
 
     def can_take_back(self, stream: int) -> bool:
-        return not self._server.live and self._start.get(stream, False)
+        return not self._server.live and self._start.get(stream) is not None
 
     def take_back(self, stream: int) -> None:
+        start = self._start[stream]
+        assert start is not None
+        if stream in self._files:
+            os.ftruncate(self._files[stream], start)
+            os.lseek(self._files[stream], start, os.SEEK_SET)
+            return
         self._output += _FRAME.pack(_TAKE_BACK, 1) + bytes([stream])
         self._flush_soon()
+
+    def _write_file(self, stream: int, data: bytes | memoryview) -> None:
+        """Write where GNU parallel will read. The file is a temporary one of its own, or of --results."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._files[stream], view) :]
+        except OSError as exc:
+            why = f"its output cannot be written: {exc.strerror}"
+            self._loop.call_soon(self._dispatcher.fail, self._job, why)
 
     def resume_input(self) -> None:
         if not self._reading and self._socket.fileno() >= 0:
             self._reading = True
-            self._loop.add_reader(self._socket, self._readable)
+            self._loop.add_reader(self._fd, self._readable)
 
     def ended(self, outcome: Outcome) -> None:
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         self._server.on_result()
+        self._close_files()
         self._output += _FRAME.pack(_EXIT, 2) + bytes([outcome.exit & 255, outcome.signal])
         self._flush_soon()
+
+    def _close_files(self) -> None:
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
 
     def _flush_soon(self) -> None:
         if not self._flush_due:

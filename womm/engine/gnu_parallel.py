@@ -41,6 +41,8 @@ REFUSED = {
     "ssh": "womm reaches its workers over links of its own, not ssh",
     "tty": "a job in a worker has no terminal; use womm shell",
     "open-tty": "a job in a worker has no terminal; use womm shell",
+    "cleanup": "workers have this machine's files, so it would delete your own",
+    "trc": "workers have this machine's files, so its --cleanup would delete your own",
     "memsuspend": "it stops processes of this machine, not those in a worker",
     "sql": "GNU parallel would start a worker of its own here",
     "sql-master": "GNU parallel would start a worker of its own here",

@@ -23,9 +23,9 @@ use constant {
     READY => 16, STARTED => 17, OUT => 18, ERR => 19, ENDED => 20,
     ACK => 32, PING => 33, PONG => 34,
     EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
-    WINDOW => 262144,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
+    WINDOW => 524288,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
-    ACK_EVERY => 65536,
+    ACK_EVERY => 262144,
     BULK => 32768,           # a stream that has carried this much is read in larger pieces:
     REST => 0.001,           # seconds between its reads, during which its pipe fills
     PIPE_BYTES => 262144,    # capacity of such a pipe; F_SETPIPE_SZ is 1031 (fcntl(2))

@@ -6,14 +6,15 @@
 #                        (--compress, --limit), which runs here, in the real shell
 #   ssh LOGIN COMMAND    as --ssh: a job for the worker LOGIN
 #
-# $WOMM_SHIM = "SOCKET\tREAL_SHELL\tSTDIN\tEXIT_GROUP": where the coordinator listens, which shell is
-# the real one, 1 if jobs have a stdin (--pipe), the number of exit_group(2) (0: unknown).
+# $WOMM_SHIM = "SOCKET\tREAL_SHELL\tSTDIN\tEXIT_GROUP\tSENDMSG": where the coordinator listens, which
+# shell is the real one, 1 if jobs have a stdin (--pipe), system call numbers (0: unknown).
 #
 # Strategy: this runs a thousand times, so it holds only what every job needs; no modules, not even
 # strict (each costs 0.1 ms and more, compiling the rest 0.6). Whatever else happens is in SOCKET.pl
-# (shim_rest.pl): a job with stdin, a long answer, a signal, trouble.
+# (shim_rest.pl): a job with stdin, output to relay, a signal, trouble. Output that goes to files, as
+# GNU parallel has it unless told otherwise, is not relayed: the coordinator gets the open files.
 
-($path, $shell, $has_stdin, $exit_group) = split /\t/, $ENV{WOMM_SHIM};
+($path, $shell, $has_stdin, $exit_group, $sendmsg) = split /\t/, $ENV{WOMM_SHIM};
 ($login, $command) = ('', $ARGV[1]);
 if (getpgrp(0) != $$ or $ARGV[0] ne '-c') { rest(); other_call() }
 delete $ENV{WOMM_SHIM};
@@ -27,34 +28,25 @@ $err_start = -f STDERR ? sysseek(STDERR, 0, 1) + 0 : '';
 $request = join "\0", "c=$command", "l=$login", "o=$out_start", "r=$err_start", 'n=' . getpriority(0, 0),
     ($has_stdin ? 'i=1' : ()), map { "e=$_=$ENV{$_}" } $login eq '' ? keys %ENV : 'PARALLEL_SEQ';
 $request = pack('N', length $request) . $request;
-if ($has_stdin or syswrite(S, $request) != length $request) { rest(); start() }
+if ($has_stdin or put_request() != length $request) { rest(); start() }
 
-# Most jobs: one answer with all of the output and the exit status.
-$input = '';
-while (sysread S, $input, 262144, length $input) {
-    $at = 0;
-    while (length($input) - $at >= 5) {
-        ($type, $length) = unpack 'CN', substr $input, $at, 5;
-        last if length($input) - $at - 5 < $length;
-        if ($type == 4) {
-            ($status, $signal) = unpack 'CC', substr $input, $at + 5, 2;
-            if ($signal) { rest(); end_as($status, $signal) }
-            syscall $exit_group + 0, $status if $exit_group;    # no clearing up of an empty house
-            exit $status;
-        }
-        if ($type > 2) { $unusual = 1; last }
-        $written = syswrite($type == 1 ? *STDOUT : *STDERR, $input, $length, $at + 5) // 0;
-        if ($written != $length) {    # leave the remainder as a frame of its own
-            substr($input, $at, 5 + $written) = pack 'CN', $type, $length - $written;
-            $unusual = 1;
-            last;
-        }
-        $at += 5 + $length;
-    }
-    substr($input, 0, $at) = '';
-    last if $unusual;
+if (sysread(S, $input, 262144) == 7 and unpack('C', $input) == 4) {    # the exit status, nothing else
+    ($status, $signal) = unpack 'x5 CC', $input;
+    if ($signal) { rest(); end_as($status, $signal) }
+    syscall $exit_group + 0, $status if $exit_group;    # no clearing up of an empty house
+    exit $status;
 }
 rest();
 go_on();
+
+# Sends the request and, where sendmsg(2) can be called, stdout and stderr with it (unix(7),
+# SCM_RIGHTS; the structures are those of 64-bit Linux). Returns the bytes sent.
+sub put_request {
+    return syswrite S, $request unless $sendmsg and $out_start ne '' and $err_start ne '';
+    $control = pack 'Q l4', 24, 1, 1, 1, 2;    # cmsg_len, SOL_SOCKET, SCM_RIGHTS, descriptors 1 and 2
+    $bytes = pack 'P Q', $request, length $request;
+    $message = pack 'Q L x4 P Q P Q l x4', 0, 0, $bytes, 1, $control, length $control, 0;
+    return syscall $sendmsg + 0, fileno S, $message, 0;
+}
 
 sub rest { defined &lost or do "$path.pl" or exit 255 }

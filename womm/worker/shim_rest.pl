@@ -26,7 +26,7 @@ sub other_call {
 }
 
 sub start {
-    put(\*S, $request);
+    put(\*S, $request);    # a short write is a rare thing here: only a signal makes one
     $input = '';
     go_on();
 }
