@@ -59,7 +59,7 @@ PRINT_ONLY = frozenset(
 )
 """Options with which GNU parallel prints something and starts no job."""
 
-NEEDS_LOGINS = frozenset("onall nonall transfer transfer-file return trc basefile cleanup".split())
+NEEDS_LOGINS = frozenset("onall nonall transfer transfer-file return basefile".split())
 LIVE = frozenset("ungroup line-buffer latest-line compress use-compress-program".split())
 """Options with which output is shown, or passed on, while the job still runs."""
 FIXED_WIDTH = frozenset("xargs m X L max-lines max-replace-args tee shard bin round-robin pipe-part".split())

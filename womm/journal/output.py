@@ -20,7 +20,6 @@ from womm.journal.events import OutputRef
 
 # Most jobs print a line or two: their output costs no second file access.
 INLINE_BYTES: Final = 2048
-DEFAULT_JOB_BYTES: Final = 64 << 10
 DEFAULT_TASK_BYTES: Final = 256 << 20
 _NOT_KEPT: Final = OutputRef(cut=True)
 
