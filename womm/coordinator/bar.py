@@ -82,7 +82,7 @@ class Bar:
         now = time.monotonic()
         if now - self._hidden_at >= QUIET_S:
             try:
-                width = os.get_terminal_size(self._fd).columns
+                width = os.get_terminal_size(self._fd).columns or 80
             except OSError:
                 width = 80
             line = progress_line(self._read(), now - self._began, self._total, width)

@@ -465,6 +465,8 @@ class Dispatcher:
             return
         actions = self.pool.job_ended(number)
         if job.cancelled:
+            if not job.reported:
+                self._record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
             self._forget(job)
         elif record.kind is EndKind.NOT_STARTED:
             self._finish(job, Outcome(POISON_STATUS, reason=f"it did not start: {record.text}"), record)
@@ -509,6 +511,20 @@ class Dispatcher:
     ) -> None:
         if outcome.reason:
             self._say(f"job {job.seq or job.number} ({_short(job.command)}) failed: {outcome.reason}")
+        self._record(job, outcome, record, out, err)
+        if not job.cancelled:
+            self._forget(job)
+        job.sink.ended(outcome)
+
+    def _record(
+        self,
+        job: Job,
+        outcome: Outcome,
+        record: EndRecord | None,
+        out: OutputRef | None,
+        err: OutputRef | None,
+    ) -> None:
+        job.reported = True
         self._journal.append(
             JobEnded(
                 time=time.time(),
@@ -531,9 +547,6 @@ class Dispatcher:
         )
         self.done += 1
         self.failed += outcome.exit != 0 or outcome.signal != 0
-        if not job.cancelled:
-            self._forget(job)
-        job.sink.ended(outcome)
 
     def _replay(self, job: Job, kept: JobEnded, out: bytes, err: bytes) -> None:
         for stream, data in ((STDOUT, out), (STDERR, err)):

@@ -63,6 +63,7 @@ class Job:
         "pod",
         "repeatable",
         "replayed",
+        "reported",
         "request",
         "seen",
         "seq",
@@ -98,6 +99,7 @@ class Job:
         self.pid = 0
         self.attempt = 0
         self.repeatable = repeatable
+        self.reported = False
         self.submitted = submitted
         self.started = 0.0
         self.waited = False

@@ -91,7 +91,8 @@ class Pool:
         self._workers: dict[str, _Worker] = {}
         self._jobs: dict[int, _Job] = {}
         self._queue: deque[int] = deque()
-        self._strikes: dict[str, set[int]] = {}
+        self._strikes: dict[str, list[frozenset[int]]] = {}
+        """The jobs of each life in a row that ended by a crash and finished none, by worker."""
 
     def __repr__(self) -> str:
         return f"<Pool {len(self._workers)} workers, {len(self.running)} running, {len(self._queue)} queued>"
@@ -155,10 +156,11 @@ class Pool:
             again.append(number)
         self._queue.extendleft(reversed(again))
         if loss is Loss.CRASHED:
-            strikes = self._strikes.setdefault(pod, set())
-            strikes |= worker.running
-            if len(strikes) >= BLACK_HOLE_JOBS:
-                reason = f"it ended under {len(strikes)} different jobs and finished none"
+            lives = self._strikes.setdefault(pod, [])
+            lives.append(frozenset(worker.running))
+            jobs = frozenset().union(*lives)
+            if len(jobs) >= BLACK_HOLE_JOBS <= len(lives) and not lives[-1].intersection(*lives[-3:]):
+                reason = f"it ended under {len(jobs)} different jobs and finished none"
                 actions.append(Leave(pod, reason))
         return actions + self._assign()
 
@@ -230,8 +232,8 @@ class Pool:
             worker = self._choose(job)
             if worker is None:
                 held.append(number)
-                if job.pinned is None:
-                    break
+                if job.pinned is None and job.crashed_on is None:
+                    break  # there is no room for anybody
                 continue
             job.pod, job.attempt = worker.pod, job.attempt + 1
             worker.running.add(number)
@@ -240,7 +242,8 @@ class Pool:
         return actions
 
     def _choose(self, job: _Job) -> _Worker | None:
-        """The emptiest worker with a free slot, not the one that just crashed under this job."""
+        """The emptiest worker with a free slot; not the one that just crashed under this job, be the
+        others ever so busy: it may be a black hole."""
         if job.pinned is not None:
             worker = self._workers.get(job.pinned)
             return worker if worker is not None and worker.free > 0 else None
@@ -250,7 +253,4 @@ class Pool:
                 if worker.pod == job.crashed_on and len(self._workers) > 1:
                     continue
                 best = worker
-        if best is None and job.crashed_on is not None:
-            worker = self._workers.get(job.crashed_on)
-            return worker if worker is not None and worker.free > 0 else None
         return best

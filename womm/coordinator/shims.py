@@ -9,6 +9,7 @@ here, instead of going through one more socket and one more process.
 """
 
 import asyncio
+import logging
 import os
 import socket
 import struct
@@ -19,6 +20,8 @@ from pathlib import Path
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.link.frames import RunRequest
+
+log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("!I")
 _FRAME = struct.Struct("!BI")
@@ -148,6 +151,14 @@ class _ShimConnection:
             self.close()
             return
         self._input = self._input + data if self._input else data
+        try:
+            self._take()
+        except (ValueError, IndexError) as exc:  # not one of our shims
+            log.debug("garbage from a shim: %s", exc)
+            self.close()
+
+    def _take(self) -> None:
+        """Take a request, then frames, as far as they are there. Raises ValueError, IndexError."""
         if not self._job:
             if len(self._input) < 4:
                 return

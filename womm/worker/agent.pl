@@ -35,8 +35,8 @@ use constant {
 
 # System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
 my %SYSCALLS = (
-    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231 },
-    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94 },
+    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231, rt_sigprocmask => 14 },
+    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135 },
 );
 my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
 my $nr = $SYSCALLS{$machine};
@@ -72,7 +72,7 @@ my $ending = 0;       # 1: jobs are being ended, no end record leaves any more
 pipe(my $wake_r, my $wake_w) or die "womm agent: pipe: $!\n";
 nonblocking($_) for $wake_r, $wake_w;
 watch_read($wake_r);
-# Handlers, not IGNORE: exec(2) puts them back to the default, so that a job need not.
+# Handlers, not IGNORE: exec(2) puts them back to the default.
 $SIG{PIPE} = $SIG{HUP} = sub { };
 $SIG{CHLD} = sub { syswrite $wake_w, 'c' };
 $SIG{TERM} = $SIG{INT} = sub { $ending = 1; syswrite $wake_w, 't' };
@@ -216,7 +216,7 @@ sub handle {
     my $job = $jobs{$number} or return;    # it has ended: the end record is on its way
     if ($type == STDIN_DATA) { $job->{stdin} .= $payload; write_stdin($job) }
     elsif ($type == STDIN_END) { $job->{stdin_ended} = 1; write_stdin($job) }
-    elsif ($type == SIGNAL) { kill unpack('C', $payload), -$job->{pid} }
+    elsif ($type == SIGNAL) { signal_job($job, unpack 'C', $payload) }
     elsif ($type == CREDIT) {
         my ($stream, $bytes) = unpack 'CN', $payload;
         $job->{credit}[$stream] += $bytes;
@@ -265,10 +265,16 @@ sub run_job {
         not_started($number, "pipe: $!");
         return;
     }
+    # Signals for the job wait until it no longer has this program's handlers: see signal_job.
+    my ($all, $before) = ("\xff" x 8, "\0" x 8);
+    syscall($nr->{rt_sigprocmask}, 0, $all, $before, 8) if $nr;    # SIG_BLOCK
     my $pid = fork;
+    syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr and $pid || !defined $pid;    # SIG_SETMASK
     if (!defined $pid) { not_started($number, "fork: $!"); return }
     if (!$pid) {
         $nr ? syscall($nr->{setsid}) : POSIX::setsid();
+        $SIG{HUP} = $SIG{TERM} = $SIG{INT} = 'DEFAULT';
+        syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr;
         if (defined $terminal) {
             open(my $tty, '+<', $tty_name) or child_fails("$tty_name: $!");
             ioctl($tty, 0x540E, 0);    # TIOCSCTTY
@@ -297,6 +303,12 @@ sub run_job {
     }
     nonblocking($job{handle}[0]) if $job{handle}[0];
     send_frame(STARTED, $number, pack 'N', $pid);
+}
+
+# To the whole process group; until the job has made one (setsid), to the job alone.
+sub signal_job {
+    my ($job, $number) = @_;
+    kill($number, -$job->{pid}) or $job->{wait} or kill $number, $job->{pid};
 }
 
 sub child_fails {
@@ -454,15 +466,14 @@ sub end_everything {
     close $listener;
     unlink $option{socket};
     my @groups = (map({ $_->{pid} } values %jobs), keys %leftovers);
-    kill 'TERM', map { -$_ } @groups;
-    kill 'CONT', map { -$_ } @groups;
+    for my $name ('TERM', 'CONT') { kill($name, -$_) or kill $name, $_ for @groups }
     my $until = clock() + $grace;
     while (@groups and clock() < $until) {
         select undef, undef, undef, 0.02;
         reap();
-        @groups = grep { kill 0, -$_ } @groups;
+        @groups = grep { kill(0, -$_) or $job_of{$_} && kill 0, $_ } @groups;
     }
-    kill 'KILL', map { -$_ } @groups;
+    for (@groups) { kill('KILL', -$_) or kill 'KILL', $_ }
     exit 0;
 }
 
