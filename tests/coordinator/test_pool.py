@@ -272,9 +272,6 @@ def crash_course(pool, poison, rounds=100):
     return outcomes
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one crash of a worker with 3 jobs or more at once makes it a black hole"
-)
 def test_poison_job_among_others_in_workers_of_many_slots_empties_no_pool():
     pool = Watched(a=4, b=4, c=4, d=4)
     for job in range(1, 41):
@@ -345,7 +342,6 @@ def test_black_hole_takes_3_jobs_and_leaves_the_pool():
     assert given_up == []
 
 
-@pytest.mark.xfail(strict=True, reason="a job goes back to the worker it has just crashed, 5 times")
 def test_black_hole_beside_busy_workers_takes_3_jobs_and_fails_none():
     pool = Watched(good=1)
     for job in range(1, 1001):

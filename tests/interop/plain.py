@@ -1,9 +1,8 @@
-"""Plain GNU parallel beside womm: the same arguments and input through both, in the same folder.
+"""Plain GNU parallel beside womm: the same arguments and input through both.
 
-Strategy: the folder is filled, one of the two runs in it, what it left is read; then the same for the
-other. All words that only womm says are taken out; what remains must be equal, byte for byte. Both
-write a joblog, which says what was run and how it ended; womm's journal says that each of these jobs
-ran in a worker.
+Strategy: two folders are filled alike, each of the two runs in one, what it left there is read. Lines
+that womm itself says are taken out; what remains must be equal, byte for byte. Both write a joblog,
+which says what was run and how it ended; womm's journal says that each of these jobs ran in a worker.
 """
 
 import os
@@ -13,8 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from womm.journal.events import JobStarted, PodReady
@@ -74,20 +74,17 @@ class Pair:
     folder: Path
     files: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
-    timeout_s: float = TIMEOUT_S
 
     def fill(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         for name, content in self.files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             path.chmod(0o755 if content.startswith(b"#!") else 0o644)
 
-    def plain(
-        self, line: str | Sequence[str | bytes], jobs: int = 1, stdin: bytes | None = None
-    ) -> Ran:
+    def plain(self, line: str | Sequence[str | bytes], jobs: int = 1, stdin: bytes | None = None) -> Ran:
         """Run plain GNU parallel with so many jobslots, in the folder as it is."""
         given = words(line)
         slots = [] if _has_jobs(given) else ["-j", str(jobs)]
@@ -126,17 +123,23 @@ class Pair:
         stdin: bytes | None = None,
         options: Sequence[str] = (),
     ) -> tuple[Ran, Ran]:
-        """Run both with a joblog (where `line` has none), each in a fresh folder."""
+        """Run both at once with a joblog (where `line` has none), each in a fresh folder."""
         given = words(line)
         if "--joblog" not in given:
             given = ["--joblog", JOBLOG, *given]
-        self.fill()
-        expected = self.plain(given, jobs, stdin)
-        self.fill()
-        return expected, self.womm(given, jobs, stdin, options)
+        # Names of one length: a path in a job's output changes no number.
+        beside = [
+            replace(self, folder=self.folder.parent / name / self.folder.name) for name in ("plain", "womm.")
+        ]
+        for one in beside:
+            one.fill()
+        with ThreadPoolExecutor(1) as thread:
+            expected = thread.submit(beside[0].plain, given, jobs, stdin)
+            got = beside[1].womm(given, jobs, stdin, options)
+            return expected.result(), got
 
     def run(self, argv: Sequence[str | bytes], stdin: bytes | None = None) -> Ran:
-        """Run a command in the folder; `stdin` None: /dev/null."""
+        """Run a command in the folder. In what it left, {folder} stands for the folder's path."""
         with subprocess.Popen(
             argv,
             cwd=self.folder,
@@ -146,29 +149,31 @@ class Pair:
             stderr=subprocess.PIPE,
         ) as process:
             try:
-                stdout, stderr = process.communicate(stdin or b"", self.timeout_s)
+                stdout, stderr = process.communicate(stdin or b"", TIMEOUT_S)
             except BaseException:
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     process.communicate(timeout=TIMEOUT_S)
                 process.kill()
                 raise
+
+        def here(text: bytes) -> bytes:
+            return text.replace(os.fsencode(self.folder), b"{folder}")
+
         said = b"".join(_WOMM_SAYS.findall(stderr))
         joblog = self.folder / JOBLOG
         return Ran(
-            stdout,
-            _WOMM_SAYS.sub(b"", stderr),
+            here(stdout),
+            here(_WOMM_SAYS.sub(b"", stderr)),
             process.returncode,
             tuple(read_joblog(joblog)) if joblog.exists() else (),
-            dict(_tree(self.folder)),
+            {name: content and here(content) for name, content in _tree(self.folder)},
             said,
         )
 
 
 def _has_jobs(given: Sequence[str | bytes]) -> bool:
-    return any(
-        isinstance(word, str) and re.match(r"-j|-P|--jobs|--max-procs", word) for word in given
-    )
+    return any(isinstance(word, str) and re.match(r"-j|-P|--jobs|--max-procs", word) for word in given)
 
 
 def read_joblog(path: Path) -> list[Logged]:

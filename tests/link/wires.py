@@ -263,9 +263,7 @@ class linked:
 
     async def __aenter__(self) -> Linked:
         seen = Recorder()
-        self._link = Link(
-            "agent", dial(self._path), self._id, seen, give_up_after_s=self._give_up_after_s
-        )
+        self._link = Link("agent", dial(self._path), self._id, seen, give_up_after_s=self._give_up_after_s)
         self._link.start()
         try:
             await seen.until(lambda: seen.calls, "the link to come up or to be lost")

@@ -128,6 +128,9 @@ class LocalCluster:
     async def stop(self) -> None:
         """Pods whose agent was told to end get a moment for it; what is left then is killed."""
         self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         lives = [place.life for place in self._places.values() if place.life is not None]
         for life in lives:
             send_signal(life.process, signal.SIGTERM)
@@ -137,9 +140,6 @@ class LocalCluster:
         for life in lives:
             send_signal(life.process, signal.SIGKILL)
             await life.process.wait()
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self._spec is not None:
             for place in self._places.values():
                 await asyncio.to_thread(end_marked, MARKER, place.name, ())
@@ -213,8 +213,13 @@ class LocalCluster:
             return None, f"{exc.strerror}: {exc.filename or self._perl}"
         assert process.stdout is not None
         line = b""
-        with suppress(asyncio.TimeoutError):
-            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+        try:
+            with suppress(asyncio.TimeoutError):
+                line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+        except asyncio.CancelledError:  # the task ends while this pod begins
+            send_signal(process, signal.SIGKILL)
+            await process.wait()
+            raise
         if not line:
             send_signal(process, signal.SIGKILL)
             status = await process.wait()

@@ -257,6 +257,8 @@ class Dispatcher:
     # ---- PodObserver ------------------------------------------------------------------------------
 
     def pod_started(self, pod: Pod) -> None:
+        if self.stopping:
+            return  # the cluster ends it together with the others
         who = identify(pod.pid) if pod.pid else None
         self._journal.append(
             PodStarted(time.time(), pod.name, pod.instance, pod.pid, who.start if who else "")

@@ -1,0 +1,304 @@
+"""What every Cluster must do, whatever its pods are made of: see womm.cluster.base.
+
+A test file makes a subclass named Test... with `cluster` and `kill_agent`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.link.wires import DEADLINE_S, Linked, Recorder, run, sleepers
+from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
+from womm.errors import ClusterError
+from womm.link.client import Link
+from womm.process import marked
+
+TASK = "ctrctabc"
+SPEC = TaskSpec(
+    task=TASK,
+    folder=Path("/"),
+    pods=2,
+    slots=3,
+    cpu="1",
+    mem="64Mi",
+    shell="/bin/sh",
+    orphan_timeout_s=60.0,
+)
+
+
+class Observer:
+    """A PodObserver that remembers; `jobs`: what it says of the jobs of each pod."""
+
+    def __init__(self) -> None:
+        self.started: list[Pod] = []
+        self.gone: list[tuple[Pod, Loss, str]] = []
+        self.left: list[tuple[str, str]] = []
+        self.waits: list[Mapping[str, int]] = []
+        self.jobs: dict[str, list[int]] = {}
+        self.alive_when_gone: list[list[str]] = []
+        self._bell = asyncio.Event()
+
+    def pod_started(self, pod: Pod) -> None:
+        self.started.append(pod)
+        self._bell.set()
+
+    def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
+        self.gone.append((pod, loss, detail))
+        self.alive_when_gone.append(survivors())
+        self._bell.set()
+
+    def pod_left(self, name: str, reason: str) -> None:
+        self.left.append((name, reason))
+        self._bell.set()
+
+    def job_processes(self, pod: Pod) -> list[int]:
+        return self.jobs.get(pod.name, [])
+
+    def pods_wait(self, reasons: Mapping[str, int]) -> None:
+        self.waits.append(dict(reasons))
+        self._bell.set()
+
+    async def until(self, done, what):
+        end = asyncio.get_running_loop().time() + DEADLINE_S
+        while not done():
+            self._bell.clear()
+            try:
+                await asyncio.wait_for(self._bell.wait(), end - asyncio.get_running_loop().time())
+            except TimeoutError:
+                raise AssertionError(f"waited for {what}: {vars(self)}") from None
+
+
+SLEEP = "1000.125"
+ESCAPES = {
+    "plain": f"sleep {SLEEP} & sleep {SLEEP}",
+    "setsid": f"setsid sleep {SLEEP} & sleep {SLEEP}",
+    "no environment": f"env -i sleep {SLEEP} & env -i sleep {SLEEP}",
+    "double fork": f"(sh -c 'sleep {SLEEP} & sleep {SLEEP} &' &) ; sleep {SLEEP}",
+    "deaf": f"trap '' TERM HUP INT; sleep {SLEEP} & sleep {SLEEP}; sleep {SLEEP}",
+    "job's own session without environment": f"exec env -i sh -c 'sleep {SLEEP} & sleep {SLEEP}'",
+}
+
+
+def survivors() -> list[str]:
+    return [str(pid) for pid in sleepers(SLEEP)]
+
+
+class ClusterContract:
+    """`spec.folder` is `tmp_path`; every test ends with `stop` and nothing left."""
+
+    def cluster(self, place: Path) -> Cluster:
+        raise NotImplementedError
+
+    def kill_agent(self, pod: Pod) -> None:
+        """End the agent of a pod and nothing else, without a word."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def go(self, womm_home, tmp_path):
+        """Decorates a coroutine function, which it runs with (cluster, observer)."""
+
+        def decorator(**changes):
+            def decorate(test):
+                async def main():
+                    cluster: Cluster = self.cluster(womm_home.runtime)
+                    observer = Observer()
+                    spec = replace(SPEC, **{"folder": tmp_path, **changes})
+                    try:
+                        await cluster.start(spec, observer)
+                        await test(cluster, observer)
+                    finally:
+                        await cluster.stop()
+                        await cluster.stop()
+                    assert marked("WOMM_TASK", TASK) == []
+                    assert survivors() == []
+                    return observer
+
+                return run(main())
+
+            return decorate
+
+        return decorator
+
+    @staticmethod
+    async def all_started(observer, count):
+        await observer.until(lambda: len(observer.started) >= count, f"{count} pods")
+
+    def test_start_brings_the_pods_and_each_runs_jobs(self, go, tmp_path):
+        @go(env={"EXTRA": "1"})
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            assert cluster.wanted == 2
+            assert len({pod.name for pod in observer.started}) == 2
+            for pod in observer.started:
+                assert pod.name.startswith(f"{TASK}-")
+                assert (pod.instance, pod.slots) == (1, 3)
+                async with linked_pod(cluster, pod) as to:
+                    await to.run('echo "$WOMM_TASK $WOMM_POD $WOMM_ATTEMPT $EXTRA"; pwd')
+                    assert to.seen.out(1) == f"{TASK} {pod.name} 1 1\n{tmp_path}\n".encode()
+            await observer.until(lambda: observer.waits and observer.waits[-1] == {}, "no reasons")
+            assert observer.gone == observer.left == []
+
+    def test_start_local_slots_are_one_pod_more(self, go):
+        @go(pods=1, slots=1, local_slots=5)
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            assert sorted(pod.slots for pod in observer.started) == [1, 5]
+
+    def test_start_in_a_folder_that_is_gone_is_refused(self, womm_home, tmp_path):
+        async def main():
+            cluster = self.cluster(womm_home.runtime)
+            with pytest.raises(ClusterError, match="gone"):
+                await cluster.start(replace(SPEC, folder=tmp_path / "gone"), Observer())
+            await cluster.stop()
+
+        run(main())
+
+    def test_stop_before_start_and_twice_does_nothing(self, womm_home):
+        async def main():
+            cluster = self.cluster(womm_home.runtime)
+            await cluster.stop()
+            await cluster.stop()
+
+        run(main())
+
+    def test_stop_right_after_start_leaves_nothing(self, go):
+        for _ in range(3):
+
+            @go()
+            async def main(cluster, observer):
+                pass
+
+    def test_stop_with_jobs_running_leaves_nothing_and_tells_of_no_loss(self, go):
+        @go(pods=1)
+        async def main(cluster, observer):
+            await self.all_started(observer, 1)
+            async with linked_pod(cluster, observer.started[0]) as to:
+                for number, command in enumerate(ESCAPES.values(), 1):
+                    to.start(command)
+                    observer.jobs.setdefault(observer.started[0].name, []).append(await to.seen.pid(number))
+                await until_asleep(9)
+                await cluster.stop()
+            assert survivors() == []
+
+        assert main.gone == []
+
+    @pytest.mark.parametrize("command", ESCAPES.values(), ids=list(ESCAPES))
+    def test_pod_gone_comes_after_the_end_of_all_its_processes(self, go, command):
+        """Else a job that runs again would meet its first self."""
+
+        @go(pods=1)
+        async def main(cluster, observer):
+            await self.all_started(observer, 1)
+            (pod,) = observer.started
+            async with linked_pod(cluster, pod) as to:
+                to.start(command)
+                observer.jobs[pod.name] = [await to.seen.pid(1)]
+                await until_asleep(2)
+                self.kill_agent(pod)
+                await observer.until(lambda: observer.gone, "the loss")
+            assert observer.alive_when_gone == [[]]
+            ((gone, loss, detail),) = observer.gone
+            assert (gone, loss) == (pod, Loss.CRASHED)
+            assert detail
+
+    def test_pod_that_ended_is_replaced_by_a_higher_instance(self, go):
+        @go(pods=1)
+        async def main(cluster, observer):
+            for number in (1, 2, 3):
+                await self.all_started(observer, number)
+                pod = observer.started[-1]
+                assert pod.instance == number
+                assert pod.name == observer.started[0].name
+                async with linked_pod(cluster, pod) as to:
+                    assert (await to.run("exit 3")).value == 3
+                self.kill_agent(pod)
+                await observer.until(lambda n=number: len(observer.gone) == n, "the loss")
+            assert [pod for pod, _, _ in observer.gone] == observer.started[:3]
+
+    def test_dial_an_ended_pod_fails_as_a_connection_does(self, go):
+        @go(pods=1)
+        async def main(cluster, observer):
+            await self.all_started(observer, 1)
+            old = observer.started[0]
+            self.kill_agent(old)
+            await self.all_started(observer, 2)
+            with pytest.raises(OSError):
+                await cluster.dial(old)(asyncio.Protocol)
+
+    def test_end_pod_ends_it_as_removed_and_says_why(self, go):
+        @go(pods=1)
+        async def main(cluster, observer):
+            await self.all_started(observer, 1)
+            (pod,) = observer.started
+            async with linked_pod(cluster, pod) as to:
+                to.start(f"sleep {SLEEP} & sleep {SLEEP}")
+                observer.jobs[pod.name] = [await to.seen.pid(1)]
+                await cluster.end_pod(pod, "unreachable: tested")
+                await observer.until(lambda: observer.gone, "the loss")
+            assert observer.gone == [(pod, Loss.REMOVED, "unreachable: tested")]
+            assert observer.alive_when_gone == [[]]
+            await self.all_started(observer, 2)
+            await cluster.end_pod(pod, "long gone")  # another life by now: nothing happens
+            async with linked_pod(cluster, observer.started[1]) as to:
+                assert (await to.run("exit 4")).value == 4
+            assert len(observer.gone) == 1
+
+    def test_leave_ends_a_pod_for_good(self, go):
+        @go(pods=2)
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            pod, other = observer.started
+            cluster.leave(pod.name, "black hole")
+            cluster.leave(pod.name, "again")
+            await observer.until(lambda: observer.gone, "the loss")
+            assert observer.left == [(pod.name, "black hole")]
+            assert observer.gone[0][0] == pod
+            assert cluster.wanted == 1
+            async with linked_pod(cluster, other) as to:
+                assert (await to.run("exit 4")).value == 4
+            self.kill_agent(other)
+            await self.all_started(observer, 3)
+            assert observer.started[2].name == other.name
+
+    def test_drain_replaces_no_pod_and_stop_tells_nothing(self, go):
+        @go(pods=2)
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            cluster.drain()
+            async with linked_pod(cluster, observer.started[0]) as to:
+                assert (await to.run("exit 4")).value == 4  # those that are there go on
+            for pod in observer.started:
+                self.kill_agent(pod)
+            await asyncio.sleep(0.5)  # time in which it could be wrong
+            assert len(observer.started) == 2
+
+        assert main.left == []
+
+
+class linked_pod:
+    def __init__(self, cluster: Cluster, pod: Pod) -> None:
+        self._cluster, self._pod = cluster, pod
+
+    async def __aenter__(self) -> Linked:
+        seen = Recorder()
+        self._link = Link(self._pod.name, self._cluster.dial(self._pod), bytes(range(1, 17)), seen)
+        self._link.start()
+        try:
+            await seen.until(lambda: seen.calls, "the link")
+        except BaseException:
+            await self._link.close()
+            raise
+        return Linked(self._link, seen)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._link.close()
+
+
+async def until_asleep(count: int) -> None:
+    """Wait until so many of the jobs' processes are there."""
+    async with asyncio.timeout(DEADLINE_S):
+        while len(sleepers(SLEEP)) < count:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,99 @@
+"""The task's folder for sockets."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+from tests.link.wires import PERL
+from womm import worker
+from womm.coordinator.runtime import SOCKET_PATH_LIMIT, install_shim, runtime_folder, shim_variable
+from womm.errors import EngineError
+
+
+def test_folder_is_ours_alone_and_removed_with_all_in_it(womm_home):
+    with runtime_folder("abcdefgh", os.environ) as folder:
+        assert folder == womm_home.runtime / "womm-abcdefgh"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file").touch()
+    assert not folder.exists()
+
+
+def test_folder_is_removed_after_an_error_and_when_it_is_gone_already(womm_home):
+    with pytest.raises(ZeroDivisionError), runtime_folder("abcdefgh", os.environ) as folder:
+        raise ZeroDivisionError
+    assert not folder.exists()
+    with runtime_folder("abcdefgh", os.environ) as folder:
+        folder.rmdir()
+
+
+def test_folder_that_is_there_belongs_to_another_task(womm_home):
+    (womm_home.runtime / "womm-abcdefgh").mkdir()
+    with pytest.raises(FileExistsError), runtime_folder("abcdefgh", os.environ):
+        pass
+    assert (womm_home.runtime / "womm-abcdefgh").exists()
+
+
+@pytest.mark.parametrize("bad", ["", "/no/such/folder", "long", "file"])
+def test_folder_elsewhere_when_the_runtime_folder_will_not_do(womm_home, tmp_path, monkeypatch, bad):
+    if bad == "long":
+        path = tmp_path / ("x" * SOCKET_PATH_LIMIT)
+        path.mkdir()
+        bad = str(path)
+    elif bad == "file":
+        (tmp_path / "file").touch()
+        bad = str(tmp_path / "file")
+    with runtime_folder("abcdefgh", {"XDG_RUNTIME_DIR": bad}) as folder:
+        assert folder.name == "womm-abcdefgh"
+        assert len(os.fsencode(folder)) <= SOCKET_PATH_LIMIT
+        assert not str(folder).startswith(bad or "/nothing")
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_folder_where_no_program_may_run_is_passed_over(tmp_path, womm_home):
+    # In a mount namespace of its own: the machine's mounts stay as they are.
+    script = (
+        f"mount -t tmpfs -o noexec none {womm_home.runtime} && cd / && exec python3 -c "
+        '"from womm.coordinator.runtime import runtime_folder; import os\n'
+        "with runtime_folder('abcdefgh', os.environ) as folder: print(folder)\""
+    )
+    import sys
+
+    script = script.replace("python3", sys.executable)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(worker.AGENT.parents[2])},
+    )
+    assert done.stdout.strip()
+    assert not done.stdout.startswith(str(womm_home.runtime))
+
+
+def test_no_folder_at_all_gives_one_sentence_and_a_hint(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    with pytest.raises(EngineError, match="no folder for sockets") as caught, runtime_folder("abcdefgh", {}):
+        pass
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("export XDG_RUNTIME_DIR=")
+
+
+def test_shim_is_installed_with_its_perl_and_its_other_half(tmp_path):
+    shim = install_shim(tmp_path / "bin", tmp_path / "shims", PERL, "zsh")
+    assert shim == tmp_path / "bin" / "zsh"
+    assert stat.S_IMODE(shim.stat().st_mode) == 0o700
+    assert shim.read_bytes().startswith(b"#!" + PERL.encode() + b"\n")
+    assert (tmp_path / "shims.pl").read_bytes() == worker.SHIM_REST.read_bytes()
+    again = install_shim(tmp_path / "bin", tmp_path / "shims", PERL, "zsh")
+    assert again == shim
+
+
+@pytest.mark.parametrize("has_stdin, flag", [(True, "1"), (False, "")])
+def test_shim_variable_has_four_fields(tmp_path, has_stdin, flag):
+    fields = shim_variable(tmp_path / "s", "/bin/sh", stdin=has_stdin).split("\t")
+    assert fields[:3] == [str(tmp_path / "s"), "/bin/sh", flag]
+    assert fields[3].isdigit()
