@@ -1,6 +1,7 @@
 """A dispatcher with a cluster of real agents on this machine, as a task has it."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from womm.coordinator.dispatch import Dispatcher
 from womm.journal.events import Event
 from womm.journal.store import Journal, TaskStore
 
-TASK = "abcdefgh"
+# No other test run on this machine may find our processes by it.
+TASK = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(8))
 DEADLINE_S = 60.0
 
 

@@ -37,6 +37,13 @@ KEEP_BYTES = 1 << 20
 T = TypeVar("T")
 
 
+def unique_sleep(number: int) -> str:
+    """Return 1000-odd seconds that no other test run on this machine sleeps for; see `sleepers`."""
+    return f"1000.{os.getpid()}{number}"
+
+
+
+
 def run(main: Coroutine[Any, Any, T], deadline_s: float = 5 * DEADLINE_S) -> T:
     """Run a coroutine; what it forgets to end, and what its callbacks raise, fails the test."""
     problems: list[str] = []

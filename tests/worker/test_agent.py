@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.link.wires import PERL, PERL_BASE, Wire, agent, linked, run, sleepers
+from tests.link.wires import PERL, PERL_BASE, Wire, agent, linked, run, sleepers, unique_sleep
 from tests.soak import count
 from womm import worker
 from womm.link.frames import (
@@ -30,6 +30,7 @@ from womm.link.frames import (
 )
 from womm.link.session import HELLO_SIZE, Session
 
+NAP = unique_sleep(1)
 MEMORY_KIB = 40 * 1024
 """Far more than an agent needs (10 MiB), far less than what these tests push at it."""
 
@@ -365,12 +366,12 @@ def test_stdin_empty_is_at_its_end(place):
 def test_signal_reaches_the_whole_process_group(place):
     @alone(place)
     async def main(process, to):
-        job = to.start("sleep 1000.5 & sleep 1000.5 | sleep 1000.5 & echo $!; wait")
+        job = to.start(f"sleep {NAP} & sleep {NAP} | sleep {NAP} & echo $!; wait")
         await to.seen.until(lambda: to.seen.out(job), "its children")
         to.link.send(encode_signal(job, signal.SIGTERM))
         record = await to.seen.end(job)
         assert (record.kind, record.value) == (EndKind.SIGNALED, signal.SIGTERM)
-        for pid in sleepers("1000.5"):
+        for pid in sleepers(NAP):
             wait_gone(pid)
 
 
@@ -515,7 +516,7 @@ def test_agent_as_pid_1_reaps_zombies(place):
 def test_orphan_timeout_ends_agent_and_jobs(place):
     async def main(process):
         async with linked(process.socket) as to:
-            job = to.start("trap '' TERM; sleep 1000.25 & echo $$ $!; wait; sleep 1000.25")
+            job = to.start("trap '' TERM; sleep 1000 & echo $$ $!; wait; sleep 1000")
             await to.seen.until(lambda: to.seen.out(job), "its children")
             return list(map(int, to.seen.out(job).split()))
 
@@ -697,9 +698,9 @@ def test_terminal_ctrl_c_ends_the_foreground_job_alone(place):
             stdin=True,
         )
         await to.seen.until(lambda: b"$ " in to.seen.out(job), "a prompt")
-        to.link.send(encode(FrameType.STDIN_DATA, job, b"sleep 1000.75\r"))
+        to.link.send(encode(FrameType.STDIN_DATA, job, f"sleep {NAP}\r".encode()))
         async with asyncio.timeout(30):
-            while not sleepers("1000.75"):  # before its exec, bash may overhear the Ctrl-C
+            while not sleepers(NAP):  # before its exec, bash may overhear the Ctrl-C
                 await asyncio.sleep(0.01)
         to.link.send(encode(FrameType.STDIN_DATA, job, b"\x03"))
         await to.seen.until(lambda: b"^C" in to.seen.out(job), "the interrupt")

@@ -90,7 +90,9 @@ class LocalCluster:
         for index, (name, slots) in enumerate(names):
             place = _Place(name, slots, log=self._runtime / f"{index}.log")
             self._places[name] = place
-            self._keepers.append(asyncio.create_task(self._keep(place, index), name=f"pod {name}"))
+            keeper = asyncio.create_task(self._keep(place, index), name=f"pod {name}")
+            keeper.add_done_callback(_tell_failure)
+            self._keepers.append(keeper)
 
     def dial(self, pod: Pod) -> Dial:
         life = self._places[pod.name].life
@@ -214,8 +216,9 @@ class LocalCluster:
         assert process.stdout is not None
         line = b""
         try:
-            with suppress(asyncio.TimeoutError):
-                line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(START_TIMEOUT_S):
+                    line = await process.stdout.readline()
         except asyncio.CancelledError:  # the task ends while this pod begins
             send_signal(process, signal.SIGKILL)
             await process.wait()
@@ -232,6 +235,13 @@ class LocalCluster:
         assert self._observer is not None
         waiting = (other for other in self._places.values() if other.state and not other.left)
         self._observer.pods_wait(Counter(other.state for other in waiting))
+
+
+def _tell_failure(keeper: asyncio.Task[None]) -> None:
+    """A pod that nobody keeps any more would leave its jobs waiting: a bug must end the task."""
+    if not keeper.cancelled() and (error := keeper.exception()) is not None:
+        context = {"message": f"{keeper.get_name()} is not kept any more", "exception": error}
+        keeper.get_loop().call_exception_handler(context)
 
 
 def _status_words(status: int) -> str:

@@ -43,6 +43,7 @@ class LinkHandler(Protocol):
         """One frame from the agent; `payload` is only valid during the call."""
 
 
+# asyncio.timeout throughout, not wait_for: in Python 3.11 that one may swallow a cancellation.
 class Link:
     """One session with one agent, over as many connections as it takes.
 
@@ -97,14 +98,16 @@ class Link:
             return
         self.send(encode_bye(grace_s))
         self._closed = True
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(connection.gone.wait(), timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await connection.gone.wait()
 
     async def drain(self, timeout_s: float) -> None:
         """Take what an agent that has ended still had on its way, until its connection closes."""
         if self._connection is not None:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._connection.gone.wait(), timeout_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._connection.gone.wait()
 
     async def close(self) -> None:
         """Drop the connection and dial no more. The agent is not told."""
@@ -129,10 +132,12 @@ class Link:
             connection = _Connection(self)
             try:
                 self._session.connection_made()
-                await asyncio.wait_for(self._dial(lambda: connection), CONNECT_TIMEOUT_S)  # noqa: B023
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await self._dial(lambda: connection)  # noqa: B023
                 self._connection = connection
                 connection.write(self._session.data_to_send())
-                await asyncio.wait_for(connection.ready.wait(), CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await connection.ready.wait()
                 if self._session.connected:
                     attempt = 0
                     await self._keep_alive(connection)
@@ -158,8 +163,9 @@ class Link:
     async def _keep_alive(self, connection: "_Connection") -> None:
         """Return when the connection is gone; ping it while it is idle."""
         while not connection.gone.is_set():
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(connection.gone.wait(), PING_EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY_S):
+                    await connection.gone.wait()
                 return
             silent_s = self._loop.time() - connection.last_heard
             if silent_s > SILENT_AFTER_S:
