@@ -271,7 +271,6 @@ class ClusterContract:
             await self.all_started(observer, 3)
             assert observer.started[2].name == other.name
 
-    @pytest.mark.xfail(strict=True, reason="it gets one more life when its restart was under way")
     @pytest.mark.parametrize("how", ["leave", "drain"])
     def test_pod_that_waits_for_its_restart_is_started_no_more(self, go, how):
         """After the second quick end it waits for a moment: then it is told to leave."""

@@ -35,7 +35,6 @@ def on_small_disk(state, script):
 
 
 @ROOT_ONLY
-@pytest.mark.xfail(strict=True, reason="the task goes on with a journal that has not even its first line")
 def test_disk_full_for_the_journal_at_the_start_is_one_line_and_254(womm_home):
     done = on_small_disk(
         womm_home.state,

@@ -156,7 +156,6 @@ def black_hole(tmp_path):
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-@pytest.mark.xfail(strict=True, reason="a worker that has left the pool gets one more life")
 @pytest.mark.slow
 def test_j7_black_hole_takes_3_jobs_at_the_most(womm_home, tmp_path):
     jobs = count(200, 1000)

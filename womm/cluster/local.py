@@ -146,15 +146,20 @@ class LocalCluster:
             for place in self._places.values():
                 await asyncio.to_thread(end_marked, MARKER, place.name, ())
 
+    def _is_over(self, place: _Place) -> bool:
+        return place.left or self._stopping
+
     async def _keep(self, place: _Place, index: int) -> None:
         """Start a pod again whenever it ends, until told to stop or to leave."""
         assert self._observer is not None
         loop = asyncio.get_running_loop()
-        while not place.left and not self._stopping:
+        while not self._is_over(place):
             delay = RESTART_DELAYS_S[min(place.quick_ends, len(RESTART_DELAYS_S) - 1)]
             if delay:
                 self._set_state(place, "restarting")
                 await asyncio.sleep(delay)
+                if self._is_over(place):
+                    return
             began = loop.time()
             place.instance += 1
             life, problem = await self._start_agent(place, index)

@@ -57,7 +57,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     async with AsyncExitStack() as stack:
         runtime = stack.enter_context(runtime_folder(task_id, os.environ))
         journal = stack.enter_context(TaskStore.default().create(task_id, on_failure=_say))
-        journal.append(
+        journal.begin(
             started_event(
                 task_id,
                 "shell",

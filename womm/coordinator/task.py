@@ -158,7 +158,7 @@ class _Run:
             self.journal = stack.enter_context(
                 store.create(self.id, on_failure=self.say, task_bytes=settings.log_task_bytes)
             )
-            self.journal.append(self._started(runtime, earlier))
+            self.journal.begin(self._started(runtime, earlier))
             stack.callback(lambda: self.journal.append(TaskCleaned(time.time())))
             cluster = LocalCluster(runtime, task.perl)
             self.dispatcher = Dispatcher(

@@ -65,6 +65,7 @@ class Journal:
         self.path = folder / _JOURNAL
         self._on_failure = on_failure
         self._failed = threading.Event()
+        self._failure: OSError | None = None
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
@@ -84,6 +85,21 @@ class Journal:
     def __repr__(self) -> str:
         state = "closed" if self._fd is None else "failed" if self._failed.is_set() else "open"
         return f"<Journal {self.path} {state}>"
+
+    def begin(self, event: Event) -> None:
+        """Write the first event and see it on the disk. Raises JournalError and removes the task's
+        folder when that fails: `status` and `finish` could not know of such a task.
+        """
+        tell, self._on_failure = self._on_failure, lambda text: None
+        self.append(event)
+        self.sync()
+        self._on_failure = tell
+        if self._failed.is_set():
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+            why = self._failure.strerror if self._failure is not None else "unknown"
+            raise JournalError(
+                f"cannot write the journal {self.path.parent}: {why}", f"df -h {self.path.parent.parent}"
+            )
 
     def append(self, event: Event) -> None:
         """Write the event at once; never raises. It is on the disk SYNC_INTERVAL_S later."""
@@ -161,6 +177,7 @@ class Journal:
         with self._lock:
             first = not self._failed.is_set()
             self._failed.set()
+            self._failure = self._failure or exc
         self.output.stop()
         if first:
             self._on_failure(
