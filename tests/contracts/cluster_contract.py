@@ -23,7 +23,6 @@ def unique_task() -> str:
     return "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(8))
 
 
-
 TASK = unique_task()
 SPEC = TaskSpec(
     task=TASK,

@@ -56,7 +56,7 @@ def test_agent_that_never_starts_leaves_the_pool_and_says_why(womm_home, tmp_pat
             await observer.until(lambda: observer.left, "its leaving")
         finally:
             await cluster.stop()
-        ((name, why),) = observer.left
+        ((_, why),) = observer.left
         assert why == f"its agent did not start {MAX_START_FAILURES} times: {reason}"
         assert observer.started == observer.gone == []
         assert cluster.wanted == 0

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tests.link.wires import PERL
 from womm.cluster.base import TaskSpec
@@ -17,6 +18,7 @@ from womm.journal.store import Journal, TaskStore
 # No other test run on this machine may find our processes by it.
 TASK = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(8))
 DEADLINE_S = 60.0
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
@@ -39,8 +41,8 @@ class Task:
     async def ready(self) -> None:
         await self.until(lambda: self.dispatcher.pool.slots, "a worker")
 
-    def events(self, *kinds: type[Event]) -> list[Event]:
-        return [event for event in self.store.read(TASK) if not kinds or isinstance(event, kinds)]
+    def events(self, *kinds: type[E]) -> list[E]:
+        return [event for event in self.store.read(TASK) if isinstance(event, kinds)]
 
 
 @asynccontextmanager

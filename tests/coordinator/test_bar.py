@@ -117,8 +117,12 @@ def test_bar_asks_for_counts_only_when_it_draws():
     asked = []
     read, write = os.pipe()
 
+    def ask():
+        asked.append(1)
+        return Progress(1, 0, 2, 3, 4)
+
     async def main():
-        bar = Bar(write, lambda: asked.append(1) or Progress(1, 0, 2, 3, 4), 5)
+        bar = Bar(write, ask, 5)
         bar.start()
         async with asyncio.timeout(30):
             while not asked:

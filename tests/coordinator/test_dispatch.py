@@ -83,7 +83,8 @@ def test_killed_worker_its_job_runs_again_with_its_input_and_says_so(go):
         assert starts[0].pod != starts[1].pod
         (lost,) = running.events(JobLost)
         assert (lost.pod, lost.cause, lost.attempt) == (first, "crashed", 1)
-        assert any(f"worker {first} is gone (crashed: killed by SIGKILL): 1 job runs again" in s for s in running.said)
+        told = f"worker {first} is gone (crashed: killed by SIGKILL): 1 job runs again"
+        assert told in running.said
 
 
 def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
@@ -97,6 +98,7 @@ def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
         await running.until(lambda: not running.dispatcher._jobs[number].spool.complete, "input past the cap")
         os.kill(agent_of(running, running.dispatcher.pool.where(number)), signal.SIGKILL)
         assert (await outcome(running, sink)).exit == 255
+        assert sink.outcome is not None
         assert "its input, over 100000 bytes, was not kept" in sink.outcome.reason
         assert any("failed: its worker was lost" in line for line in running.said)
         assert len(running.events(JobStarted)) == 1
@@ -141,7 +143,7 @@ def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
     [
         pytest.param(
             f"exec env -i sleep {NAP}".encode(),
-            marks=pytest.mark.xfail(strict=True, reason="its start was not told yet: nobody knows its session"),
+            marks=pytest.mark.xfail(strict=True, reason="its start is not told yet"),
             id="no environment",
         ),
         pytest.param(f"exec sleep {NAP}".encode(), id="plain"),
@@ -199,7 +201,7 @@ def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home
             cluster.sockets = {1: first.socket, 2: second.socket}
             dispatcher = Dispatcher(
                 TASK,
-                cluster,
+                cluster,  # type: ignore[arg-type] # as much of one as is called
                 journal,
                 lambda text: None,
                 spool_folder=tmp_path,
@@ -219,14 +221,13 @@ def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home
             first.process.send_signal(signal.SIGSTOP)  # its socket stays open
             dispatcher.pod_gone(pod, Loss.REMOVED, "reported gone")
             dispatcher.pod_started(replace(pod, instance=2))
-            await until(
-                lambda: [e.instance for e in store.read(TASK) if isinstance(e, PodReady)] == [1, 2], "both lives"
-            )
-            await until(lambda: [e for e in store.read(TASK) if isinstance(e, PodGone)], "the first one's end")
+            await until(lambda: sum(isinstance(e, PodReady) for e in store.read(TASK)) == 2, "both lives")
+            await until(lambda: any(isinstance(e, PodGone) for e in store.read(TASK)), "the end")
             sink = Sink()
             dispatcher.submit(RunRequest(b"exit 4"), sink)
             try:
                 await until(lambda: sink.outcome, "the outcome")
+                assert sink.outcome is not None
                 assert sink.outcome.exit == 4
             finally:
                 await dispatcher.close()

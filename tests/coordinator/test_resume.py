@@ -6,7 +6,7 @@ import pytest
 
 from tests.journal.samples import JOB_ENDED, STARTED, journal_of
 from womm.coordinator.resume import INTERRUPTED, Earlier, interrupted_runs
-from womm.journal.events import JobStarted, OutputRef, TaskEnded, TaskEnding
+from womm.journal.events import Event, JobStarted, OutputRef, TaskEnded, TaskEnding
 from womm.journal.store import TaskStore
 
 
@@ -24,7 +24,7 @@ def joblog(tmp_path):
 
 def run_of(store, joblog, task, *jobs, at=100.0, more=()):
     """Write a run's journal: `jobs` are ends, each with its start."""
-    events = [replace(STARTED, task=task, time=at, joblog=str(joblog))]
+    events: list[Event] = [replace(STARTED, task=task, time=at, joblog=str(joblog))]
     for ended in jobs:
         events.append(JobStarted(at, ended.job, ended.seq, ended.attempt, ended.pod, 1, f"echo {ended.seq}"))
         events.append(ended)

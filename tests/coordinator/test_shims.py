@@ -37,7 +37,7 @@ class Client:
 
     async def frames(self):
         """Every frame until the other side hangs up or says the exit status."""
-        found = []
+        found: list[tuple[int, bytes]] = []
         try:
             while not found or found[-1][0] != 4:
                 kind, size = struct.unpack("!BI", await self.reader.readexactly(5))

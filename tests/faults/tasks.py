@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from womm.journal.events import Event
 from womm.journal.store import TaskRecord, TaskStore
@@ -20,6 +21,7 @@ from womm.journal.store import TaskRecord, TaskStore
 ROOT = Path(__file__).parents[2]
 WOMM = [sys.executable, "-m", "womm"]
 DEADLINE_S = 120.0
+E = TypeVar("E", bound=Event)
 
 
 def environment(**changes: str | None) -> dict[str, str]:
@@ -56,8 +58,8 @@ class Run:
     def record(self) -> TaskRecord:
         return TaskStore.default().resolve(self.task)
 
-    def events(self, *kinds: type[Event]) -> list[Event]:
-        return [event for event in self.record.events() if not kinds or isinstance(event, kinds)]
+    def events(self, *kinds: type[E]) -> list[E]:
+        return [event for event in self.record.events() if isinstance(event, kinds)]
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
         try:
@@ -119,7 +121,7 @@ def womm(folder: Path, *words: str, **env: str | None) -> "subprocess.CompletedP
     )
 
 
-def wait_for(done, what: str, deadline_s: float = DEADLINE_S) -> None:
+def wait_for(done: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Wait for something that no event tells."""
     deadline = time.monotonic() + deadline_s
     while not done():
@@ -182,7 +184,6 @@ class Killer:
 
     task: str
     every_s: float
-    only_while: object = None
     kills: int = 0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 

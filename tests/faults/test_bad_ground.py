@@ -55,7 +55,8 @@ def test_disk_full_for_the_journal_in_mid_run_jobs_go_on_and_one_line_says_so(wo
     """Each job's output is kept: that alone fills the disk."""
     done = on_small_disk(
         womm_home.state,
-        f"seq 60 | {' '.join(WOMM)} parallel --kube-pods 2 -- -k 'head -c 40000 /dev/urandom; echo; echo {{}}'"
+        f"seq 60 | {' '.join(WOMM)} parallel --kube-pods 2 -- -k"
+        " 'head -c 40000 /dev/urandom; echo; echo {}'"
         " | tail -c 3",
     )
     assert done.stdout == "60\n", done.stderr
@@ -101,7 +102,7 @@ def test_folder_deleted_under_a_run_is_the_jobs_failure_and_all_is_cleaned(womm_
         )
     with process:
         try:
-            wait_for(lambda: (folder / "there").exists(), "the first job")
+            wait_for((folder / "there").exists, "the first job")
             shutil.rmtree(folder)
             (tmp_path / "go").touch()
             process.communicate(timeout=60)
@@ -118,7 +119,13 @@ def test_folder_that_is_gone_at_the_start_is_one_line_and_254(womm_home, tmp_pat
     folder.mkdir()
     line = f"rmdir {folder}; {' '.join(WOMM)} parallel --kube-pods 1 -- echo ::: 1"
     done = subprocess.run(
-        ["sh", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", line],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (254, "")
     assert "womm: the current folder is gone" in done.stderr
@@ -137,7 +144,9 @@ def without(tmp_path, *names):
     return str(folder)
 
 
-@pytest.mark.parametrize("words", [["parallel", "--kube-pods", "1", "--", "echo", ":::", "1"], ["shell", "true"]])
+@pytest.mark.parametrize(
+    "words", [["parallel", "--kube-pods", "1", "--", "echo", ":::", "1"], ["shell", "true"]]
+)
 def test_no_perl_is_one_line_and_254(womm_home, tmp_path, words):
     path = without(tmp_path, "perl")
     done = womm(tmp_path, *words, PATH=path)

@@ -19,9 +19,12 @@ from tests.faults.tasks import (
     wait_for_end,
     womm,
 )
+from tests.link.wires import sleepers, unique_sleep
 from tests.soak import count
 from womm.journal.events import JobEnded
 from womm.journal.store import TaskStore
+
+NAP = unique_sleep(4)
 
 
 @pytest.mark.slow
@@ -93,25 +96,33 @@ def test_killed_coordinator_agents_and_jobs_end_within_the_orphan_timeout(womm_h
         assert json.loads(womm(tmp_path, "status", "-o", "json").stdout)["tasks"] == []
 
 
-def test_killed_coordinator_finish_ends_what_is_left_at_once(womm_home, tmp_path):
-    command = "setsid sleep 1000 & (env -i sleep 1000.25 &) ; sleep 1000"
+@pytest.mark.parametrize(
+    "command, jobs",
+    [
+        ("setsid sleep 1000 & sleep 1000", 2),
+        ("(sleep 1000 &) ; trap '' TERM; sleep 1000; sleep 1000", 2),
+        (f"(env -i sleep {NAP} &) ; sleep 1000", 1),
+    ],
+    ids=["own session", "deaf", "no environment"],
+)
+def test_killed_coordinator_finish_ends_what_is_left_at_once(womm_home, tmp_path, command, jobs):
     words = ["parallel", "--kube-pods", "2", "--", command, ":::", "1", "2"]
     with started(tmp_path, *words) as run:
         task = run.task
-        wait_for(lambda: len(carriers(f"WOMM_TASK={task}", command="sleep\0001000")) == 4, "the jobs")
+        wait_for(lambda: len(carriers(f"WOMM_TASK={task}", command="sleep\0001000")) == 2 * jobs, "the jobs")
+        if jobs == 1:
+            wait_for(lambda: len(sleepers(NAP)) == 2, "the others")
         run.process.kill()
         run.wait()
         assert len(agents(task)) == 2
         done = womm(tmp_path, "finish", "last")
         assert done.returncode == 0, done.stderr
         nothing_left(task, womm_home.runtime)
-        again = womm(tmp_path, "finish", task)
-        assert again.returncode == 0
-    from tests.link.wires import sleepers
-
-    escaped = sleepers("1000.25")  # neither session nor environment tells whose they are
-    for pid in escaped:
-        os.kill(pid, signal.SIGKILL)
+        assert womm(tmp_path, "finish", task).returncode == 0
+        escaped = sleepers(NAP)
+        for pid in escaped:
+            os.kill(pid, signal.SIGKILL)
+        assert escaped == []
 
 
 def test_killed_coordinator_leaves_a_joblog_without_false_failures(womm_home, tmp_path):

@@ -29,9 +29,11 @@ def both(place, *options, cuts=(), **link_options):
 
     def decorate(test):
         async def main(process):
-            async with Wire(place / "wire", process.socket, cuts) as wire:
-                async with linked(wire.path, **link_options) as to:
-                    return await test(process, wire, to)
+            async with (
+                Wire(place / "wire", process.socket, cuts) as wire,
+                linked(wire.path, **link_options) as to,
+            ):
+                return await test(process, wire, to)
 
         with agent(place, *options) as process:
             return run(main(process))
@@ -297,9 +299,8 @@ def test_peer_that_is_no_agent_is_given_up(place, words):
 )
 def test_peer_that_talks_nonsense_after_the_hello_is_given_up(place, words):
     async def main():
-        async with Scripted(place / "peer", words):
-            async with linked(place / "peer", give_up_after_s=0.5) as to:
-                await to.seen.until(lambda: "lost" in to.seen.calls[-1], "the loss")
+        async with Scripted(place / "peer", words), linked(place / "peer", give_up_after_s=0.5) as to:
+            await to.seen.until(lambda: "lost" in to.seen.calls[-1], "the loss")
 
     run(main())
 

@@ -257,12 +257,10 @@ def test_ack_releases_what_was_kept():
     pair.connect()
     pair.pump()
     pair.connector.send(encode(FrameType.STDIN_DATA, 1, bytes(1000)))
-    assert not pair.acceptor.session.owes_ack
     pair.pump()
     assert pair.connector.session.unacknowledged_bytes == 1009
     assert pair.acceptor.session.owes_ack
     pair.acceptor.session.acknowledge()
-    assert not pair.acceptor.session.owes_ack
     pair.pump()
     assert pair.connector.session.unacknowledged_bytes == 0
     assert not pair.connector.session.owes_ack  # else two idle ends would acknowledge for ever

@@ -42,8 +42,6 @@ def unique_sleep(number: int) -> str:
     return f"1000.{os.getpid()}{number}"
 
 
-
-
 def run(main: Coroutine[Any, Any, T], deadline_s: float = 5 * DEADLINE_S) -> T:
     """Run a coroutine; what it forgets to end, and what its callbacks raise, fails the test."""
     problems: list[str] = []
