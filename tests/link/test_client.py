@@ -338,13 +338,14 @@ def test_bye_over_a_cut_link_returns_at_once(place):
 def test_drain_takes_what_an_agent_wrote_before_it_was_killed(place):
     async def main(process):
         async with linked(process.socket) as to:
-            job = to.start("seq 1000; while [ ! -e gone ]; do sleep 0.02; done")
+            job = to.start("seq 1000; while [ -e stay ]; do sleep 0.02; done")
             await to.seen.until(lambda: to.seen.sizes.get((job, 1)) == len(output_of(1000)), "its output")
             process.process.kill()
             await to.link.drain(30.0)
-            (place / "gone").touch()
+            (place / "stay").unlink()
             assert to.seen.out(job) == output_of(1000)
 
+    (place / "stay").touch()
     with agent(place) as process:
         run(main(process))
 

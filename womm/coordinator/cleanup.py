@@ -19,6 +19,8 @@ from womm.journal.observe import Observation, agents
 from womm.journal.store import TaskStore
 from womm.process import ProcessIdentity
 
+AGENT_ENDS_S = 4.0
+"""An agent that is told to end gives its jobs 2 s between TERM and KILL."""
 MARK = "WOMM_TASK"
 """Environment variable that every process of a task's pods carries."""
 
@@ -59,6 +61,13 @@ def _end_processes(task: Observation) -> None:
     if engine is not None:
         # First: it would start the jobs anew that it sees die.
         end_process(name, ProcessIdentity(engine.pid, engine.pid_start), signal.SIGKILL)
+    # An agent knows its jobs' process groups, also of those that carry no mark.
+    for agent in alive:
+        end_process(name, agent, signal.SIGTERM)
+    deadline = time.monotonic() + AGENT_ENDS_S
+    while time.monotonic() < deadline and any(process.is_alive(agent) for agent in alive):
+        time.sleep(0.02)
+    alive = [agent for agent in alive if process.is_alive(agent)]
     # The session of an agent that is gone may be another program's by now: only the mark counts.
     process.end_marked(MARK, name, [agent.pid for agent in alive])
     for agent in alive:

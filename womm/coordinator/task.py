@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
@@ -188,9 +189,11 @@ class _Run:
                 engine.shims.check = mismatch_check(Path(task.plan.joblog))
             engine.listen()
             status = await self._work(engine, stack)
-            self.journal.append(TaskEnding(time.time(), self._ending()))
+            if not self.interrupts:
+                self.journal.append(TaskEnding(time.time(), "engine ended"))
         if self.bug is not None:
-            raise self.bug
+            traceback.print_exception(self.bug)
+            return FAILURE
         done, failed = self.dispatcher.done, self.dispatcher.failed
         if not task.quiet:
             self._say_end(done, failed)
@@ -344,9 +347,6 @@ class _Run:
         d = self.dispatcher
         wanted = self.task.pods + (1 if self.task.settings.local_procs else 0)
         return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.workers), wanted)
-
-    def _ending(self) -> str:
-        return signal.Signals(self.interrupts[0]).name if self.interrupts else "engine ended"
 
     def _where(self) -> str:
         pods = self.task.pods
