@@ -143,7 +143,6 @@ def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
     [
         pytest.param(
             f"exec env -i sleep {NAP}".encode(),
-            marks=pytest.mark.xfail(strict=True, reason="its start is not told yet"),
             id="no environment",
         ),
         pytest.param(f"exec sleep {NAP}".encode(), id="plain"),
@@ -190,7 +189,6 @@ class TwoLives:
         raise AssertionError(reason)
 
 
-@pytest.mark.xfail(strict=True, reason="burying the first life takes the second one's link and worker along")
 def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home, tmp_path):
     """A connection of the first may stay open a moment longer, in a child of the agent or a proxy."""
     store = TaskStore(tmp_path / "tasks")

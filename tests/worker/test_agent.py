@@ -104,7 +104,8 @@ def test_job_signals_are_the_default_again(place):
         await to.run("exec cat /proc/self/status")  # grep has a handler of its own
         masks = re.findall(rb"Sig(?:Ign|Cgt|Blk):\s*(\w+)", to.seen.out(1))
         assert len(masks) == 3
-        assert {int(mask, 16) for mask in masks} == {0}
+        # Signals 1 to 31: the C library's own, 32 and 33, come ignored from a parent that used posix_spawn.
+        assert {int(mask, 16) & 0x7FFFFFFF for mask in masks} == {0}
         assert (await to.run("yes | head -n 1")).value == 0
 
 

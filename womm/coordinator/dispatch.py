@@ -107,6 +107,8 @@ class Dispatcher:
         self._pods: dict[str, Pod] = {}
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._burials: dict[str, asyncio.Task[None]] = {}  # a pod's next life waits for its last one's
+        self._last_gone: dict[str, int] = {}  # instance, by the pod's name
         self._reasons: Mapping[str, int] = {}
         self._notice: asyncio.TimerHandle | None = None
         self.stopping = False
@@ -257,8 +259,12 @@ class Dispatcher:
     # ---- PodObserver ------------------------------------------------------------------------------
 
     def pod_started(self, pod: Pod) -> None:
-        if self.stopping:
-            return  # the cluster ends it together with the others
+        if self.stopping or pod.instance <= self._last_gone.get(pod.name, 0):
+            return  # the cluster ends it together with the others; or it did not live to be buried
+        burial = self._burials.get(pod.name)
+        if burial is not None and not burial.done():
+            burial.add_done_callback(lambda _: self.pod_started(pod))
+            return
         who = identify(pod.pid) if pod.pid else None
         self._journal.append(
             PodStarted(time.time(), pod.name, pod.instance, pod.pid, who.start if who else "")
@@ -275,8 +281,9 @@ class Dispatcher:
         link.start()
 
     def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
+        self._last_gone[pod.name] = pod.instance
         if not self.stopping:
-            self._later(self._lose(pod, loss, detail))
+            self._burials[pod.name] = self._later(self._lose(pod, loss, detail))
 
     def pod_left(self, name: str, reason: str) -> None:
         self._journal.append(PodLeft(time.time(), name, reason))
@@ -298,8 +305,9 @@ class Dispatcher:
         self._notice_soon()
 
     async def _lose(self, pod: Pod, loss: Loss, detail: str) -> None:
-        link = self._links.get(pod.name)
-        if link is not None and self._pods.get(pod.name) == pod:
+        opened = self._pods.get(pod.name) == pod
+        if opened:
+            link = self._links[pod.name]
             # What the agent wrote before it went is still in the stream: end records above all.
             await link.drain(1.0)
             await link.close()
@@ -307,7 +315,7 @@ class Dispatcher:
         self._journal.append(PodGone(time.time(), pod.name, pod.instance, loss.value, detail))
         if self.stopping:
             return
-        actions = self.pool.worker_gone(pod.name, loss)
+        actions = self.pool.worker_gone(pod.name, loss) if opened else []
         again = sum(isinstance(action, Lost) for action in actions)
         words = f"worker {pod.name} is gone ({loss.value}"
         words += f": {detail})" if detail else ")"
@@ -329,7 +337,7 @@ class Dispatcher:
         self.pool.worker_paused(link.name)
 
     def link_lost(self, link: Link, reason: str) -> None:
-        pod = self._pods.get(link.name)
+        pod = self._pods.get(link.name) if self._links.get(link.name) is link else None
         if pod is not None and not self.stopping:
             self._later(self._cluster.end_pod(pod, f"unreachable: {reason}"))
 
@@ -567,10 +575,11 @@ class Dispatcher:
         if job.spool is not None:
             job.spool.close()
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._done_later)
+        return task
 
     def _done_later(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)

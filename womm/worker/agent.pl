@@ -35,8 +35,10 @@ use constant {
 
 # System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
 my %SYSCALLS = (
-    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231, rt_sigprocmask => 14 },
-    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135 },
+    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231, rt_sigprocmask => 14,
+        prctl => 157 },
+    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135,
+        prctl => 167 },
 );
 my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
 my $nr = $SYSCALLS{$machine};
@@ -273,6 +275,7 @@ sub run_job {
     if (!defined $pid) { not_started($number, "fork: $!"); return }
     if (!$pid) {
         $nr ? syscall($nr->{setsid}) : POSIX::setsid();
+        syscall($nr->{prctl}, 1, 9) if $nr;    # PR_SET_PDEATHSIG, SIGKILL: not a moment longer than the agent
         $SIG{HUP} = $SIG{TERM} = $SIG{INT} = 'DEFAULT';
         syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr;
         if (defined $terminal) {
