@@ -4,6 +4,7 @@ click would eat that `--` and stop at the first option it does not know, so it o
 and the completion here; `main` scans the arguments itself.
 """
 
+import importlib
 import os
 import re
 import shutil
@@ -130,7 +131,9 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     settings = settings_module.load(folder, os.environ, found.values)
     perl = find_perl()
     parallel = gnu_parallel.locate()
-    options = gnu_parallel.read_options(found.parallel, perl)
+    options = gnu_parallel.read_options(
+        found.parallel, perl, meanwhile=lambda: importlib.import_module("womm.coordinator.task")
+    )
     if options.has(*gnu_parallel.PRINT_ONLY):
         sys.stdout.flush()
         os.execv(perl, [perl, str(parallel.path), *found.parallel])

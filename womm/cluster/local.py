@@ -21,6 +21,7 @@ from womm.process import end_marked, send_signal
 
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
+TASK_MARKER = "WOMM_TASK"
 RESTART_DELAYS_S = (0.0, 0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_AFTER_S = 5.0
 START_TIMEOUT_S = 20.0
@@ -143,8 +144,7 @@ class LocalCluster:
             send_signal(life.process, signal.SIGKILL)
             await life.process.wait()
         if self._spec is not None:
-            for place in self._places.values():
-                await asyncio.to_thread(end_marked, MARKER, place.name, ())
+            await asyncio.to_thread(end_marked, TASK_MARKER, self._spec.task)
 
     def _is_over(self, place: _Place) -> bool:
         return place.left or self._stopping
@@ -175,13 +175,14 @@ class LocalCluster:
             self._set_state(place, "")
             self._observer.pod_started(life.pod)
             status = await life.process.wait()
+            if self.draining and status == 0:  # `stop` looks for what is left, once for all pods
+                place.life = None
+                return
             # Whatever the agent's jobs left behind ends before they run again elsewhere.
             sessions = self._observer.job_processes(life.pod)
             await asyncio.to_thread(end_marked, MARKER, place.name, sessions)
             place.life = None
             place.quick_ends = 0 if loop.time() - began >= HEALTHY_AFTER_S else place.quick_ends + 1
-            if self.draining:
-                return
             detail = life.why_ended or _last_words(place.log) or _status_words(status)
             loss = Loss.REMOVED if life.why_ended else Loss.CRASHED
             self._observer.pod_gone(life.pod, loss, detail)
@@ -194,7 +195,7 @@ class LocalCluster:
             **os.environ,
             **spec.env,
             MARKER: place.name,
-            "WOMM_TASK": spec.task,
+            TASK_MARKER: spec.task,
             "WOMM_POD": place.name,
             "WOMM_ATTEMPT": "1",
         }

@@ -49,8 +49,8 @@ from womm.process import identify
 log = logging.getLogger(__name__)
 
 CREDIT_BATCH = WINDOW // 2
-COMPRESS_IN_THREAD_BYTES = 65536
-"""zlib at level 1 takes 0.5 ms for this: more would hold up the other jobs."""
+COMPRESS_IN_THREAD_BYTES = 131072
+"""zlib at level 1 takes 0.5 to 1 ms for this: more would hold up the other jobs."""
 POISON_STATUS = 255
 """Exit status of a job that was given up: what GNU parallel gives to a job whose login failed."""
 OOM_STATUS = 137
@@ -494,7 +494,8 @@ class Dispatcher:
 
     def _finish(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
         """Journal a result, then report it. Large output is compressed off the event loop."""
-        if job.emitted[STDOUT] + job.emitted[STDERR] < COMPRESS_IN_THREAD_BYTES:
+        kept = sum(min(job.emitted[stream], self._capture_bytes) for stream in (STDOUT, STDERR))
+        if kept <= COMPRESS_IN_THREAD_BYTES:
             self._report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
         else:
             self._later(self._finish_large(job, outcome, record))

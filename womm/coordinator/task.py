@@ -12,6 +12,7 @@ import asyncio
 import getpass
 import logging
 import os
+import platform
 import secrets
 import signal
 import socket
@@ -47,10 +48,8 @@ log = logging.getLogger(__name__)
 
 FAILURE = 254
 # prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
-_ENGINE_WRAPPER = (
-    "syscall(`uname -m` =~ /^(aarch64|arm64)/ ? 167 : 157, 1, 9) if $^O eq 'linux';"
-    ' exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
-)
+_ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
+_PRCTL = {"x86_64": 157, "aarch64": 167}
 COMPANY_S = 0.3
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
@@ -449,10 +448,11 @@ class _Engine:
         self._dispatcher.on_change = self._changed
         self._changed()
         words = self._arguments()
+        prctl = _PRCTL.get(platform.machine(), 0) if sys.platform == "linux" else 0
         try:
             self._process = await asyncio.create_subprocess_exec(
                 self._task.perl,
-                *("-e", _ENGINE_WRAPPER, "--"),
+                *("-e", _ENGINE_WRAPPER % (prctl, prctl), "--"),
                 self._task.perl,
                 str(self._task.parallel.path),
                 *words,

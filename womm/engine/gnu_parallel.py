@@ -8,7 +8,7 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,17 +122,27 @@ class Options:
         return next((value for name, value in reversed(self.found) if name in names), None)
 
 
-def read_options(arguments: Sequence[str], perl: str) -> Options:
-    """Let Getopt::Long read the arguments as GNU parallel will. Raises UsageError."""
-    done = subprocess.run(
-        [perl, str(_OPTIONS), *arguments], capture_output=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["cannot read the options"]
+def read_options(
+    arguments: Sequence[str], perl: str, meanwhile: Callable[[], object] = lambda: None
+) -> Options:
+    """Let Getopt::Long read the arguments as GNU parallel will; do `meanwhile` in the meantime.
+
+    Raises UsageError.
+    """
+    with subprocess.Popen(
+        [perl, str(_OPTIONS), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as reader:
+        meanwhile()
+        stdout, stderr = reader.communicate()
+    if reader.returncode != 0:
+        lines = stderr.decode(errors="replace").strip().splitlines() or ["cannot read the options"]
         raise UsageError(f"GNU parallel's options: {lines[0]}", "womm parallel -- --help")
     found: list[tuple[str, str]] = []
     rest = 0
-    for field in done.stdout.decode(errors="surrogateescape").split("\0"):
+    for field in stdout.decode(errors="surrogateescape").split("\0"):
         if field.startswith("o "):
             name, _, value = field[2:].partition("=")
             found.append((name, value))

@@ -23,7 +23,7 @@ use constant {
     READY => 16, STARTED => 17, OUT => 18, ERR => 19, ENDED => 20,
     ACK => 32, PING => 33, PONG => 34,
     EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
-    WINDOW => 524288,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
+    WINDOW => 1048576,       # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
     ACK_EVERY => 262144,
     BULK => 32768,           # a stream that has carried this much is read in larger pieces:
@@ -179,7 +179,8 @@ sub write_peer {
 
 sub send_frame {
     my ($type, $number, $payload) = @_;
-    $sent .= pack('CNN', $type, $number, length $payload) . $payload;
+    $sent .= pack 'CNN', $type, $number, length $payload;
+    $sent .= $payload;
     $urgent ||= $type != STARTED;    # most jobs end before anyone needs to know that they started
 }
 
@@ -336,7 +337,9 @@ sub read_output {
         if (defined $n ? !$n : $! != EAGAIN && $! != EINTR) { vec($read_set, $fd, 1) = 0; delete $readers{$fd} }
         return;
     }
+    my $before = $job->{bytes}[$stream];
     1 while pump($job, $stream) and $job->{bytes}[$stream] >= BULK;
+    return if $job->{bytes}[$stream] - $before >= PIPE_BYTES / 2;    # it writes as fast as this reads
     return unless $job->{bytes}[$stream] >= BULK and $job->{handle}[$stream] and $job->{credit}[$stream] > 0;
     fcntl($job->{handle}[$stream], 1031, PIPE_BYTES) if $^O eq 'linux' and !$job->{wide}[$stream]++;
     vec($read_set, $fd, 1) = 0;
@@ -361,7 +364,8 @@ sub pump {
     my $handle = $job->{handle}[$stream] or return 0;
     my $want = $job->{credit}[$stream];
     if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
-    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
+    my $chunk = $job->{wide}[$stream] ? PIPE_BYTES : CHUNK;
+    my $n = sysread($handle, my $bytes, $want < $chunk ? $want : $chunk);
     if ($n) {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
