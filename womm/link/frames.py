@@ -14,9 +14,9 @@ HEADER = struct.Struct("!BII")
 MAX_PAYLOAD = 1 << 20
 """No frame is larger: output comes in reads of 64 KiB, a command and its environment in at most
 some hundred KiB (Linux limits one argument to 128 KiB)."""
-WINDOW = 1048576
+WINDOW = 524288
 """Bytes a job's stream may be ahead of its consumer. Large enough that a round trip of 5 ms still
-carries 200 MB/s, small enough that 100 jobs cost 200 MiB at the very most."""
+carries 100 MB/s, small enough that 100 jobs cost 100 MiB at the very most."""
 STDIN_CHUNK = 65536
 
 

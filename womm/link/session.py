@@ -31,7 +31,7 @@ NOISE_LIMIT = 65536
 _HELLO = struct.Struct("!8sH16sQ")
 HELLO_SIZE = _HELLO.size
 _NOBODY = bytes(16)
-ACK_EVERY = 524288
+ACK_EVERY = 262144
 
 
 class Refused(Exception):

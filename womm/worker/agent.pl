@@ -23,7 +23,7 @@ use constant {
     READY => 16, STARTED => 17, OUT => 18, ERR => 19, ENDED => 20,
     ACK => 32, PING => 33, PONG => 34,
     EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
-    WINDOW => 1048576,       # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
+    WINDOW => 524288,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
     ACK_EVERY => 262144,
     BULK => 32768,           # a stream that has carried this much is read in larger pieces:
@@ -364,8 +364,7 @@ sub pump {
     my $handle = $job->{handle}[$stream] or return 0;
     my $want = $job->{credit}[$stream];
     if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
-    my $chunk = $job->{wide}[$stream] ? PIPE_BYTES : CHUNK;
-    my $n = sysread($handle, my $bytes, $want < $chunk ? $want : $chunk);
+    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
     if ($n) {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
