@@ -69,7 +69,8 @@ def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
         assert (record.kind, record.value) == (EndKind.EXITED, 0)
         assert to.seen.hashes[1, 1].hexdigest() == hashlib.sha256(output_of(lines)).hexdigest()
         assert to.seen.hashes[1, 2].hexdigest() == hashlib.sha256(output_of(lines // 10)).hexdigest()
-        assert wire.connections > cuts // 2, "the wire was hardly cut"
+        # How many cuts are reached depends on how few credits and acknowledgements there are.
+        assert wire.connections > cuts // 4, "the wire was hardly cut"
         assert to.seen.ends == {1: [record]}
         assert len(to.seen.started[1]) == 1
 
