@@ -111,7 +111,7 @@ class Agent:
 
 
 def dial(path: Path) -> Dial:
-    async def connect(factory: Callable[[], asyncio.Protocol]) -> object:
+    async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
         return await asyncio.get_running_loop().create_unix_connection(factory, str(path))
 
     return connect

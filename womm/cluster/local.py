@@ -99,7 +99,7 @@ class LocalCluster:
         life = self._places[pod.name].life
         path = str(life.socket) if life is not None and life.pod == pod else ""
 
-        async def connect(factory: Callable[[], asyncio.Protocol]) -> object:
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             if not path:
                 raise OSError(f"{pod.name} has ended")
             return await asyncio.get_running_loop().create_unix_connection(factory, path)

@@ -15,7 +15,7 @@ from womm.link.session import Refused, Session
 
 log = logging.getLogger(__name__)
 
-Dial = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
+Dial = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[object]]
 """Connects a fresh protocol (made by the argument) to the agent; raises OSError when it cannot."""
 
 PING_EVERY_S = 15.0
@@ -24,6 +24,7 @@ SILENT_AFTER_S = 45.0
 """A connection without a byte for this long is dead: three pings unanswered (FAULTS: <= 45 s)."""
 ACK_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
+READ_BYTES = 262144
 RETRY_DELAYS_S = (0.02, 0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -187,7 +188,7 @@ class Link:
             if data:
                 self._connection.write(data)
 
-    def _received(self, connection: "_Connection", data: bytes) -> None:
+    def _received(self, connection: "_Connection", data: memoryview) -> None:
         session, handler = self._session, self._handler
         if connection is not self._connection or self._closed:
             return
@@ -220,7 +221,7 @@ class Link:
             self._flush_soon()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     """One connection of a link, from dialling to its end."""
 
     def __init__(self, link: Link) -> None:
@@ -228,6 +229,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.ready = asyncio.Event()  # the hello is done, or there will be none
         self.gone = asyncio.Event()
+        self._buffer = bytearray(READ_BYTES)  # one for all reads: no allocation for each
         self.reason = ""
         self.refused = False
         self.last_heard = asyncio.get_running_loop().time()
@@ -238,8 +240,11 @@ class _Connection(asyncio.Protocol):
         # Bounded by the jobs' stdin windows; the session keeps the bytes anyway.
         transport.set_write_buffer_limits(high=1 << 30)
 
-    def data_received(self, data: bytes) -> None:
-        self._link._received(self, data)
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._link._received(self, memoryview(self._buffer)[:nbytes])
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self.reason:

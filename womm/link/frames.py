@@ -58,7 +58,7 @@ class FrameDecoder:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Yield the frames that `data` completes.
 
         Raises BadFrame on an unknown type or an oversized length; the decoder is then unusable.
@@ -76,7 +76,7 @@ class FrameDecoder:
                 break
             yield kind, job, view[at + 9 : stop]
             at = stop
-        self._rest = data[at:] if at else data
+        self._rest = bytes(data[at:])
 
     def __repr__(self) -> str:
         return f"<FrameDecoder {len(self._rest)} bytes of a frame>"

@@ -117,7 +117,7 @@ class Session:
             self._next = len(self._sent)
         return data
 
-    def receive_data(self, data: bytes) -> Iterator[Frame]:
+    def receive_data(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Take bytes from the transport; yield the frames they complete, ACKs left out.
 
         Raises Refused, or BadFrame when the peer talks nonsense: drop the connection. The iterator
@@ -140,7 +140,7 @@ class Session:
     def _own_hello(self, session_id: bytes | None = None) -> bytes:
         return _HELLO.pack(MAGIC, VERSION, session_id or self._id, self._received)
 
-    def _receive_hello(self, data: bytes) -> bytes:
+    def _receive_hello(self, data: bytes | memoryview) -> bytes:
         assert self._hello is not None
         self._hello += data
         at = self._hello.find(MAGIC)

@@ -6,8 +6,8 @@
 # Needs perl with nothing beyond Debian's perl-base, and sh. The wire format is written down once, in
 # womm/link/frames.py and womm/link/session.py; the names here are the same.
 #
-# Strategy: one loop around select(2). Whatever the coordinator has not acknowledged stays in $sent,
-# so a new connection goes on at the byte where the old one was cut. Credits bound $sent: a job's
+# Strategy: one loop around select(2). Whatever the coordinator has not acknowledged stays in @sent,
+# so a new connection goes on at the byte where the old one was cut. Credits bound @sent: a job's
 # stream may be at most its window ahead of what the coordinator has passed on. Exit statuses come
 # from wait4(2) through syscall(), because perl's own waitpid reports no rusage.
 
@@ -62,7 +62,9 @@ my ($read_set, $write_set) = ('', '');
 
 my ($session, $peer, $peer_input) = (undef, undef, '');
 my %strangers;        # descriptor => [handle, bytes so far]: connections without a hello yet
-my ($sent, $sent_base, $sent_pos) = ('', 0, 0);    # unacknowledged bytes, their offset, next to write
+my @sent;             # unacknowledged bytes, in pieces: one long string would be moved for each frame
+my ($sent_base, $sent_end) = (0, 0);         # their offsets in the stream
+my ($next, $next_at) = (0, 0);               # the piece to be written next, and from where
 my $urgent = 0;       # of these, some must not wait
 my @resting;          # [job, stream] of bulk output, to be read again at $rest_until
 my $rest_until = 0;
@@ -97,8 +99,8 @@ main_loop();
 sub main_loop {
     while (1) {
         my ($r, $w) = ($read_set, $write_set);
-        vec($w, fileno $peer, 1) = 1 if $peer and $urgent and $sent_pos < length $sent;
-        my $timeout = @resting ? REST : $peer && !$urgent && $sent_pos < length $sent ? LAZY : 1;
+        vec($w, fileno $peer, 1) = 1 if $peer and $urgent and $next < @sent;
+        my $timeout = @resting ? REST : $peer && !$urgent && $next < @sent ? LAZY : 1;
         my $n = select($r, $w, undef, $timeout);
         $now = clock();
         if ($n > 0) {
@@ -112,7 +114,7 @@ sub main_loop {
         wake_resting() if @resting and $now >= $rest_until;
         end_everything(2) if $ending;
         keep_alive();
-        write_peer() if $peer and ($urgent or $n == 0) and $sent_pos < length $sent;
+        write_peer() if $peer and ($urgent or $n == 0) and $next < @sent;
     }
 }
 
@@ -138,7 +140,7 @@ sub greet {
     return if $at < 0 or length($input) < $at + HELLO_SIZE;
     my ($version, $id, $peer_received) = unpack 'n a16 Q>', substr $input, $at + 8, HELLO_SIZE - 8;
     my $fits = $version == VERSION && (!defined $session || $session eq $id)
-        && $peer_received >= $sent_base && $peer_received <= $sent_base + length $sent;
+        && $peer_received >= $sent_base && $peer_received <= $sent_end;
     my $answer = $fits ? $id : "\0" x 16;
     syswrite $handle, MAGIC . pack 'n a16 Q>', VERSION, $answer, $received;
     if (!$fits) { forget_stranger($fd); return }
@@ -149,7 +151,8 @@ sub greet {
         send_frame(READY, 0, "pid=$$\0perl=$]\0os=$^O\0machine=$machine");
     }
     ($peer, $peer_input, $last_heard) = ($handle, $peer_input, $now);
-    ($sent_pos, $urgent) = ($peer_received - $sent_base, 1);
+    forget_sent($peer_received);
+    ($next, $next_at, $urgent) = (0, $peer_received - $sent_base, 1);
     take(substr $input, $at + HELLO_SIZE);
 }
 
@@ -172,16 +175,32 @@ sub read_peer {
 }
 
 sub write_peer {
-    my $n = syswrite($peer, $sent, length($sent) - $sent_pos, $sent_pos);
-    if (defined $n) { $sent_pos += $n; $urgent = $sent_pos < length $sent }
-    elsif ($! != EAGAIN and $! != EINTR) { drop_peer() }
+    while ($next < @sent) {
+        my $left = length($sent[$next]) - $next_at;
+        my $n = syswrite($peer, $sent[$next], $left, $next_at);
+        if (!defined $n) { drop_peer() if $! != EAGAIN and $! != EINTR; return }
+        if ($n < $left) { $next_at += $n; return }
+        ($next, $next_at) = ($next + 1, 0);
+    }
+    $urgent = 0;
 }
 
 sub send_frame {
     my ($type, $number, $payload) = @_;
-    $sent .= pack 'CNN', $type, $number, length $payload;
-    $sent .= $payload;
+    my $frame = pack('CNN', $type, $number, length $payload) . $payload;
+    $sent_end += length $frame;
+    if ($next < @sent and length($sent[-1]) + length $frame < CHUNK) { $sent[-1] .= $frame }
+    else { push @sent, $frame }
     $urgent ||= $type != STARTED;    # most jobs end before anyone needs to know that they started
+}
+
+# The peer has everything before $offset: the pieces that lie there are needed no more.
+sub forget_sent {
+    my ($offset) = @_;
+    while (@sent and $sent_base + length $sent[0] <= $offset) {
+        $sent_base += length shift @sent;
+        $next--;
+    }
 }
 
 sub take {
@@ -208,8 +227,7 @@ sub acknowledge {
 sub handle {
     my ($type, $number, $payload) = @_;
     if ($type == ACK) {
-        my $n = unpack('Q>', $payload) - $sent_base;
-        if ($n > 0) { substr($sent, 0, $n) = ''; $sent_base += $n; $sent_pos -= $n }
+        forget_sent(unpack 'Q>', $payload);
         return;
     }
     $owe_ack ||= $now;
