@@ -50,7 +50,8 @@ def test_j1_workers_killed_every_job_has_one_result(womm_home, tmp_path):
         assert set(ends.values()) == {1}
         assert len(ends) == JOBS
         gone = [event for event in run.events(PodGone) if event.cause == "crashed"]
-        assert len(gone) == killer.kills
+        # The last kill may come when the task has ended already.
+        assert killer.kills - 1 <= len(gone) <= killer.kills
         assert all("killed by SIGKILL" in event.detail for event in gone)
 
 
