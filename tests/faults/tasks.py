@@ -168,7 +168,16 @@ def carriers(variable: str, *, command: str = "") -> list[int]:
 
 
 def agents(task: str) -> list[int]:
-    return carriers(f"WOMM_TASK={task}", command="agent.pl\0--socket")
+    """The agents, without what one has forked for a job that has not called exec yet."""
+    found = carriers(f"WOMM_TASK={task}", command="agent.pl\0--socket")
+    return [pid for pid in found if _parent(pid) not in found]
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def nothing_left(task: str, runtime: Path) -> None:

@@ -22,7 +22,10 @@ from womm.process import end_marked, send_signal
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
 TASK_MARKER = "WOMM_TASK"
-RESTART_DELAYS_S = (0.0, 0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+RESTART_DELAYS_S = (0.0, 0.2, 1.0)
+"""After an agent that had come up. Short: with long ones, workers killed every second would be away for
+nearly all of the time. Jobs and workers that do nothing but end are the pool's business."""
+START_DELAYS_S = (0.0, 0.2, 1.0, 2.0, 5.0)
 HEALTHY_AFTER_S = 5.0
 START_TIMEOUT_S = 20.0
 MAX_START_FAILURES = 5
@@ -54,6 +57,13 @@ class _Place:
     left: bool = False
     state: str = "starting"
     log: Path = field(default_factory=Path)
+
+    @property
+    def delay_s(self) -> float:
+        """How long to wait before the next agent is started."""
+        if self.start_failures:
+            return START_DELAYS_S[min(self.start_failures, len(START_DELAYS_S) - 1)]
+        return RESTART_DELAYS_S[min(self.quick_ends, len(RESTART_DELAYS_S) - 1)]
 
 
 class LocalCluster:
@@ -154,7 +164,7 @@ class LocalCluster:
         assert self._observer is not None
         loop = asyncio.get_running_loop()
         while not self._is_over(place):
-            delay = RESTART_DELAYS_S[min(place.quick_ends, len(RESTART_DELAYS_S) - 1)]
+            delay = place.delay_s
             if delay:
                 self._set_state(place, "restarting")
                 await asyncio.sleep(delay)
@@ -164,7 +174,6 @@ class LocalCluster:
             place.instance += 1
             life, problem = await self._start_agent(place, index)
             if life is None:
-                place.quick_ends += 1
                 place.start_failures += 1
                 self._set_state(place, problem)
                 if place.start_failures >= MAX_START_FAILURES:
