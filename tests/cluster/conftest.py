@@ -1,0 +1,3 @@
+from tests.cluster.fixtures import kube_cluster, kube_namespace, nfs_nodes
+
+__all__ = ["kube_cluster", "kube_namespace", "nfs_nodes"]

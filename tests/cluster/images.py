@@ -1,0 +1,164 @@
+"""Container images, made from files and pushed by the registry's protocol: nothing is pulled from outside.
+
+`worker` has what an agent may count on and not more: Debian's essential packages, so perl-base and no other
+perl. `worker-user` is the same, run by user 1000, who has no name in it. `worker-noperl` is a busybox: what
+womm must refuse with a good word. Each is REGISTRY/womm-test/NAME:1.
+"""
+
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import platform
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.cache import cached
+from tests.cluster.debian import worker_layer
+
+BUSYBOX = Path("/bin/busybox")
+_COMMANDS = "sh cat echo env false id ls mkdir printf rm sleep test true uname wc"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PREFIX = "womm-test"
+_PUSH_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a registry that all nodes can pull from."""
+
+    tagged: str
+    digest: str
+
+    @property
+    def pinned(self) -> str:
+        """Its name by digest."""
+        return f"{self.tagged.rpartition(':')[0]}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    blob: bytes
+    """The tar archive, compressed."""
+    unpacked_digest: str
+
+
+def worker_images(registry: str) -> dict[str, Image]:
+    """Push all images that tests run in pods; return them by name."""
+    debian, busybox = _layer(worker_layer()), _layer(_busybox_layer())
+    bash: dict[str, Any] = {"Env": [_PATH], "Cmd": ["bash"]}
+    return {
+        "worker": push(registry, "worker", [debian], bash),
+        "worker-user": push(registry, "worker-user", [debian], {**bash, "User": "1000"}),
+        "worker-noperl": push(registry, "worker-noperl", [busybox], {"Env": [_PATH], "Cmd": ["sh"]}),
+    }
+
+
+def push(registry: str, name: str, layers: Sequence[_Layer], config: dict[str, Any]) -> Image:
+    """Push an image as REGISTRY/womm-test/NAME:1; `config` is the part that docker calls so."""
+    repository = f"{_PREFIX}/{name}"
+    config_blob = _config(layers, config)
+    kind = "application/vnd.oci.image"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": _descriptor(f"{kind}.config.v1+json", config_blob),
+        "layers": [_descriptor(f"{kind}.layer.v1.tar+gzip", layer.blob) for layer in layers],
+    }
+    body = json.dumps(manifest).encode()
+    connection = http.client.HTTPConnection(registry, timeout=_PUSH_TIMEOUT_S)
+    try:
+        for blob in [config_blob, *(layer.blob for layer in layers)]:
+            _push_blob(connection, repository, blob)
+        _request(connection, "PUT", f"/v2/{repository}/manifests/1", body, f"{kind}.manifest.v1+json")
+    finally:
+        connection.close()
+    return Image(f"{registry}/{repository}:1", _digest(body))
+
+
+def archive(tag: str, config: dict[str, Any]) -> bytes:
+    """Return a busybox image as `docker save` would, for containerd to import."""
+    layer = _layer(_busybox_layer())
+    config_blob = _config([layer], config)
+    name = f"{_digest(config_blob).removeprefix('sha256:')}.json"
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar.gz"]}]
+    files = {name: config_blob, "layer.tar.gz": layer.blob, "manifest.json": json.dumps(manifest).encode()}
+    return _tar(files)
+
+
+def pause(tag: str) -> bytes:
+    """Return the image that holds a pod's namespaces while its containers come and go."""
+    return archive(tag, {"Entrypoint": ["/bin/sleep", "2147483647"]})
+
+
+def _busybox_layer() -> Path:
+    version = hashlib.sha256(BUSYBOX.read_bytes()).hexdigest()[:12]
+
+    def make(partial: Path) -> None:
+        links = {f"bin/{command}": "busybox" for command in _COMMANDS.split()}
+        partial.write_bytes(gzip.compress(_tar({"bin/busybox": BUSYBOX.read_bytes()}, links), mtime=0))
+
+    return cached(f"busybox-{version}.tar.gz", make)
+
+
+def _layer(file: Path) -> _Layer:
+    blob = file.read_bytes()
+
+    def make(partial: Path) -> None:
+        partial.write_text(_digest(gzip.decompress(blob)))
+
+    return _Layer(blob, cached(f"{file.name}.digest", make).read_text())
+
+
+def _config(layers: Sequence[_Layer], config: dict[str, Any]) -> bytes:
+    machine = platform.machine()
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    root = {"type": "layers", "diff_ids": [layer.unpacked_digest for layer in layers]}
+    whole = {"architecture": architecture, "os": "linux", "config": config, "rootfs": root}
+    return json.dumps(whole).encode()
+
+
+def _descriptor(kind: str, blob: bytes) -> dict[str, Any]:
+    return {"mediaType": kind, "size": len(blob), "digest": _digest(blob)}
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+
+def _push_blob(connection: http.client.HTTPConnection, repository: str, blob: bytes) -> None:
+    location = _request(connection, "POST", f"/v2/{repository}/blobs/uploads/")
+    separator = "&" if "?" in location else "?"
+    _request(
+        connection, "PUT", f"{location}{separator}digest={_digest(blob)}", blob, "application/octet-stream"
+    )
+
+
+def _request(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", kind: str = ""
+) -> str:
+    """Send a request and return where the answer says to go on."""
+    connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status >= 300:
+        raise RuntimeError(f"registry: {method} {path}: {answer.status} {text.decode(errors='replace')}")
+    return answer.getheader("Location", "")
+
+
+def _tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o755
+            archive.addfile(info, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return out.getvalue()
