@@ -1,0 +1,399 @@
+"""COMPOUND: runs its operations one after the other over a dispatch table (RFC 7530 15.2, RFC 8881 16.2).
+
+Strategy: an operation is a function `op_name(context, reader)` that decodes its arguments, does its work and
+returns its result as XDR without the status: bytes, a list of them, or an awaitable of either - most
+never wait, and then cost no coroutine. It fails by raising; the translation to a status is here and nowhere
+else. Which rows are legal depends on the minor version. The reply is joined once.
+
+What must hold over an await: the context holds its nodes and, through `Client.under_way`, its client; an
+open's file is held by the backend until what runs on it has returned. Everything else is looked up again.
+"""
+
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from time import perf_counter_ns
+from typing import Final
+
+from womm.nfs import rpc
+from womm.nfs.constants import LAST_OP, MAX_MINOR, TAG_LIMIT, FileType, Op
+from womm.nfs.exports import Served, permitted
+from womm.nfs.filehandles import HandleCodec
+from womm.nfs.filesystem import WANT_PERMISSION, Attributes, Node
+from womm.nfs.metrics import Metrics
+from womm.nfs.rpc import Call, Credential
+from womm.nfs.state import State
+from womm.nfs.state.clients import Client, Principal, Session, Slot, enter_slot, leave_slot
+from womm.nfs.state.opens import Stateid
+from womm.nfs.status import NFSError, Status, status_of
+from womm.nfs.xdr import BadXDR, Reader, pack_opaque, pack_u32, pack_u32s
+
+log = logging.getLogger(__name__)
+
+Body = bytes | list[bytes]
+Operation = Callable[["CompoundContext", Reader], Body | Awaitable[Body]]
+
+MAX_OPERATIONS_4_0: Final = 256
+SMALL_REPLY_BYTES: Final = 2048
+"""Kept for a retry even if the client does not ask for it."""
+SEQUENCE_ARGS = Struct(">16sIIII")
+_SEQUENCE_RESULT = Struct(">II16sIIIII")
+ALONE: Final = {
+    Op.EXCHANGE_ID,
+    Op.CREATE_SESSION,
+    Op.DESTROY_SESSION,
+    Op.BIND_CONN_TO_SESSION,
+    Op.DESTROY_CLIENTID,
+}
+"""Legal without SEQUENCE, if nothing else is in the COMPOUND."""
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of the dispatch table."""
+
+    op: Op
+    run: Operation
+    first_minor: int = 0
+    last_minor: int = MAX_MINOR
+    needs_handle: bool = True
+    error_body: bytes = b""
+    """What the result carries after a status other than OK."""
+    modifies: bool = False
+    """4.0: a retry of it must not be done again."""
+    ok: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.ok = pack_u32s(self.op, 0)
+
+
+class Service:
+    """What all connections share: exports, state, handles, the dispatch table."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        exports: Mapping[bytes, Served],
+        root: tuple[Served, Node],
+        pseudo: Served,
+        table: Mapping[Op, Row],
+        metrics: Metrics,
+        handle_cache: int = 65536,
+    ) -> None:
+        self.state = state
+        self.handles = HandleCodec(state.stable.secret)
+        self.exports = exports
+        self.root = root
+        self.pseudo = pseudo
+        self.metrics = metrics
+        self._handle_cache = handle_cache
+        self._found: dict[bytes, tuple[Served, Node]] = {}
+        self._tables = [
+            {op.value: row for op, row in table.items() if row.first_minor <= minor <= row.last_minor}
+            for minor in range(MAX_MINOR + 1)
+        ]
+        self.inline = all(served.fs.inline for served in exports.values())
+
+    # -- file handles -----------------------------------------------------------------------------
+    def handle_of(self, served: Served, key: bytes) -> bytes:
+        return self.handles.encode(served.id, key)
+
+    def find_handle(self, handle: bytes) -> tuple[Served, Node] | None:
+        """Return what a handle stands for if that needs no waiting."""
+        found = self._found.get(handle)
+        if found is not None:
+            served, node = found
+            if served.fs.find(node.key) is node:
+                return found
+            del self._found[handle]
+        return None
+
+    async def resolve_handle(self, handle: bytes) -> tuple[Served, Node]:
+        export, key = self.handles.decode(handle)
+        served = self.exports.get(export)
+        if served is None:
+            raise NFSError(Status.STALE)
+        node = served.fs.find(key)
+        if node is None:
+            node = await served.fs.resolve(key)
+        if len(self._found) >= self._handle_cache:
+            # Dropped all at once: a rare moment of slowness instead of an order to keep in every call.
+            self._found.clear()
+        self._found[handle] = served, node
+        return served, node
+
+    # -- COMPOUND ---------------------------------------------------------------------------------
+    async def compound(self, call: Call, size_bytes: int) -> rpc.Reply:
+        """Run a COMPOUND; return the whole reply. Raises BadXDR when its head cannot be read."""
+        reader = call.args
+        tag = reader.text(TAG_LIMIT)
+        minor, count = reader.u32(), reader.u32()
+        if minor > MAX_MINOR:
+            return _reply(call.xid, Status.MINOR_VERS_MISMATCH, tag, 0, [])
+        if count * 4 > reader.left:
+            raise BadXDR(f"{count} operations in {reader.left} bytes")
+        context = CompoundContext(self, minor, call.credential, call.flavor)
+        context.count = count
+        if minor:
+            return await self._with_session(
+                context, call.xid, tag, count=count, reader=reader, size_bytes=size_bytes
+            )
+        if count > MAX_OPERATIONS_4_0:
+            status, results = Status.RESOURCE, [pack_u32s(reader.u32(), Status.RESOURCE)]
+            return _reply(call.xid, status, tag, 1, results)
+        status, results, done = await self._run(context, reader, count, 0, [])
+        call.modifies = context.modifies
+        if self.state.closing:
+            await self.close_files()
+        return _reply(call.xid, status, tag, done, results)
+
+    async def _with_session(
+        self, context: "CompoundContext", xid: int, tag: bytes, *, count: int, reader: Reader, size_bytes: int
+    ) -> rpc.Reply:
+        if count == 0:
+            return _reply(xid, Status.OK, tag, 0, [])
+        first = reader.u32()
+        if first != Op.SEQUENCE:
+            status = Status.OK
+            if first in ALONE:
+                if count > 1:
+                    status = Status.NOT_ONLY_OP
+            elif first <= LAST_OP[context.minor] and first >= Op.ACCESS:
+                status = Status.OP_NOT_IN_SESSION
+            if status is not Status.OK:
+                return _reply(xid, status, tag, 1, [pack_u32s(first, status)])
+            reader.pos -= 4
+            status, results, done = await self._run(context, reader, count, 0, [])
+            if self.state.closing:
+                await self.close_files()
+            return _reply(xid, status, tag, done, results)
+        began = perf_counter_ns()
+        try:
+            entered = self._sequence(context, reader, count, size_bytes)
+        except NFSError as exc:
+            self.metrics.note(Op.SEQUENCE, perf_counter_ns() - began, failed=True)
+            return _reply(xid, exc.status, tag, 1, [pack_u32s(Op.SEQUENCE, exc.status)])
+        if isinstance(entered, bytes):
+            return rpc.reply(xid, [entered])
+        slot, result = entered
+        client = context.client
+        assert client is not None
+        self.metrics.note(Op.SEQUENCE, perf_counter_ns() - began, failed=False)
+        kept: bytes | None = None
+        client.under_way += 1
+        try:
+            status, results, done = await self._run(context, reader, count, 1, [result])
+            reply = _reply(xid, status, tag, done, results)
+            if isinstance(reply, bytes) and (context.cache_this or len(reply) <= SMALL_REPLY_BYTES):
+                kept = reply[rpc.REPLY_HEAD_BYTES :]
+        finally:
+            client.under_way -= 1
+            self.state.clients.renew(client)
+            leave_slot(slot, kept)
+        if self.state.closing:
+            await self.close_files()
+        return reply
+
+    def _sequence(
+        self, context: "CompoundContext", reader: Reader, count: int, size_bytes: int
+    ) -> bytes | tuple[Slot, bytes]:
+        """SEQUENCE (RFC 8881 18.46), always the first operation. bytes: a retry's answer."""
+        start = reader.pos
+        sessionid, seqid, slotid, highest, cache_this = reader.fields(SEQUENCE_ARGS)
+        session = self.state.clients.sessions.get(sessionid)
+        if session is None:
+            raise NFSError(Status.BADSESSION)
+        limits = session.limits
+        if slotid >= limits.slots:
+            raise NFSError(Status.BADSLOT)
+        if highest >= limits.slots and highest != 0xFFFFFFFF:
+            raise NFSError(Status.BAD_HIGH_SLOT)
+        # The length and the first bytes tell requests apart well enough, at no cost for a large WRITE.
+        digest = zlib.crc32(memoryview(reader.data)[start + 32 : start + 288], size_bytes)
+        entered = enter_slot(session, slotid, seqid, digest)
+        if isinstance(entered, bytes):
+            return entered
+        try:
+            if size_bytes > limits.max_request_bytes:
+                raise NFSError(Status.REQ_TOO_BIG)
+            if count > limits.max_operations:
+                raise NFSError(Status.TOO_MANY_OPS)
+        except NFSError as exc:
+            answer = pack_u32(exc.status)
+            leave_slot(entered, answer + pack_opaque(b"") + pack_u32(1) + pack_u32s(Op.SEQUENCE, exc.status))
+            raise
+        client = session.client
+        self.state.clients.renew(client)
+        context.session, context.client, context.cache_this = session, client, cache_this != 0
+        top = limits.slots - 1
+        return entered, _SEQUENCE_RESULT.pack(Op.SEQUENCE, 0, sessionid, seqid, slotid, top, top, 0)
+
+    async def _run(
+        self, context: "CompoundContext", reader: Reader, count: int, done: int, results: list[bytes]
+    ) -> tuple[Status, list[bytes], int]:
+        """Run the operations that are left, up to the first that fails."""
+        table = self._tables[context.minor]
+        minor = context.minor
+        note = self.metrics.note
+        room = context.room()
+        while done < count:
+            began = perf_counter_ns()
+            status = Status.OK
+            extra = b""
+            context.index = done
+            number = reader.u32() if reader.left >= 4 else 0
+            done += 1
+            row = table.get(number)
+            if row is None:
+                if Op.ACCESS <= number <= LAST_OP[minor]:
+                    status = Status.SEQUENCE_POS if number == Op.SEQUENCE else Status.NOTSUPP
+                else:
+                    number, status = Op.ILLEGAL, Status.OP_ILLEGAL
+                results.append(pack_u32s(number, status))
+                return status, results, done
+            context.modifies |= row.modifies
+            try:
+                if row.needs_handle and context.node is None:
+                    raise NFSError(Status.NOFILEHANDLE)
+                body = row.run(context, reader)
+                if type(body) is not bytes and type(body) is not list:
+                    body = await body  # type: ignore[misc]
+                results.append(row.ok)
+                if type(body) is list:
+                    results += body
+                    room -= 8 + sum(map(len, body))
+                elif body:
+                    results.append(body)  # type: ignore[arg-type]
+                    room -= 8 + len(body)
+                if room < 0:
+                    # Only what reads makes large results, so nothing has been done that the client does
+                    # not learn.
+                    del results[-1 - (len(body) if type(body) is list else bool(body)) :]
+                    status = Status.REP_TOO_BIG_TO_CACHE if context.cache_this else Status.REP_TOO_BIG
+                    results.append(pack_u32s(number, status))
+                    return status, results, done
+            except NFSError as exc:
+                status, extra = exc.status, exc.body
+            except OSError as exc:
+                status = status_of(exc)
+                if status is Status.IO:
+                    log.warning("%s: %s", row.op.name, exc)
+            except BadXDR as exc:
+                log.debug("%s: %s", row.op.name, exc)
+                status = Status.BADXDR
+            except Exception:
+                # A bug: this request fails, the server goes on.
+                log.exception("%s failed", row.op.name)
+                status = Status.SERVERFAULT
+            note(row.op, perf_counter_ns() - began, failed=status is not Status.OK)
+            if status is not Status.OK:
+                results.append(pack_u32s(number, status))
+                results.append(extra or row.error_body)
+                return status, results, done
+        return Status.OK, results, done
+
+    async def close_files(self) -> None:
+        """Close the files whose opens have ended."""
+        for export, file in self.state.take_closing():
+            await self.exports[export].fs.close(file)
+
+
+class CompoundContext:
+    """What the operations of one COMPOUND share: the current and the saved file handle, who asks."""
+
+    __slots__ = (
+        "cache_this",
+        "client",
+        "count",
+        "credential",
+        "flavor",
+        "index",
+        "minor",
+        "modifies",
+        "node",
+        "saved_node",
+        "saved_served",
+        "saved_stateid",
+        "served",
+        "service",
+        "session",
+        "stateid",
+    )
+
+    def __init__(self, service: Service, minor: int, credential: Credential, flavor: int) -> None:
+        self.service = service
+        self.minor = minor
+        self.credential = credential
+        self.flavor = flavor
+        self.served: Served = service.pseudo
+        self.node: Node | None = None
+        self.saved_served: Served = service.pseudo
+        self.saved_node: Node | None = None
+        self.stateid: Stateid | None = None
+        """The current stateid of 4.1 (RFC 8881 16.2.3.1.2)."""
+        self.saved_stateid: Stateid | None = None
+        self.session: Session | None = None
+        self.client: Client | None = None
+        """Of the session; None in 4.0."""
+        self.cache_this = self.modifies = False
+        self.index = self.count = 0
+
+    @property
+    def principal(self) -> Principal:
+        return (self.flavor, self.credential.uid)
+
+    @property
+    def state(self) -> State:
+        return self.service.state
+
+    @property
+    def here(self) -> Node:
+        """The current file handle's node."""
+        if self.node is None:
+            raise NFSError(Status.NOFILEHANDLE)
+        return self.node
+
+    def room(self) -> int:
+        """Return how many bytes of results the reply may have."""
+        if self.session is None:
+            return 1 << 22
+        limits = self.session.limits
+        return (limits.max_cached_bytes if self.cache_this else limits.max_response_bytes) - 128
+
+    def go(self, served: Served, node: Node) -> None:
+        """Set the current file handle."""
+        self.served, self.node, self.stateid = served, node, None
+
+    def key(self) -> tuple[bytes, bytes]:
+        """Return what names the current file in the state."""
+        return self.served.id, self.here.key
+
+    def directory(self) -> Node:
+        """Return the current file handle, which must be a directory's."""
+        node = self.here
+        if node.kind is not FileType.DIRECTORY:
+            raise NFSError(Status.SYMLINK if node.kind is FileType.SYMLINK else Status.NOTDIR)
+        return node
+
+    def writable(self) -> None:
+        if self.served.read_only:
+            raise NFSError(Status.ROFS)
+
+    async def attributes(self, want: int = WANT_PERMISSION) -> Attributes:
+        return await self.served.fs.getattr(self.here, want)
+
+    async def permit(self, node: Node, want: int, served: Served | None = None) -> None:
+        """Raise ACCESS unless the mode of `node` gives the caller `want` (4 read, 2 write, 1 execute)."""
+        if self.credential.uid == 0 and (not want & 1 or node.kind is FileType.DIRECTORY):
+            return
+        served = served or self.served
+        attributes = await served.fs.getattr(node, WANT_PERMISSION)
+        if not permitted(served.caller(self.credential, attributes), attributes, want):
+            raise NFSError(Status.ACCESS)
+
+
+def _reply(xid: int, status: int, tag: bytes, count: int, results: list[bytes]) -> rpc.Reply:
+    return rpc.reply_in_pieces(xid, [pack_u32(status), pack_opaque(tag), pack_u32(count), *results])

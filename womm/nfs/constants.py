@@ -1,0 +1,225 @@
+"""Numbers of the protocol: operations, flags, attributes (RFC 7531, 5662, 7863, 8276)."""
+
+from enum import IntEnum
+from typing import Final
+
+NFS_PROGRAM: Final = 100003
+NFS_VERSION: Final = 4
+MAX_MINOR: Final = 2
+
+MAX_U32: Final = 0xFFFFFFFF
+MAX_U64: Final = 0xFFFFFFFFFFFFFFFF
+
+FHSIZE: Final = 128
+OPAQUE_LIMIT: Final = 1024
+"""NFS4_OPAQUE_LIMIT: owners of clients, opens and locks."""
+VERIFIER_SIZE: Final = 8
+OTHER_SIZE: Final = 12
+SESSIONID_SIZE: Final = 16
+TAG_LIMIT: Final = 1024
+NAME_LIMIT: Final = 4096
+"""A component that may be decoded; what may exist is the backend's business (255 as a rule)."""
+LINK_LIMIT: Final = 65536
+
+
+class Op(IntEnum):
+    ACCESS = 3
+    CLOSE = 4
+    COMMIT = 5
+    CREATE = 6
+    DELEGPURGE = 7
+    DELEGRETURN = 8
+    GETATTR = 9
+    GETFH = 10
+    LINK = 11
+    LOCK = 12
+    LOCKT = 13
+    LOCKU = 14
+    LOOKUP = 15
+    LOOKUPP = 16
+    NVERIFY = 17
+    OPEN = 18
+    OPENATTR = 19
+    OPEN_CONFIRM = 20
+    OPEN_DOWNGRADE = 21
+    PUTFH = 22
+    PUTPUBFH = 23
+    PUTROOTFH = 24
+    READ = 25
+    READDIR = 26
+    READLINK = 27
+    REMOVE = 28
+    RENAME = 29
+    RENEW = 30
+    RESTOREFH = 31
+    SAVEFH = 32
+    SECINFO = 33
+    SETATTR = 34
+    SETCLIENTID = 35
+    SETCLIENTID_CONFIRM = 36
+    VERIFY = 37
+    WRITE = 38
+    RELEASE_LOCKOWNER = 39
+    BACKCHANNEL_CTL = 40
+    BIND_CONN_TO_SESSION = 41
+    EXCHANGE_ID = 42
+    CREATE_SESSION = 43
+    DESTROY_SESSION = 44
+    FREE_STATEID = 45
+    GET_DIR_DELEGATION = 46
+    GETDEVICEINFO = 47
+    GETDEVICELIST = 48
+    LAYOUTCOMMIT = 49
+    LAYOUTGET = 50
+    LAYOUTRETURN = 51
+    SECINFO_NO_NAME = 52
+    SEQUENCE = 53
+    SET_SSV = 54
+    TEST_STATEID = 55
+    WANT_DELEGATION = 56
+    DESTROY_CLIENTID = 57
+    RECLAIM_COMPLETE = 58
+    ALLOCATE = 59
+    COPY = 60
+    COPY_NOTIFY = 61
+    DEALLOCATE = 62
+    IO_ADVISE = 63
+    LAYOUTERROR = 64
+    LAYOUTSTATS = 65
+    OFFLOAD_CANCEL = 66
+    OFFLOAD_STATUS = 67
+    READ_PLUS = 68
+    SEEK = 69
+    WRITE_SAME = 70
+    CLONE = 71
+    GETXATTR = 72
+    SETXATTR = 73
+    LISTXATTRS = 74
+    REMOVEXATTR = 75
+    ILLEGAL = 10044
+
+
+LAST_OP: Final = {0: Op.RELEASE_LOCKOWNER, 1: Op.RECLAIM_COMPLETE, 2: Op.REMOVEXATTR}
+"""By minor version: numbers above are OP_ILLEGAL."""
+
+
+class Attr(IntEnum):
+    SUPPORTED_ATTRS = 0
+    TYPE = 1
+    FH_EXPIRE_TYPE = 2
+    CHANGE = 3
+    SIZE = 4
+    LINK_SUPPORT = 5
+    SYMLINK_SUPPORT = 6
+    NAMED_ATTR = 7
+    FSID = 8
+    UNIQUE_HANDLES = 9
+    LEASE_TIME = 10
+    RDATTR_ERROR = 11
+    ACLSUPPORT = 13
+    CANSETTIME = 15
+    CASE_INSENSITIVE = 16
+    CASE_PRESERVING = 17
+    CHOWN_RESTRICTED = 18
+    FILEHANDLE = 19
+    FILEID = 20
+    FILES_AVAIL = 21
+    FILES_FREE = 22
+    FILES_TOTAL = 23
+    HOMOGENEOUS = 26
+    MAXFILESIZE = 27
+    MAXLINK = 28
+    MAXNAME = 29
+    MAXREAD = 30
+    MAXWRITE = 31
+    MODE = 33
+    NO_TRUNC = 34
+    NUMLINKS = 35
+    OWNER = 36
+    OWNER_GROUP = 37
+    RAWDEV = 41
+    SPACE_AVAIL = 42
+    SPACE_FREE = 43
+    SPACE_TOTAL = 44
+    SPACE_USED = 45
+    TIME_ACCESS = 47
+    TIME_ACCESS_SET = 48
+    TIME_DELTA = 51
+    TIME_METADATA = 52
+    TIME_MODIFY = 53
+    TIME_MODIFY_SET = 54
+    MOUNTED_ON_FILEID = 55
+    SUPPATTR_EXCLCREAT = 75
+    CHANGE_ATTR_TYPE = 79
+    MODE_UMASK = 81
+    XATTR_SUPPORT = 82
+
+
+class FileType(IntEnum):
+    REGULAR = 1
+    DIRECTORY = 2
+    BLOCK = 3
+    CHARACTER = 4
+    SYMLINK = 5
+    SOCKET = 6
+    FIFO = 7
+
+
+# ACCESS (RFC 7530 16.1, RFC 8276 8.5)
+ACCESS_READ: Final = 0x01
+ACCESS_LOOKUP: Final = 0x02
+ACCESS_MODIFY: Final = 0x04
+ACCESS_EXTEND: Final = 0x08
+ACCESS_DELETE: Final = 0x10
+ACCESS_EXECUTE: Final = 0x20
+ACCESS_XAREAD: Final = 0x40
+ACCESS_XAWRITE: Final = 0x80
+ACCESS_XALIST: Final = 0x100
+
+# OPEN
+SHARE_READ: Final = 1
+SHARE_WRITE: Final = 2
+SHARE_BOTH: Final = 3
+SHARE_WANT_MASK: Final = 0x3FF00
+"""share_access of 4.1 carries wishes about delegations too."""
+OPEN_NOCREATE: Final = 0
+OPEN_CREATE: Final = 1
+UNCHECKED: Final = 0
+GUARDED: Final = 1
+EXCLUSIVE: Final = 2
+EXCLUSIVE4_1: Final = 3
+CLAIM_NULL: Final = 0
+CLAIM_PREVIOUS: Final = 1
+CLAIM_DELEGATE_CUR: Final = 2
+CLAIM_DELEGATE_PREV: Final = 3
+CLAIM_FH: Final = 4
+CLAIM_DELEG_CUR_FH: Final = 5
+CLAIM_DELEG_PREV_FH: Final = 6
+RESULT_CONFIRM: Final = 2
+RESULT_LOCKTYPE_POSIX: Final = 4
+RESULT_PRESERVE_UNLINKED: Final = 8
+
+# LOCK
+READ_LT: Final = 1
+WRITE_LT: Final = 2
+READW_LT: Final = 3
+WRITEW_LT: Final = 4
+
+UNSTABLE: Final = 0
+DATA_SYNC: Final = 1
+FILE_SYNC: Final = 2
+
+# EXCHANGE_ID
+EID_SUPP_MOVED_REFER: Final = 0x1
+EID_SUPP_MOVED_MIGR: Final = 0x2
+EID_BIND_PRINC_STATEID: Final = 0x100
+EID_USE_NON_PNFS: Final = 0x10000
+EID_USE_PNFS_MDS: Final = 0x20000
+EID_USE_PNFS_DS: Final = 0x40000
+EID_UPD_CONFIRMED: Final = 0x40000000
+EID_CONFIRMED: Final = 0x80000000
+EID_REQUEST_FLAGS: Final = 0x40070103 | 0x4
+"""What a client may set; RFC 7862 adds SUPP_FENCE_OPS (4)."""
+
+SEQ4_EXPIRED_ALL_STATE_REVOKED: Final = 0x8
+SEQ4_RESTART_RECLAIM_NEEDED: Final = 0x100

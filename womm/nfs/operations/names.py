@@ -1,0 +1,205 @@
+"""Directories: CREATE, LINK, REMOVE, RENAME, READDIR, READLINK."""
+
+import contextlib
+from typing import Final
+
+from womm.nfs.attributes import FILE_TYPES, Subject, check_readable, decode_settings, plan
+from womm.nfs.compound import Body, CompoundContext
+from womm.nfs.constants import LINK_LIMIT, Attr, FileType
+from womm.nfs.exports import Served
+from womm.nfs.filesystem import WANT_KEY, WANT_PERMISSION, Node, Settings
+from womm.nfs.operations.attrs import forget_owner, pack_change
+from womm.nfs.operations.handles import read_name
+from womm.nfs.status import NFSError, Status
+from womm.nfs.xdr import FALSE, PADDING, TRUE, Reader, pack_bitmap, pack_opaque, pack_u32, pack_u64
+
+_STICKY: Final = 0o1000
+
+
+async def give_owner(context: CompoundContext, node: Node, settings: Settings) -> None:
+    """Owners as on disk: what root's server makes belongs to who asked for it."""
+    if context.served.owner is not None:
+        return
+    caller = context.credential
+    uid = settings.uid if settings.uid is not None else caller.uid
+    gid = settings.gid if settings.gid is not None else caller.gid
+    found = await context.served.fs.getattr(node, WANT_PERMISSION)
+    if (found.uid, found.gid) == (uid, gid):
+        return
+    with contextlib.suppress(OSError, NFSError):  # a server that is not root keeps what it makes
+        await context.served.fs.setattr(node, Settings(uid=uid, gid=gid), None)
+        if settings.mode is not None and settings.mode & 0o6000:
+            await context.served.fs.setattr(node, Settings(mode=settings.mode), None)
+
+
+async def op_create(context: CompoundContext, reader: Reader) -> Body:
+    number = reader.u32()
+    target, device = b"", (0, 0)
+    if number == FileType.SYMLINK:
+        target = reader.text(LINK_LIMIT)
+    elif number in (FileType.BLOCK, FileType.CHARACTER):
+        device = reader.u32(), reader.u32()
+    directory = context.directory()
+    name = read_name(reader, context.served)
+    decoded = decode_settings(reader, context.minor)
+    kind = FILE_TYPES.get(number)
+    if kind is None or kind is FileType.REGULAR:
+        raise NFSError(Status.BADTYPE)
+    context.writable()
+    settings = forget_owner(context.served, decoded.settings)
+    if settings.size is not None:
+        raise NFSError(Status.INVAL)
+    await context.permit(directory, 3)
+    fs = context.served.fs
+    if kind is FileType.DIRECTORY:
+        node, change = await fs.mkdir(directory, name, settings)
+    elif kind is FileType.SYMLINK:
+        if not target or b"\0" in target:
+            raise NFSError(Status.INVAL)
+        node, change = await fs.symlink(directory, name, target, settings)
+    else:
+        node, change = await fs.mknod(directory, name, kind, device, settings)
+    await give_owner(context, node, settings)
+    context.go(context.served, node)
+    mask = decoded.mask
+    if kind is FileType.SYMLINK:
+        mask &= ~(1 << Attr.MODE | 1 << Attr.MODE_UMASK)
+    return [pack_change(change), pack_bitmap(mask)]
+
+
+async def _sticky(context: CompoundContext, served: Served, directory: Node, name: bytes) -> None:
+    """In a sticky directory only owners remove (owners as on disk only)."""
+    uid = context.credential.uid
+    if uid == 0 or served.owner is not None:
+        return
+    above = await served.fs.getattr(directory, WANT_PERMISSION)
+    if not above.mode & _STICKY or above.uid == uid:
+        return
+    found = await served.fs.getattr(await served.fs.lookup(directory, name), WANT_PERMISSION)
+    if found.uid != uid:
+        raise NFSError(Status.ACCESS)
+
+
+async def op_remove(context: CompoundContext, reader: Reader) -> Body:
+    directory = context.directory()
+    name = read_name(reader, context.served)
+    context.writable()
+    await context.permit(directory, 3)
+    await _sticky(context, context.served, directory, name)
+    return pack_change(await context.served.fs.remove(directory, name))
+
+
+def _saved(context: CompoundContext) -> Node:
+    if context.saved_node is None:
+        raise NFSError(Status.NOFILEHANDLE)
+    if context.saved_served is not context.served:
+        raise NFSError(Status.XDEV)
+    return context.saved_node
+
+
+async def op_rename(context: CompoundContext, reader: Reader) -> Body:
+    old = read_name(reader, context.served)
+    new = read_name(reader, context.served)
+    source, target = _saved(context), context.directory()
+    if source.kind is not FileType.DIRECTORY:
+        raise NFSError(Status.NOTDIR)
+    context.writable()
+    await context.permit(source, 3)
+    await context.permit(target, 3)
+    await _sticky(context, context.served, source, old)
+    if context.credential.uid and context.served.owner is None:
+        with contextlib.suppress(FileNotFoundError):
+            await _sticky(context, context.served, target, new)
+    before, after = await context.served.fs.rename(source, old, target, new)
+    return [pack_change(before), pack_change(after)]
+
+
+async def op_link(context: CompoundContext, reader: Reader) -> Body:
+    name = read_name(reader, context.served)
+    node, directory = _saved(context), context.directory()
+    if node.kind is FileType.DIRECTORY:
+        raise NFSError(Status.ISDIR)
+    context.writable()
+    if not context.served.fs.limits.hard_links:
+        raise NFSError(Status.NOTSUPP)
+    await context.permit(directory, 3)
+    return pack_change(await context.served.fs.link(node, directory, name))
+
+
+async def op_readlink(context: CompoundContext, reader: Reader) -> Body:
+    node = context.here
+    if node.kind is not FileType.SYMLINK:
+        raise NFSError(
+            Status.INVAL if context.minor == 0 or node.kind is FileType.DIRECTORY else Status.WRONG_TYPE
+        )
+    return pack_opaque(await context.served.fs.readlink(node))
+
+
+async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
+    """READDIR (RFC 7530 16.24). Cookies never become invalid, so the verifier is always 0."""
+    cookie = reader.u64()
+    verifier = reader.fixed(8)
+    reader.u32()  # dircount: a hint
+    limit = reader.u32()
+    mask = reader.bitmap()
+    check_readable(mask)
+    directory = context.directory()
+    if cookie in (1, 2):
+        raise NFSError(Status.BAD_COOKIE)
+    if verifier != bytes(8) and cookie:
+        raise NFSError(Status.NOT_SAME)
+    await context.permit(directory, 4)
+    wanted = plan(mask, context.minor)
+    served = context.served
+    fs = served.fs
+    limit = min(limit, context.room() - 256)
+    size = 16  # the verifier, the end of the list, eof
+    results = [bytes(8)]
+    want = wanted.want | (WANT_KEY if wanted.needs_handle else 0)
+    error_ok = bool(mask >> Attr.RDATTR_ERROR & 1)
+    space = await fs.statfs() if wanted.needs_space else None
+    handle_of = context.service.handle_of
+    subject: Subject | None = None
+    eof = full = False
+    while not (eof or full):
+        # An entry of Linux's has some 200 bytes; what is asked for too much is read again with the next call.
+        listing = await fs.readdir(directory, cookie, want, max(8, min(1024, (limit - size) // 200)))
+        eof = listing.eof
+        for entry in listing.entries:
+            attributes, handle = entry.attributes, b""
+            error = Status.OK
+            if not isinstance(attributes, tuple):
+                if not error_ok:
+                    raise NFSError(attributes)
+                error = attributes
+                packed = _error_plan(context.minor, error)
+            else:
+                if wanted.needs_handle:
+                    handle = handle_of(served, entry.key)
+                if subject is None:
+                    subject = Subject(attributes, served.describe, handle, space)
+                else:
+                    subject.attributes, subject.handle = attributes, handle
+                packed = wanted.encode(subject)
+            name = entry.name
+            item = b"".join(
+                (TRUE, pack_u64(entry.cookie), pack_u32(len(name)), name, PADDING[len(name) & 3], packed)
+            )
+            size += len(item)
+            if size > limit:
+                eof, full = False, True
+                break
+            results.append(item)
+            cookie = entry.cookie
+        if not listing.entries:
+            break
+    if full and len(results) == 1:
+        raise NFSError(Status.TOOSMALL)
+    results.append(FALSE)
+    results.append(TRUE if eof else FALSE)
+    return results
+
+
+def _error_plan(minor: int, error: Status) -> bytes:
+    """fattr4 of an entry that cannot be looked at: rdattr_error alone."""
+    return pack_bitmap(1 << Attr.RDATTR_ERROR) + pack_u32(4) + pack_u32(error)

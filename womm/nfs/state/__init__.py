@@ -1,0 +1,168 @@
+"""What the server remembers of its clients. Nothing here awaits, or reads a clock by itself.
+
+Strategy: `State` ties together clients and sessions (clients.py), opens and locks (opens.py, locks.py) and
+the state file (recovery.py). Between two awaits only one request runs, so there are no locks; who has
+awaited looks its stateid up again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from womm.nfs.filesystem import File
+from womm.nfs.state.clients import Client, Clients
+from womm.nfs.state.locks import Range
+from womm.nfs.state.opens import FileKey, LockOwner, Open, OpenOwner, Opens, ToClose
+from womm.nfs.state.recovery import Stable
+from womm.nfs.status import NFSError, Status
+
+__all__ = ["State", "StateLimits"]
+
+LEASE_S: Final = 90.0
+"""With 10 s a freeze of the server of 30 s gave EIO to programs (measured on another server)."""
+COURTESY_S: Final = 3600.0
+"""A client whose lease is over keeps its state so long, unless another one wants what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateLimits:
+    """How much may be remembered."""
+
+    clients: int = 1024
+    sessions: int = 16
+    """Per client."""
+    slots: int = 64
+    """Per session."""
+    opens: int = 65536
+    locks: int = 65536
+    owners: int = 65536
+    """Per client."""
+
+
+class State:
+    """All that is remembered of clients; `closing` collects the files that are to be closed."""
+
+    def __init__(
+        self,
+        *,
+        path: Path | None,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        lease_s: float = LEASE_S,
+        grace_s: float | None = None,
+        courtesy_s: float = COURTESY_S,
+        limits: StateLimits = StateLimits(),
+    ) -> None:
+        self.stable = Stable(path, random)
+        self.clock = clock
+        self.lease_s = lease_s
+        self.courtesy_s = courtesy_s
+        self.limits = limits
+        self.closing: list[ToClose] = []
+        self.opens = Opens(self.stable.boot, max_opens=limits.opens, max_locks=limits.locks)
+        self.clients = Clients(
+            boot=self.stable.boot,
+            lease_s=lease_s,
+            clock=clock,
+            random=random,
+            release=self._release,
+            max_clients=limits.clients,
+            max_sessions=limits.sessions,
+        )
+        self.opens.known = self.clients.by_id.__contains__
+        length_s = lease_s if grace_s is None else grace_s
+        self._grace_ends = clock() + length_s if self.stable.reclaimers else clock()
+        self._reclaiming = set(self.stable.reclaimers)
+
+    def _release(self, client: Client) -> None:
+        self.closing += self.opens.release_client(client)
+        # Its name may be in use by the incarnation that takes its place: that one is recorded again when
+        # it opens.
+        self.stable.forget(client.key)
+
+    # -- grace ------------------------------------------------------------------------------------
+    def in_grace(self) -> bool:
+        """Is this the time to reclaim? Ends when it is over or nobody is left who might."""
+        if not self.stable.reclaimers:
+            return False
+        if self.clock() >= self._grace_ends or not self._reclaiming:
+            self.stable.end_grace()
+            return False
+        return True
+
+    def may_reclaim(self, client: Client) -> bool:
+        return self.in_grace() and client.key in self.stable.reclaimers and not client.reclaim_complete
+
+    def reclaim_complete(self, client: Client) -> None:
+        if client.reclaim_complete:
+            raise NFSError(Status.COMPLETE_ALREADY)
+        client.reclaim_complete = True
+        self._reclaiming.discard(client.key)
+
+    def check_grace(self, client: Client, reclaim: bool) -> None:
+        """Raise what an OPEN or LOCK, or one that reclaims, is to be answered instead of being done."""
+        if reclaim:
+            if not self.may_reclaim(client):
+                raise NFSError(Status.NO_GRACE)
+        elif self.in_grace() or (client.minor and not client.reclaim_complete):
+            raise NFSError(Status.GRACE)
+
+    # -- conflicts --------------------------------------------------------------------------------
+    def share_conflict(self, key: FileKey, owner: OpenOwner | None, access: int, deny: int) -> bool:
+        """Does a share reservation forbid it? Holders whose lease is over lose what they hold."""
+        while (held := self.opens.share_conflict(key, owner, access, deny)) is not None:
+            if not self.clients.expired(held.client):
+                return True
+            self.clients.drop(held.client)
+        return False
+
+    def lock_conflict(
+        self, key: FileKey, owner: LockOwner | None, start: int, end: int, write: bool
+    ) -> "Range[LockOwner] | None":
+        """Return the lock that forbids it, as `share_conflict` does."""
+        while (held := self.opens.lock_conflict(key, owner, start, end, write)) is not None:
+            if not self.clients.expired(held.owner.client):
+                return held
+            self.clients.drop(held.owner.client)
+        return None
+
+    # -- owners -----------------------------------------------------------------------------------
+    def open_owner(self, client: Client, owner: bytes) -> OpenOwner:
+        """Return the owner, made if there is none."""
+        found = client.open_owners.get(owner)
+        if found is None:
+            if len(client.open_owners) >= self.limits.owners:
+                self._trim(client)
+            found = client.open_owners[owner] = OpenOwner(client, owner, confirmed=client.minor != 0)
+        return found
+
+    def lock_owner(self, client: Client, owner: bytes) -> LockOwner:
+        found = client.lock_owners.get(owner)
+        if found is None:
+            if len(client.lock_owners) >= self.limits.owners:
+                self._trim(client)
+            found = client.lock_owners[owner] = LockOwner(client, owner)
+        return found
+
+    def _trim(self, client: Client) -> None:
+        """Forget the owners that hold nothing, oldest first: with 4.0 they are kept for retries."""
+        for owner in [o for o in client.open_owners.values() if not o.opens and not o.busy]:
+            del client.open_owners[owner.owner]
+        for lock_owner in [o for o in client.lock_owners.values() if not o.locks and not o.busy]:
+            del client.lock_owners[lock_owner.owner]
+        if max(len(client.open_owners), len(client.lock_owners)) >= self.limits.owners:
+            raise NFSError(Status.RESOURCE if client.minor == 0 else Status.DELAY)
+
+    def opened(self, key: FileKey, owner: OpenOwner, file: File, access: int, deny: int) -> Open:
+        """Note an open; the client is on the disk before it can rely on it."""
+        self.stable.record(owner.client.key)
+        held, unneeded = self.opens.open(key, owner, file, access, deny)
+        if unneeded is not None:
+            self.closing.append((key[0], unneeded))
+        return held
+
+    def take_closing(self) -> list[ToClose]:
+        """Return the files that are to be closed now."""
+        files, self.closing = self.closing, []
+        return files

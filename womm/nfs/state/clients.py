@@ -1,0 +1,322 @@
+"""Clients, their leases, and sessions with their reply caches. Nothing here awaits.
+
+Sources: RFC 7530 9.1 and 16.33-34 (SETCLIENTID), RFC 8881 2.4 and 2.10 (sessions), 18.35 (EXCHANGE_ID).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from womm.nfs.state.recovery import ClientKey
+from womm.nfs.status import NFSError, Status
+
+if TYPE_CHECKING:
+    from womm.nfs.state.opens import LockOwner, OpenOwner
+
+Principal = tuple[int, int]
+"""The flavor and the uid of a credential: who made a client may change it."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot of a session's reply cache (RFC 8881 2.10.6.1)."""
+
+    seqid: int = 0
+    busy: bool = False
+    """Its request is under way."""
+    reply: bytes | None = None
+    """What answered `seqid`; None: not kept."""
+    digest: int = 0
+    """Of the request `seqid`, to tell a retry from another request under its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """channel_attrs4 as granted."""
+
+    max_request_bytes: int
+    max_response_bytes: int
+    max_cached_bytes: int
+    max_operations: int
+    slots: int
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    sessionid: bytes
+    client: "Client"
+    limits: ChannelLimits
+    slots: list[Slot]
+
+    def __repr__(self) -> str:
+        return f"<Session {self.sessionid.hex()} of {self.client!r}, {sum(s.busy for s in self.slots)} busy>"
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A client of 4.0 (`minor` 0) or of 4.1 and later (1), confirmed or not."""
+
+    clientid: int
+    minor: int
+    owner: bytes
+    verifier: bytes
+    principal: Principal
+    expires: float
+    """When its lease ends, by the server's clock."""
+    confirmed: bool = False
+    confirm: bytes = b""
+    """4.0: what SETCLIENTID_CONFIRM must bring."""
+    sequence: int = 0
+    """4.1: of the last CREATE_SESSION."""
+    created: bytes | None = None
+    """4.1: the result of the last CREATE_SESSION."""
+    reclaim_complete: bool = False
+    may_reclaim: bool = False
+    sessions: dict[bytes, Session] = field(default_factory=dict)
+    open_owners: "dict[bytes, OpenOwner]" = field(default_factory=dict)
+    lock_owners: "dict[bytes, LockOwner]" = field(default_factory=dict)
+    opens: int = 0
+    locks: int = 0
+    """How many stateids of each kind it has."""
+    next_stateid: int = 0
+    under_way: int = 0
+    """Requests of it that run now: it is not expired meanwhile."""
+
+    @property
+    def key(self) -> ClientKey:
+        return (self.minor, self.owner)
+
+    @property
+    def has_state(self) -> bool:
+        return self.opens > 0 or self.locks > 0
+
+    def __repr__(self) -> str:
+        return f"<Client {self.clientid:#x} 4.{self.minor} {self.opens} opens {self.locks} locks>"
+
+
+MAX_CREATED: Final = 1 << 32
+
+
+class Clients:
+    """All clients and sessions. `release` is called with a client that is gone, to drop its opens."""
+
+    def __init__(
+        self,
+        *,
+        boot: int,
+        lease_s: float,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        release: Callable[[Client], None],
+        max_clients: int,
+        max_sessions: int,
+    ) -> None:
+        self.lease_s = lease_s
+        self.boot = boot
+        self._clock = clock
+        self._random = random
+        self._release = release
+        self._max_clients = max_clients
+        self._max_sessions = max_sessions
+        self._counter = 0
+        self.by_id: dict[int, Client] = {}
+        self.sessions: dict[bytes, Session] = {}
+        self._confirmed: dict[ClientKey, Client] = {}
+        self._unconfirmed: dict[ClientKey, Client] = {}
+
+    # -- leases -----------------------------------------------------------------------------------
+    def renew(self, client: Client) -> None:
+        client.expires = self._clock() + self.lease_s
+
+    def expired(self, client: Client) -> bool:
+        return client.under_way == 0 and self._clock() >= client.expires
+
+    def find(self, clientid: int) -> Client:
+        """Return a confirmed client and renew its lease; STALE_CLIENTID otherwise."""
+        client = self.by_id.get(clientid)
+        if client is None or not client.confirmed:
+            raise NFSError(Status.STALE_CLIENTID)
+        self.renew(client)
+        return client
+
+    def expire(self, courtesy_s: float) -> int:
+        """Drop the clients whose lease ended `courtesy_s` ago or more; return how many.
+
+        Clients that are not confirmed, and those that hold nothing, go with the end of their lease.
+        """
+        now = self._clock()
+        gone = [
+            client
+            for client in self.by_id.values()
+            if client.under_way == 0
+            and now >= client.expires + (courtesy_s if client.has_state and client.confirmed else 0)
+        ]
+        for client in gone:
+            self.drop(client)
+        return len(gone)
+
+    def postpone(self, seconds: float) -> None:
+        """The server itself was away: nobody could renew."""
+        for client in self.by_id.values():
+            client.expires += seconds
+
+    def drop(self, client: Client) -> None:
+        """Forget a client, its sessions and all its state."""
+        if self.by_id.get(client.clientid) is client:
+            del self.by_id[client.clientid]
+        for table in (self._confirmed, self._unconfirmed):
+            if table.get(client.key) is client:
+                del table[client.key]
+        for session in list(client.sessions.values()):
+            self.sessions.pop(session.sessionid, None)
+        client.sessions.clear()
+        self._release(client)
+
+    def _new(self, minor: int, owner: bytes, verifier: bytes, principal: Principal) -> Client:
+        if len(self.by_id) >= self._max_clients:
+            self._shed()
+        self._counter += 1
+        clientid = self.boot << 32 | self._counter
+        client = Client(clientid, minor, owner, verifier, principal, self._clock() + self.lease_s)
+        self.by_id[clientid] = client
+        old = self._unconfirmed.pop(client.key, None)
+        if old is not None:
+            self.drop(old)
+        self._unconfirmed[client.key] = client
+        return client
+
+    def _shed(self) -> None:
+        """Make room: who never confirmed first, then whose lease is over; DELAY if all are alive."""
+        ranked = sorted(self.by_id.values(), key=lambda client: (client.confirmed, client.expires))
+        for client in ranked[: max(1, len(ranked) // 16)]:
+            if client.under_way == 0 and (not client.confirmed or self.expired(client)):
+                self.drop(client)
+        if len(self.by_id) >= self._max_clients:
+            raise NFSError(Status.DELAY)
+
+    # -- 4.0 --------------------------------------------------------------------------------------
+    def setclientid(self, verifier: bytes, owner: bytes, principal: Principal) -> Client:
+        """Return a client to be confirmed by its `confirm` (RFC 7530 16.33.5)."""
+        key = (0, owner)
+        old = self._confirmed.get(key)
+        if old is not None and old.principal != principal and old.has_state and not self.expired(old):
+            raise NFSError(Status.CLID_INUSE)
+        if old is not None and old.verifier == verifier and old.principal == principal:
+            # The callback is to change; there is none, but the confirmation has to be new.
+            self._unconfirmed.pop(key, None)
+            old.confirm = self._random(8)
+            return old
+        client = self._new(0, owner, verifier, principal)
+        client.confirm = self._random(8)
+        return client
+
+    def setclientid_confirm(self, clientid: int, confirm: bytes, principal: Principal) -> Client:
+        """Confirm (RFC 7530 16.34.5)."""
+        client = self.by_id.get(clientid)
+        if client is None or client.minor != 0 or client.confirm != confirm:
+            raise NFSError(Status.STALE_CLIENTID)
+        if client.principal != principal:
+            raise NFSError(Status.CLID_INUSE)
+        if not client.confirmed:
+            self._confirm(client)
+        self.renew(client)
+        return client
+
+    def _confirm(self, client: Client) -> None:
+        """Put a client in the place of the one that had its name: that one has restarted."""
+        old = self._confirmed.get(client.key)
+        if old is not None and old is not client:
+            self.drop(old)
+        self._unconfirmed.pop(client.key, None)
+        self._confirmed[client.key] = client
+        client.confirmed = True
+
+    # -- 4.1 --------------------------------------------------------------------------------------
+    def exchange_id(self, verifier: bytes, owner: bytes, principal: Principal, update: bool) -> Client:
+        """Return the client of an EXCHANGE_ID (RFC 8881 18.35.4, the nine cases)."""
+        old = self._confirmed.get((1, owner))
+        if update:
+            if old is None:
+                raise NFSError(Status.NOENT)
+            if old.verifier != verifier:
+                raise NFSError(Status.NOT_SAME)
+            if old.principal != principal:
+                raise NFSError(Status.PERM)
+            self.renew(old)
+            return old
+        if old is not None:
+            if old.principal != principal:
+                if old.has_state and not self.expired(old):
+                    raise NFSError(Status.CLID_INUSE)
+                self.drop(old)
+            elif old.verifier == verifier:
+                self.renew(old)
+                return old
+        return self._new(1, owner, verifier, principal)
+
+    def create_session(
+        self, clientid: int, sequence: int, principal: Principal, limits: ChannelLimits
+    ) -> tuple[Client, Session | None]:
+        """Make a session (RFC 8881 18.36.4); None: a retry, whose answer is `Client.created`."""
+        client = self.by_id.get(clientid)
+        if client is None or client.minor == 0:
+            raise NFSError(Status.STALE_CLIENTID)
+        if sequence == client.sequence and client.created is not None:
+            return client, None
+        if sequence != (client.sequence + 1) & 0xFFFFFFFF:
+            raise NFSError(Status.SEQ_MISORDERED)
+        if not client.confirmed and client.principal != principal:
+            raise NFSError(Status.CLID_INUSE)
+        if len(client.sessions) >= self._max_sessions:
+            raise NFSError(Status.DELAY)
+        if not client.confirmed:
+            self._confirm(client)
+        client.sequence = sequence
+        self.renew(client)
+        sessionid = clientid.to_bytes(8, "big") + self._random(8)
+        session = Session(sessionid, client, limits, [Slot() for _ in range(limits.slots)])
+        client.sessions[sessionid] = self.sessions[sessionid] = session
+        return client, session
+
+    def destroy_session(self, session: Session) -> None:
+        self.sessions.pop(session.sessionid, None)
+        session.client.sessions.pop(session.sessionid, None)
+
+    def destroy_clientid(self, clientid: int) -> None:
+        client = self.by_id.get(clientid)
+        if client is None or client.minor == 0:
+            raise NFSError(Status.STALE_CLIENTID)
+        if client.sessions or client.has_state:
+            raise NFSError(Status.CLIENTID_BUSY)
+        self.drop(client)
+
+
+def enter_slot(session: Session, slotid: int, seqid: int, digest: int) -> Slot | bytes:
+    """Begin a request in a slot (RFC 8881 2.10.6.1); bytes: it is a retry, and they are its answer.
+
+    The caller leaves the slot with `leave_slot`, whatever happens.
+    """
+    if slotid >= len(session.slots):
+        raise NFSError(Status.BADSLOT)
+    slot = session.slots[slotid]
+    if seqid == (slot.seqid + 1) & 0xFFFFFFFF:
+        if slot.busy:
+            raise NFSError(Status.SEQ_MISORDERED)
+        slot.seqid, slot.busy, slot.reply, slot.digest = seqid, True, None, digest
+        return slot
+    if seqid != slot.seqid or (seqid == 0 and slot.digest == 0):  # 0 comes after 2**32 - 1 only
+        raise NFSError(Status.SEQ_MISORDERED)
+    if slot.busy:
+        # The first is still running: the answer will be in the cache (RFC 8881 2.10.6.2).
+        raise NFSError(Status.DELAY)
+    if slot.digest != digest:
+        raise NFSError(Status.SEQ_FALSE_RETRY)
+    if slot.reply is None:
+        raise NFSError(Status.RETRY_UNCACHED_REP)
+    return slot.reply
+
+
+def leave_slot(slot: Slot, reply: bytes | None) -> None:
+    """End the request of a slot with the answer to keep."""
+    slot.reply = reply
+    slot.busy = False

@@ -1,0 +1,331 @@
+"""Opens with share reservations, lock owners and stateids. Nothing here awaits, nothing does I/O.
+
+Strategy: whatever ends an open returns the backend's files that are to be closed, and the caller closes them
+after (decide, then do). A stateid's `other` holds the server's boot, the client and a number, so one that
+is not known can still be told apart: of an earlier boot, of a client whose lease ran out, or nonsense.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final, NamedTuple
+
+from womm.nfs.constants import MAX_U32, SHARE_BOTH, SHARE_READ, SHARE_WRITE
+from womm.nfs.filesystem import File
+from womm.nfs.state.clients import Client
+from womm.nfs.state.locks import Range, Ranges
+from womm.nfs.status import NFSError, Status
+
+_OTHER = Struct(">III")
+_STATEID = Struct(">I12s")
+
+FileKey = tuple[bytes, bytes]
+"""Export and the backend's key."""
+ToClose = tuple[bytes, File]
+"""Export and file."""
+
+
+class Stateid(NamedTuple):
+    seqid: int
+    other: bytes
+
+    def pack(self) -> bytes:
+        return _STATEID.pack(self.seqid, self.other)
+
+
+ANONYMOUS: Final = Stateid(0, bytes(12))
+BYPASS: Final = Stateid(MAX_U32, b"\xff" * 12)
+CURRENT: Final = Stateid(1, bytes(12))
+INVALID: Final = Stateid(MAX_U32, bytes(12))
+
+
+@dataclass(slots=True, eq=False)
+class OpenOwner:
+    """open_owner4; for 4.0 also its sequence and the last answer (RFC 7530 9.1.7)."""
+
+    client: Client
+    owner: bytes
+    seqid: int = 0
+    confirmed: bool = False
+    reply: "tuple[Status, bytes] | None" = None
+    replay_handle: bytes = b""
+    """The current file handle after the OPEN of `reply`."""
+    opens: "dict[FileKey, Open]" = field(default_factory=dict)
+    busy: bool = False
+    closed: bytes = b""
+    """4.0: the `other` of the open that its last request has closed, for a retry of it."""
+
+
+@dataclass(slots=True, eq=False)
+class LockOwner:
+    """lock_owner4; as OpenOwner for 4.0."""
+
+    client: Client
+    owner: bytes
+    seqid: int = 0
+    reply: "tuple[Status, bytes] | None" = None
+    locks: "dict[FileKey, LockState]" = field(default_factory=dict)
+    busy: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class FileState:
+    """What is open and locked of one file."""
+
+    key: FileKey
+    opens: "list[Open]" = field(default_factory=list)
+    ranges: "Ranges[LockOwner]" = field(default_factory=Ranges)
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """One owner's open of one file.
+
+    `combinations` has bit 4 * deny + access of each OPEN, for OPEN_DOWNGRADE.
+    """
+
+    other: bytes
+    seqid: int
+    owner: OpenOwner
+    state: FileState
+    file: File
+    access: int
+    deny: int
+    combinations: int
+    locks: "list[LockState]" = field(default_factory=list)
+
+    @property
+    def client(self) -> Client:
+        return self.owner.client
+
+    @property
+    def stateid(self) -> Stateid:
+        return Stateid(self.seqid, self.other)
+
+    @property
+    def open(self) -> "Open":
+        return self
+
+
+@dataclass(slots=True, eq=False)
+class LockState:
+    """One owner's locks on one file, under the open that it used first."""
+
+    other: bytes
+    seqid: int
+    owner: LockOwner
+    state: FileState
+    open: Open
+
+    @property
+    def client(self) -> Client:
+        return self.owner.client
+
+    @property
+    def stateid(self) -> Stateid:
+        return Stateid(self.seqid, self.other)
+
+
+class Opens:
+    """All stateids of a server, by number and by file."""
+
+    def __init__(self, boot: int, *, max_opens: int, max_locks: int) -> None:
+        self._boot = boot
+        self._max_opens = max_opens
+        self._max_locks = max_locks
+        self.by_other: dict[bytes, Open | LockState] = {}
+        self.files: dict[FileKey, FileState] = {}
+        self.closed: dict[bytes, OpenOwner] = {}
+        """4.0: whose last request closed it, see OpenOwner.closed."""
+        self.open_count = 0
+        self.lock_count = 0
+        self.known: Callable[[int], bool] = lambda clientid: True
+        """Is there a client of this id? State sets it."""
+
+    # -- stateids ---------------------------------------------------------------------------------
+    def find(self, stateid: Stateid, client: Client | None) -> Open | LockState:
+        """Return what a stateid stands for. `client`: the session's; None in 4.0, where the stateid says it.
+
+        Raises BAD_STATEID, OLD_STATEID, STALE_STATEID (4.0), EXPIRED (4.0).
+        """
+        found = self.by_other.get(stateid.other)
+        if found is None:
+            raise NFSError(self.unknown(stateid, client))
+        if client is None:
+            if found.client.minor != 0:
+                raise NFSError(Status.BAD_STATEID)
+        elif found.client is not client:
+            raise NFSError(Status.BAD_STATEID)
+        elif stateid.seqid == 0:
+            return found
+        if stateid.seqid != found.seqid:
+            newer = (stateid.seqid - found.seqid) & MAX_U32 < 1 << 31
+            raise NFSError(Status.BAD_STATEID if newer else Status.OLD_STATEID)
+        return found
+
+    def unknown(self, stateid: Stateid, client: Client | None = None) -> Status:
+        """Return what a stateid that is not there is answered with."""
+        if client is not None or stateid.other in (ANONYMOUS.other, BYPASS.other):
+            return Status.BAD_STATEID
+        boot, client_number, _ = _OTHER.unpack(stateid.other)
+        if boot != self._boot:
+            return Status.STALE_STATEID
+        return Status.BAD_STATEID if self.known(boot << 32 | client_number) else Status.EXPIRED
+
+    def _new_other(self, client: Client) -> bytes:
+        while True:
+            client.next_stateid = (client.next_stateid + 1) & MAX_U32
+            other = _OTHER.pack(self._boot, client.clientid & MAX_U32, client.next_stateid)
+            if other not in self.by_other:
+                return other
+
+    # -- opens ------------------------------------------------------------------------------------
+    def share_conflict(self, key: FileKey, owner: OpenOwner | None, access: int, deny: int) -> Open | None:
+        """Return another's open whose share reservation forbids this one (RFC 7530 9.9)."""
+        state = self.files.get(key)
+        if state is not None:
+            for held in state.opens:
+                if held.owner is not owner and (held.deny & access or held.access & deny):
+                    return held
+        return None
+
+    def room(self) -> bool:
+        return self.open_count < self._max_opens
+
+    def open(
+        self, key: FileKey, owner: OpenOwner, file: File, access: int, deny: int
+    ) -> tuple[Open, File | None]:
+        """Note an open that was made, or widen the owner's; also return a file that is to be closed."""
+        held = owner.opens.get(key)
+        bit = 1 << (4 * deny + access)
+        if held is not None:
+            held.seqid = next_seqid(held.seqid)
+            held.combinations |= bit
+            held.deny |= deny
+            if held.access | access == held.access:
+                return held, file
+            held.access |= access
+            old, held.file = held.file, file
+            return held, old
+        state = self.files.get(key)
+        if state is None:
+            state = self.files[key] = FileState(key)
+        held = Open(self._new_other(owner.client), 1, owner, state, file, access, deny, bit)
+        state.opens.append(held)
+        owner.opens[key] = held
+        self.by_other[held.other] = held
+        self.open_count += 1
+        owner.client.opens += 1
+        return held, None
+
+    def downgrade(self, held: Open, access: int, deny: int) -> None:
+        """Narrow an open to what some of its OPENs asked for together; INVAL otherwise (RFC 7530 16.19.4)."""
+        seen_access = seen_deny = 0
+        kept = 0
+        for bit in range(16):
+            if held.combinations >> bit & 1:
+                this_access, this_deny = bit & 3, bit >> 2
+                if this_access & ~access or this_deny & ~deny:
+                    continue
+                seen_access |= this_access
+                seen_deny |= this_deny
+                kept |= 1 << bit
+        if (seen_access, seen_deny) != (access, deny):
+            raise NFSError(Status.INVAL)
+        held.combinations = kept
+        held.access, held.deny = access, deny
+        held.seqid = next_seqid(held.seqid)
+
+    def close(self, held: Open) -> ToClose:
+        """Forget an open and the locks under it; return the file that is to be closed."""
+        for lock in list(held.locks):
+            self.free_lock(lock)
+        held.state.opens.remove(held)
+        held.owner.opens.pop(held.state.key, None)
+        del self.by_other[held.other]
+        self.open_count -= 1
+        held.client.opens -= 1
+        self._tidy(held.state)
+        return held.state.key[0], held.file
+
+    def release_client(self, client: Client) -> list[ToClose]:
+        """Forget all that a client has; return the files that are to be closed."""
+        files = [
+            self.close(held) for owner in client.open_owners.values() for held in list(owner.opens.values())
+        ]
+        for owner in client.open_owners.values():
+            self.closed.pop(owner.closed, None)
+        client.open_owners.clear()
+        client.lock_owners.clear()
+        return files
+
+    # -- locks ------------------------------------------------------------------------------------
+    def lock_state(self, owner: LockOwner, held: Open) -> LockState:
+        """Return the owner's lock stateid of the open's file, made if there is none."""
+        found = owner.locks.get(held.state.key)
+        if found is None:
+            found = LockState(self._new_other(owner.client), 0, owner, held.state, held)
+            owner.locks[held.state.key] = found
+            held.locks.append(found)
+            self.by_other[found.other] = found
+            owner.client.locks += 1
+        return found
+
+    def lock(self, state: LockState, start: int, end: int, write: bool) -> None:
+        """Take a range that conflicts with none."""
+        before = len(state.state.ranges)
+        if self.lock_count >= self._max_locks:
+            raise NFSError(Status.RESOURCE if state.client.minor == 0 else Status.SERVERFAULT)
+        state.state.ranges.lock(state.owner, start, end, write)
+        self.lock_count += len(state.state.ranges) - before
+        state.seqid = next_seqid(state.seqid)
+
+    def unlock(self, state: LockState, start: int, end: int) -> None:
+        before = len(state.state.ranges)
+        state.state.ranges.unlock(state.owner, start, end)
+        self.lock_count += len(state.state.ranges) - before
+        state.seqid = next_seqid(state.seqid)
+
+    def free_lock(self, state: LockState) -> None:
+        """Forget a lock stateid and its ranges."""
+        before = len(state.state.ranges)
+        state.state.ranges.unlock(state.owner, 0, 1 << 64)
+        self.lock_count += len(state.state.ranges) - before
+        state.owner.locks.pop(state.state.key, None)
+        if state in state.open.locks:
+            state.open.locks.remove(state)
+        del self.by_other[state.other]
+        state.client.locks -= 1
+        if not state.owner.locks and state.client.minor:
+            state.client.lock_owners.pop(state.owner.owner, None)
+        self._tidy(state.state)
+
+    def lock_conflict(
+        self, key: FileKey, owner: "LockOwner | None", start: int, end: int, write: bool
+    ) -> "Range[LockOwner] | None":
+        state = self.files.get(key)
+        if state is None:
+            return None
+        return state.ranges.conflict(owner or _NOBODY, start, end, write)
+
+    def of_file(self, key: FileKey) -> Iterator[Open]:
+        state = self.files.get(key)
+        return iter(state.opens if state is not None else ())
+
+    def _tidy(self, state: FileState) -> None:
+        if not state.opens and not len(state.ranges):
+            self.files.pop(state.key, None)
+
+
+def next_seqid(seqid: int) -> int:
+    """Return the seqid after this one; 0 is never a stateid's (RFC 8881 8.2.2)."""
+    return seqid % MAX_U32 + 1
+
+
+def allows(access: int, want: int) -> bool:
+    """May an open of `access` do I/O that needs `want`? Who may write may read too (RFC 7530 16.23.5)."""
+    return bool(access & want) or (want == SHARE_READ and access == SHARE_WRITE)
+
+
+assert SHARE_BOTH == SHARE_READ | SHARE_WRITE
+_NOBODY = LockOwner(Client(0, 0, b"", b"", (0, 0), 0.0), b"")

@@ -1,0 +1,104 @@
+"""What survives a restart: identity, secrets, and who may reclaim (RFC 7530 9.6, RFC 8881 8.4).
+
+Strategy: one small JSON file, replaced in one step and synced, written when a client first gets state, when
+it goes, and when a grace period ends. Opens and locks are not in it: their owners bring them back.
+
+A client may reclaim if it had state when the last server ended, and the grace period then was over or it
+had reclaimed in it; this rules out both edge conditions of RFC 7530 9.6.3.4.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+VERSION: Final = 1
+
+
+class StateError(Exception):
+    """The state file cannot be used: the message names it and says why."""
+
+
+ClientKey = tuple[int, bytes]
+"""Whether it is a client of 4.1 or later (1) or of 4.0 (0), and its own name for itself."""
+
+
+class Stable:
+    """The state file, or with `path` None the same in memory only.
+
+    `boot` counts the starts. All times and identities that the rest needs at random come from `random`.
+    """
+
+    def __init__(self, path: Path | None, random: Callable[[int], bytes]) -> None:
+        self.path = path
+        self.boot = 1
+        self.instance = random(16)
+        self.secret = random(32)
+        self.verifier = random(8)
+        """The write verifier: another one at every start."""
+        self.reclaimers: set[ClientKey] = set()
+        """Who had state when the server ended before; empty when there is no grace period, or no more."""
+        self._active: set[ClientKey] = set()
+        if path is not None and path.exists():
+            self._load(path)
+        self._save()
+
+    def _load(self, path: Path) -> None:
+        try:
+            found = json.loads(path.read_bytes())
+            if found["version"] != VERSION:
+                raise StateError(f"{path}: version {found['version']!r}, this server knows {VERSION}")
+            self.boot = int(found["boot"]) % 0xFFFFFFFF + 1
+            self.instance = bytes.fromhex(found["instance"])
+            self.secret = bytes.fromhex(found["secret"])
+            self.reclaimers = {(int(kind), bytes.fromhex(owner)) for kind, owner in found["clients"]}
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise StateError(f"{path}: not a state file of this server: {exc}") from exc
+        if len(self.instance) != 16 or len(self.secret) != 32:
+            raise StateError(f"{path}: not a state file of this server: a secret is too short")
+
+    def record(self, client: ClientKey) -> None:
+        """Note, before a client gets its first open, that it may reclaim after a restart."""
+        if client not in self._active:
+            self._active.add(client)
+            self._save()
+
+    def forget(self, client: ClientKey) -> None:
+        """A client is gone, with all its state."""
+        if client in self._active:
+            self._active.discard(client)
+            self._save()
+
+    def end_grace(self) -> None:
+        """Who has not reclaimed by now never may."""
+        if self.reclaimers:
+            self.reclaimers.clear()
+            self._save()
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        clients = sorted((kind, owner.hex()) for kind, owner in self._active | self.reclaimers)
+        text = json.dumps(
+            {
+                "version": VERSION,
+                "boot": self.boot,
+                "instance": self.instance.hex(),
+                "secret": self.secret.hex(),
+                "clients": clients,
+            }
+        )
+        new = self.path.with_name(self.path.name + ".new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(new, self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
