@@ -1,8 +1,8 @@
 # Targets are the scripts in scripts/; see CONTRIBUTING.md.
 .DEFAULT_GOAL := check
-.PHONY: check demo test bench soak lint types vendor install clean
+.PHONY: check demo demo-cluster test bench soak lint types vendor install clean
 
-check demo bench soak lint types install clean:
+check demo demo-cluster bench soak lint types install clean:
 	@scripts/$@
 
 test:

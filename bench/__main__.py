@@ -5,13 +5,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import links, memory, rates, report, waits
+from bench import cluster, links, memory, rates, report, scale, waits
+from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
+from tests.cluster.kubectl import KubectlError
 
 BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "true": rates.true_jobs,
@@ -23,13 +26,28 @@ BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "memory": memory.queued_lines,
     "commands": waits.commands,
 }
+KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
+    "kube-first": cluster.first_output,
+    "kube-jobs": cluster.small_jobs,
+    "kube-stream": cluster.stream,
+    "kube-idle": cluster.idle,
+    "kube-cost": cluster.cost_of_a_pod,
+    "kube-scale": scale.scheduled,
+    "kube-track": scale.tracked,
+}
+CLUSTER = "cluster"
+"""All of those on Kubernetes."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure womm on this machine.")
     parser.add_argument("--quick", action="store_true", help="few jobs and rounds: only shows that it works")
     parser.add_argument(
-        "--only", action="append", choices=list(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS)
+        "--only",
+        action="append",
+        choices=[*BENCHMARKS, CLUSTER, *KUBERNETES],
+        metavar="NAME",
+        help=f"{', '.join(BENCHMARKS)}; {CLUSTER}, which is {', '.join(KUBERNETES)}",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the figures into FILE (Markdown)")
     options = parser.parse_args()
@@ -41,12 +59,16 @@ def main() -> int:
     sections = []
     try:
         # /tmp: the paths of sockets must be short.
-        with tempfile.TemporaryDirectory(prefix="womm-bench-", dir="/tmp") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="womm-bench-", dir="/tmp") as folder,
+            ExitStack() as stack,
+        ):
             where = place(Path(folder), quick=options.quick)
             machine = report.machine(where)
-            for name in options.only or BENCHMARKS:
+            kubes = Kubes(stack, Path(folder))
+            for name in _names(options.only):
                 began = time.monotonic()
-                section = BENCHMARKS[name](where)
+                section = BENCHMARKS[name](where) if name in BENCHMARKS else _on_cluster(name, where, kubes)
                 sections.append(section)
                 print(report.as_text(section), flush=True)
                 print(f"bench: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -59,6 +81,21 @@ def main() -> int:
         report.write(options.write, report.as_markdown(sections, machine, quick=options.quick))
         print(f"bench: written to {options.write}", file=sys.stderr)
     return 0
+
+
+def _names(only: Sequence[str] | None) -> list[str]:
+    if not only:
+        return [*BENCHMARKS, *KUBERNETES]
+    return [one for name in only for one in (KUBERNETES if name == CLUSTER else [name])]
+
+
+def _on_cluster(name: str, where: Place, kubes: Kubes) -> Section:
+    try:
+        return KUBERNETES[name](where, kubes.get())
+    except Unable as exc:
+        return Section(f"Kubernetes: {name}", f"Skipped: {exc}.", [], [f"Skipped: {exc}."])
+    except KubectlError as exc:
+        raise BenchError(str(exc)) from exc
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -95,14 +95,15 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None
         await cluster.start(TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher)
         await asyncio.wait_for(ready.wait(), READY_S)
-        before, began = _cpu_s(resource.RUSAGE_SELF), time.perf_counter()
-        size = await _submit_all(dispatcher, jobs, PODS * slots, command)
+        before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()
+        size = await submit_all(dispatcher, jobs, PODS * slots, command)
         wall_s = time.perf_counter() - began
-        coordinator_s = _cpu_s(resource.RUSAGE_SELF) - before
-    return Driven(jobs, wall_s, size, coordinator_s, _cpu_s(resource.RUSAGE_CHILDREN))
+        coordinator_s = cpu_s(resource.RUSAGE_SELF) - before
+    return Driven(jobs, wall_s, size, coordinator_s, cpu_s(resource.RUSAGE_CHILDREN))
 
 
-async def _submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: str) -> int:
+async def submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: str) -> int:
+    """Run so many jobs, so many at once; return the bytes of their output. Raises RuntimeError."""
     loop = asyncio.get_running_loop()
     numbers = iter(range(1, jobs + 1))
     size = 0
@@ -124,7 +125,8 @@ async def _submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: 
     return size
 
 
-def _cpu_s(who: int) -> float:
+def cpu_s(who: int) -> float:
+    """What this process (RUSAGE_SELF) or its children have used."""
     usage = resource.getrusage(who)
     return usage.ru_utime + usage.ru_stime
 

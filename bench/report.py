@@ -72,6 +72,8 @@ def absolute(what: str, ours: Spread, unit: str, target: Target | None = None) -
 
 def as_text(section: Section) -> str:
     """For a terminal."""
+    if not section.figures:
+        return "\n".join([section.title, *("  " + note for note in section.notes), ""])
     rows = [_HEAD, *(figure.cells() for figure in section.figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -89,9 +91,10 @@ def as_markdown(sections: Sequence[Section], machine: Sequence[tuple[str, str]],
     parts += [f"{targets - missed} of {targets} targets are met.", ""]
     for section in sections:
         parts += [f"## {section.title}", "", section.how, ""]
-        parts += ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
-        parts += ["| " + " | ".join(figure.cells()) + " |" for figure in section.figures]
-        parts += ["", *(line for note in section.notes for line in (note, ""))]
+        if section.figures:
+            parts += ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
+            parts += [*("| " + " | ".join(figure.cells()) + " |" for figure in section.figures), ""]
+        parts += [*(line for note in section.notes for line in (note, ""))]
     return "\n".join([*parts, END, ""])
 
 

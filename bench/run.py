@@ -1,6 +1,7 @@
 """Running and timing programs: each in a session of its own, ended whatever happens."""
 
 import fcntl
+import json
 import os
 import select
 import selectors
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
 from bench.stats import order
 
@@ -68,6 +69,8 @@ class Run:
     """Until the first byte on stdout; None: there was none."""
     out_bytes: int
     cpu_s: float
+    marks: Sequence[tuple[float, int]]
+    """When how many bytes of stdout were there, seconds after the start."""
     out: bytes
     """The beginning of stdout."""
 
@@ -136,6 +139,45 @@ def running(
             end(process)
 
 
+class Talk:
+    """A program that answers each line of stdin by one line of JSON."""
+
+    def __init__(self, where: Place, process: "subprocess.Popen[bytes]", lines: IO[str]) -> None:
+        self._where = where
+        self._process = process
+        self._lines = lines
+
+    def ask(self, line: str) -> Any:
+        """Raises BenchError when it has ended."""
+        with suppress(BrokenPipeError):
+            print(line, file=self._lines, flush=True)
+        return self.hear()
+
+    def hear(self) -> Any:
+        """Wait for a line that nobody has asked for. Raises BenchError."""
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], TIMEOUT_S)
+        answer = self._process.stdout.readline() if readable else b""
+        if not answer:
+            raise BenchError(f"{_shown(self._words)}: no answer{last_words(self._where)}")
+        return json.loads(answer)
+
+    @property
+    def _words(self) -> Sequence[str]:
+        assert isinstance(self._process.args, list)
+        return self._process.args
+
+
+@contextmanager
+def talking(where: Place, command: Sequence[str]) -> Iterator[Talk]:
+    """Start a program that answers; at the end it is told so and waited for."""
+    ours, theirs = os.pipe()
+    with open(theirs, "w") as lines, os.fdopen(ours), running(where, command, ours) as process:
+        yield Talk(where, process, lines)
+        lines.close()
+        _exited(process.pid, TIMEOUT_S)
+
+
 def end(process: "subprocess.Popen[bytes]") -> None:
     """Ask a session's leader to end; wait for it, not for ever; kill what is left of its process group."""
     if process.returncode is None:
@@ -165,6 +207,7 @@ def measure(
     began = time.perf_counter()
     first_s: float | None = None
     size, head = 0, b""
+    marks: list[tuple[float, int]] = []
     with running(where, command, stdin) as process, selectors.DefaultSelector() as selector:
         assert process.stdout is not None
         fd = process.stdout.fileno()
@@ -180,6 +223,7 @@ def measure(
             if first_s is None:
                 first_s = time.perf_counter() - began
             size += len(data)
+            marks.append((time.perf_counter() - began, size))
             head = head or data[:4096]
         if not _exited(process.pid, began + timeout_s - time.perf_counter()):
             raise BenchError(f"{_shown(command)}: not done after {timeout_s:g} s{last_words(where)}")
@@ -188,7 +232,7 @@ def measure(
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise BenchError(f"{_shown(command)}: exit status {process.returncode}{last_words(where)}")
-    return Run(wall_s, first_s, size, usage.ru_utime + usage.ru_stime, head)
+    return Run(wall_s, first_s, size, usage.ru_utime + usage.ru_stime, marks, head)
 
 
 def last_words(where: Place) -> str:

@@ -58,6 +58,20 @@ def marginal_rate(few: int, few_s: float, many: int, many_s: float) -> float | N
     return (many - few) / (many_s - few_s) if many_s > few_s else None
 
 
+def steady_rate(marks: Sequence[tuple[float, int]]) -> float:
+    """Bytes per second of the last three quarters of an output, from (seconds, bytes so far).
+
+    Start-up and first things are left out, and whatever comes after the last byte. Raises ValueError.
+    """
+    if not marks:
+        raise ValueError("no output")
+    (last_s, size) = marks[-1]
+    first_s, before = next(mark for mark in marks if mark[1] * 4 >= size)
+    if last_s <= first_s:
+        raise ValueError("all the output came at once")
+    return (size - before) / (last_s - first_s)
+
+
 def both(ours: Sequence[float | None], theirs: Sequence[float | None]) -> tuple[list[float], list[float]]:
     """Keep the rounds in which both have a value."""
     pairs = [

@@ -146,7 +146,7 @@ def test_read_anything_gives_a_value_or_value_error(value):
         try:
             key.read(value)
         except ValueError as exc:
-            assert re.match("an? |the ", str(exc))
+            assert re.match("an? |the |labels |tolerations |local or |none: ", str(exc))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +170,144 @@ def test_format_quantities_are_short():
 @given(st.integers(1, 10**18 - 1))
 def test_format_mem_round_trips(size):
     assert settings.mem_bytes(settings.format_mem(size)) == size
+
+
+# ---- clusters
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("disk=ssd,zone=a", {"disk": "ssd", "zone": "a"}),
+        (" disk=ssd , example.org/zone= a ", {"disk": "ssd", "example.org/zone": "a"}),
+        ("disk=", {"disk": ""}),
+        ("", {}),
+        ({"disk": "ssd"}, {"disk": "ssd"}),
+        ({}, {}),
+    ],
+)
+def test_node_selector_as_text_and_as_a_table(folder, text, labels):
+    assert load(folder, {}, {"node_selector": text}).node_selector == labels
+
+
+@pytest.mark.parametrize(
+    "value", ["disk", "disk=a=b", "=ssd", "a=b,,c=d", "a=b,a=c", {"disk": 1}, {"": "ssd"}, ["disk=ssd"], 3]
+)
+def test_node_selector_refuses_the_rest(folder, value):
+    with pytest.raises(SettingsError, match="must be labels such as disk=ssd,zone=a"):
+        load(folder, {}, {"node_selector": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "tolerations"),
+    [
+        ("gpu", [{"key": "gpu", "operator": "Exists"}]),
+        ("gpu=yes", [{"key": "gpu", "operator": "Equal", "value": "yes"}]),
+        ("gpu:NoExecute", [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]),
+        (
+            "example.org/gpu=yes:NoSchedule, spot",
+            [
+                {"key": "example.org/gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
+                {"key": "spot", "operator": "Exists"},
+            ],
+        ),
+        ("", []),
+        (
+            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+        ),
+    ],
+)
+def test_tolerations_in_both_spellings(folder, text, tolerations):
+    assert list(load(folder, {}, {"tolerations": text}).tolerations) == tolerations
+
+
+@pytest.mark.parametrize(
+    "value",
+    [":NoSchedule", "gpu:Never", "a=b=c", "a:NoSchedule:b", "a,,b", "a b", [1], ["gpu"], {"key": "a"}],
+)
+def test_tolerations_refuse_the_rest(folder, value):
+    with pytest.raises(SettingsError, match="must be tolerations such as gpu=yes:NoSchedule,spot"):
+        load(folder, {}, {"tolerations": value})
+
+
+def test_tolerations_unknown_key_of_a_table_is_refused(folder):
+    with pytest.raises(SettingsError, match="no other keys than effect, key, operator"):
+        load(folder, {}, {"tolerations": [{"key": "a", "efect": "NoExecute"}]})
+
+
+def test_clusters_keys_from_a_file(folder):
+    (folder / ".womm").write_text("""
+version = 1
+cluster = "kubernetes"
+context = "lab"
+namespace = "research"
+image = "example.org/tools@sha256:0123"
+share = "none"
+pull-secret = "registry.example.org"
+service_account = "bot"
+gpus = 2
+gpu-resource = "amd.com/gpu"
+node-selector = { disk = "ssd" }
+[[tolerations]]
+key = "gpu"
+operator = "Exists"
+""")
+    found = load(folder, {}, {})
+    assert (found.cluster, found.context, found.namespace) == ("kubernetes", "lab", "research")
+    assert (found.image, found.share) == ("example.org/tools@sha256:0123", "none")
+    assert (found.pull_secret, found.service_account) == ("registry.example.org", "bot")
+    assert (found.gpus, found.gpu_resource) == (2, "amd.com/gpu")
+    assert found.node_selector == {"disk": "ssd"}
+    assert found.tolerations == ({"key": "gpu", "operator": "Exists"},)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('cluster = "kubernets"', "must be local or kubernetes"),
+        ('namespace = "a.b"', "must be the name of a namespace"),
+        ('namespace = "A"', "must be the name of a namespace"),
+        (f'namespace = "{"a" * 64}"', "must be the name of a namespace"),
+        ('context = ""', "must be a context of the kubeconfig"),
+        ('image = "a b"', "must be the name of an image"),
+        ("image = 3", "must be the name of an image"),
+        ('share = "lazy"', "must be none: the others"),
+        ('pull-secret = "a_b"', "must be the name of a secret"),
+        ("gpus = -1", "must be a whole number, 0 or more"),
+        ("kubeconfig = []", "must be a path"),
+    ],
+)
+def test_clusters_keys_bad_values_are_told(folder, line, message):
+    (folder / ".womm").write_text(f"version = 1\n{line}\n")
+    with pytest.raises(SettingsError, match=re.escape(f"{folder}/.womm: ")) as raised:
+        load(folder, {}, {})
+    assert message in raised.value.message
+
+
+def test_unknown_key_of_a_cluster_is_refused_with_the_nearest(folder):
+    (folder / ".womm").write_text('version = 1\nnodeselector = "a=b"\n')
+    with pytest.raises(SettingsError, match="there is no setting 'nodeselector'") as raised:
+        load(folder, {}, {})
+    assert raised.value.hint == "did you mean node-selector?"
+
+
+@pytest.mark.parametrize("key", ["kubeconfig", "pod-template"])
+def test_paths_count_from_where_they_are_written(folder, womm_home, key):
+    below = folder / "below"
+    below.mkdir()
+    field, variable = key.replace("-", "_"), f"WOMM_{key.replace('-', '_').upper()}"
+    config = womm_home.config / "womm" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(f'{key} = "x"\n')
+    assert getattr(load(below, {}, {}), field) == str(config.parent / "x")
+    (folder / ".womm").write_text(f'version = 1\n{key} = "../x"\n')
+    assert getattr(load(below, {}, {}), field) == str(folder.parent / "x")
+    assert getattr(load(below, {variable: "x"}, {}), field) == str(below / "x")
+    assert getattr(load(below, {variable: "~/x"}, {field: "/x"}), field) == "/x"
+    assert getattr(load(below, {variable: "~/x"}, {}), field) == str(womm_home.home / "x")
+
+
+def test_kubeconfig_may_be_several(folder):
+    (folder / ".womm").write_text('version = 1\nkubeconfig = "a:/b:~/c"\n')
+    assert load(folder, {}, {}).kubeconfig == f"{folder}/a:/b:{folder.parent}/home/c"

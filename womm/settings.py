@@ -6,6 +6,7 @@ the default. A key is a field's name without its unit, since the value carries o
 """
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from womm import project
 from womm.errors import USAGE_STATUS, SettingsError
 
 CONFIG_NAME: Final = "config.toml"
+LOCAL: Final = "local"
+KUBERNETES: Final = "kubernetes"
 DEFAULT: Final = "default"
 
 
@@ -43,18 +46,36 @@ class Settings:
     log_job_bytes: int = 64 << 10
     log_task_bytes: int = 256 << 20
     shell: str | None = None
+    cluster: str = LOCAL
+    context: str = ""
+    namespace: str = ""
+    kubeconfig: str = ""
+    image: str = ""
+    share: str = "none"
+    pull_secret: str = ""
+    service_account: str = ""
+    pod_template: str = ""
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, object], ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     project: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """name: as in `.womm`; field: of Settings; read: raises ValueError with what it expects."""
+    """name: as in `.womm`; field: of Settings; read: raises ValueError with what it expects.
+
+    paths: it is a path, or several joined by colons: in a file relative to its folder, else to the
+    current one.
+    """
 
     name: str
     field: str
     read: Callable[[object], object]
     help: str
+    paths: bool = False
 
     @property
     def variable(self) -> str:
@@ -75,8 +96,8 @@ def load(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Sett
     layers = [
         *_user_values(),
         *(() if found is None else _file_values(found.path, found.values)),
-        *_variables(env),
-        *_options(flags),
+        *_variables(env, cwd),
+        *_options(flags, cwd),
     ]
     values: dict[str, Any] = {}
     origins = {key.field: DEFAULT for key in KEYS}
@@ -90,19 +111,33 @@ def load(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Sett
     )
 
 
+def check_values(path: Path, values: Mapping[str, object]) -> None:
+    """Raises SettingsError for what `path` must not say."""
+    for given in _file_values(path, values):
+        given.read()
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     key: Key
     value: object
     origin: str
     shown: str
+    folder: Path
     status: int | None = None
 
     def read(self) -> object:
         try:
-            return self.key.read(self.value)
+            value = self.key.read(self.value)
         except ValueError as exc:
             raise SettingsError(f"{self.shown}: must be {exc}", status=self.status) from exc
+        return absolute(str(value), self.folder) if self.key.paths else value
+
+
+def absolute(paths: str, folder: Path) -> str:
+    """Return paths, joined by colons, that are relative to `folder`, as absolute ones."""
+    found = [os.path.join(folder, os.path.expanduser(path)) for path in paths.split(os.pathsep) if path]
+    return os.pathsep.join(map(os.path.normpath, found))
 
 
 def _user_values() -> Iterator[_Given]:
@@ -124,21 +159,21 @@ def _file_values(path: Path, values: Mapping[str, object]) -> Iterator[_Given]:
         if key.name in seen:
             raise SettingsError(f"{path}: {seen[key.name]} and {written} are the same setting")
         seen[key.name] = written
-        yield _Given(key, value, str(path), f"{path}: {written} = {_toml(value)}")
+        yield _Given(key, value, str(path), f"{path}: {written} = {_toml(value)}", path.parent)
 
 
-def _variables(env: Mapping[str, str]) -> Iterator[_Given]:
+def _variables(env: Mapping[str, str], cwd: Path) -> Iterator[_Given]:
     for key in KEYS:
         value = env.get(key.variable)
         if value:
-            yield _Given(key, value, key.variable, f"{key.variable}={value}")
+            yield _Given(key, value, key.variable, f"{key.variable}={value}", cwd)
 
 
-def _options(flags: Mapping[str, object]) -> Iterator[_Given]:
+def _options(flags: Mapping[str, object], cwd: Path) -> Iterator[_Given]:
     for name, value in flags.items():
         key = _BY_NAME[name.replace("_", "-")]
         if value is not None:
-            yield _Given(key, value, key.option, f"{key.option} {value}", USAGE_STATUS)
+            yield _Given(key, value, key.option, f"{key.option} {value}", cwd, USAGE_STATUS)
 
 
 def _toml(value: object) -> str:
@@ -256,6 +291,74 @@ def _program(value: object) -> str:
     return value
 
 
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(" or ".join(choices))
+        return str(value)
+
+    return read
+
+
+def _share(value: object) -> str:
+    if value != "none":
+        raise ValueError("none: the others (lazy, eager) are not made yet")
+    return "none"
+
+
+def _text(expected: str, pattern: str = r"\S.*") -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(expected)
+        return value
+
+    return read
+
+
+# RFC 1123 labels and subdomains, as Kubernetes names its objects.
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAME: Final = rf"{_LABEL}(\.{_LABEL})*"
+
+
+def _selector(value: object) -> dict[str, str]:
+    """`disk=ssd,zone=a`, or a table of texts."""
+    if isinstance(value, str):
+        parts = [part.partition("=") for part in value.split(",")] if value.strip() else []
+        value = {name: text.strip() for name, equals, text in parts if equals and "=" not in text}
+        known = len(value) == len(parts)
+    else:
+        known = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if not known or not isinstance(value, dict) or not all(str(name).strip() for name in value):
+        raise ValueError("labels such as disk=ssd,zone=a, or in a file a table of texts")
+    return {str(name).strip(): text for name, text in value.items()}
+
+
+_EFFECTS: Final = "NoSchedule|PreferNoSchedule|NoExecute"
+_TOLERATION = re.compile(rf"([^=:\s]+)(?:=([^=:\s]*))?(?::({_EFFECTS}))?")
+_TOLERATION_KEYS: Final = {"key", "operator", "value", "effect", "tolerationSeconds"}
+
+
+def _tolerations(value: object) -> tuple[dict[str, object], ...]:
+    """`key=value:NoSchedule,key` as kubectl taint writes them, or tables as Kubernetes has them."""
+    expected = "tolerations such as gpu=yes:NoSchedule,spot, or in a file a list of tables"
+    if isinstance(value, str):
+        found: list[dict[str, object]] = []
+        for part in value.split(",") if value.strip() else ():
+            match = _TOLERATION.fullmatch(part.strip())
+            if match is None:
+                raise ValueError(expected)
+            key, text, effect = match.groups()
+            known = {"key": key, "operator": "Exists" if text is None else "Equal"}
+            known |= {"value": text} if text is not None else {}
+            found.append({**known, **({"effect": effect} if effect else {})})
+        return tuple(found)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError(expected)
+    if any(set(item) - _TOLERATION_KEYS for item in value):
+        raise ValueError("tolerations with no other keys than " + ", ".join(sorted(_TOLERATION_KEYS)))
+    return tuple(value)
+
+
 KEYS: Final = (
     Key("kube-pods", "kube_pods", _whole(1), "pods to dispatch jobs to"),
     Key("local-procs", "local_procs", _whole(0), "local jobslots in addition"),
@@ -269,5 +372,28 @@ KEYS: Final = (
     Key("log-job", "log_job_bytes", parse_size, "kept output per job and stream"),
     Key("log-task", "log_task_bytes", parse_size, "kept output per task, compressed"),
     Key("shell", "shell", _program, "the shell that runs job lines"),
+    Key("cluster", "cluster", _one_of(LOCAL, KUBERNETES), "where the pods are"),
+    Key("context", "context", _text("a context of the kubeconfig"), "the kubeconfig's context"),
+    Key("namespace", "namespace", _text("the name of a namespace", _LABEL), "the pods' namespace"),
+    Key(
+        "kubeconfig", "kubeconfig", _text("a path"), "the kubeconfig, or several joined by colons", paths=True
+    ),
+    Key("image", "image", _text("the name of an image", r"[^\s]+"), "the workers' image"),
+    Key("share", "share", _share, "how the folder gets into the pods"),
+    Key(
+        "pull-secret", "pull_secret", _text("the name of a secret", _NAME), "secret for the image's registry"
+    ),
+    Key("service-account", "service_account", _text("a service account", _NAME), "the pods' account"),
+    Key(
+        "pod-template",
+        "pod_template",
+        _text("a path"),
+        "a pod (YAML) to lay under womm's own fields",
+        paths=True,
+    ),
+    Key("gpus", "gpus", _whole(0), "GPUs per pod"),
+    Key("gpu-resource", "gpu_resource", _text("a resource's name", r"\S+"), "what a GPU is called there"),
+    Key("node-selector", "node_selector", _selector, "labels that a pod's node must have"),
+    Key("tolerations", "tolerations", _tolerations, "taints that a pod may live with"),
 )
 _BY_NAME: Final = {key.name: key for key in KEYS}

@@ -75,3 +75,15 @@ def test_target_met_at_its_bound(target: stats.Target, text: str, good: float, b
 )
 def test_short_shows_about_three_digits(value: float, text: str) -> None:
     assert stats.short(value) == text
+
+
+def test_steady_rate_leaves_out_the_beginning_and_the_end() -> None:
+    # 100 bytes in 2 s of start-up, then 100 a second.
+    marks = [(2.0, 100), (3.0, 200), (4.0, 300), (5.0, 400)]
+    assert stats.steady_rate(marks) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("marks", [[], [(1.0, 100)]])
+def test_steady_rate_of_output_that_came_at_once_is_refused(marks: list[tuple[float, int]]) -> None:
+    with pytest.raises(ValueError, match="output"):
+        stats.steady_rate(marks)

@@ -32,7 +32,7 @@ def left():
     [
         ((), "bcd"),
         (("--older-than", "15d"), "cd"),
-        (("--older-than", "1s"), "cd"),
+        (("--older-than", "10m"), "cd"),
         (("--keep", "3"), "bcd"),
         (("--keep", "0"), "c"),
         (("--keep", "4"), "abcd"),

@@ -35,7 +35,7 @@ def path(tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "womm"
-    script.write_text(f"#!{sys.executable}\nfrom womm.cli.main import entry\nentry()\n")
+    script.write_text(f"#!{sys.executable}\nfrom womm.__main__ import entry\nentry()\n")
     script.chmod(0o755)
     return f"{folder}:{environment()['PATH']}"
 

@@ -61,12 +61,22 @@ def test_help_imports_only_the_list():
     assert not modules & NEVER
 
 
-@pytest.mark.parametrize("words", [("status",), ("logs", "--help"), ("clean",), ("status", "--help")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("clean",),
+        *((name, "--help") for name in ("status", "logs", "setup", "cluster-setup", "doctor")),
+    ],
+    ids=" ".join,
+)
 def test_commands_that_read_import_no_coordinator(words, womm_home):
     modules = imported(*words)
     assert packages(modules) <= THIRD_PARTY | {"womm", "platformdirs"}
     assert not modules & {"asyncio", "asyncssh", "kubernetes", "docker", "ssl"}
-    for layer in ("coordinator", "engine", "cluster", "link"):
+    ours = {name for name in modules if name.startswith("womm.coordinator.")}
+    assert ours <= {"womm.coordinator.tasks"}
+    for layer in ("engine", "cluster", "link"):
         assert f"womm.{layer}" not in modules
 
 

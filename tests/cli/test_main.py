@@ -127,7 +127,7 @@ def test_broken_pipe_is_quiet(words, womm_home):
 
 def test_called_as_a_plugin_usage_shows_it(tmp_path):
     script = tmp_path / "kubectl-womm"
-    script.write_text(f"#!{sys.executable}\nfrom womm.cli.main import entry\nentry()\n")
+    script.write_text(f"#!{sys.executable}\nfrom womm.__main__ import entry\nentry()\n")
     script.chmod(0o700)
     result = subprocess.run(
         [script, "status", "--help"], capture_output=True, text=True, env=environment(), check=True

@@ -10,6 +10,7 @@ from tests.cli.running import run
 from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
+from womm.coordinator.tasks import local_view
 from womm.journal.events import Note, PodStarted, TaskCleaned, TaskEnded
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
@@ -25,7 +26,7 @@ blhqwudx  50m    RUNNING      1  512Mi  1/1       /home/audrey/proj/supercool  '
 def observation(tmp_path, **changes):
     started = replace(STARTED, **changes)
     record = TaskRecord(TASK, tmp_path, started, started.time)
-    return Observation(record, fold([started]), TaskStatus.RUNNING, True, None, True, 1)
+    return local_view(Observation(record, fold([started]), TaskStatus.RUNNING, True, None, True, 1))
 
 
 def test_as_table_looks_like_the_first_womms(tmp_path):

@@ -3,22 +3,54 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.cluster_contract import SPEC, ClusterContract, Observer
+from tests.contracts.cluster_contract import SPEC, ClusterContract, Observer, linked_pod, unique_task
 from tests.link.wires import PERL, run
 from womm.cluster.base import Loss, Pod
 from womm.cluster.local import MAX_START_FAILURES, LocalCluster
+from womm.errors import ClusterError
 
 
 class TestLocalCluster(ClusterContract):
-    def cluster(self, place: Path) -> LocalCluster:
+    async def cluster(self, place: Path) -> LocalCluster:
         return LocalCluster(place, PERL)
 
     def kill_agent(self, pod: Pod) -> None:
         os.kill(pod.pid, signal.SIGKILL)
+
+    def test_start_runs_jobs_in_the_folder_by_names_that_stay(self, go, tmp_path):
+        task = unique_task()
+
+        @go(task=task)
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            assert {pod.name for pod in observer.started} == {f"{task}-0", f"{task}-1"}
+            old = observer.started[0]
+            async with linked_pod(cluster, old) as to:
+                await to.run("pwd")
+                assert to.seen.out(1) == f"{tmp_path}\n".encode()
+            self.kill_agent(old)
+            await self.all_started(observer, 3)
+            assert (observer.started[2].name, observer.started[2].instance) == (old.name, 2)
+
+    def test_start_local_slots_are_one_pod_more(self, go):
+        @go(pods=1, slots=1, local_slots=5)
+        async def main(cluster, observer):
+            await self.all_started(observer, 2)
+            assert sorted(pod.slots for pod in observer.started) == [1, 5]
+
+    def test_start_in_a_folder_that_is_gone_is_refused(self, womm_home, tmp_path):
+        async def main():
+            cluster = await self.cluster(womm_home.runtime)
+            with pytest.raises(ClusterError, match="gone"):
+                await cluster.start(replace(SPEC, folder=tmp_path / "gone"), Observer())
+            await cluster.stop()
+
+        run(main())
 
 
 def perl_that(tmp_path, script):
@@ -30,8 +62,6 @@ def perl_that(tmp_path, script):
 
 
 async def started_with(perl, place, tmp_path, pods=1):
-    from dataclasses import replace
-
     cluster, observer = LocalCluster(place, perl), Observer()
     await cluster.start(replace(SPEC, folder=tmp_path, pods=pods), observer)
     return cluster, observer
@@ -82,8 +112,6 @@ def test_one_bad_pod_does_not_hold_up_the_others(womm_home, tmp_path):
 
 def test_last_words_of_an_agent_are_the_detail(womm_home, tmp_path):
     async def main():
-        from dataclasses import replace
-
         cluster, observer = LocalCluster(womm_home.runtime, PERL), Observer()
         await cluster.start(replace(SPEC, folder=tmp_path, pods=1, orphan_timeout_s=1), observer)
         try:

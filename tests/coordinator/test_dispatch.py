@@ -14,7 +14,7 @@ from womm.cluster.base import Loss, Pod
 from womm.coordinator.dispatch import Dispatcher
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
 from womm.journal.store import TaskStore
-from womm.link.frames import RunRequest
+from womm.link.frames import WINDOW, RunRequest
 
 NAP = unique_sleep(3)
 
@@ -175,6 +175,7 @@ class TwoLives:
 
     name = "two lives"
     wanted = 1
+    window_bytes = WINDOW
 
     def __init__(self):
         self.sockets = {}

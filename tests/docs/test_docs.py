@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import cache
 
 import click
@@ -11,6 +11,8 @@ import pytest
 from tests.cli.running import ROOT
 from womm import errors
 from womm.cli import main, parallel
+from womm.cluster.kubernetes import manifests
+from womm.cluster.kubernetes.rbac import USER_RULES
 from womm.engine import gnu_parallel
 from womm.journal.events import EVENT_TYPES, OutputRef
 from womm.settings import KEYS, Settings, parse_duration, parse_size
@@ -104,9 +106,9 @@ def test_reference_has_every_option_that_womm_parallel_scans():
 
 
 def test_help_of_womm_parallel_has_what_it_scans():
-    # --version is everywhere and shown by `womm --help`.
+    # --version is everywhere and shown by `womm --help`; -n is womm's or GNU parallel's, by what follows it.
     scanned = {*parallel.VALUED, *parallel.FLAGS} - {"--version"}
-    assert scanned == option_names(parallel.command) - {"-h"}
+    assert scanned == option_names(parallel.command) - {"-h", "-n"}
 
 
 def test_reference_has_womms_own_options():
@@ -134,8 +136,8 @@ def command_lines():
         spans = re.findall(r"`((?:kubectl )?womm [^`\n]+)`", text(page))
         blocks = re.findall(r"(?m)^    (.*\bwomm (?!is ).*)$", text(page))
         for line in (*spans, *blocks):
-            # Output, and the syntax of a command ([OPTIONS]) are no command lines.
-            if line.startswith(("womm: ", "^C")) or "[" in line.partition(" -- ")[0]:
+            # Output, comments, and the syntax of a command ([OPTIONS]) are no command lines.
+            if line.startswith(("womm: ", "^C", "#")) or "[" in line.partition(" -- ")[0]:
                 continue
             for part in re.split(r"[|;(]|&&", re.sub(r"'[^']*'", "QUOTED", line)):
                 words = part.replace("\\", "").split()
@@ -151,7 +153,7 @@ def test_command_lines_in_the_pages_exist():
         words = list(line)
         while words and words[0] in option_names(main.cli) | {"-h", "--help"}:
             del words[0]
-        if not words or words[0] in {"COMMAND", "...", *main.LATER}:
+        if not words or words[0] in {"COMMAND", "..."}:
             continue
         name = words[0]
         assert name in known, where
@@ -165,7 +167,10 @@ def test_command_lines_in_the_pages_exist():
     assert seen == set(known)
 
 
-OURS = ("--kube", "--local-", "--procs-", "--orphan", "--ready", "--logins", "--async")
+OURS = (
+    *("--kube", "--local-", "--procs-", "--orphan", "--ready", "--logins", "--async"),
+    *("--cluster", "--context", "--namespace", "--image", "--pod-"),
+)
 
 
 # ---- settings
@@ -186,7 +191,7 @@ def _same(written, value):
 def test_settings_table_has_every_key_with_variable_option_and_default():
     table = {row[0]: row for row in rows(section("Settings")) if row[0] != "key"}
     assert set(table) == {f"`{key.name}`" for key in KEYS}
-    defaults = {field.name: field.default for field in fields(Settings)}
+    defaults = Settings()
     options = {*parallel.VALUED, *option_names(commands()["shell"])}
     for key in KEYS:
         _, variable, option, kind, default, meaning = table[f"`{key.name}`"]
@@ -194,9 +199,8 @@ def test_settings_table_has_every_key_with_variable_option_and_default():
         assert option == (f"`{key.option}`" if key.option in options else "")
         assert kind
         assert meaning
-        expected = defaults[key.field]
-        assert expected is not MISSING
-        if expected is None:
+        expected = getattr(defaults, key.field)
+        if expected in (None, "", {}, ()):
             assert not default.startswith("`")
         else:
             assert _same(default.strip("`"), expected), f"{key.name}: {default}, the code says {expected}"
@@ -208,7 +212,7 @@ def test_defaults_in_the_readme_are_the_codes():
     for option, name in parallel.VALUED.items():
         key = next(key for key in KEYS if key.name == name.replace("_", "-"))
         expected = getattr(Settings(), key.field)
-        if expected is not None:
+        if expected not in (None, ""):
             assert _same(table[option], expected), option
 
 
@@ -252,6 +256,22 @@ def test_reference_has_every_refused_option_with_its_reason():
         assert ending.split(",")[0][-30:] in told, name
 
 
+def test_reference_has_every_option_refused_on_kubernetes_with_its_reason():
+    markdown = section("Refused on Kubernetes only")
+    table = rows(markdown)[1:]
+    reasons = {word: row[1] for row in table for word in code_words(row[0])}
+    assert reasons == {f"--{name}": why for name, why in gnu_parallel.REFUSED_ELSEWHERE.items()}
+    assert _options(gnu_parallel.ONLY_ELSEWHERE) <= code_words(markdown)
+
+
+def test_reference_has_the_permissions_that_are_granted():
+    table = {row[0]: row[1] for row in rows(section("Permissions"))[1:]}
+    for group, resources, verbs in USER_RULES:
+        named = ", ".join(resources) + (f" (`{group}`)" if group else "")
+        assert table.pop(named) == ", ".join(verbs)
+    assert table == {}
+
+
 @pytest.mark.parametrize(
     ("title", "names"),
     [
@@ -289,8 +309,8 @@ def test_readme_begins_with_two_make_targets_that_exist():
     targets = re.findall(r"(?m)^    make (\w+)", start)
     assert targets == ["demo", "test"]
     makefile = text(ROOT / "Makefile")
-    for target in re.findall(r"\bmake ([a-z]+)\b", text(README)):
-        assert re.search(rf"(?m)^(?:[\w ]* )?{target}(?: [\w ]*)?:", makefile), target
+    for target in re.findall(r"\bmake ([a-z-]+)\b", text(README)):
+        assert re.search(rf"(?m)^(?:[\w -]* )?{target}(?: [\w -]*)?:", makefile), target
 
 
 def test_readme_names_every_package_that_install_gets():
@@ -326,5 +346,6 @@ def test_links_resolve(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_modules_that_a_page_names_exist(page):
     named = re.findall(r"`((?:womm|docs|tests|scripts|vendor)/[\w/.-]+)`", text(page))
-    missing = [name for name in named if not (ROOT / name).exists() and "vendor/parallel/build" not in name]
-    assert missing == []
+    labels = {manifests.TASK, manifests.USER, manifests.HOST, manifests.ABOUT}
+    named = [name for name in named if name not in labels and "vendor/parallel/build" not in name]
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -46,6 +46,9 @@ def end_of(child):
         text = child.before
     finally:
         child.close(force=True)
+    if child.signalstatus == signal.SIGINT:  # Python itself had not begun, and dies of it as any program
+        assert text.strip() in {"", "^C"}
+        return text, 130
     assert child.signalstatus is None, text
     return text, child.exitstatus
 

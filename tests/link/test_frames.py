@@ -152,7 +152,7 @@ def test_decode_garbage_raises_nothing_but_bad_frame(decode, garbage):
         pass
 
 
-@pytest.mark.parametrize("kind", [3, 255])
+@pytest.mark.parametrize("kind", [4, 255])
 def test_ended_of_an_unknown_kind_is_bad(kind):
     payload = bytearray(encode_ended(1, EndRecord(EndKind.EXITED, 0, 0, 0, 0, 0, 0))[9:])
     payload[0] = kind

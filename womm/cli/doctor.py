@@ -12,8 +12,10 @@ from enum import Enum
 import click
 
 from womm.cli import tables
+from womm.cli.options import cluster_options, here, load_settings
 from womm.errors import WommError
 from womm.journal.store import TaskStore
+from womm.settings import KUBERNETES
 
 # perl 5.14 is of 2011; the agent and the shim are tested with nothing older.
 _OLDEST_PERL = "5.014"
@@ -48,8 +50,13 @@ class Check:
     default="text",
     help="How to print.",
 )
-def command(output: str) -> int:
-    """Check what womm needs on this machine.
+@click.option("--no-pod", is_flag=True, help="Ask the cluster only; start no worker there.")
+@cluster_options
+def command(output: str, no_pod: bool, **flags: str | None) -> int:
+    """Check what womm needs on this machine and in the cluster.
+
+    The cluster is that of this folder's project: its version, permissions, quota; and by one worker,
+    which is removed again, the image, the clock, and the link's round trip and speed.
 
     ok is fine, !! is missing and needed, -- is missing and can be done without. The exit status is
     1 when something needed is missing.
@@ -60,12 +67,31 @@ def command(output: str) -> int:
       womm doctor -o json
     """
     checks = [check(os.environ) for check in CHECKS]
+    checks += _cluster_checks(flags, pod=not no_pod)
     if output == "json":
         found = [{**asdict(check), "level": check.level.name.lower()} for check in checks]
         tables.write_json({"version": 1, "checks": found})
     else:
         tables.write("".join(map(_line, checks)))
     return 1 if any(check.level is Level.MISSING for check in checks) else 0
+
+
+def _cluster_checks(flags: Mapping[str, str | None], *, pod: bool) -> list[Check]:
+    """What the project's cluster says; nothing for the local one."""
+    try:
+        settings = load_settings(flags)
+    except WommError as exc:
+        return [Check("settings", Level.MISSING, exc.message, exc.hint or "")]
+    if settings.cluster != KUBERNETES:
+        return []
+    import asyncio
+
+    from womm.coordinator.checkup import Verdict, check_cluster
+
+    levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
+    perl = _find("perl", os.environ) or "perl"
+    found = asyncio.run(check_cluster(settings, perl, here(), pod=pod))
+    return [Check(one.name, levels[one.verdict], one.text, one.hint) for one in found]
 
 
 def _line(check: Check) -> str:

@@ -18,14 +18,19 @@ import click
 
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
+from womm.cli.options import cluster_options, load_settings
 from womm.coordinator.cleanup import clean, end_process
+from womm.coordinator.tasks import TaskView, all_tasks, resolve, run_apart
 from womm.errors import ClusterError, JournalError, UsageError, WommError
 from womm.journal.fold import TaskStatus
-from womm.journal.observe import Observation, observe
+from womm.journal.observe import Observation, observe, this_user
 from womm.journal.store import TaskStore
+from womm.settings import KUBERNETES, Settings
 
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
 _WAIT_S = 15.0
+# It waits a minute for the end of its pods.
+_WAIT_CLUSTER_S = 75.0
 _POLL_S = 0.05
 
 
@@ -38,7 +43,8 @@ _POLL_S = 0.05
     help="Also tasks of other folders and machines; kill a coordinator that does not answer.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before ending running tasks (--all).")
-def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool) -> int:
+@cluster_options
+def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool, **flags: str | None) -> int:
     """End tasks and remove what they left behind.
 
     ID can be shortened; `last` is the newest task. Finishing a task twice does no harm.
@@ -55,16 +61,17 @@ def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool) ->
             "womm status",
         )
     cwd = _current_folder()
+    settings = load_settings(flags)
     if everything:
-        chosen = _all_tasks(store, cwd, force=force)
+        chosen = _all_tasks(store, settings, cwd, force=force)
         _confirm(chosen, yes=yes)
     else:
-        chosen = [observe(store.resolve(name)) for name in dict.fromkeys(tasks)]
+        chosen = [resolve(store, settings, name, tables.say) for name in dict.fromkeys(tasks)]
         for task in chosen:
             _check_allowed(task, cwd, force=force)
     status = 0
     for task in chosen:
-        outcome = finish(store, task, force=force)
+        outcome = finish_view(store, task, force=force)
         for line in outcome.lines:
             tables.say(line)
         if outcome.failure is not None:
@@ -97,10 +104,10 @@ def _is_below(cwd: Path | None, folder: str) -> bool:
     return cwd.is_relative_to(folder) or cwd.is_relative_to(os.path.realpath(folder))
 
 
-def _all_tasks(store: TaskStore, cwd: Path | None, *, force: bool) -> list[Observation]:
+def _all_tasks(store: TaskStore, settings: Settings, cwd: Path | None, *, force: bool) -> list[TaskView]:
     chosen = []
-    for task in map(observe, store.tasks()):
-        started = task.state.started
+    for task in all_tasks(store, settings, tables.say):
+        started = task.started
         if not task.here or task.status is TaskStatus.CLEANED:
             continue
         if force or (started is not None and _is_below(cwd, started.folder)):
@@ -111,8 +118,8 @@ def _all_tasks(store: TaskStore, cwd: Path | None, *, force: bool) -> list[Obser
     return chosen
 
 
-def _confirm(tasks: Sequence[Observation], *, yes: bool) -> None:
-    running = [task.record.task for task in tasks if task.status is TaskStatus.RUNNING]
+def _confirm(tasks: Sequence[TaskView], *, yes: bool) -> None:
+    running = [task.task for task in tasks if task.status is TaskStatus.RUNNING]
     if not running or yes:
         return
     number = tables.counted(len(running), "running task")
@@ -122,11 +129,17 @@ def _confirm(tasks: Sequence[Observation], *, yes: bool) -> None:
         raise click.Abort
 
 
-def _check_allowed(task: Observation, cwd: Path | None, *, force: bool) -> None:
-    started = task.state.started
-    if force or started is None or task.status is TaskStatus.CLEANED:
+def _check_allowed(task: TaskView, cwd: Path | None, *, force: bool) -> None:
+    started = task.started
+    if force or task.status is TaskStatus.CLEANED:
         return
-    name = task.record.task
+    name = task.task
+    if started is None:
+        if task.remote is not None:
+            raise UsageError(f"task {name} does not say whose it is", f"womm finish --force {name}")
+        return
+    if task.remote is not None and started.user != this_user():
+        raise UsageError(f"task {name} is {tables.printable(started.user)}'s", f"womm finish --force {name}")
     if not task.here:
         raise UsageError(
             f"task {name} was started on {tables.printable(started.host)}: finish it there",
@@ -137,6 +150,22 @@ def _check_allowed(task: Observation, cwd: Path | None, *, force: bool) -> None:
             f"task {name} belongs to another folder, {tables.printable(started.folder)}",
             f"womm finish --force {name}",
         )
+
+
+def finish_view(store: TaskStore, task: TaskView, *, force: bool) -> Outcome:
+    """Finish a task, wherever it is known from."""
+    if task.observation is not None:
+        outcome = finish(store, task.observation, force=force)
+        if outcome.failure is not None or task.remote is None:
+            return outcome
+    assert task.remote is not None
+    from womm.cluster.kubernetes.tasks import finish_task
+
+    try:  # another machine's; or what is left although its journal says that it is clean
+        run_apart(finish_task(task.remote.target, task.task))
+    except WommError as exc:
+        return Outcome((), exc)
+    return Outcome((f"task {task.task} finished",))
 
 
 def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:
@@ -160,6 +189,8 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
     """Have the coordinator end the task; kill it, when it does not and `force` says so."""
     name = task.record.task
     who = task.coordinator
+    started = task.state.started
+    wait_s = _WAIT_CLUSTER_S if started is not None and started.cluster == KUBERNETES else _WAIT_S
 
     def gone() -> bool:
         return not task.record.locked()
@@ -169,11 +200,11 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
             raise JournalError(f"another process is at work on task {name}", "womm status")
         return
     end_process(name, who, signal.SIGTERM)
-    if _wait(gone, _WAIT_S):
+    if _wait(gone, wait_s):
         return
     if not force:
         raise ClusterError(
-            f"task {name} goes on: its coordinator (pid {who.pid}) did not end in {_WAIT_S:.0f} s",
+            f"task {name} goes on: its coordinator (pid {who.pid}) did not end in {wait_s:.0f} s",
             f"womm finish --force {name}",
         )
     end_process(name, who, signal.SIGKILL)

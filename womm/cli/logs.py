@@ -6,14 +6,18 @@ following is reading on. Only one line per job that has not ended is remembered.
 
 import base64
 import re
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
+from womm.cli.options import cluster_options, load_settings
+from womm.coordinator.tasks import TaskView, resolve, run_apart
 from womm.errors import JournalError, UsageError
 from womm.journal.events import (
     Event,
@@ -27,6 +31,10 @@ from womm.journal.observe import observe
 from womm.journal.output import OutputReader
 from womm.journal.store import JournalReader, TaskRecord, TaskStore
 
+if TYPE_CHECKING:
+    from womm.cluster.kubernetes.tasks import RemoteTask
+
+_AGENT_LISTENS: Final = b"womm agent: listening"
 # A reader's own pace: the journal has no bell to ring, and people see no difference.
 _POLL_S = 0.1
 # So many jobs are named one by one when their output is not whole; the summary counts them all.
@@ -50,6 +58,7 @@ _MOST_JOBS = 10_000_000
     default="raw",
     help="raw: bytes as they were; json: one object per line and job.",
 )
+@cluster_options
 def command(  # noqa: PLR0917 - click passes by name
     task: str,
     jobs: tuple[str, ...],
@@ -58,11 +67,13 @@ def command(  # noqa: PLR0917 - click passes by name
     stream: str | None,
     tag: bool,
     output: str,
+    **flags: str | None,
 ) -> int:
     """Print what the jobs of a task wrote.
 
     Jobs come in the order in which they ended. ID can be shortened; `last` is the newest task. JOB is
-    a job's number ({#}) or a list of them: 1-3,5.
+    a job's number ({#}) or a list of them: 1-3,5. Of a task that another machine runs on the cluster, what
+    its present pods have printed lately is shown, by pod.
 
     \b
     Examples:
@@ -70,12 +81,52 @@ def command(  # noqa: PLR0917 - click passes by name
       womm logs blhqwudx 1-3,17 --tag
     """
     choice = Choice(numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json")
-    record = TaskStore.default().resolve(task)
+    view = resolve(TaskStore.default(), load_settings(flags), task, tables.say)
+    if view.observation is None:
+        if jobs or failed or stream or choice.json:
+            raise UsageError(
+                f"task {view.task} is another machine's: only its pods' logs are here, not its jobs'",
+                f"womm logs {view.task}",
+            )
+        return _print_pod_logs(view, follow=follow, tag=tag)
+    record = view.observation.record
     with record.output() as kept:
         printer = Printer(choice, kept)
         _read(record, printer, follow=follow)
         printer.summarise(record)
     return 1 if printer.damaged or printer.missing() else 0
+
+
+def _print_pod_logs(view: TaskView, *, follow: bool, tag: bool) -> int:
+    """Print what the pods of another machine's task have printed; `tag`: lines begin with the pod's name."""
+    assert view.remote is not None
+    run_apart(_copy_pod_logs(view.remote, follow=follow, tag=tag))
+    return 0
+
+
+async def _copy_pod_logs(task: "RemoteTask", *, follow: bool, tag: bool) -> None:
+    from womm.cluster.kubernetes.client import KubeClient
+    from womm.cluster.kubernetes.tasks import worker_logs
+
+    client = await KubeClient.connect(task.target)
+    begun: dict[str, bytes] = {}  # the last line of each pod, while it is not whole
+    try:
+        async for pod, piece in worker_logs(client, task.task, follow=follow):
+            *lines, begun[pod] = (begun.get(pod, b"") + piece).split(b"\n")
+            for line in lines:
+                if line != _AGENT_LISTENS:
+                    _write_line(pod, line, tag=tag)
+        for pod, line in begun.items():
+            if line:
+                _write_line(pod, line, tag=tag)
+    finally:
+        await client.close()
+
+
+def _write_line(pod: str, line: bytes, *, tag: bool) -> None:
+    out = sys.stdout.buffer
+    out.write((pod.encode() + b"\t" if tag else b"") + line + b"\n")
+    out.flush()
 
 
 def _read(record: TaskRecord, printer: "Printer", *, follow: bool) -> None:

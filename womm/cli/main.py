@@ -34,14 +34,11 @@ COMMANDS: Final = {
     "status": ("womm.cli.status", "List the tasks that run or left something behind."),
     "logs": ("womm.cli.logs", "Print what the jobs of a task wrote."),
     "finish": ("womm.cli.finish", "End tasks and remove what they left behind."),
+    "setup": ("womm.cli.setup", "Write .womm: where this folder's tasks run, in what image."),
+    "cluster-setup": ("womm.cli.cluster_setup", "Print what an admin applies so that users may run tasks."),
     "clean": ("womm.cli.clean", "Delete the journals of old tasks."),
-    "doctor": ("womm.cli.doctor", "Check what womm needs on this machine."),
+    "doctor": ("womm.cli.doctor", "Check what womm needs on this machine and in the cluster."),
     "completion": ("womm.cli.completion", "Print the completion script for a shell."),
-}
-# Commands of the original that users will try.
-LATER: Final = {
-    "setup": "without it the jobs run in workers on this machine: womm parallel --help",
-    "cluster-setup": "without it the jobs run in workers on this machine: womm parallel --help",
 }
 COMPLETE_VARIABLE: Final = "_WOMM_COMPLETE"
 _INTERRUPTED: Final = 128 + signal.SIGINT
@@ -73,8 +70,6 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # click suggests among the commands of an eager group only.
-        if args[0] in LATER:
-            raise WommError(f"womm {args[0]} comes with Kubernetes", LATER[args[0]], USAGE_STATUS)
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
         return super().resolve_command(ctx, args)

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from womm.errors import EngineError, ProjectError, UsageError
-from womm.settings import Settings
+from womm.settings import LOCAL, Settings
 
 VALUED = {
     "--kube-pods": "kube_pods",
@@ -26,6 +26,12 @@ VALUED = {
     "--kube-mem": "kube_mem",
     "--orphan-timeout": "orphan_timeout",
     "--ready-timeout": "ready_timeout",
+    "--cluster": "cluster",
+    "--context": "context",
+    "--namespace": "namespace",
+    "--kubeconfig": "kubeconfig",
+    "--image": "image",
+    "--pod-template": "pod_template",
 }
 """Options with a value, and the setting each one is."""
 FLAGS = ("--async", "--logins", "--citation", "--help", "--version")
@@ -64,6 +70,13 @@ def scan(argv: Sequence[str]) -> Scanned:
             if not value or (not equals and value.startswith("--")):
                 raise UsageError(f"{name} needs a value", f"womm parallel {name} 4 -- COMMAND")
             found.values[VALUED[name]] = value
+        elif word == "-n" and not (following := next(words, "")).isdigit():
+            # kubectl's -n; GNU parallel's takes a number.
+            if not following:
+                raise UsageError("-n needs a value", "womm parallel -n NAMESPACE -- COMMAND")
+            found.values["namespace"] = following
+        elif word == "-n":
+            found.parallel += [word, following]
         elif word in FLAGS:
             found.flags.add(word)
         elif word == "-h" and not found.separated:
@@ -115,8 +128,8 @@ def main(argv: Sequence[str]) -> int:
         raise _missing_separator(found)
     if "--async" in found.flags:
         raise UsageError(
-            "--async runs the coordinator in the cluster: it comes with Kubernetes",
-            "leave --async out; the built-in local cluster ends with this machine anyway",
+            "--async runs the coordinator in the cluster: it is not there yet",
+            "leave --async out, and keep this machine on (tmux, nohup)",
         )
     return _run(found, ("parallel", *argv))
 
@@ -125,10 +138,11 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     import platformdirs
 
     from womm import settings as settings_module
+    from womm.cli.options import with_cluster
     from womm.engine import citation, gnu_parallel
 
     folder = current_folder()
-    settings = settings_module.load(folder, os.environ, found.values)
+    settings = settings_module.load(folder, os.environ, with_cluster(found.values))
     perl = find_perl()
     parallel = gnu_parallel.locate()
     options = gnu_parallel.read_options(
@@ -144,7 +158,8 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             "womm parallel --kube-pods 4 -- " + " ".join(found.parallel[:3]),
         )
     slots = pods * settings.procs_per_pod + settings.local_procs
-    plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags)
+    elsewhere = settings.cluster != LOCAL
+    plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
     _check_paths(plan)
     citation.show_notice(os.environ, platformdirs.user_state_path("womm") / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
@@ -158,7 +173,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             plan=plan,
             parallel=parallel,
             perl=perl,
-            shell=job_shell(settings),
+            shell=pod_shell(settings),
             folder=folder,
             argv=argv,
             pods=pods,
@@ -217,6 +232,13 @@ def job_shell(settings: Settings) -> str:
     return "/bin/sh"
 
 
+def pod_shell(settings: Settings) -> str:
+    """The shell that runs the jobs in the pods: on another machine only sh is sure to be there."""
+    if settings.cluster == LOCAL:
+        return job_shell(settings)
+    return settings.shell or "/bin/sh"
+
+
 def _is_quiet() -> bool:
     import logging
 
@@ -247,6 +269,12 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--kube-mem", metavar="N", help="Reserve N memory per pod (default 512Mi).")
 @click.option("--orphan-timeout", metavar="TIME", help="Pods end when nobody is there for so long (30m).")
 @click.option("--ready-timeout", metavar="TIME", help="Give up when no pod is ready for so long (10m).")
+@click.option("--cluster", metavar="KIND", help="Where the pods are: local or kubernetes.")
+@click.option("--context", metavar="NAME", help="The kubeconfig's context.")
+@click.option("-n", "--namespace", metavar="NAME", help="The namespace (-n NUMBER is GNU parallel's).")
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig; else $KUBECONFIG, ~/.kube/config.")
+@click.option("--image", metavar="NAME", help="The image that the pods run.")
+@click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option(
     "--logins",
     is_flag=True,

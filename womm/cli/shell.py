@@ -19,25 +19,31 @@ Exit status: that of the shell or command; 254 when womm itself failed.""",
 )
 @click.option("--kube-cpu", metavar="N", help="Reserve N cpus for the pod (default 1).")
 @click.option("--kube-mem", metavar="N", help="Reserve N memory for the pod (default 512Mi).")
+@click.option("--cluster", metavar="KIND", help="Where the pod is: local or kubernetes.")
+@click.option("--context", metavar="NAME", help="The kubeconfig's context.")
+@click.option("-n", "--namespace", metavar="NAME", help="The namespace.")
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig; else $KUBECONFIG, ~/.kube/config.")
+@click.option("--image", metavar="NAME", help="The image that the pod runs.")
+@click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.argument("words", nargs=-1, metavar="[-- COMMAND]")
-def command(kube_cpu: str | None, kube_mem: str | None, words: tuple[str, ...]) -> int:
+def command(words: tuple[str, ...], **flags: str | None) -> int:
     """Open a shell in a fresh pod, or run a command there.
 
     In a terminal the shell has it whole: raw keys, window size, Ctrl-C. Without one, stdin, stdout
     and stderr are pipes and stay byte for byte.
     """
     from womm import settings as settings_module
-    from womm.cli.parallel import current_folder, find_perl, job_shell
+    from womm.cli.options import with_cluster
+    from womm.cli.parallel import current_folder, find_perl, pod_shell
     from womm.coordinator import shell
 
     folder = current_folder()
-    flags = {"kube_cpu": kube_cpu, "kube_mem": kube_mem}
-    settings = settings_module.load(folder, os.environ, flags)
+    settings = settings_module.load(folder, os.environ, with_cluster(flags))
     return shell.run(
         shell.ShellTask(
             settings=settings,
             perl=find_perl(),
-            shell=job_shell(settings),
+            shell=pod_shell(settings),
             folder=folder,
             argv=("shell", *(("--", *words) if words else ())),
             command=words,

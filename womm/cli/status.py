@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import click
 
 from womm.cli import tables
+from womm.cli.options import cluster_options, load_settings
 from womm.cli.tables import Column
+from womm.coordinator.tasks import TaskView, all_tasks
 from womm.journal.fold import TaskStatus
-from womm.journal.observe import Observation, observe, this_host
+from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
 from womm.settings import cpu_millis, format_cpu, format_mem, mem_bytes
 
@@ -28,7 +30,7 @@ _LEAST_COMMAND = 20
 
 
 @click.command("status")
-@click.option("-A", "--all-hosts", is_flag=True, help="Also tasks that other machines started.")
+@click.option("-A", "--all-hosts", is_flag=True, help="Also tasks of other machines and users.")
 @click.option("-e", "--ended", is_flag=True, help="Also tasks that left nothing behind.")
 @click.option(
     "-o",
@@ -37,12 +39,13 @@ _LEAST_COMMAND = 20
     default="table",
     help="How to print; `name` prints ids only.",
 )
-def command(all_hosts: bool, ended: bool, output: str) -> int:
+@cluster_options
+def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> int:
     """List the tasks that run or left something behind.
 
     \b
     RUNNING   the task is ongoing
-    COMPLETE  it has ended and waits to be cleaned up
+    COMPLETE  it has ended and is being, or waits to be, cleaned up
     ORPHANED  its coordinator went away: womm finish ID
 
     \b
@@ -52,14 +55,14 @@ def command(all_hosts: bool, ended: bool, output: str) -> int:
     """
     tasks = [
         task
-        for task in map(observe, TaskStore.default().tasks())
+        for task in all_tasks(TaskStore.default(), load_settings(flags), tables.say, all_hosts=all_hosts)
         if (all_hosts or task.here) and (ended or task.status is not TaskStatus.CLEANED)
     ]
     if output == "json":
         now_s = time.time()
         tables.write_json({"version": 1, "tasks": [as_json(task, now_s) for task in tasks]})
     elif output == "name":
-        tables.write("".join(f"{task.record.task}\n" for task in tasks))
+        tables.write("".join(f"{task.task}\n" for task in tasks))
     elif tasks:
         tables.write(as_table(tasks, time.time(), all_hosts=all_hosts, width=_terminal_width()))
     else:
@@ -78,7 +81,7 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def as_table(tasks: Sequence[Observation], now_s: float, *, all_hosts: bool, width: int | None) -> str:
+def as_table(tasks: Sequence[TaskView], now_s: float, *, all_hosts: bool, width: int | None) -> str:
     """Render tasks; `width`: cut COMMAND so that lines fit, None leaves them long."""
     host = (Column("HOST"),) if all_hosts else ()
     rows = [_row(task, now_s, all_hosts=all_hosts) for task in tasks]
@@ -90,15 +93,15 @@ def as_table(tasks: Sequence[Observation], now_s: float, *, all_hosts: bool, wid
     return tables.render((*_BEFORE_HOST, *host, *_AFTER_HOST), rows)
 
 
-def _row(task: Observation, now_s: float, *, all_hosts: bool) -> list[str]:
-    started = task.state.started
-    age = tables.age(now_s - task.record.time)
+def _row(task: TaskView, now_s: float, *, all_hosts: bool) -> list[str]:
+    started = task.started
+    age = tables.age(now_s - task.time)
     if started is None:  # the disk was full, or the journal is damaged
         unknown = ["-"] * (5 if all_hosts else 4)
-        return [task.record.task, age, task.status.value, *unknown, "(its journal is damaged)"]
+        return [task.task, age, task.status.value, *unknown, "(its journal is damaged)"]
     cpu, mem = _totals(task)
     return [
-        task.record.task,
+        task.task,
         age,
         task.status.value,
         "-" if cpu is None else format_cpu(cpu),
@@ -110,9 +113,9 @@ def _row(task: Observation, now_s: float, *, all_hosts: bool) -> list[str]:
     ]
 
 
-def _totals(task: Observation) -> tuple[int | None, int | None]:
+def _totals(task: TaskView) -> tuple[int | None, int | None]:
     """Return CPU in thousandths and memory in bytes, over all pods."""
-    started = task.state.started
+    started = task.started
     if started is None:
         return None, None
     try:
@@ -121,22 +124,24 @@ def _totals(task: Observation) -> tuple[int | None, int | None]:
         return None, None
 
 
-def as_json(task: Observation, now_s: float) -> dict[str, object]:
+def as_json(task: TaskView, now_s: float) -> dict[str, object]:
     """Return the documented object of a task; keys stay, their values are null when unknown."""
-    started = task.state.started
-    ended = task.state.ended
+    started = task.started
+    ended = task.ended
     cpu, mem = _totals(task)
     return {
-        "id": task.record.task,
+        "id": task.task,
         "kind": started.kind if started else None,
         "status": task.status.value,
-        "started": tables.rfc3339(task.record.time),
-        "age_s": round(max(0.0, now_s - task.record.time), 3),
+        "started": tables.rfc3339(task.time),
+        "age_s": round(max(0.0, now_s - task.time), 3),
         "cpu_millis": cpu,
         "mem_bytes": mem,
         "ready": task.ready,
         "pods": started.pods if started else None,
         "cluster": started.cluster if started else None,
+        "context": started.context or None if started else None,
+        "namespace": started.namespace or None if started else None,
         "host": started.host if started else None,
         "user": started.user if started else None,
         "folder": started.folder if started else None,

@@ -52,6 +52,14 @@ class TaskSpec:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of Kubernetes: the kubeconfig's context (empty: from within the cluster) and the namespace."""
+
+    context: str = ""
+    namespace: str = ""
+
+
 class PodObserver(Protocol):
     """Hears of pods, on the event loop. Calls must not block."""
 
@@ -77,8 +85,19 @@ class Cluster(Protocol):
     name: str
 
     @property
+    def window_bytes(self) -> int:
+        """How far a job's stream may be ahead of its consumer, with what is on its way: WINDOW or more."""
+
+    @property
     def wanted(self) -> int:
         """Pods that are there or may still come: those that have left are not counted."""
+
+    @property
+    def where(self) -> Place:
+        """Where the pods are."""
+
+    def advice(self) -> str:
+        """What to type, or to change, when no pod becomes ready."""
 
     async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
         """Begin to keep `spec.pods` pods alive. Raises ClusterError when none can ever be."""
@@ -96,4 +115,7 @@ class Cluster(Protocol):
         """Start no pods any more; those that are there end when their agents are told to."""
 
     async def stop(self) -> None:
-        """End every pod and remove all that the cluster made. Idempotent, tolerant of half-made state."""
+        """End every pod and remove all that the cluster made. Idempotent, tolerant of half-made state.
+
+        Raises ClusterError when something is left.
+        """

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from womm import worker
-from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
+from womm.cluster.base import Loss, Place, Pod, PodObserver, TaskSpec
 from womm.errors import ClusterError
 from womm.link.client import Dial
+from womm.link.frames import WINDOW
 from womm.process import end_marked, send_signal
 
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
-TASK_MARKER = "WOMM_TASK"
 RESTART_DELAYS_S = (0.0, 0.2, 1.0)
 """After an agent that had come up. Short: with long ones, workers killed every second would be away for
 nearly all of the time. Jobs and workers that do nothing but end are the pool's business."""
@@ -73,6 +73,7 @@ class LocalCluster:
     """
 
     name = "local"
+    window_bytes = WINDOW
 
     def __init__(self, runtime: Path, perl: str) -> None:
         self._runtime = runtime
@@ -90,6 +91,13 @@ class LocalCluster:
     @property
     def wanted(self) -> int:
         return sum(1 for place in self._places.values() if not place.left)
+
+    @property
+    def where(self) -> Place:
+        return Place()
+
+    def advice(self) -> str:
+        return "womm doctor"
 
     async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
         if not spec.folder.is_dir():
@@ -154,7 +162,7 @@ class LocalCluster:
             send_signal(life.process, signal.SIGKILL)
             await life.process.wait()
         if self._spec is not None:
-            await asyncio.to_thread(end_marked, TASK_MARKER, self._spec.task)
+            await asyncio.to_thread(end_marked, worker.TASK_VARIABLE, self._spec.task)
 
     def _is_over(self, place: _Place) -> bool:
         return place.left or self._stopping
@@ -204,7 +212,7 @@ class LocalCluster:
             **os.environ,
             **spec.env,
             MARKER: place.name,
-            TASK_MARKER: spec.task,
+            worker.TASK_VARIABLE: spec.task,
             "WOMM_POD": place.name,
             "WOMM_ATTEMPT": "1",
         }

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from womm import process
 from womm.errors import ClusterError
-from womm.journal.events import TaskCleaned
+from womm.journal.events import TaskCleaned, TaskStarted
 from womm.journal.observe import Observation, agents
 from womm.journal.store import TaskStore
 from womm.process import ProcessIdentity
+from womm.settings import KUBERNETES
+from womm.worker import TASK_VARIABLE
 
 AGENT_ENDS_S = 4.0
 """An agent that is told to end gives its jobs 2 s between TERM and KILL."""
-MARK = "WOMM_TASK"
-"""Environment variable that every process of a task's pods carries."""
 
 
 def end_process(name: str, who: ProcessIdentity, number: int) -> None:
@@ -44,14 +44,26 @@ def clean(store: TaskStore, task: Observation) -> list[str]:
         journal = stack.enter_context(
             store.reopen(name, on_failure=lambda text: lines.append(f"womm: {text}"))
         )
+        started = task.state.started
+        on_cluster = started is not None and started.cluster == KUBERNETES
         if task.here:
             _end_processes(task)
+        if started is not None and on_cluster:
+            _remove_objects(started)
+        if task.here:
             _remove_runtime_folder(task)
-        elif task.state.started is not None:
-            host = task.state.started.host
+        elif started is not None and not on_cluster:
+            host = started.host
             lines.append(f"womm: what task {name} has left on {host} ends by itself there")
         journal.append(TaskCleaned(time.time()))
     return lines
+
+
+def _remove_objects(started: TaskStarted) -> None:
+    from womm.cluster.kubernetes.tasks import finish_task
+    from womm.coordinator.tasks import journalled_target, run_apart
+
+    run_apart(finish_task(journalled_target(started), started.task))
 
 
 def _end_processes(task: Observation) -> None:
@@ -69,11 +81,11 @@ def _end_processes(task: Observation) -> None:
         time.sleep(0.02)
     alive = [agent for agent in alive if process.is_alive(agent)]
     # The session of an agent that is gone may be another program's by now: only the mark counts.
-    process.end_marked(MARK, name, [agent.pid for agent in alive])
+    process.end_marked(TASK_VARIABLE, name, [agent.pid for agent in alive])
     for agent in alive:
         end_process(name, agent, signal.SIGKILL)
     spared = process.lineage()  # `womm finish` may be a job of this very task
-    left = [who.pid for who in process.marked(MARK, name) if who.pid not in spared]
+    left = [who.pid for who in process.marked(TASK_VARIABLE, name) if who.pid not in spared]
     if left:
         raise ClusterError(
             f"task {name}: processes could not be ended: {', '.join(map(str, left))}",

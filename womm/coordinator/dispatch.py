@@ -69,7 +69,8 @@ class Dispatcher:
     """The jobs of one task on the pods of one cluster. Every method is for the event loop's thread.
 
     It is the cluster's PodObserver and every link's LinkHandler. `say` prints one line for the user;
-    `on_change` is called when the number of jobslots may have changed.
+    `on_change` is called when the number of jobslots may have changed. `mem` is the limit that the
+    workers' memory has, empty where there is none.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Dispatcher:
         stdin_cap_bytes: int,
         capture_bytes: int,
         give_up_after_s: float = 60.0,
+        mem: str = "",
     ) -> None:
         self.pool = Pool()
         self.done = 0
@@ -100,6 +102,7 @@ class Dispatcher:
         self._stdin_cap_bytes = stdin_cap_bytes
         self._capture_bytes = capture_bytes
         self._give_up_after_s = give_up_after_s
+        self._mem = mem
         self._session = secrets.token_bytes(16)
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, Job] = {}
@@ -302,6 +305,7 @@ class Dispatcher:
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         self._reasons = reasons
+        self.on_change()  # there may be none to come any more
         self._notice_soon()
 
     async def _lose(self, pod: Pod, loss: Loss, detail: str) -> None:
@@ -390,7 +394,12 @@ class Dispatcher:
         if action.attempt > 1:
             env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % action.attempt}
             request = replace(request, env=env)
-        self._links[action.pod].send(encode_run(job.number, request))
+        link, more = self._links[action.pod], self._cluster.window_bytes - WINDOW
+        link.send(encode_run(job.number, request))
+        if more > 0:
+            for stream in (STDOUT, STDERR):
+                link.send(encode_credit(job.number, stream, more))
+            job.stdin_credit += more
         if job.spool is not None:
             self._pump_stdin(job)
 
@@ -408,10 +417,12 @@ class Dispatcher:
         if job.spool is not None and not job.spool.complete:
             limit = self._stdin_cap_bytes
             reason = f"its worker was lost and its input, over {limit} bytes, was not kept"
+        elif action.loss is Loss.OOM_KILLED:
+            times = f"{action.times} times" if action.times > 1 else "once"
+            status, reason = OOM_STATUS, f"it ran out of memory {times}"
+            reason += f" (limit {self._mem}: more with --kube-mem)" if self._mem else ""
         elif not job.repeatable or action.loss is Loss.REMOVED:
             reason = f"its worker {action.pod} was lost"
-        elif action.loss is Loss.OOM_KILLED:
-            status, reason = OOM_STATUS, f"it ran out of memory {action.times} times"
         else:
             reason = f"its worker crashed {action.times} times under it"
         self._finish(job, Outcome(status, reason=reason), None)
@@ -472,6 +483,10 @@ class Dispatcher:
     def _end_record(self, number: int, record: EndRecord) -> None:
         job = self._jobs.get(number)
         if job is None:
+            return
+        if record.kind is EndKind.OOM_KILLED and not job.cancelled:
+            self._say(f"job {job.seq or number} ({_short(job.command)}) ran out of memory in {job.pod}")
+            self._act(self.pool.job_out_of_memory(number))
             return
         actions = self.pool.job_ended(number)
         if job.cancelled:

@@ -164,6 +164,22 @@ class Pool:
                 actions.append(Leave(pod, reason))
         return actions + self._assign()
 
+    def job_out_of_memory(self, job: int) -> list[Action]:
+        """The kernel killed this job and spared its worker: it runs again, within limits."""
+        known = self._jobs.get(job)
+        if known is None or known.pod is None:
+            return []
+        pod, known.pod = known.pod, None
+        self._workers[pod].running.discard(job)
+        self._strikes.pop(pod, None)
+        times, limit = self._count(known, Loss.OOM_KILLED)
+        if known.once or times >= limit:
+            del self._jobs[job]
+            return [GiveUp(job, pod, Loss.OOM_KILLED, times), *self._assign()]
+        known.crashed_on = pod
+        self._queue.appendleft(job)
+        return [Lost(job, known.attempt, pod, Loss.OOM_KILLED), *self._assign()]
+
     def worker_left(self, pod: str) -> list[Action]:
         """No worker of that name comes any more: jobs that must run in it cannot."""
         stuck = [n for n in self._queue if self._jobs[n].pinned == pod]

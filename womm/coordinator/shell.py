@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
 
-from womm.cluster.base import TaskSpec
-from womm.cluster.local import LocalCluster
+from womm.cluster.base import Cluster, TaskSpec
+from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.coordinator.runtime import runtime_folder
-from womm.coordinator.task import first_of, new_task_id, started_event
+from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event
 from womm.errors import ClusterError
 from womm.journal.events import TaskCleaned, TaskEnded
-from womm.journal.store import TaskStore
+from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
-from womm.settings import Settings
+from womm.settings import KUBERNETES, Settings
 
 FAILURE = 254
 READ_BYTES = 65536
@@ -56,22 +56,24 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         runtime = stack.enter_context(runtime_folder(task_id, os.environ))
+        origin = Origin("shell", task.argv)
+        cluster = await make_cluster(settings, runtime, task.perl, origin)
+        stack.push_async_callback(cluster.stop)
         journal = stack.enter_context(TaskStore.default().create(task_id, on_failure=_say))
         journal.begin(
             started_event(
                 task_id,
-                "shell",
-                task.argv,
+                origin,
                 task.folder,
                 settings,
+                cluster,
                 pods=1,
                 procs_per_pod=1,
                 local_procs=0,
                 runtime=runtime,
             )
         )
-        stack.callback(lambda: journal.append(TaskCleaned(time.time())))
-        cluster = LocalCluster(runtime, task.perl)
+        stack.push_async_callback(_clean_cluster, cluster, journal, task_id)
         dispatcher = Dispatcher(
             task_id,
             cluster,
@@ -81,8 +83,8 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             stdin_memory_bytes=settings.stdin_memory_bytes,
             stdin_cap_bytes=settings.stdin_memory_bytes,
             capture_bytes=0,
+            mem=settings.kube_mem if cluster.name == KUBERNETES else "",
         )
-        stack.push_async_callback(cluster.stop)
         stack.push_async_callback(dispatcher.close)
         interrupted: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -91,11 +93,16 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
         await cluster.start(_spec(task, task_id), dispatcher)
-        await first_of(settings.ready_timeout_s, ready.wait(), asyncio.shield(interrupted))
+        await first_of(
+            settings.ready_timeout_s,
+            ready.wait(),
+            asyncio.shield(interrupted),
+            say_what_is_missing(dispatcher, _say),
+        )
         if not ready.is_set():
             if interrupted.done():
                 return 128 + interrupted.result()
-            raise ClusterError(f"no worker is ready: {dispatcher.waiting_for()}", "womm doctor")
+            raise ClusterError(f"no worker is ready: {dispatcher.waiting_for()}", cluster.advice())
         sink = _Sink(dispatcher)
         stack.callback(sink.close)
         if terminal:
@@ -108,6 +115,15 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         status = await _outcome(dispatcher, sink, interrupted)
         journal.append(TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed))
         return status
+
+
+async def _clean_cluster(cluster: Cluster, journal: Journal, task_id: str) -> None:
+    try:
+        await cluster.stop()
+    except ClusterError as exc:
+        _say(f"{exc.message}; what is left: womm finish {task_id}")
+    else:
+        journal.append(TaskCleaned(time.time()))
 
 
 async def _outcome(dispatcher: Dispatcher, sink: "_Sink", interrupted: asyncio.Future[int]) -> int:

@@ -9,13 +9,11 @@ links, pods, folder go                      (in the reverse order, whatever happ
 """
 
 import asyncio
-import getpass
 import logging
 import os
 import platform
 import secrets
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -26,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import womm
-from womm.cluster.base import TaskSpec
-from womm.cluster.local import LocalCluster
+from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
+from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.resume import Earlier, interrupted_runs
 from womm.coordinator.runtime import install_helper, install_shim, runtime_folder, shim_variable
@@ -42,7 +40,7 @@ from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEndin
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
-from womm.settings import Settings
+from womm.settings import KUBERNETES, Settings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +49,7 @@ FAILURE = 254
 _ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
 _PRCTL = {"x86_64": 157, "aarch64": 167}
 COMPANY_S = 0.3
+FIRST_NOTICE_S = 3.0
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
 
@@ -77,10 +76,10 @@ def new_task_id() -> str:
 
 def started_event(
     task_id: str,
-    kind: str,
-    argv: tuple[str, ...],
+    origin: Origin,
     folder: Path,
     settings: Settings,
+    cluster: Cluster,
     *,
     pods: int,
     procs_per_pod: int,
@@ -92,12 +91,12 @@ def started_event(
     return TaskStarted(
         time=time.time(),
         task=task_id,
-        kind=kind,
-        argv=argv,
+        kind=origin.kind,
+        argv=origin.argv,
         folder=str(folder),
-        host=socket.gethostname(),
-        user=_user_name(),
-        cluster=LocalCluster.name,
+        host=origin.host,
+        user=origin.user,
+        cluster=cluster.name,
         pods=pods,
         procs_per_pod=procs_per_pod,
         local_procs=local_procs,
@@ -109,14 +108,10 @@ def started_event(
         joblog=None,
         resumes=(),
         version=womm.__version__,
+        context=cluster.where.context,
+        namespace=cluster.where.namespace,
+        kubeconfig=settings.kubeconfig or os.environ.get("KUBECONFIG", "") if cluster.where.namespace else "",
     )
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in many containers
-        return str(os.getuid())
 
 
 def run(task: ParallelTask) -> int:
@@ -130,6 +125,8 @@ class _Run:
     def __init__(self, task: ParallelTask) -> None:
         self.task = task
         self.id = new_task_id()
+        self.origin = Origin("parallel", task.argv)
+        self.cluster: Cluster
         self.interrupts: list[int] = []
         self.interrupted = asyncio.Event()
         self.stuck = asyncio.Event()
@@ -155,30 +152,31 @@ class _Run:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
+            self.cluster = await make_cluster(settings, runtime, task.perl, self.origin)
+            stack.push_async_callback(self.cluster.stop)
             self.journal = stack.enter_context(
                 store.create(self.id, on_failure=self.say, task_bytes=settings.log_task_bytes)
             )
             self.journal.begin(self._started(runtime, earlier))
-            stack.callback(lambda: self.journal.append(TaskCleaned(time.time())))
-            cluster = LocalCluster(runtime, task.perl)
+            stack.push_async_callback(self._clean_cluster)
             self.dispatcher = Dispatcher(
                 self.id,
-                cluster,
+                self.cluster,
                 self.journal,
                 self.say,
                 spool_folder=self.journal.path.parent,
                 stdin_memory_bytes=settings.stdin_memory_bytes,
                 stdin_cap_bytes=settings.stdin_cap_bytes,
                 capture_bytes=settings.log_job_bytes,
+                mem=settings.kube_mem if self.cluster.name == KUBERNETES else "",
             )
             self.dispatcher.earlier = earlier
             self.dispatcher.timeout = task.plan.options.has("timeout")
             self._handle_signals(stack)
             if not task.quiet:
                 self.say(f"task {self.id} created: {self._where()}")
-            stack.push_async_callback(cluster.stop)
             stack.push_async_callback(self.dispatcher.close)
-            await cluster.start(self._spec(), self.dispatcher)
+            await self.cluster.start(self._spec(), self.dispatcher)
             engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
@@ -197,6 +195,28 @@ class _Run:
         if not task.quiet:
             self._say_end(done, failed)
         return status
+
+    async def _clean_cluster(self) -> None:
+        """Remove what the task has in the cluster; a second Ctrl-C does not wait for the pods' end."""
+        stopping = asyncio.ensure_future(self.cluster.stop())
+        while not stopping.done():
+            self.interrupted.clear()
+            await first_of(None, asyncio.shield(stopping), self.interrupted.wait())
+            if len(self.interrupts) >= 2 and not stopping.done():
+                stopping.cancel()
+                await asyncio.wait({stopping})
+        try:
+            stopping.result()
+        except ClusterError as exc:
+            self.say(
+                f"{exc.message}; it ends by itself {duration(self.task.settings.orphan_timeout_s)} after"
+            )
+            self.say(f"its coordinator, or by: womm finish {self.id}")
+            return
+        except asyncio.CancelledError:
+            self.say(f"not waited for the end of its pods; what is left, if anything: womm finish {self.id}")
+            return
+        self.journal.append(TaskCleaned(time.time()))
 
     async def _work(self, engine: "_Engine", stack: AsyncExitStack) -> int:
         """From the first worker to the end of GNU parallel."""
@@ -221,6 +241,13 @@ class _Run:
     async def _first_worker(self) -> bool:
         """Wait until a worker is ready. False: interrupted. Raises ClusterError: none will be."""
         ready = asyncio.Event()
+        notices = asyncio.ensure_future(say_what_is_missing(self.dispatcher, self.say))
+        try:
+            return await self._wait_for_worker(ready)
+        finally:
+            notices.cancel()
+
+    async def _wait_for_worker(self, ready: asyncio.Event) -> bool:
 
         def changed() -> None:
             if self.dispatcher.pool.slots:
@@ -239,7 +266,7 @@ class _Run:
             return True
         why = self.dispatcher.waiting_for() or "no reason known"
         when = f"after {duration(timeout_s)}" if not done else "and none will be"
-        raise ClusterError(f"no worker is ready {when}: {why}", "womm doctor")
+        raise ClusterError(f"no worker is ready {when}: {why}", self.cluster.advice())
 
     async def _company(self) -> None:
         """Give the other workers a moment: GNU parallel looks only once a second how many there are."""
@@ -349,6 +376,10 @@ class _Run:
 
     def _where(self) -> str:
         pods = self.task.pods
+        where = self.cluster.where
+        if where.namespace:
+            inside = f" of {where.context}" if where.context else " of this cluster"
+            return f"{pods} pod{'s' if pods != 1 else ''} in namespace {where.namespace}{inside}"
         words = f"{pods} worker process{'es' if pods != 1 else ''} on this machine"
         if self.task.settings.project is None:
             words += " (no .womm here: the built-in local cluster)"
@@ -385,10 +416,10 @@ class _Run:
         joblog = task.plan.joblog
         event = started_event(
             self.id,
-            "parallel",
-            task.argv,
+            self.origin,
             task.folder,
             settings,
+            self.cluster,
             pods=task.pods,
             procs_per_pod=settings.procs_per_pod,
             local_procs=settings.local_procs,
@@ -507,6 +538,17 @@ class _Engine:
             text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
             self.shims.pods_of_logins = pods
             self._logins.write(text, now)
+
+
+async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]) -> None:
+    """While there is no worker: why, when it changes, but not for what lasts only a moment."""
+    told = ""
+    while True:
+        await asyncio.sleep(FIRST_NOTICE_S)
+        why = dispatcher.waiting_for()
+        if why and why != told:
+            told = why
+            say(f"waiting for a worker: {why}")
 
 
 async def first_of(timeout_s: float | None, *work: Awaitable[object]) -> bool:

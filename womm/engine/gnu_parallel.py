@@ -52,6 +52,14 @@ REFUSED = {
     "shebang-wrap": "it makes GNU parallel the interpreter of a script; call womm parallel in the script",
 }
 """Options that cannot work through workers, each with the reason."""
+ONLY_ELSEWHERE = frozenset(["cleanup", "trc"])
+"""Of these, what works where the workers have files of their own."""
+REFUSED_ELSEWHERE = {
+    "tee": "it feeds the jobs through fifos of this machine, which pods do not have",
+    "shard": "it feeds the jobs through fifos of this machine, which pods do not have",
+    "bin": "it feeds the jobs through fifos of this machine, which pods do not have",
+}
+"""Options that only work where the workers are on this machine."""
 
 PRINT_ONLY = frozenset(
     "help version min-version embed shell-completion number-of-cpus number-of-sockets number-of-cores"
@@ -175,12 +183,16 @@ class Plan:
     appends: bool
 
 
-def plan(options: Options, *, slots: int, logins: bool) -> Plan:
-    """Decide. Raises UsageError for what cannot work through workers."""
+def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> Plan:
+    """Decide; `elsewhere`: the workers are not on this machine. Raises UsageError for what cannot work."""
+    refused = REFUSED
+    if elsewhere:
+        kept = {name: why for name, why in REFUSED.items() if name not in ONLY_ELSEWHERE}
+        refused = {**kept, **REFUSED_ELSEWHERE}
     for name, _ in options.found:
-        if name in REFUSED:
+        if name in refused:
             raise UsageError(
-                f"--{name} does not work through workers: {REFUSED[name]}",
+                f"--{name} does not work through workers: {refused[name]}",
                 "leave it out (also in $PARALLEL, ~/.parallel/config and profiles)",
             )
     return Plan(

@@ -40,7 +40,7 @@ class TaskStarted:
     """The first event of a journal.
 
     kind: `parallel` or `shell`. cpu, mem: of one pod. resumes: ids of the tasks whose results are
-    replayed. version: womm's.
+    replayed. version: womm's. context, namespace, kubeconfig: of a task on Kubernetes, as it found them.
     """
 
     KIND: ClassVar[str] = "task_started"
@@ -63,6 +63,9 @@ class TaskStarted:
     joblog: str | None
     resumes: tuple[str, ...]
     version: str
+    context: str = ""
+    namespace: str = ""
+    kubeconfig: str = ""
 
 
 @dataclass(frozen=True, slots=True)

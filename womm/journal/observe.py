@@ -1,5 +1,7 @@
 """A task as it is now: its journal, and which of its processes are alive on this machine."""
 
+import getpass
+import os
 import socket
 from dataclasses import dataclass
 
@@ -34,9 +36,17 @@ def this_host() -> str:
     return socket.gethostname()
 
 
+def this_user() -> str:
+    """Return the name under which this user's tasks are recorded."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in many containers
+        return str(os.getuid())
+
+
 def agents(state: TaskState) -> list[ProcessIdentity]:
-    """Return the processes of all agents there ever were: one taken for gone may live."""
-    return [ProcessIdentity(event.pid, event.pid_start) for event in state.all_instances()]
+    """Return the processes of all agents there ever were here: one taken for gone may live."""
+    return [ProcessIdentity(event.pid, event.pid_start) for event in state.all_instances() if event.pid]
 
 
 def observe(record: TaskRecord) -> Observation:

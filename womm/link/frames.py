@@ -164,6 +164,8 @@ class EndKind(IntEnum):
     EXITED = 0
     SIGNALED = 1
     NOT_STARTED = 2
+    OOM_KILLED = 3
+    """The kernel killed it, or what its shell ran, for want of memory; `value` is as the shell said it."""
 
 
 @dataclass(frozen=True, slots=True)

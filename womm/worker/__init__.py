@@ -7,6 +7,9 @@ job, where perl without modules costs 2.
 
 from pathlib import Path
 
+TASK_VARIABLE = "WOMM_TASK"
+"""Names the task in the environment of every process of its workers."""
 AGENT = Path(__file__).parent / "agent.pl"
 SHIM = Path(__file__).parent / "shim.pl"
 SHIM_REST = Path(__file__).parent / "shim_rest.pl"
+BRIDGE = Path(__file__).parent / "bridge.pl"

@@ -2,6 +2,13 @@
 # ended, delivers signals to a job's whole process group, reaps zombies, and outlives its connection.
 #
 #   perl agent.pl --socket PATH [--shell /bin/sh] [--orphan-timeout SECONDS] [--silence-timeout SECONDS]
+#       [--oom-counters FILE:FILE] [--heartbeat FILE] [--echo BYTES]
+#
+# --oom-counters: files of which one has a line "oom_kill N" (memory.events of cgroup v2, memory.oom_control
+# of v1): tells a job that was killed for want of memory from one that somebody killed.
+# --heartbeat makes it the keeper of a task: FILE is touched while the coordinator is heard of, and the
+# exit status is 0 only when it was not for the orphan timeout; a keeper ended by a signal is to be replaced.
+# --echo prints the first BYTES of each job's output on stdout, too: where that is a log that people read.
 #
 # Needs perl with nothing beyond Debian's perl-base, and sh. The wire format is written down once, in
 # womm/link/frames.py and womm/link/session.py; the names here are the same.
@@ -22,7 +29,7 @@ use constant {
     RUN => 1, STDIN_DATA => 2, STDIN_END => 3, SIGNAL => 4, CREDIT => 5, RESIZE => 6, BYE => 7,
     READY => 16, STARTED => 17, OUT => 18, ERR => 19, ENDED => 20,
     ACK => 32, PING => 33, PONG => 34,
-    EXITED => 0, SIGNALED => 1, NOT_STARTED => 2,
+    EXITED => 0, SIGNALED => 1, NOT_STARTED => 2, OOM_KILLED => 3,
     WINDOW => 524288,        # bytes a stream may be ahead of its consumer (frames.py: WINDOW)
     CHUNK => 65536,          # one read of a pipe: the default capacity of a pipe on Linux
     ACK_EVERY => 262144,
@@ -30,6 +37,7 @@ use constant {
     REST => 0.001,           # seconds between its reads, during which its pipe fills
     PIPE_BYTES => 262144,    # capacity of such a pipe; F_SETPIPE_SZ is 1031 (fcntl(2))
     LAZY => 0.05,            # seconds that a STARTED may wait for company
+    BEAT => 5,               # seconds between two touches of the heartbeat
     WNOHANG => 1,
 };
 
@@ -44,7 +52,8 @@ my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
 my $nr = $SYSCALLS{$machine};
 require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
 
-my %option = ('socket' => undef, 'shell' => '/bin/sh', 'orphan-timeout' => 1800, 'silence-timeout' => 60);
+my %option = ('socket' => undef, 'shell' => '/bin/sh', 'orphan-timeout' => 1800, 'silence-timeout' => 60,
+    'oom-counters' => '', 'heartbeat' => '', 'echo' => 0);
 while (@ARGV) {
     my ($name, $value) = (shift @ARGV, shift @ARGV);
     $name =~ s/^--//;
@@ -72,6 +81,9 @@ my ($received, $acked_to_peer, $owe_ack) = (0, 0, 0);
 my $now = clock();
 my ($last_heard, $lost_since) = ($now, $now);
 my $ending = 0;       # 1: jobs are being ended, no end record leaves any more
+my $exit_status = 0;
+my ($oom_counter) = grep { defined oom_kills($_) } split /:/, $option{'oom-counters'};
+my $beaten = 0;       # when the heartbeat was touched last
 
 pipe(my $wake_r, my $wake_w) or die "womm agent: pipe: $!\n";
 nonblocking($_) for $wake_r, $wake_w;
@@ -79,7 +91,11 @@ watch_read($wake_r);
 # Handlers, not IGNORE: exec(2) puts them back to the default.
 $SIG{PIPE} = $SIG{HUP} = sub { };
 $SIG{CHLD} = sub { syswrite $wake_w, 'c' };
-$SIG{TERM} = $SIG{INT} = sub { $ending = 1; syswrite $wake_w, 't' };
+$SIG{TERM} = $SIG{INT} = sub {
+    $ending = 1;
+    $exit_status = 143 if $option{heartbeat};
+    syswrite $wake_w, 't';
+};
 
 socket(my $listener, PF_UNIX, SOCK_STREAM, 0) or die "womm agent: socket: $!\n";
 unlink $option{socket};
@@ -93,6 +109,7 @@ nonblocking($listener);
 watch_read($listener);
 $| = 1;
 print "womm agent: listening\n";
+nonblocking(\*STDOUT) if $option{echo};
 
 main_loop();
 
@@ -206,6 +223,7 @@ sub forget_sent {
 sub take {
     my ($bytes) = @_;
     $last_heard = $now;
+    beat() if $option{heartbeat} and $now - $beaten >= BEAT;
     $received += length $bytes;
     $peer_input .= $bytes;
     my $at = 0;
@@ -263,6 +281,7 @@ sub run_job {
     my ($number, $payload) = @_;
     my %job = (number => $number, credit => [0, WINDOW, WINDOW], bytes => [0, 0, 0], handle => [],
         stdin => '', stdin_ended => 0, stdin_total => 0);
+    $job{ooms} = oom_kills($oom_counter) if $oom_counter;
     my (@argv, @set, @unset, $command, $dir, $terminal, $piped, $nice);
     for (split /\0/, $payload) {
         my ($key, $value) = (substr($_, 0, 1), substr $_, 2);
@@ -387,6 +406,7 @@ sub pump {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
         send_frame($stream == 1 ? OUT : ERR, $job->{number}, $bytes);
+        echo_output($job, $bytes) if $option{echo};
         return 1;
     }
     if (!defined $n and $! == EAGAIN || $! == EINTR) { $job->{drained}[$stream] = 1 if $job->{wait}; return 0 }
@@ -472,7 +492,10 @@ sub drain {
     $leftovers{$job->{pid}} = 1 if kill 0, -$job->{pid};
     delete $jobs{ $job->{number} };
     return if $ending;
-    send_frame(ENDED, $job->{number}, pack 'C l> Q>5', $signal ? SIGNALED : EXITED,
+    # The shell of a job lives on when the kernel kills what it ran, and says 128 + SIGKILL.
+    my $killed = $signal == 9 || $code >> 8 == 137;
+    my $oom = $killed && $oom_counter && oom_kills($oom_counter) > $job->{ooms};
+    send_frame(ENDED, $job->{number}, pack 'C l> Q>5', $oom ? OOM_KILLED : $signal ? SIGNALED : EXITED,
         $signal || $code >> 8, $job->{bytes}[1], $job->{bytes}[2], $user, $system, $rss);
 }
 
@@ -498,7 +521,7 @@ sub end_everything {
         @groups = grep { kill(0, -$_) or $job_of{$_} && kill 0, $_ } @groups;
     }
     for (@groups) { kill('KILL', -$_) or kill 'KILL', $_ }
-    exit 0;
+    exit $exit_status;
 }
 
 # ---- small things ---------------------------------------------------------------------------------
@@ -515,6 +538,28 @@ sub open_terminal {
 sub set_size {
     my ($job, $rows, $columns) = @_;
     ioctl($job->{terminal}, 0x5414, pack 'S4', $rows, $columns, 0, 0) if $job->{terminal};    # TIOCSWINSZ
+}
+
+# How often the kernel has killed for want of memory in this container; undef: the file does not tell.
+sub oom_kills {
+    my ($path) = @_;
+    open(my $file, '<', $path) or return;
+    while (my $line = <$file>) { return $1 if $line =~ /^oom_kill ([0-9]+)/ }    # not $_: it is a caller's
+    return;
+}
+
+# A log that is full, or slow, gets less of it: jobs do not wait for a log.
+sub echo_output {
+    my ($job, $bytes) = @_;
+    my $room = $option{echo} - ($job->{echoed} //= 0);
+    return if $room <= 0;
+    $job->{echoed} += length $bytes;
+    syswrite STDOUT, $room < length $bytes ? substr($bytes, 0, $room) . "\n[...]\n" : $bytes;
+}
+
+sub beat {
+    $beaten = $now;
+    if (open my $file, '>>', $option{heartbeat}) { utime undef, undef, $option{heartbeat} }
 }
 
 sub watch_read { vec($read_set, fileno $_[0], 1) = 1 }

@@ -1,0 +1,125 @@
+"""The Kubernetes that is measured: the tests' own, started when the first benchmark wants it.
+
+With WOMM_TEST_KUBECONFIG it is the cluster of that file, its images pushed to WOMM_TEST_REGISTRY (see
+tests.cluster.fixtures).
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.run import Place
+from tests.cluster import images, requirements
+from tests.cluster.cluster import Cluster, remove
+from tests.cluster.instances import claim
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.startup import KUBE
+
+
+class Unable(Exception):
+    """This machine cannot run what is to be measured: the reason, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kube:
+    """A cluster and what pods run in it. `own`: it is nobody else's, and goes at the end."""
+
+    kubectl: Kubectl
+    image: str
+    own: bool
+
+    @contextmanager
+    def project(self, place: Place, **changes: str) -> Iterator["Project"]:
+        """Make a folder with a `.womm` for a namespace of its own; in a name of a setting _ stands for -."""
+        with self.kubectl.namespace() as namespace:
+            folder = place.folder / namespace
+            folder.mkdir()
+            values = {
+                "cluster": "kubernetes",
+                "kubeconfig": str(self.kubectl.kubeconfig),
+                "namespace": namespace,
+                "image": self.image,
+                "share": "none",
+                "kube-mem": "64Mi",
+                **{name.replace("_", "-"): value for name, value in changes.items()},
+            }
+            lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+            (folder / ".womm").write_text("\n".join(["version = 1", *lines, ""]))
+            yield Project(replace(place, folder=folder), self, namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A namespace, and a folder whose `.womm` leads to it."""
+
+    place: Place
+    kube: Kube
+    namespace: str
+
+    def kubectl(self, *words: str) -> list[str]:
+        return self.kube.kubectl.words("-n", self.namespace, *words)
+
+    def pods(self) -> list[str]:
+        """The workers of the one task that runs in it."""
+        words = [
+            "get",
+            "pods",
+            "-n",
+            self.namespace,
+            "-l",
+            "app.kubernetes.io/component=worker",
+            "-o",
+            "name",
+        ]
+        return [name.removeprefix("pod/") for name in self.kube.kubectl.text(*words).split()]
+
+
+class Kubes:
+    """Starts the cluster when it is first asked for; to be closed with the stack."""
+
+    def __init__(self, stack: ExitStack, home: Path) -> None:
+        self._stack = stack
+        self._home = home
+        self._found: Kube | Unable | None = None
+
+    def get(self) -> Kube:
+        """Raises Unable."""
+        if self._found is None:
+            try:
+                self._found = self._foreign() or self._stack.enter_context(_own())
+            except Unable as exc:
+                self._found = exc
+        if isinstance(self._found, Unable):
+            raise self._found
+        return self._found
+
+    def _foreign(self) -> Kube | None:
+        kubeconfig = os.environ.get("WOMM_TEST_KUBECONFIG")
+        if not kubeconfig:
+            return None
+        registry = os.environ.get("WOMM_TEST_REGISTRY")
+        program = (str(KUBE.resolve()), "kubectl") if KUBE.exists() else (shutil.which("kubectl") or "",)
+        if not registry or not program[0]:
+            raise Unable("WOMM_TEST_KUBECONFIG is set, but there is no WOMM_TEST_REGISTRY or no kubectl")
+        pushed = images.worker_images(registry)
+        kubectl = Kubectl(program, Path(kubeconfig), self._home)
+        return Kube(kubectl, pushed["worker"].pinned, own=False)
+
+
+@contextmanager
+def _own() -> Iterator[Kube]:
+    lacking = requirements.lacking()
+    if lacking:
+        raise Unable(lacking)
+    cluster = Cluster(claim(None, remove))
+    try:
+        took_s = cluster.up()
+        print(f"bench: a cluster, up in {took_s:.0f} s", file=sys.stderr)
+        yield Kube(cluster.kubectl, cluster.images["worker"].pinned, own=True)
+    finally:
+        cluster.down()

@@ -1,0 +1,79 @@
+"""How the words of `womm parallel` are sorted into womm's and GNU parallel's, and what they imply."""
+
+import pytest
+
+from tests.cli.running import run
+from womm.cli.options import OF_KUBERNETES, with_cluster
+from womm.cli.parallel import VALUED, scan
+from womm.errors import UsageError
+
+# -n: kubectl's takes a name, GNU parallel's (--max-args) a number.
+
+
+@pytest.mark.parametrize(
+    ("words", "namespace", "parallel"),
+    [
+        ("-n research -- echo", "research", "echo"),
+        ("-n 2 -- echo", None, "-n 2 echo"),
+        ("-n 2 -n research -- echo", "research", "-n 2 echo"),
+        ("-n research -n 2 -k -- echo", "research", "-n 2 -k echo"),
+        ("-n2 -- echo", None, "-n2 echo"),
+        ("-- -n 2 echo", None, "-n 2 echo"),
+        ("-- -n research echo", None, "-n research echo"),
+        ("--namespace 7 -- echo", "7", "echo"),
+        ("--namespace=research -- echo", "research", "echo"),
+        ("-n 2-1 -- echo", "2-1", "echo"),
+        ("-kn 2 -- echo", None, "-kn 2 echo"),
+    ],
+)
+def test_scan_n_is_the_namespace_unless_a_number_follows(words, namespace, parallel):
+    found = scan(words.split())
+    assert found.values.get("namespace") == namespace
+    assert found.parallel == parallel.split()
+    assert found.separated
+
+
+@pytest.mark.parametrize("words", ["-n", "-n -- echo", "-n  "])
+def test_scan_n_without_a_value_is_refused(words):
+    with pytest.raises(UsageError, match="-n needs a value"):
+        scan(words.split())
+
+
+@pytest.mark.parametrize(
+    "option", ["--context", "--namespace", "--kubeconfig", "--image", "--cluster", "--pod-template"]
+)
+def test_scan_takes_the_options_of_clusters(option):
+    for words in ([option, "x"], [f"{option}=x"]):
+        found = scan(["-k", *words, "-j2", "--", "echo"])
+        assert found.values == {VALUED[option]: "x"}
+        assert found.parallel == ["-k", "-j2", "echo"]
+    with pytest.raises(UsageError, match=f"{option} needs a value"):
+        scan([option, "--", "echo"])
+    with pytest.raises(UsageError, match=f"{option} stands after --"):
+        scan(["--", option, "x", "echo"])
+
+
+@pytest.mark.parametrize("name", OF_KUBERNETES)
+def test_with_cluster_what_only_kubernetes_has_means_kubernetes(name):
+    assert with_cluster({name: "x"}) == {name: "x", "cluster": "kubernetes"}
+    assert with_cluster({name: "x", "cluster": "local"})["cluster"] == "local"
+    assert not with_cluster({name: None}).get("cluster")
+
+
+@pytest.mark.parametrize("words", [("parallel", "--kube-pods", "1"), ("shell",)])
+def test_namespace_without_a_project_asks_for_an_image(words, womm_home, tmp_path):
+    result = run(*words, "-n", "research", "--", "echo", cwd=tmp_path)
+    assert result.status == 254
+    assert result.err.splitlines() == [
+        "womm: which image do the pods run? The project names none",
+        "womm: hint: womm setup --image NAME --share none --yes",
+    ]
+
+
+def test_image_without_a_kubeconfig_is_one_line_and_a_hint(womm_home, tmp_path):
+    words = ["parallel", "--kube-pods", "1", "--image", "tools", "--", "echo", ":::", "1"]
+    result = run(*words, cwd=tmp_path, KUBECONFIG=None)
+    assert (result.status, result.out) == (254, "")
+    assert len(result.err.splitlines()) == 2
+    assert "no cluster is configured: there is no kubeconfig" in result.err
+    assert [*womm_home.runtime.iterdir()] == []

@@ -1,0 +1,322 @@
+"""`womm setup`: what it writes, what it asks, and what it leaves alone."""
+
+import os
+import stat
+import sys
+import tomllib
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.cli.running import WOMM, environment, run
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: lab
+clusters:
+- name: c
+  cluster: {server: "https://192.0.2.1:6443"}
+users:
+- name: u
+  user: {token: secret-token}
+contexts:
+- name: lab
+  context: {cluster: c, user: u, namespace: research}
+- name: cloud
+  context: {cluster: c, user: u}
+"""
+
+
+@pytest.fixture
+def folder(womm_home, tmp_path, monkeypatch):
+    """A project's folder; nothing is sent to the cluster that its kubeconfig leads to."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    folder = tmp_path / "proj"
+    folder.mkdir()
+    return folder
+
+
+def written(folder):
+    return tomllib.loads((folder / ".womm").read_text())
+
+
+def setup(folder, *words, **env):
+    return run("setup", *words, cwd=folder, **env)
+
+
+# ---- what is said
+
+
+def test_setup_with_flags_writes_what_they_mean_today(folder):
+    result = setup(folder, "--image", "example.org/tools:1", "--share", "none", "--yes")
+    assert (result.status, result.out) == (0, "")
+    assert written(folder) == {
+        "version": 1,
+        "cluster": "kubernetes",
+        "context": "lab",
+        "namespace": "research",
+        "image": "example.org/tools:1",
+        "share": "none",
+    }
+    assert f"womm: {folder}/.womm:\n" in result.err
+    assert 'image = "example.org/tools:1"' in result.err
+    assert result.err.endswith("womm doctor\n")
+    assert "secret-token" not in result.err
+
+
+def test_setup_all_flags(folder, tmp_path):
+    words = ["--context", "cloud", "-n", "other", "--pull-secret", "key", "--kubeconfig", "../kubeconfig"]
+    result = setup(folder, "--image", "tools", "--cluster", "kubernetes", *words, "-y", KUBECONFIG=None)
+    assert result.status == 0, result.err
+    found = written(folder)
+    assert (found["context"], found["namespace"], found["pull-secret"]) == ("cloud", "other", "key")
+    assert found["kubeconfig"] == str(tmp_path / "kubeconfig")
+
+
+def test_setup_context_without_a_namespace_means_default(folder):
+    assert setup(folder, "--image", "tools", "--context", "cloud", "--yes").status == 0
+    assert written(folder)["namespace"] == "default"
+
+
+def test_setup_local_needs_no_cluster(folder):
+    result = setup(folder, "--cluster", "local", "--yes", KUBECONFIG="/nowhere")
+    assert result.status == 0, result.err
+    assert written(folder) == {"version": 1, "cluster": "local"}
+    assert run("parallel", "--kube-pods", "1", "--", "echo", ":::", "1", cwd=folder).out == "1\n"
+
+
+# ---- what is there already
+
+OLD = """\
+# Mine: do not touch.
+version = 1          # the first
+
+image = "old:1"      # made by hand
+kube_cpu = "50m"
+pull_secret = "old"
+node-selector = { disk = "ssd" }  # fast ones
+"""
+
+
+def test_setup_keeps_comments_order_and_other_keys(folder):
+    (folder / ".womm").write_text(OLD)
+    assert setup(folder, "--image", "new:2", "--pull-secret", "new", "--yes").status == 0
+    text = (folder / ".womm").read_text()
+    assert text.startswith(OLD.replace('"old:1"', '"new:2"').replace('"old"', '"new"'))
+    assert written(folder)["namespace"] == "research"
+    assert "pull-secret" not in written(folder)  # it is spelled as it was
+
+
+def test_setup_again_changes_nothing(folder):
+    assert setup(folder, "--image", "tools", "--yes").status == 0
+    before = (folder / ".womm").read_bytes()
+    assert setup(folder, "--yes").status == 0
+    assert (folder / ".womm").read_bytes() == before
+
+
+def test_setup_in_a_sub_folder_changes_the_projects_file(folder):
+    (folder / ".womm").write_text("version = 1\n")
+    below = folder / "src" / "deep"
+    below.mkdir(parents=True)
+    assert setup(below, "--image", "tools", "--yes").status == 0
+    assert not (below / ".womm").exists()
+    assert written(folder)["image"] == "tools"
+
+
+def test_setup_relative_kubeconfig_of_the_file_counts_from_its_folder(folder):
+    (folder / "kube").write_text(KUBECONFIG.replace("current-context: lab", "current-context: cloud"))
+    (folder / ".womm").write_text('version = 1\nkubeconfig = "kube"\n')
+    below = folder / "src"
+    below.mkdir()
+    assert setup(below, "--image", "tools", "--yes").status == 0
+    assert (written(folder)["context"], written(folder)["kubeconfig"]) == ("cloud", "kube")
+
+
+def test_setup_through_a_link_changes_the_file_behind_it(folder, tmp_path):
+    target = tmp_path / "shared.toml"
+    target.write_text(OLD)
+    target.chmod(0o640)
+    (folder / ".womm").symlink_to("../shared.toml")
+    assert setup(folder, "--image", "new:2", "--yes").status == 0
+    assert (folder / ".womm").is_symlink()
+    assert 'image = "new:2"' in target.read_text()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "kubeconfig", "proj", "shared.toml"]
+
+
+def test_setup_line_ends_of_another_system_stay(folder):
+    (folder / ".womm").write_bytes(b'version = 1\r\nimage = "old"\r\n')
+    assert setup(folder, "--image", "new", "--yes").status == 0
+    assert b'version = 1\r\nimage = "new"\r\n' in (folder / ".womm").read_bytes()
+
+
+# ---- mistakes
+
+
+def refused(folder, *words, **env):
+    """Run it; return (status, stderr). The file must be as before."""
+    path = folder / ".womm"
+    before = path.read_bytes() if path.exists() else None
+    result = setup(folder, *words, **env)
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert result.out == ""
+    assert [name for name in os.listdir(folder) if name not in {".womm", "src"}] == []
+    return result.status, result.err
+
+
+def test_setup_unknown_key_in_the_file_is_named_with_the_nearest(folder):
+    (folder / ".womm").write_text('version = 1\nimagge = "x"\n')
+    status, err = refused(folder, "--image", "tools", "--yes")
+    assert status == 254
+    assert err == f"womm: {folder}/.womm: there is no setting 'imagge'\nwomm: hint: did you mean image?\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--image", "a b"), 'image = "a b": must be the name of an image'),
+        (("--image", "t", "--share", "lazy"), 'share = "lazy": must be none: the others'),
+        (("--image", "t", "-n", "No_Name"), 'namespace = "No_Name": must be the name of a namespace'),
+        (("--image", "t", "--pull-secret", "A"), "must be the name of a secret"),
+        (("--image", "t", "--context", "nowhere"), "the kubeconfig has no context 'nowhere'"),
+    ],
+)
+def test_setup_bad_value_is_named(folder, words, message):
+    status, err = refused(folder, *words, "--yes")
+    assert status == 254
+    assert message in err
+    assert err.count("\n") <= 2
+
+
+def test_setup_bad_value_of_the_file_can_be_mended_by_it(folder):
+    (folder / ".womm").write_text('version = 1\nshare = "lazy"\n')
+    assert refused(folder, "--image", "tools", "--yes")[0] == 254
+    assert setup(folder, "--image", "tools", "--share", "none", "--yes").status == 0
+    assert written(folder)["share"] == "none"
+
+
+def test_setup_without_a_kubeconfig_is_one_line_and_a_hint(folder):
+    status, err = refused(folder, "--image", "tools", "--yes", KUBECONFIG=None)
+    assert status == 254
+    first, second = err.splitlines()
+    assert first.startswith("womm: no cluster is configured: there is no kubeconfig /")
+    assert second == "womm: hint: womm setup --cluster local"
+
+
+def test_setup_without_an_image_says_which_option(folder):
+    assert refused(folder, "--yes") == (
+        2,
+        "womm: which image? --image is missing\nwomm: hint: womm setup --image NAME --share none --yes\n",
+    )
+
+
+def test_setup_without_a_terminal_needs_yes(folder):
+    status, err = refused(folder, "--image", "tools")
+    assert status == 2
+    assert "stdin is no terminal" in err
+
+
+def test_setup_file_that_is_no_toml_stays(folder):
+    (folder / ".womm").write_text("version = \n")
+    status, err = refused(folder, "--image", "tools", "--yes")
+    assert status == 254
+    assert "is not TOML" in err
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="/sys is Linux's")
+def test_setup_where_nothing_can_be_written_says_so(folder):
+    result = run("setup", "--cluster", "local", "--yes", cwd=Path("/sys/kernel"))  # not even by root
+    assert result.status == 254
+    message, hint = result.err.splitlines()[-2:]
+    assert message.startswith("womm: cannot write /sys/kernel/.womm: ")
+    assert hint == "womm: hint: ls -ld /sys/kernel"
+
+
+# ---- what it asks
+
+
+@contextmanager
+def asking(folder, *words):
+    child = pexpect.spawn(
+        WOMM[0],
+        [*WOMM[1:], "setup", *words],
+        cwd=str(folder),
+        env=environment(),
+        encoding="utf-8",
+        timeout=60,
+    )
+    child.logfile_read = sys.stdout
+    try:
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def status_of(child):
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus
+
+
+def test_setup_in_a_terminal_asks_for_everything(folder):
+    with asking(folder) as child:
+        child.expect("1\\) kubernetes\r\n.*2\\) local\r\n.*Where are the pods.*\\[1\\]")
+        child.sendline("")
+        child.expect("1\\) lab\r\n.*2\\) cloud\r\n.*Which context.*\\[1\\]")
+        child.sendline("3")
+        child.expect("not in the range")
+        child.sendline("2")
+        child.expect("Which namespace.*\\[default\\]")
+        child.sendline("mine")
+        child.expect("Which image.*perl and sh")
+        child.sendline("tools:1")
+        child.expect('image = "tools:1".*Write it\\? \\[Y/n\\]')
+        child.sendline("y")
+        assert status_of(child) == 0
+    assert written(folder) == {
+        "version": 1,
+        "cluster": "kubernetes",
+        "context": "cloud",
+        "namespace": "mine",
+        "image": "tools:1",
+        "share": "none",
+    }
+
+
+def test_setup_asks_only_for_what_is_not_said(folder):
+    with asking(folder, "--image", "tools", "--context", "lab", "-n", "mine") as child:
+        assert child.expect(["Write it", "Which", "Where"]) == 0
+        child.sendline("n")
+        assert status_of(child) == 130
+    assert not (folder / ".womm").exists()
+
+
+def test_setup_asks_a_local_project_whether_it_stays_so(folder):
+    (folder / ".womm").write_text('version = 1\ncluster = "local"\n')
+    with asking(folder) as child:
+        child.expect("Where are the pods.*\\[2\\]")
+        child.sendline("")
+        child.expect("Write it")
+        child.sendline("")
+        assert status_of(child) == 0
+    assert written(folder) == {"version": 1, "cluster": "local"}
+
+
+def test_setup_ctrl_c_at_a_question_writes_nothing(folder):
+    with asking(folder) as child:
+        child.expect("Where are the pods")
+        child.sendintr()
+        assert status_of(child) == 130
+    assert not (folder / ".womm").exists()
+
+
+def test_setup_with_yes_asks_nothing_in_a_terminal(folder):
+    with asking(folder, "--image", "tools", "--yes") as child:
+        assert status_of(child) == 0
+        assert "Write it" not in (child.before or "")
+    assert written(folder)["context"] == "lab"

@@ -1,0 +1,35 @@
+"""The Kubernetes driver under the contract, on a real cluster."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.cluster_contract import ClusterContract
+from tests.faults.tasks import wait_for
+from tests.kubernetes.pods import about, agent_of
+from womm.cluster.base import Pod
+from womm.cluster.kubernetes.client import KubeClient, Target
+from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+
+pytestmark = pytest.mark.slow
+
+
+class TestKubernetesCluster(ClusterContract):
+    drain_keeps_pods = False
+
+    @pytest.fixture(autouse=True)
+    def _place(self, kube_cluster, kube_namespace):
+        kube_cluster.own.wait_ready()  # its processes are seen from here
+        self.kube, self.namespace = kube_cluster, kube_namespace
+        yield
+        wait_for(lambda: kube_cluster.kubectl.objects(kube_namespace) == [], "the end of all objects")
+
+    async def cluster(self, place: Path) -> KubernetesCluster:
+        target = Target(namespace=self.namespace, kubeconfig=str(self.kube.kubeconfig))
+        options = PodOptions(image=self.kube.images["worker"].pinned)
+        return KubernetesCluster(await KubeClient.connect(target, place), options, about)
+
+    def kill_agent(self, pod: Pod) -> None:
+        os.kill(agent_of(pod.name), signal.SIGKILL)

@@ -1,0 +1,176 @@
+"""`womm setup`: write `.womm`, so that the folder's tasks run on a cluster.
+
+An image is named, not made: the interactive testbed comes later. The file keeps its comments.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from womm.cli import tables
+from womm.cli.options import OF_KUBERNETES, cluster_options
+from womm.errors import ProjectError, UsageError
+
+_NEW = """\
+# A womm project: `womm parallel` and `womm shell` in this folder, and below, run as this says.
+# Every key, with its meaning: womm's reference, "Settings". Flags and WOMM_* variables go before it.
+"""
+_EXAMPLE = "womm setup --image NAME --share none --yes"
+
+
+@click.command("setup", context_settings={"max_content_width": 100})
+@click.option(
+    "--cluster",
+    type=click.Choice(["local", "kubernetes"]),
+    help="Where the pods are (kubernetes, with --image).",
+)
+@click.option("--image", metavar="NAME", help="The image that the pods run; it needs perl and sh.")
+@click.option("--share", metavar="KIND", help="How the folder gets into the pods: none.")
+@click.option("--pull-secret", metavar="NAME", help="The secret that opens the image's registry.")
+@cluster_options
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def command(yes: bool, **flags: str | None) -> int:
+    """Write .womm: where this folder's tasks run, in what image.
+
+    In a terminal it asks for what is not said. An existing .womm, also of a folder above, is changed
+    and keeps its comments.
+
+    \b
+    Examples:
+      womm setup --image registry.example.org/tools:1 --share none --yes
+      womm setup --cluster local --yes
+    """
+    from womm import project
+    from womm.cli.parallel import current_folder
+    from womm.settings import absolute
+
+    folder = current_folder()
+    existing = project.find(folder)
+    path = existing.path if existing else folder / project.FILE_NAME
+    given = {name.replace("_", "-"): value for name, value in flags.items() if value is not None}
+    before = {key.replace("_", "-"): value for key, value in existing.values.items()} if existing else {}
+    for values, base in ((given, folder), (before, path.parent)):
+        if values.get("kubeconfig"):
+            values["kubeconfig"] = absolute(str(values["kubeconfig"]), base)
+    asking = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+    if not yes and not asking:
+        raise UsageError(
+            "womm setup asks, and stdin is no terminal", "womm setup --image NAME --share none --yes"
+        )
+    chosen = _chosen(given, before, asking=asking)
+    text = _edited(path, chosen, existing=existing is not None)
+    _check(path, text)
+    tables.say(f"womm: {path}:\n{text.rstrip()}")
+    if asking and not click.confirm("Write it?", default=True, err=True):
+        raise click.Abort
+    _write(path, text)
+    tables.say("womm: written; see if all is well: womm doctor")
+    return 0
+
+
+def _chosen(given: dict[str, str], before: dict[str, object], *, asking: bool) -> dict[str, str]:
+    """Return the keys to be written: what was said, else what is there, else what is answered."""
+
+    def known(key: str) -> str:
+        return given.get(key) or str(before.get(key) or "")
+
+    kinds = ["kubernetes", "local"]
+    hinted = "kubernetes" if any(name.replace("_", "-") in given for name in OF_KUBERNETES) else ""
+    cluster = given.get("cluster") or hinted
+    if not cluster:
+        cluster = str(before.get("cluster") or "kubernetes")
+        if asking:
+            cluster = _ask_one("Where are the pods?", kinds, cluster)
+    if cluster == "local":
+        return {"cluster": cluster, **given}
+    context, namespace = _context(known("context"), known("namespace"), known("kubeconfig"), asking=asking)
+    image = known("image")
+    if not image:
+        if not asking:
+            raise UsageError("which image? --image is missing", _EXAMPLE)
+        image = click.prompt("Which image do they run (it needs perl and sh)?", err=True)
+    chosen = {
+        "cluster": cluster,
+        "context": context,
+        "namespace": namespace,
+        "image": image,
+        "share": known("share") or "none",
+        **given,
+    }
+    return {key: value for key, value in chosen.items() if value}
+
+
+def _context(context: str, namespace: str, kubeconfig: str, *, asking: bool) -> tuple[str, str]:
+    """Return the context and the namespace, resolved: `.womm` shall mean the same tomorrow."""
+    from womm.cluster.kubernetes import kubeconfig as files
+    from womm.cluster.kubernetes.client import KubeClient, Target
+    from womm.coordinator.tasks import run_apart
+
+    if asking and not context:
+        names, current = files.contexts(kubeconfig)
+        if len(names) > 1:
+            context = _ask_one("Which context of the kubeconfig?", names, current)
+
+    async def resolve() -> tuple[str, str]:
+        client = await KubeClient.connect(Target(context, namespace, kubeconfig))
+        await client.close()
+        return client.context, client.namespace
+
+    context, found = run_apart(resolve())
+    if asking and not namespace:
+        found = click.prompt("Which namespace?", default=found, err=True)
+    return context, found
+
+
+def _ask_one(question: str, choices: list[str], default: str) -> str:
+    for number, choice in enumerate(choices, 1):
+        click.echo(f"  {number}) {choice}", err=True)
+    number = choices.index(default) + 1 if default in choices else 1
+    answer: int = click.prompt(question, type=click.IntRange(1, len(choices)), default=number, err=True)
+    return choices[answer - 1]
+
+
+def _check(path: Path, text: str) -> None:
+    """Refuse what `womm parallel` would refuse. Raises SettingsError."""
+    import tomllib
+
+    from womm import settings
+
+    values = tomllib.loads(text)
+    del values["version"]
+    settings.check_values(path, values)
+
+
+def _edited(path: Path, values: dict[str, str], *, existing: bool) -> str:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    from womm import project
+
+    try:
+        document = tomlkit.parse(path.read_bytes() if existing else _NEW)
+    except (TOMLKitError, OSError, UnicodeDecodeError) as exc:
+        raise ProjectError(f"cannot change {path}: {exc}") from exc
+    if "version" not in document:
+        document["version"] = project.VERSION
+    for key, value in values.items():
+        spelled = key if key in document or key.replace("-", "_") not in document else key.replace("-", "_")
+        document[spelled] = value
+    return tomlkit.dumps(document)
+
+
+def _write(path: Path, text: str) -> None:
+    """Beside it, then in its place: no reader ever sees half of it."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        # Through a link, to where the file is.
+        beside = Path(os.path.realpath(path)).with_name(beside.name)
+        beside.write_bytes(text.encode())
+        if path.exists():
+            beside.chmod(path.stat().st_mode & 0o777)
+        os.replace(beside, os.path.realpath(path))
+    except OSError as exc:
+        beside.unlink(missing_ok=True)
+        raise ProjectError(f"cannot write {path}: {exc.strerror}", f"ls -ld {path.parent}") from exc

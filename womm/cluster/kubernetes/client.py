@@ -1,0 +1,367 @@
+"""One API server and one namespace: requests, lists, watches and execs with raw JSON.
+
+Strategy: kubeconfig, credentials, TLS and proxies are the official client's (its asyncio part); its
+typed models are left alone, since they cost 0.8 s of start-up and 15 times the decoding. Foreign
+exceptions end here: callers see ClusterError, or ApiError when the API server itself said no.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlencode
+
+import aiohttp
+
+import womm.cluster.kubernetes.lean  # noqa: F401 before all that follows
+
+# isort: split
+from kubernetes.aio.client.api_client import ApiClient
+
+from womm.cluster.kubernetes import kubeconfig
+from womm.cluster.kubernetes.channel import ExecTransport
+from womm.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+Object: TypeAlias = dict[str, Any]
+"""A Kubernetes object, as the API server's JSON says it."""
+Query: TypeAlias = Sequence[tuple[str, str]]
+
+REQUEST_TIMEOUT_S: Final = 30.0
+PAGE: Final = 500
+WATCH_S: Final = 300
+WATCH_SILENT_S: Final = 150.0
+"""The API server sends a bookmark a minute: a watch without a byte for this long is half open."""
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+FIELD_MANAGER: Final = "womm"
+_EXEC_PROTOCOL: Final = "v5.channel.k8s.io"
+
+
+class ApiError(ClusterError):
+    """The API server refused a request. `code` is the HTTP status, `reason` its one word for it."""
+
+    def __init__(self, message: str, code: int, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which cluster: as kubectl's options of these names. Empty: as the kubeconfig says."""
+
+    context: str = ""
+    namespace: str = ""
+    kubeconfig: str = ""
+
+
+class KubeClient:
+    """Made by `connect`, ended by `close`. For one event loop."""
+
+    def __init__(self, target: Target, folder: Path | None) -> None:
+        self._target = target
+        self._api: ApiClient | None = None
+        self._former: list[ApiClient] = []
+        self._loading = asyncio.Lock()
+        self._files = tempfile.TemporaryDirectory(prefix="womm-kube-", dir=folder)
+        self.context = target.context
+        self.namespace = target.namespace
+        self.host = ""
+
+    @property
+    def target(self) -> Target:
+        """What leads here again, also when the current context has become another one."""
+        return Target(
+            self.context, self.namespace, self._target.kubeconfig or os.environ.get("KUBECONFIG", "")
+        )
+
+    def __repr__(self) -> str:
+        return f"<KubeClient {self.context or 'in cluster'} {self.namespace}>"
+
+    @classmethod
+    async def connect(cls, target: Target, folder: Path | None = None) -> "KubeClient":
+        """Read the credentials; nothing is sent yet. Raises ClusterError.
+
+        Keys that the kubeconfig holds are files in `folder` (the system's for such, without) until `close`.
+        """
+        client = cls(target, folder)
+        try:
+            await client._load()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def close(self) -> None:
+        for api in (*self._former, *([self._api] if self._api else [])):
+            await api.close()
+        self._former, self._api = [], None
+        self._files.cleanup()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Object | None = None,
+        content_type: str = "application/json",
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Object:
+        """One request; returns the JSON answer. Raises ApiError, ClusterError."""
+        data = None if body is None else json.dumps(body)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        response = await self._send(method, path, query, timeout, data=data, content_type=content_type)
+        async with response:
+            answer: Object = await self._answer(response)
+        return answer
+
+    async def list(
+        self, path: str, *, labels: str = "", fields: str = "", page: int = PAGE
+    ) -> tuple[list[Object], str]:
+        """Return all objects of a collection and the resource version to watch from."""
+        items: list[Object] = []
+        token = ""
+        while True:
+            query = [("limit", str(page)), *_selectors(labels, fields)]
+            if token:
+                query.append(("continue", token))
+            try:
+                answer = await self.request("GET", path, query=query)
+            except ApiError as exc:
+                if exc.code == 410 and token:  # it took longer than the token lives: from the start
+                    items, token = [], ""
+                    continue
+                raise
+            items += answer.get("items") or []
+            token = answer["metadata"].get("continue") or ""
+            if not token:
+                return items, answer["metadata"]["resourceVersion"]
+
+    async def watch(
+        self, path: str, version: str, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Yield (ADDED | MODIFIED | DELETED | BOOKMARK, object) until the server ends the stream.
+
+        Raises ApiError with code 410 when `version` is too old: list again.
+        """
+        query = [
+            ("watch", "1"),
+            ("resourceVersion", version),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", str(WATCH_S)),
+            *_selectors(labels, fields),
+        ]
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=WATCH_SILENT_S)
+        response = await self._send("GET", path, query, timeout)
+        async with response:
+            if response.status != 200:
+                await self._answer(response)
+            try:
+                rest = b""
+                async for piece in response.content.iter_any():
+                    *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else (rest + piece,)
+                    for line in lines:
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            raise _api_error(event["object"].get("code", 500), event["object"])
+                        yield event["type"], event["object"]
+            except (aiohttp.ClientError, OSError, ValueError) as exc:
+                log.debug("watch of %s cut: %r", path, exc)
+
+    async def log(self, pod: str, container: str, *, follow: bool) -> AsyncIterator[bytes]:
+        """Yield what a container has printed, in pieces. Raises ClusterError."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
+        query = [("container", container), *([("follow", "true")] if follow else [])]
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S)
+        response = await self._send("GET", path, query, timeout)
+        async with response:
+            if response.status != 200:
+                await self._answer(response)
+            try:
+                async for piece in response.content.iter_any():
+                    yield piece
+            except (aiohttp.ClientError, OSError) as exc:
+                raise self._unreachable(exc) from exc
+
+    async def exec(
+        self,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        factory: Callable[[], asyncio.BaseProtocol],
+    ) -> "ExecTransport":
+        """Run a command in a container; its stdin and stdout are the protocol's. Raises OSError.
+
+        Source: remotecommand protocol v5.channel.k8s.io (KEP-4006): one channel number before each
+        message, a message (255, channel) closes one of them.
+        """
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/exec"
+        query = [
+            ("container", container),
+            *(("command", word) for word in command),
+            *((stream, "true") for stream in ("stdin", "stdout", "stderr")),
+        ]
+        for last in (False, True):
+            api = self._client()
+            _, url, headers, _, _ = await self._serialize("GET", path, query)
+            try:
+                socket = await _session(api).ws_connect(
+                    "ws" + url.removeprefix("http"),
+                    protocols=(_EXEC_PROTOCOL,),
+                    headers=headers,
+                    proxy=api.configuration.proxy,
+                    server_hostname=api.configuration.tls_server_name,
+                    max_msg_size=0,
+                    autoping=True,
+                )
+            except aiohttp.WSServerHandshakeError as exc:
+                if exc.status == 401 and not last:
+                    await self._load_again(api)
+                    continue
+                raise OSError(f"exec in {pod} refused: {exc.status} {exc.message}") from exc
+            except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as exc:
+                raise OSError(f"exec in {pod}: {_words(exc)}") from exc
+            if socket.protocol != _EXEC_PROTOCOL:
+                await socket.close()
+                raise OSError(f"the API server does not speak {_EXEC_PROTOCOL} (Kubernetes 1.30 does)")
+            return ExecTransport(socket, factory())
+        raise AssertionError
+
+    # ---- within
+
+    def _client(self) -> ApiClient:
+        if self._api is None:
+            raise ClusterError("the connection to the cluster has been closed")
+        return self._api
+
+    async def _load(self) -> None:
+        """Read the credentials."""
+        found = await kubeconfig.load(
+            self._target.kubeconfig, self._target.context, Path(tempfile.mkdtemp(dir=self._files.name))
+        )
+        self.context = found.context
+        self.namespace = self._target.namespace or found.namespace
+        self.host = found.configuration.host
+        try:
+            self._api = ApiClient(found.configuration)
+            _session(self._api)  # reads keys and certificates
+        except (OSError, ValueError) as exc:  # ssl.SSLError is one
+            raise ClusterError(
+                f"the key or certificate of context {self.context} cannot be used: {exc}"
+            ) from exc
+
+    async def _load_again(self, old: ApiClient) -> None:
+        """The API server knows the credentials of `old` no more: they may have expired.
+
+        Its connections go on: each has shown its credentials when it was made.
+        """
+        async with self._loading:
+            if self._api is not old:
+                return  # somebody else was first
+            self._former.append(old)
+            log.debug("reading the credentials again")
+            await self._load()
+
+    async def _serialize(
+        self, method: str, path: str, query: Query, content_type: str = "application/json"
+    ) -> tuple[str, str, dict[str, str], Any, Any]:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        result: tuple[str, str, dict[str, str], Any, Any] = await self._client().param_serialize(
+            method,
+            f"{path}?{urlencode(list(query))}" if query else path,
+            header_params=headers,
+            auth_settings=["BearerToken"],
+        )
+        return result
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        timeout: aiohttp.ClientTimeout,
+        *,
+        data: str | None = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        for last in (False, True):
+            api = self._client()
+            _, url, headers, _, _ = await self._serialize(method, path, query, content_type)
+            try:
+                response = await _session(api).request(
+                    method,
+                    url,
+                    data=data,
+                    headers=headers,
+                    timeout=timeout,
+                    proxy=api.configuration.proxy,
+                    server_hostname=api.configuration.tls_server_name,
+                )
+            except (aiohttp.ClientError, OSError) as exc:
+                raise self._unreachable(exc) from exc
+            if response.status != 401 or last:
+                return response
+            response.release()
+            await self._load_again(api)
+        raise AssertionError
+
+    async def _answer(self, response: aiohttp.ClientResponse) -> Object:
+        try:
+            text = await response.read()
+            answer = json.loads(text) if text else {}
+        except (aiohttp.ClientError, OSError) as exc:
+            raise self._unreachable(exc) from exc
+        except ValueError:
+            answer = {"message": text.decode(errors="replace").strip()[:200]}
+        if response.status >= 400:
+            raise _api_error(response.status, answer if isinstance(answer, dict) else {})
+        assert isinstance(answer, dict)
+        return answer
+
+    def _unreachable(self, exc: BaseException) -> ClusterError:
+        option = f" --context {self.context}" if self.context else ""
+        return ClusterError(
+            f"cannot reach the cluster at {self.host}: {_words(exc)}", f"kubectl{option} cluster-info"
+        )
+
+
+def _session(api: ApiClient) -> aiohttp.ClientSession:
+    rest = api.rest_client
+    if rest.pool_manager is None:
+        rest.pool_manager = rest._create_pool_manager()
+    session: aiohttp.ClientSession = rest.pool_manager
+    return session
+
+
+def _selectors(labels: str, fields: str) -> list[tuple[str, str]]:
+    given = (("labelSelector", labels), ("fieldSelector", fields))
+    return [(name, value) for name, value in given if value]
+
+
+def _api_error(code: int, status: Object) -> ApiError:
+    """An API server's Status object (or what a proxy said instead) as an exception."""
+    message = str(status.get("message") or f"the API server answers {code}")
+    reason = str(status.get("reason") or "")
+    hint = None
+    if code == 401:
+        hint = "kubectl auth whoami"
+    elif code == 403 and "is forbidden: User" in message:
+        hint = "an admin: womm cluster-setup | kubectl apply -f -"
+    return ApiError(message, code, reason, hint)
+
+
+def _words(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return str(exc) or type(exc).__name__

@@ -1,0 +1,575 @@
+"""The Kubernetes cluster: a task's pods are a Deployment, their agents are reached by exec.
+
+Strategy: two watches tell everything (the task's pods, its Deployment), a PodBook decides what that
+means, and this module carries it out. Nothing is polled: an idle task makes no requests. Whatever is
+created hangs on one Job (see manifests), so that one DELETE, or the keeper's end, removes it all.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
+from womm.cluster.kubernetes import manifests
+from womm.cluster.kubernetes.advice import advice_for, readable
+from womm.cluster.kubernetes.channel import ExecTransport
+from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Object
+from womm.cluster.kubernetes.early import EarlyDials
+from womm.cluster.kubernetes.manifests import About, WorkerSpec, root_name, selector
+from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started
+from womm.errors import ClusterError
+from womm.link.client import Dial, Link, Offline
+
+log = logging.getLogger(__name__)
+
+WINDOW_BYTES: Final = 4 << 20
+"""Between an agent and here are bridge, kubelet and API server, each with buffers of its own."""
+GONE_TIMEOUT_S: Final = 10.0
+"""How long a pod that is told to end may take before nobody waits for its node any more."""
+STOP_TIMEOUT_S: Final = 60.0
+DIAL_TIMEOUT_S: Final = 8.0
+"""Below the link's own limit, so that there is time to ask whose fault it is."""
+PROBE_TIMEOUT_S: Final = 1.5
+RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+EVENTS_AFTER_S: Final = 5.0
+TELL_AFTER_S: Final = 0.1
+EVENTS_PODS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PodOptions:
+    """What the project says of the pods. `image` is the workers'; see manifests.WorkerSpec."""
+
+    image: str
+    pull_secret: str = ""
+    service_account: str = ""
+    template: Mapping[str, Any] = field(default_factory=dict)
+
+
+class KubernetesCluster:
+    """See womm.cluster.base.Cluster. It closes the client; `about` makes what the cluster is to know."""
+
+    name = "kubernetes"
+    window_bytes = WINDOW_BYTES
+
+    def __init__(self, client: KubeClient, options: PodOptions, about: Callable[[TaskSpec], About]) -> None:
+        self._client: KubeClient | None = client
+        self._options = options
+        self._about = about
+        self._observer: PodObserver | None = None
+        self._spec: TaskSpec | None = None
+        self._book = PodBook(1, "")
+        self._early = EarlyDials(self._bridge, self._is_creating, self._answered)
+        self._keepers: dict[str, _Keeper] = {}
+        self._gone_keepers: list[_Keeper] = []  # whose links may not have closed yet
+        self._replicas = 0
+        self._refusal = ""
+        self._events: dict[str, tuple[str, str]] = {}  # reason and text, by the pod's name
+        self._told: dict[str, int] | None = None
+        self._telling_reasons: list[str] = []
+        self._telling: asyncio.TimerHandle | None = None
+        self._created = False
+        self._ended = False
+        self._draining = False
+        self._stopping = False
+        self._left: set[str] = set()
+        self._watchers: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[Any]] = set()
+        self._changed = asyncio.Event()
+        self._deleting: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<KubernetesCluster {self._book!r} of {self._replicas}>"
+
+    @property
+    def wanted(self) -> int:
+        return self._replicas
+
+    @property
+    def where(self) -> Place:
+        return Place(self._api.context, self._api.namespace)
+
+    def advice(self) -> str:
+        return advice_for([*self._reasons(), *self._telling_reasons])
+
+    async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
+        self._spec, self._observer = spec, observer
+        self._book = PodBook(spec.slots, spec.mem)
+        client = self._api
+        workers = WorkerSpec(
+            task=spec.task,
+            about=self._about(spec),
+            image=self._options.image,
+            shell=spec.shell,
+            orphan_timeout_s=spec.orphan_timeout_s,
+            env=spec.env,
+            pull_secret=self._options.pull_secret,
+            service_account=self._options.service_account,
+            template=self._options.template,
+        )
+        workers = await _admitted(client, workers)
+        self._created = True  # even of a request without an answer, something may have come
+        try:
+            root = await client.request("POST", self._jobs, body=manifests.task_job(workers))
+        except ApiError as exc:
+            self._created = exc.code >= 500
+            raise
+        await asyncio.gather(
+            client.request("POST", self._config_maps, body=manifests.agent_scripts(workers, root)),
+            client.request("POST", self._deployments, body=manifests.workers(workers, root)),
+        )
+        self._replicas = spec.pods
+        mine = selector(spec.task)
+        self._watch(self._follow(self._pods_path, mine, self._replace_pods, self._pod_event))
+        one = selector(spec.task, manifests.WORKER)
+        self._watch(self._follow(self._deployments, one, self._replace_deployment, self._deployment_event))
+        self._watch(self._ask_events())
+
+    def dial(self, pod: Pod) -> Dial:
+        fresh = self._dialler(pod.name, manifests.WORKER, lambda: self._book.is_live(pod))
+
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            opened = self._early.take(pod.name)
+            if opened is None:
+                return await fresh(factory)
+            opened.set_protocol(factory())
+            return opened
+
+        return connect
+
+    async def end_pod(self, pod: Pod, reason: str) -> None:
+        # The watch may be about to say that it has ended by itself.
+        if await self._until(lambda: not self._book.is_live(pod), 1.0):
+            return
+        self._book.expect_end(pod, reason)
+        await self._delete_pod(pod.name, 1)
+        if not await self._until(lambda: not self._book.is_live(pod), GONE_TIMEOUT_S):
+            # Its node does not answer. A second execution says so (WOMM_ATTEMPT), the late result of
+            # the first is dropped with its link.
+            await self._delete_pod(pod.name, 0)
+            self._carry_out(self._book.give_up(pod))
+
+    def leave(self, name: str, reason: str) -> None:
+        assert self._observer is not None
+        if name in self._left:
+            return
+        self._left.add(name)
+        self._replicas = max(0, self._replicas - 1)
+        self._observer.pod_left(name, reason)
+        self._later(self._shrink(name, self._replicas))
+
+    def drain(self) -> None:
+        self._draining = True
+        if self._created and self._deleting is None:
+            self._deleting = asyncio.create_task(self._delete_all())
+
+    async def stop(self) -> None:
+        """Returns when the pods are gone too; cancelled, it still has asked for their removal."""
+        self._draining = self._stopping = True
+        client = self._client
+        if client is None:
+            return
+        try:
+            if self._created:
+                await self._remove()
+        except ClusterError as exc:
+            raise ClusterError(f"what the task has in the cluster is not removed: {exc.message}") from exc
+        finally:
+            self._created = False
+            await self._early.close()
+            if self._telling is not None:
+                self._telling.cancel()
+            tasks = [*self._watchers, *self._background]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for keeper in [*self._keepers.values(), *self._gone_keepers]:
+                await keeper.close()
+            self._client = None
+            await client.close()
+
+    async def _remove(self) -> None:
+        if self._deleting is None:
+            self._deleting = asyncio.create_task(self._delete_all())
+        await asyncio.shield(self._deleting)
+        if not await self._until(self._is_empty, STOP_TIMEOUT_S):
+            left = ", ".join(sorted([*self._book.names, *self._keepers]))
+            raise ClusterError(f"still ending after {STOP_TIMEOUT_S:.0f} s: {left}")
+
+    # ---- the watches
+
+    async def _follow(
+        self,
+        path: str,
+        labels: str,
+        replace: Callable[[list[Object]], None],
+        event: Callable[[str, Object], None],
+    ) -> None:
+        """List and watch, for ever; `replace` gets a whole list, `event` what has changed since."""
+        client, failures, version = self._api, 0, ""
+        while True:
+            try:
+                if not version:
+                    items, version = await client.list(path, labels=labels)
+                    replace(items)
+                async for kind, item in client.watch(path, version, labels=labels):
+                    version, failures = item["metadata"]["resourceVersion"], 0
+                    if kind != "BOOKMARK":
+                        event(kind, item)
+            except ApiError as exc:
+                log.debug("watch of %s: %s", path, exc)
+                version = ""
+                if exc.code == 403:
+                    self._refusal = readable(exc.message)
+                    self._tell_reasons()
+            except ClusterError as exc:
+                log.debug("watch of %s: %s", path, exc)
+            if failures > 0:
+                await asyncio.sleep(RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S)) - 1])
+            failures += 1
+
+    def _replace_pods(self, items: list[Object]) -> None:
+        keepers = [item for item in items if _component(item) == manifests.KEEPER]
+        for name in set(self._keepers) - {item["metadata"]["name"] for item in keepers}:
+            self._keeper_gone(name)
+        for item in keepers:
+            self._keeper_event("MODIFIED", item)
+        self._carry_out(self._book.replace(item for item in items if _component(item) == manifests.WORKER))
+
+    def _pod_event(self, kind: str, item: Object) -> None:
+        if _component(item) == manifests.KEEPER:
+            self._keeper_event(kind, item)
+        elif kind == "DELETED":
+            self._carry_out([*self._book.apply(item), *self._book.remove(item["metadata"]["name"])])
+        else:
+            self._carry_out(self._book.apply(item))
+        self._changed.set()
+
+    def _replace_deployment(self, items: list[Object]) -> None:
+        for item in items:
+            self._deployment_event("MODIFIED", item)
+        if not items:
+            self._deployment_event("DELETED", {})
+
+    def _deployment_event(self, kind: str, item: Object) -> None:
+        """The Deployment tells what keeps its pods from being created; its end is the task's."""
+        if kind == "DELETED":
+            if not self._draining:
+                self._ended = True
+                self._replicas = 0
+            self._refusal = ""
+        else:
+            conditions = (item.get("status") or {}).get("conditions") or ()
+            failures = [c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True"]
+            self._refusal = readable(failures[0].get("message") or "") if failures else ""
+        self._tell_reasons()
+        self._changed.set()
+
+    def _carry_out(self, changes: Iterable[Change]) -> None:
+        assert self._observer is not None
+        for change in changes if not self._stopping else ():
+            if isinstance(change, Started):
+                self._events.pop(change.pod.name, None)
+                self._observer.pod_started(change.pod)
+            elif isinstance(change, Gone):
+                self._observer.pod_gone(change.pod, change.loss, change.detail)
+            elif not self._draining:
+                log.debug("pod %s is replaced: %s", change.name, change.why)
+                self._later(self._delete_pod(change.name, manifests.GRACE_S))
+        if not self._draining:
+            self._early.consider(self._book.creating)
+        self._tell_reasons()
+        self._changed.set()
+
+    def _reasons(self) -> dict[str, int]:
+        """Why workers are missing, in words and counted."""
+        if self._ended:
+            return {"removed from the cluster: finished elsewhere, or left alone for too long": 1}
+        texts = {**self._book.texts()}
+        counts: Counter[str] = Counter(self._book.reasons())
+        for name, (reason, text) in self._events.items():
+            if name in self._book.creating and counts["ContainerCreating"] > 0:
+                counts["ContainerCreating"] -= 1
+                counts[reason] += 1
+                texts[reason] = text
+        missing = self._replicas - len(self._book.names)
+        if self._refusal and missing > 0:
+            counts[self._refusal] += missing
+        return {
+            f"{reason} ({texts[reason]})" if texts.get(reason) else reason: count
+            for reason, count in counts.items()
+            if count
+        }
+
+    def _tell_reasons(self) -> None:
+        """Soon: to count the pods again for each event of one of them would be their number squared."""
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TELL_AFTER_S, self._tell_reasons_now)
+
+    def _tell_reasons_now(self) -> None:
+        assert self._observer is not None
+        self._telling = None
+        reasons = self._reasons()
+        if reasons != self._told and not self._stopping:
+            self._told = reasons
+            # A pod that is being replaced says nothing for a moment; what its forerunner said still holds.
+            telling = [reason for reason in reasons if reason not in {"ContainerCreating", "Pending"}]
+            self._telling_reasons = telling or self._telling_reasons
+            self._observer.pods_wait(reasons)
+
+    async def _ask_events(self) -> None:
+        """Of a pod that is being created for long, only events say why. Asked while one is, not else."""
+        while True:
+            self._changed.clear()
+            if not self._book.creating:
+                await self._changed.wait()
+                continue
+            await asyncio.sleep(EVENTS_AFTER_S)
+            for name in self._book.creating[:EVENTS_PODS]:
+                with suppress(ClusterError):  # the right to read events is not needed for more than this
+                    await self._ask_events_of(name)
+            self._tell_reasons()
+
+    async def _ask_events_of(self, pod: str) -> None:
+        path = f"/api/v1/namespaces/{self._api.namespace}/events"
+        fields = f"involvedObject.name={pod},involvedObject.kind=Pod,type=Warning"
+        items, _ = await self._api.list(path, fields=fields)
+        if items:
+            last = max(items, key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
+            self._events[pod] = str(last.get("reason") or "Warning"), readable(str(last.get("message") or ""))
+
+    # ---- the keeper
+
+    def _keeper_event(self, kind: str, item: Object) -> None:
+        name = item["metadata"]["name"]
+        status = item.get("status") or {}
+        running = status.get("phase") == "Running" and "deletionTimestamp" not in item["metadata"]
+        if kind == "DELETED" or (name in self._keepers and status.get("phase") in {"Failed", "Succeeded"}):
+            self._keeper_gone(name)
+        elif name not in self._keepers:
+            self._keepers[name] = _Keeper(
+                name, self._dialler(name, manifests.KEEPER, lambda: not self._draining)
+            )
+        if running and kind != "DELETED":
+            self._keepers[name].start()
+
+    def _keeper_gone(self, name: str) -> None:
+        keeper = self._keepers.pop(name, None)
+        if keeper is not None:
+            self._gone_keepers.append(keeper)
+            self._later(keeper.close())
+            self._changed.set()
+
+    # ---- requests
+
+    @property
+    def _api(self) -> KubeClient:
+        if self._client is None:
+            raise ClusterError("the cluster is not connected")
+        return self._client
+
+    @property
+    def _task(self) -> str:
+        assert self._spec is not None
+        return self._spec.task
+
+    @property
+    def _pods_path(self) -> str:
+        return f"/api/v1/namespaces/{self._api.namespace}/pods"
+
+    @property
+    def _config_maps(self) -> str:
+        return f"/api/v1/namespaces/{self._api.namespace}/configmaps"
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self._api.namespace}/jobs"
+
+    @property
+    def _deployments(self) -> str:
+        return f"/apis/apps/v1/namespaces/{self._api.namespace}/deployments"
+
+    def _dialler(self, pod: str, container: str, alive: Callable[[], bool]) -> Dial:
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            if not alive():
+                raise OSError(f"{pod} has ended")
+            if self._client is None:
+                raise Offline("the cluster is not connected")
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    return await self._client.exec(pod, container, manifests.BRIDGE, factory)
+            except (OSError, ClusterError, TimeoutError) as exc:
+                if not await self._answers():
+                    raise Offline(f"the API server does not answer ({exc})") from exc
+                raise OSError(str(exc) or f"no answer from {pod}") from exc
+
+        return connect
+
+    async def _bridge(self, pod: str, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:
+        return await self._api.exec(pod, manifests.WORKER, manifests.BRIDGE, factory)
+
+    def _is_creating(self, pod: str) -> bool:
+        return self._book.is_creating(pod)
+
+    def _answered(self, pod: str) -> None:
+        self._carry_out(self._book.answered(pod))
+
+    async def _answers(self) -> bool:
+        """Whether the API server is there: if not, a worker that cannot be reached may be well."""
+        try:
+            await self._api.request("GET", "/readyz/ping", timeout_s=PROBE_TIMEOUT_S)
+        except ApiError:
+            return True
+        except ClusterError:
+            return False
+        return True
+
+    async def _delete_pod(self, name: str, grace_s: int) -> None:
+        body = {"gracePeriodSeconds": grace_s}
+        with suppress(ClusterError):
+            await self._api.request("DELETE", f"{self._pods_path}/{name}", body=body)
+
+    async def _shrink(self, pod: str, replicas: int) -> None:
+        """One pod fewer, and that it is this one."""
+        cost = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-2147483647"}}}
+        size = {"spec": {"replicas": replicas}}
+        with suppress(ClusterError):
+            await self._api.request("PATCH", f"{self._pods_path}/{pod}", body=cost, content_type=MERGE)
+        with suppress(ClusterError):
+            path = f"{self._deployments}/{root_name(self._task)}"
+            await self._api.request("PATCH", path, body=size, content_type=MERGE)
+        await self._delete_pod(pod, 1)
+
+    async def _delete_all(self) -> None:
+        await delete_task(self._api, self._task)
+
+    def _is_empty(self) -> bool:
+        return not self._book.names and not self._keepers
+
+    # ---- small things
+
+    async def _until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for what a watch will tell. False: it did not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not done():
+                    self._changed.clear()
+                    await self._changed.wait()
+        return done()
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_tell_failure)
+        self._watchers.append(task)
+
+    def _later(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_tell_failure)
+
+
+class _Keeper:
+    """The link to a keeper: its pings are the task's heartbeat, and nothing else goes over it."""
+
+    def __init__(self, name: str, dial: Dial) -> None:
+        self._link = Link(name, dial, secrets.token_bytes(16), self, give_up_after_s=float("inf"))
+        self._started = False
+
+    def start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._link.start()
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    def link_up(self, link: Link) -> None:
+        log.debug("keeper %s hears", link.name)
+
+    def link_cut(self, link: Link, reason: str) -> None:
+        log.debug("keeper %s: link cut: %s", link.name, reason)
+
+    def link_lost(self, link: Link, reason: str) -> None:
+        log.debug("keeper %s: link lost: %s", link.name, reason)
+
+    def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
+        pass
+
+
+async def delete_task(client: KubeClient, task: str) -> None:
+    """Delete the objects that a task is made of; what belongs to them goes with them.
+
+    Its pods end within seconds after that. What is gone already is no error. Raises ClusterError.
+    """
+    name = root_name(task)
+    collections = (
+        f"/apis/apps/v1/namespaces/{client.namespace}/deployments",
+        f"/apis/batch/v1/namespaces/{client.namespace}/jobs",
+        f"/api/v1/namespaces/{client.namespace}/configmaps",
+    )
+
+    async def delete(collection: str) -> None:
+        for delay in (*RETRY_DELAYS_S, None):
+            try:
+                # Without this a raw DELETE of a Job leaves its pods behind.
+                body: Object = {"propagationPolicy": "Foreground"}
+                await client.request("DELETE", f"{collection}/{name}", body=body)
+                return
+            except ApiError as exc:
+                if exc.code == 404:
+                    return
+                if exc.code < 500 or delay is None:
+                    raise
+            except ClusterError:
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+
+    await asyncio.gather(*map(delete, collections))
+
+
+async def _admitted(client: KubeClient, spec: WorkerSpec) -> WorkerSpec:
+    """Ask by a dry run whether the namespace takes such pods; return the spec that it does take.
+
+    Raises ClusterError for what will never be admitted. A quota that is used up is waited for.
+    """
+    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    for _ in range(2):
+        try:
+            await client.request("POST", path, query=[("dryRun", "All")], body=manifests.sample_worker(spec))
+            return spec
+        except ApiError as exc:
+            if "violates PodSecurity" in exc.message and not spec.restricted:
+                spec = WorkerSpec(
+                    **{name: getattr(spec, name) for name in spec.__slots__} | {"restricted": True}
+                )
+                continue
+            may_not_ask = exc.code == 403 and "cannot create resource" in exc.message
+            if may_not_ask or "exceeded quota" in exc.message or exc.code in {409, 429} or exc.code >= 500:
+                return spec
+            if exc.code == 404:
+                raise ClusterError(
+                    f"there is no namespace {client.namespace}",
+                    "kubectl get namespaces; womm ... -n NAMESPACE",
+                ) from exc
+            raise ClusterError(
+                f"the cluster refuses the pods: {readable(exc.message)}", advice_for([exc.message])
+            ) from exc
+    return spec
+
+
+def _component(item: Object) -> str:
+    return str((item["metadata"].get("labels") or {}).get(manifests.COMPONENT, ""))
+
+
+def _tell_failure(task: asyncio.Future[Any]) -> None:
+    """A watch that has ended would leave the task blind: a bug must end it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": "the cluster is not watched any more", "exception": error}
+        task.get_loop().call_exception_handler(context)

@@ -1,0 +1,165 @@
+"""The user's kubeconfig: which cluster, and with what credentials; or the service account of a pod.
+
+The official client reads it, but for four things that it does otherwise than kubectl: of several files the
+first one names the current context; a credential plugin that fails is an error, not an anonymous user; keys
+that the kubeconfig holds are files of one client, gone with it; and no key is part of an error message.
+"""
+
+import base64
+import json
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+import womm.cluster.kubernetes.lean  # noqa: F401 before all that follows
+
+# isort: split
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import incluster_config, kube_config
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.exec_provider import ExecProvider
+
+from womm.errors import ClusterError
+
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What requests need, the context (empty: from within a cluster) and the namespace that it names."""
+
+    configuration: Configuration
+    context: str
+    namespace: str
+
+
+async def load(path: str, context: str, folder: Path) -> Found:
+    """Read the credentials; `path` and `context` as kubectl's options, empty: as its defaults.
+
+    Keys become files in `folder`. Raises ClusterError.
+    """
+    wanted = bool(path or context)
+    path = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+    files = [Path(name).expanduser() for name in path.split(os.pathsep) if name]
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = 0  # one exec a worker and some watches: no limit
+    try:
+        if any(file.exists() for file in files):
+            return await _from_files(files, context, configuration, folder)
+        if not wanted and _SERVICE_ACCOUNT.is_dir():
+            incluster_config.load_incluster_config(configuration)
+            return Found(configuration, "", (_SERVICE_ACCOUNT / "namespace").read_text().strip())
+    except (ConfigException, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as exc:
+        raise ClusterError(f"the kubeconfig {path}: {_words(exc)}", "kubectl config view") from exc
+    except ssl.SSLError as exc:
+        raise ClusterError(f"the kubeconfig {path}: a key or certificate is none") from exc
+    except OSError as exc:
+        raise ClusterError(f"cannot read the kubeconfig {path}: {_words(exc)}") from exc
+    if wanted:
+        raise ClusterError(f"there is no kubeconfig {path}", "kubectl config view")
+    raise ClusterError(
+        f"no cluster is configured: there is no kubeconfig {path}", "womm setup --cluster local"
+    )
+
+
+def contexts(path: str) -> tuple[list[str], str]:
+    """Return the names of all contexts, and the current one (empty: none). Raises ClusterError."""
+    path = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+    names: dict[str, None] = {}
+    current = ""
+    try:
+        for name in path.split(os.pathsep):
+            file = Path(name).expanduser()
+            if name and file.exists():
+                content = yaml.safe_load(file.read_text()) or {}
+                names |= dict.fromkeys(str(context["name"]) for context in content.get("contexts") or ())
+                current = current or str(content.get("current-context") or "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as exc:
+        raise ClusterError(
+            f"cannot read the kubeconfig {path}: {_words(exc)}", "kubectl config view"
+        ) from exc
+    return list(names), current
+
+
+async def _from_files(files: list[Path], context: str, configuration: Configuration, folder: Path) -> Found:
+    read = [(file, yaml.safe_load(file.read_text())) for file in files if file.exists()]
+    for file, content in read:
+        if not isinstance(content, dict):
+            raise ValueError(f"{file} is not a kubeconfig")
+    contexts = [named for _, content in read for named in content.get("contexts") or ()]
+    name = context or next((c["current-context"] for _, c in read if c.get("current-context")), "")
+    if not name:
+        raise ClusterError("the kubeconfig names no current context", "kubectl config get-contexts")
+    chosen = next((named for named in contexts if named["name"] == name), None)
+    if chosen is None:
+        raise ClusterError(f"the kubeconfig has no context {name!r}", "kubectl config get-contexts")
+    path = os.pathsep.join(str(file) for file, _ in read)
+    merged = kube_config.KubeConfigMerger(path).config
+    for kind in ("clusters", "users"):
+        for node in merged.value[kind]:
+            _to_files(node.value.get(kind[:-1]) or {}, folder)
+    loader: Any = _Loader(merged, active_context=name, config_base_path=None)  # type: ignore[no-untyped-call]
+    loader.folder = folder
+    await loader.load_and_set(configuration)
+    return Found(configuration, name, str((chosen.get("context") or {}).get("namespace") or "default"))
+
+
+def _to_files(given: dict[str, Any], folder: Path) -> None:
+    """Replace the keys and certificates that a cluster or a user has inline by files."""
+    for name in ("certificate-authority", "client-certificate", "client-key"):
+        if data := given.pop(f"{name}-data", None):
+            given[name] = _to_file(base64.b64decode(data), folder)
+
+
+def _to_file(data: bytes, folder: Path) -> str:
+    path = folder / f"{len(list(folder.iterdir()))}.pem"
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(data)
+    return str(path)
+
+
+class _Loader(kube_config.KubeConfigLoader):
+    """With credential plugins whose failure is told."""
+
+    folder: Path
+
+    async def load_from_exec_plugin(self) -> bool:
+        user: Any = self._user
+        given = user["exec"]
+        command = str(given["command"])
+        try:
+            status: Mapping[str, Any] = await ExecProvider(given).run()
+        except OSError as exc:
+            hint = given.safe_get("installHint")
+            raise ConfigException(
+                f"its credential plugin {command}: {_words(exc)}" + (f" ({hint})" if hint else "")
+            ) from exc
+        except ConfigException as exc:
+            raise ConfigException(f"its credential plugin {command} failed: {_words(exc)}") from exc
+        if "token" in status:
+            self.token = f"Bearer {status['token']}"
+        if "clientCertificateData" in status and "clientKeyData" in status:
+            self.cert_file = _to_file(status["clientCertificateData"].encode(), self.folder)
+            self.key_file = _to_file(status["clientKeyData"].encode(), self.folder)
+        elif "token" not in status:
+            raise ConfigException(f"its credential plugin {command} gave neither a token nor a certificate")
+        return True
+
+
+def _words(exc: BaseException) -> str:
+    """One line. The official client names objects by their content: none of it is told."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
+        return f"line {exc.problem_mark.line + 1} is not YAML"
+    if isinstance(exc, json.JSONDecodeError):
+        return "not JSON"
+    text = re.sub(r"\bb'(.*)'", r"\1", str(exc))  # what a plugin has written
+    text = text.replace("\\n", " ")
+    return " ".join(re.sub(r"\{.*\}", "...", text, flags=re.DOTALL).split()) or type(exc).__name__

@@ -1,0 +1,310 @@
+"""What `womm doctor` asks a cluster: rights, quota, versions; and, by one worker, image, clock and link.
+
+Each finding is a sentence with a verdict; nothing stays behind. The worker is started as a task's
+workers are, so what holds for it holds for them.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
+from womm.cluster.kubernetes.advice import advice_for
+from womm.cluster.kubernetes.client import ApiError, KubeClient
+from womm.cluster.kubernetes.rbac import USER_RULES
+from womm.coordinator.clusters import Origin, make_cluster
+from womm.coordinator.runtime import runtime_folder
+from womm.coordinator.task import new_task_id
+from womm.coordinator.tasks import target_of
+from womm.errors import ClusterError, WommError
+from womm.link.client import Link
+from womm.link.frames import (
+    FrameType,
+    RunRequest,
+    decode_ended,
+    encode,
+    encode_credit,
+    encode_run,
+)
+from womm.settings import Settings
+
+OLDEST_MINOR: Final = 30
+"""Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
+SKEW_S: Final = 2.0
+DATA_BYTES: Final = 32 << 20
+PINGS: Final = 20
+_SESSION: Final = b"womm doctor ----"
+
+
+class Verdict(Enum):
+    GOOD = "good"
+    BAD = "bad"
+    """womm does not work so."""
+    WEAK = "weak"
+    """It works, but not well, or not always."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    verdict: Verdict
+    text: str
+    hint: str = ""
+
+
+async def check_cluster(settings: Settings, perl: str, folder: Path, *, pod: bool) -> list[Finding]:
+    """Ask the cluster that the settings name; `pod`: also start a worker there. Raises nothing of womm's."""
+    try:
+        client = await KubeClient.connect(target_of(settings))
+    except ClusterError as exc:
+        return [Finding("kubeconfig", Verdict.BAD, exc.message, exc.hint or "")]
+    where = f"{client.context or 'from within a cluster'}, namespace {client.namespace}"
+    found = [Finding("kubeconfig", Verdict.GOOD, where)]
+    try:
+        found.append(await _version(client))
+        found += await asyncio.gather(_rights(client), _quota(client))
+    except ClusterError as exc:
+        return [*found, Finding("API server", Verdict.BAD, exc.message, exc.hint or "")]
+    finally:
+        await client.close()
+    if pod and all(finding.verdict is not Verdict.BAD for finding in found):
+        found += await _worker(settings, perl, folder)
+    return found
+
+
+async def _version(client: KubeClient) -> Finding:
+    began = time.monotonic()
+    version = await client.request("GET", "/version")
+    took_ms = (time.monotonic() - began) * 1000
+    text = f"{version.get('gitVersion')} at {client.host}, answers in {took_ms:.0f} ms"
+    minor = "".join(filter(str.isdigit, str(version.get("minor", ""))))
+    if version.get("major") == "1" and minor and int(minor) < OLDEST_MINOR:
+        hint = f"a cluster of Kubernetes 1.{OLDEST_MINOR} or newer"
+        return Finding("API server", Verdict.BAD, f"{text}: its exec cannot close stdin", hint)
+    return Finding("API server", Verdict.GOOD, text)
+
+
+async def _rights(client: KubeClient) -> Finding:
+    """A SelfSubjectAccessReview for each verb that a task needs."""
+    asked = [
+        (group, resource, verb)
+        for group, resources, verbs in USER_RULES
+        for resource in resources
+        for verb in verbs
+        if resource not in _OPTIONAL
+    ]
+    answers = await asyncio.gather(*(_may(client, *what) for what in asked))
+    denied: dict[str, list[str]] = {}
+    for (_, resource, verb), may in zip(asked, answers, strict=True):
+        if not may:
+            denied.setdefault(resource, []).append(verb)
+    if denied:
+        hint = f"an admin: womm cluster-setup -n {client.namespace} --user NAME | kubectl apply -f -"
+        missing = ", ".join(f"{resource} ({', '.join(verbs)})" for resource, verbs in denied.items())
+        return Finding("permissions", Verdict.BAD, f"missing: {missing}", hint)
+    return Finding("permissions", Verdict.GOOD, f"all {len(asked)}")
+
+
+_OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log", "services"])
+
+
+async def _may(client: KubeClient, group: str, resource: str, verb: str) -> bool:
+    name, _, part = resource.partition("/")
+    attributes = {
+        "namespace": client.namespace,
+        "verb": verb,
+        "group": group,
+        "resource": name,
+        **({"subresource": part} if part else {}),
+    }
+    answer = await client.request(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        body={
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        },
+    )
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+async def _quota(client: KubeClient) -> Finding:
+    try:
+        quotas, _ = await client.list(f"/api/v1/namespaces/{client.namespace}/resourcequotas")
+    except ApiError as exc:
+        return Finding("quota", Verdict.WEAK, f"cannot be read: {exc.reason or exc.code}")
+    words = []
+    for quota in quotas:
+        status = quota.get("status") or {}
+        used = status.get("used") or {}
+        words += [
+            f"{name} {used.get(name, '0')} of {hard}" for name, hard in (status.get("hard") or {}).items()
+        ]
+    return Finding("quota", Verdict.GOOD, ", ".join(words) or "none")
+
+
+_PASSING: Final = frozenset(["ContainerCreating", "Pending"])
+
+
+class _Probe:
+    """The observer of one worker, and the handler of the link to it."""
+
+    def __init__(self) -> None:
+        self.pod: asyncio.Future[Pod] = asyncio.get_running_loop().create_future()
+        self.up = asyncio.Event()
+        self.waits = ""
+        self.pong = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.out = bytearray()
+        self.size = 0
+        self.status = 0
+
+    def pod_started(self, pod: Pod) -> None:
+        if not self.pod.done():
+            self.pod.set_result(pod)
+
+    def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
+        self.waits = f"it ended: {detail}"
+
+    def pod_left(self, name: str, reason: str) -> None:
+        self.waits = reason
+
+    def job_processes(self, pod: Pod) -> list[int]:
+        return []
+
+    def pods_wait(self, reasons: Mapping[str, int]) -> None:
+        # A pod that is replaced is created again: what was wrong with the last one says more.
+        telling = [reason for reason in reasons if reason not in _PASSING]
+        if telling or not self.waits:
+            self.waits = ", ".join(telling or reasons)
+
+    def link_up(self, link: Link) -> None:
+        self.up.set()
+
+    def link_cut(self, link: Link, reason: str) -> None:
+        self.waits = reason
+
+    def link_lost(self, link: Link, reason: str) -> None:
+        self.waits = reason
+
+    def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
+        if kind == FrameType.PONG:
+            self.pong.set()
+        elif kind in (FrameType.OUT, FrameType.ERR):
+            self.size += len(payload)
+            if len(self.out) < 1000:
+                self.out += payload
+            link.send(encode_credit(job, 1 if kind == FrameType.OUT else 2, len(payload)))
+        elif kind == FrameType.ENDED:
+            self.status = decode_ended(payload).value
+            self.ended.set()
+
+
+async def _worker(settings: Settings, perl: str, folder: Path) -> list[Finding]:
+    task = new_task_id()
+    with runtime_folder(task, os.environ) as runtime:
+        try:
+            cluster = await make_cluster(settings, runtime, perl, Origin("doctor", ("doctor",)))
+        except WommError as exc:
+            return [_bad(exc)]
+        probe = _Probe()
+        try:
+            return await _look_at(cluster, probe, settings, task, folder)
+        except ClusterError as exc:
+            return [_bad(exc)]
+        except TimeoutError:
+            text = f"none after {settings.ready_timeout_s:.0f} s: {probe.waits or 'no reason known'}"
+            advice = advice_for([probe.waits])
+            return [Finding("worker", Verdict.BAD, text, advice if advice != advice_for([]) else "")]
+        finally:
+            await cluster.stop()
+
+
+def _bad(exc: WommError) -> Finding:
+    return Finding("worker", Verdict.BAD, exc.message, exc.hint or "")
+
+
+async def _look_at(
+    cluster: Cluster, probe: _Probe, settings: Settings, task: str, folder: Path
+) -> list[Finding]:
+    began = time.monotonic()
+    async with asyncio.timeout(settings.ready_timeout_s):
+        await cluster.start(
+            TaskSpec(
+                task=task,
+                folder=folder,
+                pods=1,
+                slots=1,
+                cpu=settings.kube_cpu,
+                mem=settings.kube_mem,
+                shell=settings.shell or "/bin/sh",
+                orphan_timeout_s=min(300.0, settings.orphan_timeout_s),
+            ),
+            probe,
+        )
+        pod = await probe.pod
+        link = Link(pod.name, cluster.dial(pod), _SESSION, probe)
+        link.start()
+        try:
+            await probe.up.wait()
+            ready_s = time.monotonic() - began
+            perl = await _run(link, probe, 1, b"perl -e 'printf q(%vd), $^V'; echo; id -u")
+            version, _, user = perl.partition(" ")
+            text = f"{settings.image} runs after {ready_s:.1f} s, as uid {user}, with perl {version}"
+            return [
+                Finding("image", Verdict.GOOD, text),
+                await _clock(link, probe),
+                await _round_trip(link, probe),
+                await _speed(link, probe),
+            ]
+        finally:
+            await link.close()
+
+
+async def _run(link: Link, probe: _Probe, job: int, command: bytes) -> str:
+    probe.ended.clear()
+    probe.out.clear()
+    probe.size = 0
+    link.send(encode_run(job, RunRequest(command)))
+    await probe.ended.wait()
+    return " ".join(probe.out.decode(errors="replace").split())
+
+
+async def _clock(link: Link, probe: _Probe) -> Finding:
+    before = time.time()
+    text = await _run(link, probe, 2, b"date +%s.%N")
+    middle = (before + time.time()) / 2
+    try:
+        skew = float(text.removesuffix("N")) - middle
+    except ValueError:
+        return Finding("clock", Verdict.WEAK, f"the image's date says {text!r}")
+    words = f"the node's is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}"
+    if abs(skew) > SKEW_S:
+        return Finding("clock", Verdict.WEAK, words, "timedatectl")
+    return Finding("clock", Verdict.GOOD, words)
+
+
+async def _round_trip(link: Link, probe: _Probe) -> Finding:
+    times = []
+    for _ in range(PINGS):
+        probe.pong.clear()
+        began = time.monotonic()
+        link.send(encode(FrameType.PING))
+        await probe.pong.wait()
+        times.append((time.monotonic() - began) * 1000)
+    times.sort()
+    text = f"{times[PINGS // 2]:.1f} ms there and back (up to {times[-1]:.1f})"
+    return Finding("link", Verdict.GOOD, text)
+
+
+async def _speed(link: Link, probe: _Probe) -> Finding:
+    began = time.monotonic()
+    await _run(link, probe, 3, b"head -c %d /dev/zero" % DATA_BYTES)
+    took = time.monotonic() - began
+    return Finding("link", Verdict.GOOD, f"{probe.size / took / 1e6:.0f} MB/s from a job to here")
