@@ -89,7 +89,7 @@ def _run_wait_exec(project: Project) -> Run:
 
 
 def small_jobs(place: Place, kube: Kube) -> Section:
-    jobs, kubectl_jobs = (400, 24) if place.quick else (2000, 80)
+    jobs, kubectl_jobs = (400, 24) if place.quick else (1000, 64)
     width = PODS * SLOTS
     with kube.project(place, kube_cpu=PODS_CPU) as project, kube.project(place) as plain:
         for number in range(PODS):
