@@ -292,6 +292,61 @@ def test_oom_kills_end_the_job_at_the_second():
     assert pool.ready("a") == []
 
 
+def test_job_out_of_memory_runs_again_elsewhere_and_its_worker_stays():
+    pool = Watched(a=1, b=1)
+    pool.submit(1)
+    pool.submit(2)
+    assert pool.submit(3) == []
+    lost, start = pool.job_out_of_memory(1)
+    assert lost == Lost(1, 1, "a", Loss.OOM_KILLED)
+    assert start == Start(3, "a", 1, 1)  # not the same job in the same worker, while there is another
+    pool.check()
+    assert pool.workers == ["a", "b"]
+    assert pool.job_ended(2) == [Start(1, "b", 1, 2)]
+    assert pool.job_out_of_memory(1) == [GiveUp(1, "b", Loss.OOM_KILLED, OOM_LIMIT)]
+    pool.check()
+    assert pool.job_out_of_memory(1) == []  # forgotten
+    assert pool.slots == 2
+
+
+def test_job_out_of_memory_in_the_only_worker_runs_again_there():
+    pool = Watched(a=1)
+    pool.submit(1)
+    assert pool.job_out_of_memory(1) == [Lost(1, 1, "a", Loss.OOM_KILLED), Start(1, "a", 1, 2)]
+    pool.check()
+
+
+def test_job_out_of_memory_counts_together_with_workers_that_went_the_same_way():
+    pool = Watched()
+    pool.submit(1)
+    pool.ready("a")
+    assert pool.gone("a", Loss.OOM_KILLED) == [Lost(1, 1, "a", Loss.OOM_KILLED)]
+    pool.ready("a")
+    assert pool.job_out_of_memory(1) == [GiveUp(1, "a", Loss.OOM_KILLED, OOM_LIMIT)]
+
+
+def test_job_out_of_memory_that_may_run_only_once_is_given_up_at_once():
+    pool = Watched(a=1)
+    pool.submit(1)
+    pool.run_once(1)
+    assert pool.job_out_of_memory(1) == [GiveUp(1, "a", Loss.OOM_KILLED, 1)]
+
+
+def test_job_out_of_memory_of_a_paused_worker_waits_for_it():
+    pool = Watched(a=1)
+    pool.submit(1)
+    pool.worker_paused("a")
+    assert pool.job_out_of_memory(1) == [Lost(1, 1, "a", Loss.OOM_KILLED)]
+    assert pool.worker_resumed("a") == [Start(1, "a", 1, 2)]
+
+
+def test_job_out_of_memory_while_queued_changes_nothing():
+    pool = Watched()
+    pool.submit(1)
+    assert pool.job_out_of_memory(1) == []
+    assert pool.queued == 1
+
+
 def test_losses_of_different_kinds_are_counted_apart():
     pool = Watched()
     pool.submit(1)

@@ -53,10 +53,12 @@ def test_c1_second_interrupt_does_not_wait_and_still_leaves_nothing(project: Pro
         wait_for(lambda: is_gone(project, task), "the end of all objects", 60)
 
 
-def test_c1_signal_during_the_clean_up_leaves_nothing(project: Project) -> None:
+@pytest.mark.parametrize("after_s", [0.0, 0.6, 1.2])
+def test_c1_signal_during_the_clean_up_leaves_nothing(project: Project, after_s: float) -> None:
     """The jobs are done, the pods are on their way out."""
     with project.started("parallel", "--kube-pods", "2", "--", "echo {}", ":::", "1") as run:
         wait_for(lambda: run.events(TaskEnding) or run.process.poll() is not None, "the end of the jobs")
+        time.sleep(after_s)
         run.process.send_signal(signal.SIGTERM)
         run.wait(60)
         assert run.out == b"1\n"

@@ -1,19 +1,19 @@
 """FAULTS J3 and J4: exec streams are cut, the API server, kubelet and containerd go away and come back."""
 
 import hashlib
+import itertools
 import random
 import re
 import threading
 
 import pytest
 
-from tests.faults.tasks import Run, joblog_lines, wait_for
+from tests.faults.tasks import Run, carriers, joblog_lines, wait_for
 from tests.kubernetes.project import NOTES, Project
 from tests.kubernetes.proxy import proxied
 from tests.kubernetes.repeat import again_and_again
 from tests.soak import SOAK, count
-from womm.cluster.kubernetes.early import TRY_AFTER_S
-from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone
+from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
 
 pytestmark = pytest.mark.slow
 
@@ -45,19 +45,25 @@ def every_job_once(run: Run, project: Project, jobs: int) -> None:
     assert run.events(JobLost, PodGone) == []
 
 
-@pytest.mark.parametrize("how", ["reset", "half open", "frozen"])
+HARMS = ["reset", "half open", "frozen"]
+
+
+@pytest.mark.parametrize("how", ["any", *(pytest.param(how, marks=pytest.mark.soak) for how in HARMS)])
 def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> None:
-    jobs = count(4, 40)
+    jobs = count(6, 40)
     chance = random.Random(how)
     with proxied(project.kube.kubeconfig, project.folder) as (proxy, kubeconfig):
         project.write_with_notes(kubeconfig=str(kubeconfig), kube_cpu="400m")
         command = f"{NOTE}; {PRINT % lines_of(OUTPUT_BYTES)}; sleep 0.3"
         words = ["--kube-pods", "2", "--", "-k", "--joblog", "log", command]
 
+        harms = itertools.cycle(HARMS if how == "any" else [how])
+
         def harm() -> None:
-            if how == "reset":
+            kind = next(harms)
+            if kind == "reset":
                 proxy.cut(0.7)
-            elif how == "half open":
+            elif kind == "half open":
                 proxy.cut_half(0.7)
             else:
                 proxy.freeze()
@@ -74,7 +80,7 @@ def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> N
             assert hashlib.sha256(run.out).hexdigest() == expected.hexdigest()
             every_job_once(run, project, jobs)
         if how != "frozen":
-            assert proxy.cuts >= 3
+            assert proxy.cuts >= 2
 
 
 def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
@@ -93,18 +99,19 @@ def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
         every_job_once(run, project, jobs)
 
 
-@pytest.mark.parametrize("how", ["frozen API server", "network cut"])
-def test_j4_way_to_the_cluster_closed_for_a_while_loses_no_job(project: Project, how: str) -> None:
+def test_j4_way_to_the_cluster_closed_for_a_while_loses_no_job(project: Project) -> None:
+    """The API server is frozen, then the user's network is cut."""
     own = project.kube.own
-    jobs = count(40, 500)
+    jobs = count(60, 1000)
     project.write_with_notes()
     lines = b"".join(b"%d\n" % n for n in range(1, jobs + 1))
     words = ["parallel", "--kube-pods", "2", "--", "--joblog", "log"]
     with project.started(*words, f"{NOTE}; sleep 0.2; echo result {{}}", stdin=lines) as run:
         wait_for(lambda: run.events(JobEnded) or run.process.poll(), "the first job")
-        with own.frozen("kube-apiserver") if how.startswith("frozen") else own.network.cut(1):
-            threading.Event().wait(count(5, 70))
-        own.wait_ready()
+        for closed in (own.frozen("kube-apiserver"), own.network.cut(1)):
+            with closed:
+                threading.Event().wait(count(5, 70))
+            own.wait_ready()
         assert run.wait(300) == 0, run.err
         assert sorted(run.out.split()[1::2]) == sorted(b"%d" % n for n in range(1, jobs + 1))
         every_job_once(run, project, jobs)
@@ -118,12 +125,18 @@ def execs(project: Project) -> int:
 
 
 def test_one_exec_per_worker_and_none_per_job(project: Project) -> None:
+    """The tries before a container runs come to nothing; what an agent has answered stays."""
     assert project.kube.own.is_running()  # nobody else uses it
-    before = execs(project)
-    words = ["parallel", "--kube-pods", "2", "--", "echo {}", ":::", *map(str, range(50))]
+    words = ["parallel", "--kube-pods", "2", "--", "sleep 0.1; echo {}", ":::", *map(str, range(100))]
     with project.started(*words) as run:
+        wait_for(lambda: len(run.events(PodReady)) == 2 or run.process.poll(), "the workers")
+        wait_for(lambda: bridges(run.task) == 3, "the execs of the workers and the keeper")
+        before = execs(project)
         assert run.wait() == 0, run.err
-        assert len(run.events(JobEnded)) == 50
+        assert len(run.events(JobEnded)) == 100
     wait_for(lambda: execs(project) - before >= 3, "the end of the execs")
-    # Two workers and the keeper; a worker that is not said to run yet is tried.
-    assert execs(project) - before <= 3 + 2 * len(TRY_AFTER_S)
+    assert execs(project) - before == 3
+
+
+def bridges(task: str) -> int:
+    return len(carriers(f"WOMM_TASK={task}", command="bridge.pl"))

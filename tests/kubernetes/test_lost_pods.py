@@ -37,7 +37,7 @@ def every_result_once(run: Run, project: Project, jobs: int) -> None:
 
 def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
     """The whole container dies with its agent; kubelet starts another, or womm another pod."""
-    jobs, kills = count(150, 20_000), 0
+    jobs, kills = count(120, 20_000), 0
     assert project.kube.own.is_running()
     project.write_with_notes()
     chance = random.Random(1)
@@ -62,7 +62,7 @@ def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
 
 
 def test_j2_deleted_pods_and_an_api_server_that_restarts_every_job_has_one_result(project: Project) -> None:
-    jobs, deleted = count(150, 1000), 0
+    jobs, deleted = count(120, 1000), 0
     own = project.kube.own
     project.write_with_notes()
     chance = random.Random(1)

@@ -192,7 +192,7 @@ def test_keeper_takes_of_a_template_only_where_it_may_run() -> None:
     assert pod["nodeSelector"] == {"disk": "ssd"}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert "nvidia.com/gpu" not in json.dumps(container)
-    assert "data" not in json.dumps(pod)
+    assert "/data" not in json.dumps(pod)
     assert container["securityContext"]["runAsNonRoot"] is True
 
 

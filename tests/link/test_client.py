@@ -19,7 +19,7 @@ from tests.link.wires import (
     run,
 )
 from tests.soak import count
-from womm.link.client import Link
+from womm.link.client import Link, Offline
 from womm.link.frames import EndKind, FrameType, encode, encode_bye
 from womm.link.session import HELLO_SIZE, Session
 
@@ -223,6 +223,50 @@ def test_agent_gone_is_given_up_after_the_time_and_told_as_a_cut_first(place):
 
     with agent(place) as process:
         run(main(process))
+
+
+def test_way_that_is_closed_to_all_agents_is_waited_for_longer_than_one_agent(place):
+    """Offline says nothing about this agent: its time begins when the way is open again."""
+
+    async def main(process):
+        tries = []
+        real = dial(process.socket)
+
+        async def connect(factory):
+            tries.append(factory)
+            if len(tries) < 5:
+                raise Offline("the way is closed")
+            return await real(factory)
+
+        seen = Recorder()
+        link = Link("agent", connect, bytes(range(1, 17)), seen, give_up_after_s=0.2)
+        link.start()
+        await seen.until(lambda: seen.calls, "the link")
+        assert seen.calls == ["up"]
+        assert len(tries) == 5
+        await link.close()
+
+    with agent(place) as process:
+        run(main(process))
+
+
+def test_agent_that_is_gone_when_the_way_is_open_again_is_given_up(place):
+    async def main():
+        tries = []
+
+        async def connect(factory):
+            tries.append(factory)
+            raise Offline("closed") if len(tries) < 3 else ConnectionRefusedError("nobody")
+
+        seen = Recorder()
+        link = Link("agent", connect, bytes(range(1, 17)), seen, give_up_after_s=0.2)
+        link.start()
+        await seen.until(lambda: seen.calls, "its end")
+        assert seen.calls == ["lost: nobody"]
+        assert len(tries) > 3
+        await link.close()
+
+    run(main())
 
 
 def test_second_coordinator_is_refused_and_harms_nothing(place):

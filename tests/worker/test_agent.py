@@ -514,6 +514,52 @@ def test_agent_as_pid_1_reaps_zombies(place):
 # ---- the end of an agent
 
 
+@pytest.mark.parametrize("first", ["oom_kill 3\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"])
+@pytest.mark.parametrize("how", ["kill -9 $$", "sh -c 'kill -9 $$'; exit", "exit 137"])
+def test_job_that_dies_while_the_counter_of_oom_kills_grows_is_named(place, first, how):
+    """The job itself may be killed, or what its shell runs: then the shell says 137."""
+    counter = place / "counter"
+    counter.write_text(first)
+
+    @alone(place, "--oom-counters", f"/no/such:{counter}")
+    async def main(process, to):
+        killed = await to.run(how)
+        assert killed.kind in {EndKind.EXITED, EndKind.SIGNALED}  # by somebody, not for memory
+        killed = await to.run(f"echo oom_kill 4 >{counter}; {how}")
+        assert (killed.kind, killed.value) in {(EndKind.OOM_KILLED, 9), (EndKind.OOM_KILLED, 137)}
+        fine = await to.run(f"echo oom_kill 5 >{counter}; exit 1")
+        assert (fine.kind, fine.value) == (EndKind.EXITED, 1)
+
+
+def test_counter_of_oom_kills_that_is_missing_changes_nothing(place):
+    (place / "other").write_text("max 3\n")
+
+    @alone(place, "--oom-counters", f"/no/such:{place}/other")
+    async def main(process, to):
+        killed = await to.run("kill -9 $$")
+        assert (killed.kind, killed.value) == (EndKind.SIGNALED, 9)
+
+
+def test_heartbeat_is_touched_while_the_coordinator_is_heard_and_a_signal_is_no_success(place):
+    beat = place / "beat"
+    with agent(place, "--heartbeat", str(beat)) as process:
+
+        async def main():
+            async with linked(process.socket) as to:
+                await to.run(None, argv=(b"true",))
+                assert beat.exists()
+
+        assert not beat.exists()
+        run(main())
+        process.process.terminate()
+        assert process.process.wait(10) == 143
+
+
+def test_heartbeat_agent_that_nobody_calls_ends_with_success(place):
+    with agent(place, "--heartbeat", str(place / "beat"), "--orphan-timeout", "1") as process:
+        assert process.process.wait(20) == 0
+
+
 def test_orphan_timeout_ends_agent_and_jobs(place):
     async def main(process):
         async with linked(process.socket) as to:

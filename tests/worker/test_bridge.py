@@ -1,6 +1,7 @@
 """The bridge between an exec's stdin and stdout and an agent's socket."""
 
 import os
+import select
 import socket
 import subprocess
 import threading
@@ -10,6 +11,7 @@ import pytest
 from tests.link.wires import PERL, PERL_BASE
 from womm import worker
 
+GREETING = b"womm bridge\n"
 BIG = bytes(range(256)) * 40_000
 
 
@@ -44,14 +46,17 @@ def test_bytes_pass_both_ways_at_once_and_none_is_lost(listener, womm_home):
         with peer:
             sender = threading.Thread(target=lambda: (process.stdin.write(BIG), process.stdin.flush()))
             answerer = threading.Thread(target=peer.sendall, args=(BIG[::-1],))
-            sender.start(), answerer.start()
+            sender.start()
+            answerer.start()
             got = [b"", b""]
-            reader = threading.Thread(target=lambda: got.__setitem__(0, process.stdout.read(len(BIG))))
+            reader = threading.Thread(
+                target=lambda: got.__setitem__(0, process.stdout.read(len(GREETING + BIG)))
+            )
             reader.start()
             got[1] = received(peer, len(BIG))
             for thread in (sender, answerer, reader):
                 thread.join(30)
-        assert got == [BIG[::-1], BIG]
+        assert got == [GREETING + BIG[::-1], BIG]
         assert process.wait(10) == 0
         assert process.stderr.read() == b""
 
@@ -76,8 +81,6 @@ def test_what_nobody_reads_is_not_taken(listener, womm_home):
 
 def _grows(fd):
     """Whether the pipe takes more within a moment."""
-    import select
-
     return bool(select.select([], [fd], [], 0.5)[1])
 
 
@@ -93,7 +96,7 @@ def test_agent_that_does_not_listen_yet_is_waited_for(womm_home):
             peer, _ = listener.accept()
             with peer:
                 peer.sendall(b"hello")
-                assert process.stdout.read(5) == b"hello"
+                assert process.stdout.read(len(GREETING) + 5) == GREETING + b"hello"
         assert process.wait(10) == 0
 
 
@@ -112,6 +115,7 @@ def test_end_of_either_side_ends_it(listener, womm_home, side):
         peer, _ = listener.accept()
         with peer:
             peer.sendall(b"last words")
+            assert process.stdout.read(len(GREETING)) == GREETING
             if side == "stdin":
                 assert process.stdout.read(10) == b"last words"
                 process.stdin.close()

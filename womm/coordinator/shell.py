@@ -21,7 +21,7 @@ from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.coordinator.runtime import runtime_folder
-from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event
+from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless
 from womm.errors import ClusterError
 from womm.journal.events import TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
@@ -55,6 +55,10 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     settings, task_id = task.settings, new_task_id()
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
+        interrupted: asyncio.Future[int] = loop.create_future()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, _set_once, interrupted, int(number))
+            stack.callback(loop.remove_signal_handler, number)
         runtime = stack.enter_context(runtime_folder(task_id, os.environ))
         origin = Origin("shell", task.argv)
         cluster = await make_cluster(settings, runtime, task.perl, origin)
@@ -86,13 +90,9 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             mem=settings.kube_mem if cluster.name == KUBERNETES else "",
         )
         stack.push_async_callback(dispatcher.close)
-        interrupted: asyncio.Future[int] = loop.create_future()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _set_once, interrupted, int(number))
-            stack.callback(loop.remove_signal_handler, number)
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
-        await cluster.start(_spec(task, task_id), dispatcher)
+        await unless(asyncio.shield(interrupted), cluster.start(_spec(task, task_id), dispatcher))
         await first_of(
             settings.ready_timeout_s,
             ready.wait(),

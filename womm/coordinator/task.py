@@ -127,6 +127,7 @@ class _Run:
         self.id = new_task_id()
         self.origin = Origin("parallel", task.argv)
         self.cluster: Cluster
+        self.journalled = False
         self.interrupts: list[int] = []
         self.interrupted = asyncio.Event()
         self.stuck = asyncio.Event()
@@ -149,6 +150,7 @@ class _Run:
         status = FAILURE
         asyncio.get_running_loop().set_exception_handler(self._broken)
         async with AsyncExitStack() as stack:
+            self._handle_signals(stack)  # first, so that nothing made here outlives a signal
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
@@ -158,6 +160,7 @@ class _Run:
                 store.create(self.id, on_failure=self.say, task_bytes=settings.log_task_bytes)
             )
             self.journal.begin(self._started(runtime, earlier))
+            self.journalled = True
             stack.push_async_callback(self._clean_cluster)
             self.dispatcher = Dispatcher(
                 self.id,
@@ -172,11 +175,10 @@ class _Run:
             )
             self.dispatcher.earlier = earlier
             self.dispatcher.timeout = task.plan.options.has("timeout")
-            self._handle_signals(stack)
             if not task.quiet:
                 self.say(f"task {self.id} created: {self._where()}")
             stack.push_async_callback(self.dispatcher.close)
-            await self.cluster.start(self._spec(), self.dispatcher)
+            await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
             engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
@@ -346,7 +348,8 @@ class _Run:
         self.interrupted.set()
         if len(self.interrupts) == 1:
             self.say("interrupted: no new jobs, the running ones are ended (again: at once)")
-            self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
+            if self.journalled:
+                self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
         elif self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
 
@@ -549,6 +552,17 @@ async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]
         if why and why != told:
             told = why
             say(f"waiting for a worker: {why}")
+
+
+async def unless(stop: Awaitable[object], work: Awaitable[None]) -> None:
+    """Do some work, which is given up, half done, when `stop` comes first. Raises what the work does."""
+    task = asyncio.ensure_future(work)
+    await first_of(None, asyncio.shield(task), stop)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 async def first_of(timeout_s: float | None, *work: Awaitable[object]) -> bool:

@@ -266,8 +266,8 @@ def _waiting(item: Object, container: Object) -> tuple[str, str]:
     if reason == "CrashLoopBackOff" and last:
         return reason, _last_words(last)
     if reason in {"", "PodInitializing"}:
-        for container in status.get("initContainerStatuses") or ():
-            first = (container.get("state") or {}).get("waiting") or {}
+        for init in status.get("initContainerStatuses") or ():
+            first = (init.get("state") or {}).get("waiting") or {}
             if first.get("reason"):
                 return str(first["reason"]), _short(first.get("message") or "")
         return ("ContainerCreating" if (item.get("spec") or {}).get("nodeName") else "Pending"), ""
