@@ -129,7 +129,7 @@ async def _clean_cluster(cluster: Cluster, journal: Journal, task_id: str) -> No
 async def _outcome(dispatcher: Dispatcher, sink: "_Sink", interrupted: asyncio.Future[int]) -> int:
     """Wait for the end. A signal to womm itself goes to the job once; what outlives it is killed."""
     done = asyncio.ensure_future(asyncio.shield(sink.outcome))
-    await first_of(None, asyncio.shield(done), asyncio.shield(interrupted))
+    await first_of(None, asyncio.shield(interrupted), keep=done)
     if not done.done():
         dispatcher.signal(sink.job, interrupted.result())
         await asyncio.wait({done}, timeout=5.0)

@@ -203,7 +203,7 @@ class _Run:
         stopping = asyncio.ensure_future(self.cluster.stop())
         while not stopping.done():
             self.interrupted.clear()
-            await first_of(None, asyncio.shield(stopping), self.interrupted.wait())
+            await first_of(None, self.interrupted.wait(), keep=stopping)
             if len(self.interrupts) >= 2 and not stopping.done():
                 stopping.cancel()
                 await asyncio.wait({stopping})
@@ -314,7 +314,7 @@ class _Run:
         for after_s, number in ((INTERRUPT_TERM_S, signal.SIGTERM), (INTERRUPT_KILL_S, signal.SIGKILL)):
             if len(self.interrupts) < 2:
                 self.interrupted.clear()
-                await first_of(after_s, asyncio.shield(ended), self.interrupted.wait())
+                await first_of(after_s, self.interrupted.wait(), keep=ended)
             if not ended.done():
                 send_signal(process, number if len(self.interrupts) < 2 else signal.SIGKILL)
 
@@ -557,7 +557,7 @@ async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]
 async def unless(stop: Awaitable[object], work: Awaitable[None]) -> None:
     """Do some work, which is given up, half done, when `stop` comes first. Raises what the work does."""
     task = asyncio.ensure_future(work)
-    await first_of(None, asyncio.shield(task), stop)
+    await first_of(None, stop, keep=task)
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
@@ -565,10 +565,16 @@ async def unless(stop: Awaitable[object], work: Awaitable[None]) -> None:
         task.result()
 
 
-async def first_of(timeout_s: float | None, *work: Awaitable[object]) -> bool:
-    """Wait for the first of several awaitables; cancel the others. False: timed out."""
+async def first_of(
+    timeout_s: float | None, *work: Awaitable[object], keep: "asyncio.Future[Any] | None" = None
+) -> bool:
+    """Wait for the first of several awaitables; cancel the others. False: timed out.
+
+    `keep` is waited for, too, and left as it is: it goes on, and what it raises is the caller's to see.
+    """
     tasks = {asyncio.ensure_future(item) for item in work}
-    done, pending = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
+    kept = {keep} if keep is not None else set()
+    done, _ = await asyncio.wait(tasks | kept, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks - done:
         task.cancel()
     return bool(done)
