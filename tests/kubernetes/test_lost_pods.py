@@ -41,7 +41,7 @@ def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
     assert project.kube.own.is_running()
     project.write_with_notes()
     chance = random.Random(1)
-    words = ["parallel", "--kube-pods", "4", "--", "--joblog", "log", f"{NOTE}; sleep 0.2; echo {{}}"]
+    words = ["parallel", "--kube-pods", "4", "--", "--joblog", "log", f"{NOTE}; sleep 0.4; echo {{}}"]
     with project.started(*words, stdin=numbers(jobs)) as run:
         wait_for(lambda: run.events(JobEnded) or run.process.poll(), "the first job")
 
@@ -67,7 +67,7 @@ def test_j2_deleted_pods_and_an_api_server_that_restarts_every_job_has_one_resul
     project.write_with_notes()
     chance = random.Random(1)
     words = ["parallel", "--kube-pods", "3", "--procs-per-pod", "2", "--", "--joblog", "log"]
-    with project.started(*words, f"{NOTE}; sleep 0.3; echo {{}}", stdin=numbers(jobs)) as run:
+    with project.started(*words, f"{NOTE}; sleep 0.7; echo {{}}", stdin=numbers(jobs)) as run:
         wait_for(lambda: run.events(JobEnded) or run.process.poll(), "the first job")
 
         def delete() -> None:

@@ -22,6 +22,7 @@ from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Object
 from womm.cluster.kubernetes.early import EarlyDials
 from womm.cluster.kubernetes.manifests import About, WorkerSpec, root_name, selector
 from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started
+from womm.cluster.kubernetes.removal import RETRY_DELAYS_S, delete_task, remaining
 from womm.errors import ClusterError
 from womm.link.client import Dial, Link, Offline
 
@@ -32,10 +33,10 @@ WINDOW_BYTES: Final = 4 << 20
 GONE_TIMEOUT_S: Final = 10.0
 """How long a pod that is told to end may take before nobody waits for its node any more."""
 STOP_TIMEOUT_S: Final = 60.0
+LOOK_AGAIN_S: Final = 0.15
 DIAL_TIMEOUT_S: Final = 8.0
 """Below the link's own limit, so that there is time to ask whose fault it is."""
 PROBE_TIMEOUT_S: Final = 1.5
-RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 EVENTS_AFTER_S: Final = 5.0
 TELL_AFTER_S: Final = 0.1
 EVENTS_PODS: Final = 3
@@ -197,9 +198,15 @@ class KubernetesCluster:
         if self._deleting is None:
             self._deleting = asyncio.create_task(self._delete_all())
         await asyncio.shield(self._deleting)
-        if not await self._until(self._is_empty, STOP_TIMEOUT_S):
-            left = ", ".join(sorted([*self._book.names, *self._keepers]))
-            raise ClusterError(f"still ending after {STOP_TIMEOUT_S:.0f} s: {left}")
+        left = sorted([*self._book.names, *self._keepers])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._until(self._is_empty, STOP_TIMEOUT_S)
+                with suppress(ApiError):  # without the right to look there is nothing more to be known
+                    while left := await remaining(self._api, self._task):  # the collector follows the pods
+                        await asyncio.sleep(LOOK_AGAIN_S)
+                return
+        raise ClusterError(f"still ending after {STOP_TIMEOUT_S:.0f} s: {', '.join(left)}")
 
     # ---- the watches
 
@@ -500,38 +507,6 @@ class _Keeper:
 
     def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
         pass
-
-
-async def delete_task(client: KubeClient, task: str) -> None:
-    """Delete the objects that a task is made of; what belongs to them goes with them.
-
-    Its pods end within seconds after that. What is gone already is no error. Raises ClusterError.
-    """
-    name = root_name(task)
-    collections = (
-        f"/apis/apps/v1/namespaces/{client.namespace}/deployments",
-        f"/apis/batch/v1/namespaces/{client.namespace}/jobs",
-        f"/api/v1/namespaces/{client.namespace}/configmaps",
-    )
-
-    async def delete(collection: str) -> None:
-        for delay in (*RETRY_DELAYS_S, None):
-            try:
-                # Without this a raw DELETE of a Job leaves its pods behind.
-                body: Object = {"propagationPolicy": "Foreground"}
-                await client.request("DELETE", f"{collection}/{name}", body=body)
-                return
-            except ApiError as exc:
-                if exc.code == 404:
-                    return
-                if exc.code < 500 or delay is None:
-                    raise
-            except ClusterError:
-                if delay is None:
-                    raise
-            await asyncio.sleep(delay)
-
-    await asyncio.gather(*map(delete, collections))
 
 
 async def _admitted(client: KubeClient, spec: WorkerSpec) -> WorkerSpec:

@@ -13,8 +13,8 @@ from typing import Final
 
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.client import KubeClient, Object, Target
-from womm.cluster.kubernetes.driver import delete_task
 from womm.cluster.kubernetes.manifests import About, label_value, selector
+from womm.cluster.kubernetes.removal import delete_task, remaining
 from womm.errors import ClusterError
 
 STARTING_S: Final = 60.0
@@ -22,13 +22,6 @@ STARTING_S: Final = 60.0
 GONE_TIMEOUT_S: Final = 90.0
 _POLL_S: Final = 0.25
 _LIST_TIMEOUT_S: Final = 15.0
-_KINDS: Final = (
-    ("/api/v1", "pods"),
-    ("/api/v1", "configmaps"),
-    ("/apis/apps/v1", "deployments"),
-    ("/apis/apps/v1", "replicasets"),
-    ("/apis/batch/v1", "jobs"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +114,6 @@ def _remote_task(client: KubeClient, job: Object, workers: dict[str | None, Obje
         ending=over or "deletionTimestamp" in metadata,
         target=client.target,
     )
-
-
-async def remaining(client: KubeClient, task: str) -> list[str]:
-    """Return what the cluster still has of a task, as `pods/NAME`. Raises ClusterError."""
-    lists = await asyncio.gather(
-        *(
-            client.list(f"{group}/namespaces/{client.namespace}/{kind}", labels=selector(task))
-            for group, kind in _KINDS
-        )
-    )
-    return [
-        f"{kind}/{item['metadata']['name']}"
-        for (_, kind), (items, _) in zip(_KINDS, lists, strict=True)
-        for item in items
-    ]
 
 
 async def finish_task(target: Target, task: str) -> None:
