@@ -8,7 +8,6 @@ import asyncio
 import base64
 import re
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from bench.kube import Unable
+from tests.serving import serving
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade: *websocket", re.IGNORECASE)
@@ -92,34 +92,14 @@ def counted(kubeconfig: Path, folder: Path) -> Iterator[tuple[CountingProxy, Pat
     key.write_bytes(_content(user, "client-certificate") + b"\n" + _content(user, "client-key"))
     context.load_cert_chain(key)
     proxy = CountingProxy(cluster["server"], context)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(proxy._accept, "127.0.0.1", 0), loop
-    ).result(10)
-    port = server.sockets[0].getsockname()[1]
-    for named in config["clusters"]:
-        named["cluster"] = {"server": f"http://127.0.0.1:{port}"}
-    for named in config["users"]:
-        named["user"] = {}
-    path = folder / "counted.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    try:
+    with serving(asyncio.new_event_loop(), proxy._accept) as port:
+        for named in config["clusters"]:
+            named["cluster"] = {"server": f"http://127.0.0.1:{port}"}
+        for named in config["users"]:
+            named["user"] = {}
+        path = folder / "counted.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
         yield proxy, path
-    finally:
-
-        async def stop() -> None:
-            server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def _content(given: dict[str, str], name: str) -> bytes:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.serving import serving
+
 
 class Proxy:
     """Runs in a thread of its own; its methods are for other threads."""
@@ -24,6 +26,7 @@ class Proxy:
         self._chance = chance
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
+        self._open.set()
         self._pairs: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
 
     def cut(self, share: float = 1.0) -> None:
@@ -84,11 +87,6 @@ class Proxy:
             with suppress(OSError):
                 writer.write_eof()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._open.set()
-        self._loop.run_forever()
-
 
 @contextmanager
 def proxied(kubeconfig: Path, folder: Path, seed: int = 1) -> Iterator[tuple[Proxy, Path]]:
@@ -97,27 +95,8 @@ def proxied(kubeconfig: Path, folder: Path, seed: int = 1) -> Iterator[tuple[Pro
     (cluster,) = [named["cluster"] for named in config["clusters"]]
     host, _, port = cluster["server"].removeprefix("https://").partition(":")
     proxy = Proxy(host, int(port), random.Random(seed))
-    thread = threading.Thread(target=proxy._run)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(proxy._accept, "127.0.0.1", 0), proxy._loop
-    ).result(10)
-    proxy.port = server.sockets[0].getsockname()[1]
-    cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-    path = folder / "proxied.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    try:
+    with serving(proxy._loop, proxy._accept) as proxy.port:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+        path = folder / "proxied.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
         yield proxy, path
-    finally:
-
-        async def stop() -> None:
-            server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(stop(), proxy._loop).result(10)
-        proxy._loop.call_soon_threadsafe(proxy._loop.stop)
-        thread.join()
-        proxy._loop.close()

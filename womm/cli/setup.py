@@ -56,9 +56,7 @@ def command(yes: bool, **flags: str | None) -> int:
             values["kubeconfig"] = absolute(str(values["kubeconfig"]), base)
     asking = not yes and sys.stdin.isatty() and sys.stderr.isatty()
     if not yes and not asking:
-        raise UsageError(
-            "womm setup asks, and stdin is no terminal", "womm setup --image NAME --share none --yes"
-        )
+        raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
     chosen = _chosen(given, before, asking=asking)
     text = _edited(path, chosen, existing=existing is not None)
     _check(path, text)
