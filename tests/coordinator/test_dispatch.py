@@ -190,14 +190,18 @@ class TwoLives:
         raise AssertionError(reason)
 
 
-def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home, tmp_path):
-    """A connection of the first may stay open a moment longer, in a child of the agent or a proxy."""
+@pytest.mark.parametrize("between", [False, True])
+def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home, tmp_path, between):
+    """A connection of the first may stay open a moment longer, in a child of the agent or a proxy.
+
+    between: a life that was never dialled comes and goes meanwhile.
+    """
     store = TaskStore(tmp_path / "tasks")
 
     async def main(first, second):
         with store.create(TASK, on_failure=print) as journal:
             cluster = TwoLives()
-            cluster.sockets = {1: first.socket, 2: second.socket}
+            cluster.sockets = {1: first.socket, 3: second.socket}
             dispatcher = Dispatcher(
                 TASK,
                 cluster,  # type: ignore[arg-type] # as much of one as is called
@@ -219,7 +223,12 @@ def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home
             await until(lambda: dispatcher.pool.slots == 1, "the first life")
             first.process.send_signal(signal.SIGSTOP)  # its socket stays open
             dispatcher.pod_gone(pod, Loss.REMOVED, "reported gone")
-            dispatcher.pod_started(replace(pod, instance=2))
+            if between:
+                short = replace(pod, instance=2)
+                dispatcher.pod_started(short)
+                dispatcher.pod_gone(short, Loss.REMOVED, "gone at once")
+                await asyncio.sleep(0.1)
+            dispatcher.pod_started(replace(pod, instance=3))
             await until(lambda: sum(isinstance(e, PodReady) for e in store.read(TASK)) == 2, "both lives")
             await until(lambda: any(isinstance(e, PodGone) for e in store.read(TASK)), "the end")
             sink = Sink()

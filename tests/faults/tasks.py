@@ -19,8 +19,9 @@ from womm.journal.events import Event
 from womm.journal.store import TaskRecord, TaskStore
 
 ROOT = Path(__file__).parents[2]
-WOMM = [sys.executable, "-m", "womm"]
+WOMM = [sys.executable, "-X", "faulthandler", "-m", "womm"]
 DEADLINE_S = 120.0
+END_S = 20.0
 E = TypeVar("E", bound=Event)
 
 
@@ -96,16 +97,31 @@ def started(
         yield run
     finally:
         if process.poll() is None:
+            print(_state(run))
             process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
-            process.wait()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # its stacks, on its stderr
+                process.wait()
+            print(run.err[-20_000:])
         found = re.search(r"task ([a-z]{8}) created", run.err)
         if found:
             for pid in carriers(f"WOMM_TASK={found[1]}"):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def _state(run: Run) -> str:
+    """What is known of a run that a test ends: pytest shows it if that was no part of the test."""
+    found = re.search(r"task ([a-z]{8}) created", run.err)
+    if not found:
+        return "no task yet"
+    words = ["ps", "-o", "pid,ppid,pgid,stat,wchan:20,etimes,args", "--sort", "pid"]
+    pids = [str(run.process.pid), *map(str, carriers(f"WOMM_TASK={found[1]}"))]
+    listing = subprocess.run([*words, "-p", ",".join(pids)], capture_output=True, text=True, check=False)
+    events = "\n".join(map(repr, list(run.record.events())[-60:]))
+    return f"{listing.stdout}\n{events}"
 
 
 def womm(folder: Path, *words: str, **env: str | None) -> "subprocess.CompletedProcess[str]":

@@ -374,15 +374,38 @@ def test_list_in_pages_is_the_whole_list(
 def test_watch_from_a_version_that_is_too_old_says_so(
     kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
 ) -> None:
-    path = f"/api/v1/namespaces/{kube_namespace}/configmaps"
+    # A kind of our own: what the API server remembers of it begins later than version 1.
+    group = f"{kube_namespace}.example.com"
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    kind = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": "Thing", "plural": "things"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+    path = f"/apis/{group}/v1/namespaces/{kube_namespace}/things"
 
     async def main(client: KubeClient) -> None:
-        with pytest.raises(ApiError) as caught:
-            async for _ in client.watch(path, "1"):
-                pass
-        assert caught.value.code == 410
+        code = 429  # it has not listed them yet
+        while code == 429:
+            with pytest.raises(ApiError) as caught:
+                async for _ in client.watch(path, "1"):
+                    pass
+            code = caught.value.code
+        assert code == 410
 
-    asked(Target(kubeconfig=str(kube_cluster.kubeconfig)), womm_home.runtime, main)
+    kube_cluster.kubectl.apply(kube_namespace, kind)
+    try:
+        kube_cluster.kubectl.run("wait", "--for=condition=Established", f"crd/things.{group}")
+        asked(Target(kubeconfig=str(kube_cluster.kubeconfig)), womm_home.runtime, main)
+    finally:
+        kube_cluster.kubectl.run("delete", "crd", f"things.{group}")
 
 
 def test_refusal_is_the_servers_sentence_with_the_way_to_the_admin(

@@ -223,25 +223,32 @@ class LocalCluster:
             *("--shell", spec.shell),
             *("--orphan-timeout", f"{spec.orphan_timeout_s:g}"),
         ]
+        # Not asyncio's own pipe: Process.wait would last as long as anybody holds its other end.
+        said, say = os.pipe()
         try:
             with place.log.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
                     *command,
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
+                    stdout=say,
                     stderr=log,
                     cwd=spec.folder,
                     env=env,
                     start_new_session=True,
                 )
         except OSError as exc:
+            os.close(said)
             return None, f"{exc.strerror}: {exc.filename or self._perl}"
-        assert process.stdout is not None
+        except BaseException:
+            os.close(said)
+            raise
+        finally:
+            os.close(say)
         line = b""
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(START_TIMEOUT_S):
-                    line = await process.stdout.readline()
+                    line = await _first_line(said)
         except asyncio.CancelledError:  # the task ends while this pod begins
             send_signal(process, signal.SIGKILL)
             await process.wait()
@@ -258,6 +265,19 @@ class LocalCluster:
         assert self._observer is not None
         waiting = (other for other in self._places.values() if other.state and not other.left)
         self._observer.pods_wait(Counter(other.state for other in waiting))
+
+
+async def _first_line(pipe: int) -> bytes:
+    """Read a line from a pipe, which is closed then. Empty: there was none."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()
 
 
 def _tell_failure(keeper: asyncio.Task[None]) -> None:

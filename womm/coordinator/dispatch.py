@@ -286,7 +286,8 @@ class Dispatcher:
     def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
         self._last_gone[pod.name] = pod.instance
         if not self.stopping:
-            self._burials[pod.name] = self._later(self._lose(pod, loss, detail))
+            last = self._burials.get(pod.name)
+            self._burials[pod.name] = self._later(self._lose(pod, loss, detail, last))
 
     def pod_left(self, name: str, reason: str) -> None:
         self._journal.append(PodLeft(time.time(), name, reason))
@@ -308,7 +309,10 @@ class Dispatcher:
         self.on_change()  # there may be none to come any more
         self._notice_soon()
 
-    async def _lose(self, pod: Pod, loss: Loss, detail: str) -> None:
+    async def _lose(self, pod: Pod, loss: Loss, detail: str, last: asyncio.Task[None] | None) -> None:
+        """Bury a life, after the one before it (`last`): both have the same name."""
+        if last is not None:
+            await asyncio.wait({last})
         opened = self._pods.get(pod.name) == pod
         if opened:
             link = self._links[pod.name]

@@ -12,6 +12,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -120,7 +121,7 @@ class KubeClient:
         data = None if body is None else json.dumps(body)
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         response = await self._send(method, path, query, timeout, data=data, content_type=content_type)
-        async with response:
+        async with _answering(response):
             answer: Object = await self._answer(response)
         return answer
 
@@ -162,7 +163,7 @@ class KubeClient:
         ]
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=WATCH_SILENT_S)
         response = await self._send("GET", path, query, timeout)
-        async with response:
+        async with _answering(response):
             if response.status != 200:
                 await self._answer(response)
             try:
@@ -183,7 +184,7 @@ class KubeClient:
         query = [("container", container), *([("follow", "true")] if follow else [])]
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S)
         response = await self._send("GET", path, query, timeout)
-        async with response:
+        async with _answering(response):
             if response.status != 200:
                 await self._answer(response)
             try:
@@ -332,6 +333,19 @@ class KubeClient:
         return ClusterError(
             f"cannot reach the cluster at {self.host}: {_words(exc)}", f"kubectl{option} cluster-info"
         )
+
+
+@asynccontextmanager
+async def _answering(response: aiohttp.ClientResponse) -> AsyncIterator[None]:
+    """Let go of the connection at the end. One whose answer was not read to its end is of no more use:
+    to say good-bye over TLS, and wait for the answer, would outlive the event loop."""
+    try:
+        yield
+    finally:
+        connection = response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        response.close()
 
 
 def _session(api: ApiClient) -> aiohttp.ClientSession:
