@@ -235,6 +235,30 @@ def test_append_on_a_full_disk_goes_on_and_is_told_once(store):
     assert list(store.read(TASK)) == [STARTED, Note(1.0, "y" * 40), TaskCleaned(3.0)]
 
 
+def test_close_in_the_moment_of_a_sync_ends(tmp_path):
+    """The flag that wakes the syncing thread is cleared by the sync itself."""
+    script = """
+import faulthandler, sys, time
+from pathlib import Path
+from womm.journal.events import TaskCleaned
+from womm.journal.store import SYNC_INTERVAL_S, TaskStore
+
+faulthandler.dump_traceback_later(60, exit=True)
+sys.setswitchinterval(1e-6)
+for number in range(40):
+    store = TaskStore(Path(sys.argv[1], str(number)))
+    journals = [store.create("abcdefg" + letter, on_failure=print) for letter in "abcdefgh"]
+    began = time.monotonic()
+    for journal in journals:
+        journal.append(TaskCleaned(1.0))
+    for index, journal in enumerate(journals):
+        while time.monotonic() - began < SYNC_INTERVAL_S - 2e-4 + 6e-5 * index:
+            pass
+        journal.close()
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
+
+
 def test_append_after_close_raises_nothing(store, caplog):
     journal = create(store)
     journal.close()

@@ -167,7 +167,8 @@ class Journal:
         self.close()
 
     def _sync_loop(self) -> None:
-        while True:
+        # `sync` may clear what `close` has just set: so `close` has said before that it is closing.
+        while not self._closing.is_set():
             self._dirty.wait()
             if self._closing.wait(SYNC_INTERVAL_S):
                 return
