@@ -45,6 +45,17 @@ def decoded(decoder, data):
     return [(kind, job, bytes(payload)) for kind, job, payload in decoder.feed(data)]
 
 
+def joined(found):
+    """With the pieces of one output frame together, as are frames that follow each other."""
+    result: list[tuple[int, int, bytes]] = []
+    for kind, job, payload in found:
+        before = b""
+        if kind in (FrameType.OUT, FrameType.ERR) and result and result[-1][:2] == (kind, job):
+            before = result.pop()[2]
+        result.append((kind, job, before + payload))
+    return result
+
+
 @given(FRAMES)
 def test_feed_whole_stream_gives_every_frame(sent):
     assert decoded(FrameDecoder(), b"".join(encode(*frame) for frame in sent)) == sent
@@ -54,7 +65,8 @@ def test_feed_whole_stream_gives_every_frame(sent):
 def test_feed_byte_by_byte_gives_every_frame(sent):
     decoder = FrameDecoder()
     stream = b"".join(encode(*frame) for frame in sent)
-    assert [frame for byte in stream for frame in decoded(decoder, bytes([byte]))] == sent
+    found = [frame for byte in stream for frame in decoded(decoder, bytes([byte]))]
+    assert joined(found) == joined(sent)
 
 
 @given(FRAMES, st.lists(st.integers(1, 400), max_size=30))
@@ -65,19 +77,28 @@ def test_feed_in_any_pieces_gives_every_frame(sent, sizes):
     for size in sizes:
         found += decoded(decoder, rest[:size])
         rest = rest[size:]
-    assert found + decoded(decoder, rest) == sent
+    assert joined(found + decoded(decoder, rest)) == joined(sent)
 
 
 @given(FRAMES, st.data())
 def test_feed_with_trailing_bytes_keeps_them_for_the_next_call(sent, data):
     stream = b"".join(encode(*frame) for frame in sent)
-    last = encode(FrameType.OUT, 7, b"the last one")
+    last = encode(FrameType.RUN, 7, b"the last one")
     cut = data.draw(st.integers(0, len(last) - 1))
     decoder = FrameDecoder()
     assert decoded(decoder, stream + last[:cut]) == sent
     assert f"{cut} bytes" in repr(decoder)
     assert decoded(decoder, b"") == []
-    assert decoded(decoder, last[cut:]) == [(FrameType.OUT, 7, b"the last one")]
+    assert decoded(decoder, last[cut:]) == [(FrameType.RUN, 7, b"the last one")]
+
+
+@pytest.mark.parametrize("kind", [FrameType.OUT, FrameType.ERR])
+def test_feed_output_is_not_held_back_until_its_frame_is_complete(kind):
+    decoder, frame = FrameDecoder(), encode(kind, 7, b"the last one")
+    assert decoded(decoder, frame[:9]) == []
+    assert decoded(decoder, frame[9:12]) == [(kind, 7, b"the")]
+    assert decoded(decoder, b"") == []
+    assert decoded(decoder, frame[12:] + frame) == [(kind, 7, b" last one"), (kind, 7, b"the last one")]
 
 
 @given(st.binary(max_size=200))

@@ -5,11 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from womm.link.frames import BadFrame, FrameType, encode, encode_ack
+from womm.link.frames import BadFrame, FrameDecoder, FrameType, encode, encode_ack
 from womm.link.session import ACK_EVERY, HELLO_SIZE, MAGIC, NOISE_LIMIT, Refused, Session
 
 ID = bytes(range(1, 17))
 OTHER_ID = bytes(range(2, 18))
+
+
+def units(kind: int, job: int, payload: bytes) -> list[bytes]:
+    """What arrives as a whole: frames, and single bytes of output."""
+    if kind in (FrameType.OUT, FrameType.ERR):
+        return [encode(kind, job, payload[at : at + 1]) for at in range(len(payload))]
+    return [encode(kind, job, payload)]
 
 
 class End:
@@ -19,10 +26,13 @@ class End:
         self.session = Session(session_id, connector=connector)
         self.sent: list[bytes] = []
         self.got: list[bytes] = []
+        self.size = 0
         self.wire = bytearray()
 
     def send(self, frame: bytes) -> None:
-        self.sent.append(frame)
+        ((kind, job, payload),) = FrameDecoder().feed(frame)
+        self.sent += units(kind, job, bytes(payload))
+        self.size += len(frame)
         self.session.send(frame)
 
     def take(self, size: int) -> int:
@@ -31,7 +41,7 @@ class End:
         del self.wire[:size]
         if data:
             for kind, job, payload in self.session.receive_data(data):
-                self.got.append(encode(kind, job, bytes(payload)))
+                self.got += units(kind, job, bytes(payload))
         return len(data)
 
 
@@ -100,7 +110,7 @@ def test_session_in_pieces_of_any_size_carries_all(step):
 
 LENGTHS = ConnectionPair()
 talk(LENGTHS)
-LONGEST = HELLO_SIZE + max(sum(map(len, end.sent)) for end in LENGTHS.ends) + 1
+LONGEST = HELLO_SIZE + max(end.size for end in LENGTHS.ends) + 1
 
 
 @pytest.mark.parametrize("direction", ["to_connector", "to_acceptor"])
@@ -275,7 +285,7 @@ def test_ack_comes_by_itself_and_bounds_memory_both_ways():
     payload = bytes(60_000)
     for number in range(200):
         pair.connector.session.send(encode(FrameType.STDIN_DATA, number, payload))
-        pair.acceptor.session.send(encode(FrameType.OUT, number, payload))
+        pair.acceptor.session.send(encode(FrameType.STARTED, number, payload))
         pair.pump(step=65536)
         for end in pair.ends:
             assert end.session.unacknowledged_bytes < ACK_EVERY + 2 * len(payload)

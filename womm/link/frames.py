@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 HEADER = struct.Struct("!BII")
 MAX_PAYLOAD = 1 << 20
-"""No frame is larger: output comes in reads of 64 KiB, a command and its environment in at most
+"""No frame is larger: output comes in reads of 256 KiB at most, a command and its environment in at most
 some hundred KiB (Linux limits one argument to 128 KiB)."""
 WINDOW = 524288
 """Bytes a job's stream may be ahead of its consumer. Large enough that a round trip of 5 ms still
@@ -53,13 +53,18 @@ def encode(kind: int, job: int = 0, payload: bytes = b"") -> bytes:
 
 
 class FrameDecoder:
-    """Cuts a stream of bytes, in whatever pieces it comes, into frames."""
+    """Cuts a stream of bytes, in whatever pieces it comes, into frames.
+
+    A job's output is not held back until its frame is complete: OUT and ERR may come as several frames.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
+        self._begun = (0, 0)  # type and job of an output frame of which `_left` bytes are to come
+        self._left = 0
 
     def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
-        """Yield the frames that `data` completes.
+        """Yield the frames that `data` completes, and what it has of output.
 
         Raises BadFrame on an unknown type or an oversized length; the decoder is then unusable.
         """
@@ -67,13 +72,20 @@ class FrameDecoder:
             data = self._rest + data
         view = memoryview(data)
         at, end = 0, len(data)
+        if self._left and end:
+            at = min(self._left, end)
+            self._left -= at
+            yield *self._begun, view[:at]
         while end - at >= 9:
             kind, job, length = HEADER.unpack_from(data, at)
             if length > MAX_PAYLOAD or kind not in _KNOWN:
                 raise BadFrame(f"frame of type {kind} and {length} bytes")
             stop = at + 9 + length
             if stop > end:
-                break
+                if kind not in _OUTPUT or at + 9 == end:
+                    break
+                self._begun, self._left = (kind, job), stop - end
+                stop = end
             yield kind, job, view[at + 9 : stop]
             at = stop
         self._rest = bytes(data[at:])
@@ -83,6 +95,7 @@ class FrameDecoder:
 
 
 _KNOWN = frozenset(int(kind) for kind in FrameType)
+_OUTPUT = frozenset([int(FrameType.OUT), int(FrameType.ERR)])
 
 _CREDIT = struct.Struct("!BI")
 _SIZE = struct.Struct("!HH")

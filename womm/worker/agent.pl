@@ -36,7 +36,9 @@ use constant {
     BULK => 32768,           # a stream that has carried this much is read in larger pieces:
     REST => 0.001,           # seconds between its reads, during which its pipe fills
     PIPE_BYTES => 262144,    # capacity of such a pipe; F_SETPIPE_SZ is 1031 (fcntl(2))
-    LAZY => 0.05,            # seconds that a STARTED may wait for company
+    LAZY => 0.05,            # seconds that a STARTED may wait for company: most jobs end before anyone needs it
+    SOON => 0.003,           # the same for a little output: most such jobs end at once, and a packet costs more
+    NEVER => 9e99,
     BEAT => 5,               # seconds between two touches of the heartbeat
     WNOHANG => 1,
 };
@@ -74,7 +76,7 @@ my %strangers;        # descriptor => [handle, bytes so far]: connections withou
 my @sent;             # unacknowledged bytes, in pieces: one long string would be moved for each frame
 my ($sent_base, $sent_end) = (0, 0);         # their offsets in the stream
 my ($next, $next_at) = (0, 0);               # the piece to be written next, and from where
-my $urgent = 0;       # of these, some must not wait
+my $write_at = NEVER; # when these are to be on their way
 my @resting;          # [job, stream] of bulk output, to be read again at $rest_until
 my $rest_until = 0;
 my ($received, $acked_to_peer, $owe_ack) = (0, 0, 0);
@@ -116,8 +118,11 @@ main_loop();
 sub main_loop {
     while (1) {
         my ($r, $w) = ($read_set, $write_set);
-        vec($w, fileno $peer, 1) = 1 if $peer and $urgent and $next < @sent;
-        my $timeout = @resting ? REST : $peer && !$urgent && $next < @sent ? LAZY : 1;
+        my ($timeout, $wait) = (@resting ? REST : 1, $write_at - $now);
+        if ($peer and $next < @sent) {
+            if ($wait <= 0) { vec($w, fileno $peer, 1) = 1 }
+            elsif ($wait < $timeout) { $timeout = $wait }
+        }
         my $n = select($r, $w, undef, $timeout);
         $now = clock();
         if ($n > 0) {
@@ -131,7 +136,7 @@ sub main_loop {
         wake_resting() if @resting and $now >= $rest_until;
         end_everything(2) if $ending;
         keep_alive();
-        write_peer() if $peer and ($urgent or $n == 0) and $next < @sent;
+        write_peer() if $peer and $now >= $write_at and $next < @sent;
     }
 }
 
@@ -169,7 +174,7 @@ sub greet {
     }
     ($peer, $peer_input, $last_heard) = ($handle, $peer_input, $now);
     forget_sent($peer_received);
-    ($next, $next_at, $urgent) = (0, $peer_received - $sent_base, 1);
+    ($next, $next_at, $write_at) = (0, $peer_received - $sent_base, 0);
     take(substr $input, $at + HELLO_SIZE);
 }
 
@@ -199,7 +204,7 @@ sub write_peer {
         if ($n < $left) { $next_at += $n; return }
         ($next, $next_at) = ($next + 1, 0);
     }
-    $urgent = 0;
+    $write_at = NEVER;
 }
 
 sub send_frame {
@@ -208,7 +213,9 @@ sub send_frame {
     $sent_end += length $frame;
     if ($next < @sent and length($sent[-1]) + length $frame < CHUNK) { $sent[-1] .= $frame }
     else { push @sent, $frame }
-    $urgent ||= $type != STARTED;    # most jobs end before anyone needs to know that they started
+    my $may_wait = $type == STARTED ? LAZY : ($type == OUT || $type == ERR) && length $payload < BULK
+        && !$jobs{$number}{terminal} ? SOON : 0;
+    $write_at = $now + $may_wait if $now + $may_wait < $write_at;
 }
 
 # The peer has everything before $offset: the pieces that lie there are needed no more.
@@ -401,7 +408,8 @@ sub pump {
     my $handle = $job->{handle}[$stream] or return 0;
     my $want = $job->{credit}[$stream];
     if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
-    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
+    my $most = $job->{wide}[$stream] ? PIPE_BYTES : CHUNK;
+    my $n = sysread($handle, my $bytes, $want < $most ? $want : $most);
     if ($n) {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
