@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.nfs.filesystem_contract import Driver
 from tests.soak import count
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ
-from womm.nfs.filesystem import NOTHING, WANT_KEY
+from womm.nfs.filesystem import NOTHING, WANT_KEY, WANT_TIMES, Settings
 from womm.nfs.status import NFSError, Status
 
 if not sys.platform.startswith("linux"):
@@ -211,6 +212,54 @@ def test_file_renamed_by_another_program_is_found(fs, top):
     fs.real._tree.recent.pop(node)
     node.fd = -1
     assert fs.content(fs(fs.real.resolve(key))) == b"x"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o400])
+def test_verifier_of_a_create_outlives_the_server_and_leaves_nothing_behind(top, mode):
+    def make(fs, verifier):
+        return fs.real.create(
+            fs.root, b"f", Settings(mode=mode), verifier=verifier, exclusive=True, access=SHARE_BOTH
+        )
+
+    before = time.time_ns() - 10**9
+    with _serving(top) as fs:
+        node, file, _, made = fs(make(fs, b"verifier"))
+        assert made
+        assert fs(fs.real.listxattr(node)) == []
+        if not fs.real.limits.exclusive_times:
+            assert fs(fs.real.getattr(node, WANT_TIMES)).mtime_ns > before
+        assert stat.S_IMODE((top / "f").stat().st_mode) == mode
+        with _serving(top) as restarted:
+            again, second, _, made = restarted(make(restarted, b"verifier"))
+            assert (again.key, made) == (node.key, False)
+            restarted.fails(make(restarted, b"another."), Status.EXIST)
+            restarted(restarted.real.close(second))
+        fs(fs.real.close(file))
+    assert os.listxattr(top / "f") == []
+    assert stat.S_IMODE((top / "f").stat().st_mode) == mode
+
+
+def test_synced_write_waits_inline_where_it_delays_nobody(fs, monkeypatch):
+    node = fs.make(b"f")
+    file = fs(fs.real.open(node, SHARE_BOTH))
+    threads = []
+    sync = os.fdatasync
+
+    def watched(fd):
+        threads.append(threading.current_thread())
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    for slow_s, alone, inline in (
+        (0.0, False, True),
+        (0.01, True, True),
+        (0.01, False, False),
+        (9, True, False),
+    ):
+        fs.real._sync_s, fs.real.alone = slow_s, lambda alone=alone: alone
+        assert fs(fs.real.write(file, 0, memoryview(b"x"), True)) == 1
+        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
+    fs(fs.real.close(file))
 
 
 def test_inode_number_used_again_is_another_file(fs, top):

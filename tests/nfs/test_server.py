@@ -403,3 +403,25 @@ def test_metrics_count_operations():
 def test_server_without_exports_is_refused():
     with pytest.raises(ValueError, match="export"):
         Server([])
+
+
+def test_alone_is_who_has_asked_alone_for_a_while():
+    clock = b.Clock()
+
+    async def story(server):
+        one, other = await Peer.connect(server), await Peer.connect(server)
+        assert not server.alone()
+        heard = []
+        for peer in (one, one, other, other):
+            await peer.ask(_null())
+            clock.now += 1
+            await peer.ask(_null())
+            heard.append(server.alone())
+            clock.now += 0.01
+        assert heard == [True, True, True, True]
+        await one.ask(_null())
+        assert not server.alone()
+        await one.close()
+        await other.close()
+
+    _serve(story, clock=clock)

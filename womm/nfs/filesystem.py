@@ -9,9 +9,9 @@ but then await: where `inline` is true the methods hardly ever suspend, and the 
 without a task of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from womm.nfs.constants import FileType
 from womm.nfs.status import Status
@@ -136,6 +136,8 @@ class Limits:
     symlinks: bool = True
     hard_links: bool = True
     xattrs: bool = False
+    exclusive_times: bool = True
+    """`create` keeps a verifier in the file's times, which the client then has to set."""
     case_insensitive: bool = False
     time_delta_ns: int = 1
 
@@ -267,3 +269,11 @@ class Filesystem(Protocol):
     async def listxattr(self, node: Node) -> Sequence[bytes]: ...
 
     async def removexattr(self, node: Node, name: bytes) -> Change: ...
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A backend that rather waits for its disk than goes to a thread and back, where that delays nobody."""
+
+    alone: Callable[[], bool]
+    """Set by the server before `start`: is the request that runs now the only one of the only busy client?"""

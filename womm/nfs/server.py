@@ -29,7 +29,7 @@ from womm.nfs.attributes import MAX_IO_BYTES
 from womm.nfs.compound import Service
 from womm.nfs.constants import NFS_PROGRAM, NFS_VERSION
 from womm.nfs.exports import PSEUDO_ID, Export, PseudoFilesystem, Served
-from womm.nfs.filesystem import Filesystem, Node
+from womm.nfs.filesystem import Filesystem, Node, Waits
 from womm.nfs.metrics import Metrics
 from womm.nfs.operations import TABLE
 from womm.nfs.operations.clients import OVERHEAD_BYTES
@@ -44,6 +44,8 @@ SWEEP_S: Final = 5.0
 BACKLOG: Final = 512
 REPLIES_KEPT: Final = 2048
 REPLY_KEPT_BYTES: Final = 4096
+ALONE_S: Final = 0.1
+"""A client is alone when no other one has asked for anything for so long."""
 KEEPALIVE_S: Final = 30
 USER_TIMEOUT_MS: Final = 120_000
 
@@ -120,6 +122,8 @@ class Server:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closer: asyncio.Task[None] | None = None
         self._next_sweep = 0.0
+        self._talker: _Connection | None = None
+        self._talks_since = 0.0
         self.held_bytes = 0
         self._starved: deque[_Connection] = deque()
         self.replies = _Replies()
@@ -154,6 +158,8 @@ class Server:
     async def prepare(self) -> None:
         """Start the backends, without listening: for tests and for other transports."""
         for served in self._served:
+            if isinstance(served.fs, Waits):
+                served.fs.alone = self.alone
             await served.fs.start()
             served.describe.limits = served.fs.limits
         exports = {served.id: served for served in [*self._served, self._pseudo]}
@@ -255,6 +261,18 @@ class Server:
 
     def now(self) -> float:
         return self._clock()
+
+    def heard(self, connection: "_Connection") -> float:
+        """Note that a request has come; return the time."""
+        now = self._clock()
+        if connection is not self._talker:
+            self._talker, self._talks_since = connection, now
+        return now
+
+    def alone(self) -> bool:
+        """Is what runs now the only request, on the only connection that has asked for anything of late?"""
+        talker = self._talker
+        return talker is not None and talker.idle and self._clock() - self._talks_since > ALONE_S
 
     def _sweep(self) -> None:
         """Expire leases, shed connections that stall."""
@@ -406,6 +424,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._flow()
 
     # -- limits -----------------------------------------------------------------------------------
+    @property
+    def idle(self) -> bool:
+        """Is nothing under way or waiting besides what runs now?"""
+        return not self.tasks and not self._waiting and not self._assembler.partial
+
     def _flow(self) -> None:
         """Read from the client only while it reads its replies and has not too much under way."""
         transport = self._transport
@@ -476,7 +499,7 @@ class _Connection(asyncio.BufferedProtocol):
             self.proven = True
             # Its large records get their memory at once; what is reserved is bounded by Limits.memory_bytes.
             self._assembler.ahead_bytes = server.limits.record_bytes
-        self.last_s = server.now()
+        self.last_s = server.heard(self)
         refused = _refusal(call)
         if refused is not None:
             self.send(refused)

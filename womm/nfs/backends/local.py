@@ -5,7 +5,9 @@ file is opened for reading or writing after its descriptor has shown that it is 
 inode, through /proc/self/fd, which leads to that very inode whatever has become of its name.
 
 Metadata calls run inline: they take microseconds. Reads that the page cache can answer do too
-(RWF_NOWAIT); what waits for the disk is done in threads.
+(RWF_NOWAIT); what waits for the disk is done in threads - but for small writes that are to be synced, where
+the disk is quick or nobody else is there to be delayed: on a busy machine the way to a thread and back
+takes longer than most disks do, and a client that unpacks an archive waits for each of its files.
 """
 
 import asyncio
@@ -26,7 +28,6 @@ from womm.nfs.backends import linux
 from womm.nfs.backends.tree import TYPES, LocalNode, Tree, change_of, pack_key, proc_path
 from womm.nfs.constants import SHARE_READ, SHARE_WRITE, FileType
 from womm.nfs.filesystem import (
-    NOW,
     WANT_KEY,
     Attributes,
     Change,
@@ -35,7 +36,6 @@ from womm.nfs.filesystem import (
     Limits,
     Listing,
     Node,
-    Now,
     Settings,
     Space,
 )
@@ -44,13 +44,17 @@ from womm.nfs.status import NFSError, Status, status_of
 T = TypeVar("T")
 
 _DIRENTS_BYTES: Final = 65536
+_VERIFIER: Final = "user.womm.verifier"
+"""The attribute that keeps the verifier of an exclusive create until the file is changed or closed. In the
+times, where others keep it, it would cost the client a SETATTR for every file that it makes so."""
 _COOKIE_SHIFT: Final = 3
 """Cookies 0 to 2 are the protocol's."""
 INLINE_WRITE_BYTES: Final = 1 << 17
 """Larger writes go to a thread: copying them takes longer than the way there and back."""
 QUICK_SYNC_S: Final = 0.001
-"""A disk that syncs a small write faster than this, of late, does it inline: the way to a thread and back
-costs a third of a millisecond on a busy machine, several times what a disk with a write cache takes."""
+"""A disk that syncs a small write faster than this, of late, does it inline."""
+SLOW_SYNC_S: Final = 0.05
+"""One that takes longer than this never does: somebody may come meanwhile."""
 
 
 class LocalFile:
@@ -90,6 +94,9 @@ class LocalFilesystem:
         self._dirents = ctypes.create_string_buffer(_DIRENTS_BYTES)
         self._nowait = hasattr(os, "RWF_NOWAIT")
         self._open_files = 0
+        self._threads = 0
+        """Calls that are under way in threads."""
+        self.alone: Callable[[], bool] = lambda: False
         self._sync_s = 0.0
         """How long syncing a small write took of late (a moving average)."""
         self.limits = Limits()
@@ -102,7 +109,8 @@ class LocalFilesystem:
         self._tree.start()
         fd = self._tree.root.fd
         names = os.pathconf(proc_path(fd), "PC_NAME_MAX")
-        self.limits = Limits(max_name_bytes=max(names, 14), xattrs=self._has_xattrs(fd))
+        xattrs = self._has_xattrs(fd)
+        self.limits = Limits(max_name_bytes=max(names, 14), xattrs=xattrs, exclusive_times=not xattrs)
 
     @staticmethod
     def _has_xattrs(fd: int) -> bool:
@@ -155,6 +163,8 @@ class LocalFilesystem:
     async def setattr(self, node: Node, settings: Settings, file: File | None) -> None:
         fd = self._tree.fd(node)
         assert isinstance(node, LocalNode)
+        if node.verifier:
+            self._forget_verifier(node)
         if settings.size is not None:
             if isinstance(file, LocalFile) and file.write_fd >= 0:
                 os.ftruncate(file.write_fd, settings.size)
@@ -178,7 +188,7 @@ class LocalFilesystem:
         if settings.mode is not None and node.kind is not FileType.SYMLINK:
             os.chmod(path, settings.mode)
         if settings.atime_ns is not None or settings.mtime_ns is not None:
-            _set_times(path, fd, settings)
+            linux.set_times(path, fd, settings.atime_ns, settings.mtime_ns)
 
     # -- names ------------------------------------------------------------------------------------
     async def lookup(self, directory: Node, name: bytes) -> LocalNode:
@@ -276,9 +286,13 @@ class LocalFilesystem:
         above = self._tree.fd(directory)
         before = self._tree.changed(directory)
         mode = 0o644 if settings.mode is None else settings.mode & 0o777
+        first_mode = mode | 0o200 if verifier is not None else mode  # an attribute needs the right to write
         try:
             fd = os.open(
-                name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=above
+                name,
+                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                first_mode,
+                dir_fd=above,
             )
         except FileExistsError:
             node = self._tree.enter(directory, name)
@@ -289,6 +303,9 @@ class LocalFilesystem:
             return node, self._open(node, access), Change(before, before, True), False
         try:
             node = self._tree.enter(directory, name)
+            if verifier is not None and not self.limits.exclusive_times:
+                os.setxattr(fd, _VERIFIER, verifier)
+                node.verifier = verifier
             if settings.mode is not None:
                 os.fchmod(fd, settings.mode)  # whatever the umask
             if settings.size:
@@ -298,7 +315,7 @@ class LocalFilesystem:
                 node.fd,
                 Settings(None, settings.uid, settings.gid, None, settings.atime_ns, settings.mtime_ns),
             )
-            if verifier is not None:
+            if verifier is not None and self.limits.exclusive_times:
                 os.utime(fd, ns=_verifier_times(verifier))
         except BaseException:
             os.close(fd)
@@ -308,8 +325,24 @@ class LocalFilesystem:
         return node, file, Change(before, self._tree.changed(directory, True), True), True
 
     def _made_with(self, node: LocalNode, verifier: bytes) -> bool:
-        found = os.fstat(self._tree.fd(node))
-        return found.st_size == 0 and (found.st_atime_ns, found.st_mtime_ns) == _verifier_times(verifier)
+        fd = self._tree.fd(node)
+        found = os.fstat(fd)
+        if found.st_size:
+            return False
+        if self.limits.exclusive_times:
+            return (found.st_atime_ns, found.st_mtime_ns) == _verifier_times(verifier)
+        if not node.verifier:
+            with contextlib.suppress(OSError):
+                node.verifier = os.getxattr(proc_path(fd), _VERIFIER)
+        return node.verifier == verifier
+
+    def _forget_verifier(self, node: LocalNode) -> None:
+        """Its client has had the answer of the exclusive create: there will be no retry."""
+        node.verifier = b""
+        path = proc_path(self._tree.fd(node))
+        with contextlib.suppress(OSError):
+            linux.permitted(path, 0o200, lambda: os.removexattr(path, _VERIFIER))
+        node.touched = True
 
     def _made(
         self, directory: LocalNode, name: bytes, settings: Settings, before: int
@@ -431,22 +464,8 @@ class LocalFilesystem:
     @staticmethod
     def _open_path(path: str, flags: int) -> int:
         flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        try:
-            return os.open(path, flags)
-        except PermissionError:
-            mode = os.stat(path).st_mode & 0o7777
-            wanted = (
-                mode
-                | (0o200 if flags & os.O_ACCMODE else 0)
-                | (0o400 if flags & os.O_ACCMODE != os.O_WRONLY else 0)
-            )
-            if wanted == mode:
-                raise
-            os.chmod(path, wanted)  # fails unless the server owns it
-            try:
-                return os.open(path, flags)
-            finally:
-                os.chmod(path, mode)
+        bits = (0o200 if flags & os.O_ACCMODE else 0) | (0o400 if flags & os.O_ACCMODE != os.O_WRONLY else 0)
+        return linux.permitted(path, bits, lambda: os.open(path, flags))
 
     def _pin(self, file: LocalFile) -> None:
         file.node.pins += 1
@@ -470,6 +489,8 @@ class LocalFilesystem:
             os.close(file.write_fd)
         file.read_fd = file.write_fd = -1
         node = file.node
+        if node.verifier:
+            self._forget_verifier(node)
         node.pins -= 1
         self._open_files -= 1
         if node.gone and not node.pins:
@@ -478,9 +499,11 @@ class LocalFilesystem:
     async def _in_thread(self, file: LocalFile, call: Callable[[], T]) -> T:
         """Run what may wait for the disk in a thread; the file stays open meanwhile."""
         file.users += 1
+        self._threads += 1
         try:
             return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, call))
         finally:
+            self._threads -= 1
             file.users -= 1
             if file.closed and not file.users:
                 self._close(file)
@@ -514,13 +537,21 @@ class LocalFilesystem:
         if fd < 0:
             raise NFSError(Status.OPENMODE)
         file.node.touched = True
+        if file.node.verifier:
+            self._forget_verifier(file.node)
         if len(data) <= INLINE_WRITE_BYTES:
             if not sync:
                 return os.pwrite(fd, data, offset)
-            if self._sync_s < QUICK_SYNC_S:
+            if self._waits_inline():
                 return self._write_through(fd, offset, data)
             return await self._in_thread(file, lambda: self._write_through(fd, offset, data))
         return await self._in_thread(file, lambda: linux.write_all(fd, offset, data, sync))
+
+    def _waits_inline(self) -> bool:
+        """Shall a small write be synced here and now? Several are better synced together, in threads."""
+        if self._sync_s < QUICK_SYNC_S:
+            return True
+        return self._sync_s < SLOW_SYNC_S and not self._threads and self.alone()
 
     def _write_through(self, fd: int, offset: int, data: memoryview) -> int:
         began = time.perf_counter()
@@ -603,7 +634,7 @@ class LocalFilesystem:
 
     async def listxattr(self, node: Node) -> Sequence[bytes]:
         names = [os.fsencode(name) for name in os.listxattr(proc_path(self._tree.fd(node)))]
-        return [name[5:] for name in names if name.startswith(b"user.")]
+        return [name[5:] for name in names if name.startswith(b"user.") and name != _VERIFIER.encode()]
 
     async def removexattr(self, node: Node, name: bytes) -> Change:
         assert isinstance(node, LocalNode)
@@ -616,22 +647,3 @@ def _verifier_times(verifier: bytes) -> tuple[int, int]:
     """An exclusive create's verifier as two times, in seconds: 31 bits of each half."""
     first, second = Struct(">II").unpack(verifier)
     return (first & 0x7FFFFFFF) * 1_000_000_000, (second & 0x7FFFFFFF) * 1_000_000_000
-
-
-def _set_times(path: str, fd: int, settings: Settings) -> None:
-    atime, mtime = settings.atime_ns, settings.mtime_ns
-    if atime is NOW and mtime is NOW:
-        os.utime(path)
-        return
-    now = None
-    times = []
-    for wanted, kept in ((atime, "st_atime_ns"), (mtime, "st_mtime_ns")):
-        if wanted is None:
-            times.append(getattr(os.fstat(fd), kept))
-        elif isinstance(wanted, Now):
-            if now is None:
-                now = time.time_ns()
-            times.append(now)
-        else:
-            times.append(wanted)
-    os.utime(path, ns=(times[0], times[1]))

@@ -86,6 +86,7 @@ class LocalNode:
         "name",
         "pins",
         "touched",
+        "verifier",
     )
 
     def __init__(self, ino: int, birth_ns: int, kind: FileType) -> None:
@@ -104,6 +105,8 @@ class LocalNode:
         self.ctime_ns = 0
         self.touched = False
         """Changed through this server since `change` was told."""
+        self.verifier = b""
+        """Of the exclusive create that made it, until it is changed or closed."""
 
     def __repr__(self) -> str:
         return f"<LocalNode {self.ino} {self.kind.name} fd {self.fd}>"

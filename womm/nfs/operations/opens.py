@@ -255,7 +255,7 @@ async def _create(
     )
     context.go(context.served, node)
     attrset = args.decoded.mask if made or args.verifier is not None else 0
-    if args.verifier is not None:
+    if args.verifier is not None and context.served.fs.limits.exclusive_times:
         attrset |= _TIMES_SET
     try:
         if made:
