@@ -262,6 +262,25 @@ def test_synced_write_waits_inline_where_it_delays_nobody(fs, monkeypatch):
     fs(fs.real.close(file))
 
 
+def test_large_write_is_done_inline_for_who_is_alone(fs, monkeypatch):
+    node = fs.make(b"f")
+    file = fs(fs.real.open(node, SHARE_BOTH))
+    threads = []
+    write = os.pwrite
+
+    def watched(fd, data, offset):
+        threads.append(threading.current_thread())
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", watched)
+    data = memoryview(bytes(1 << 20))
+    for slow_s, alone, inline in ((0.0, False, False), (0.0, True, True), (9, True, False)):
+        fs.real._write_s, fs.real.alone = slow_s, lambda alone=alone: alone
+        assert fs(fs.real.write(file, 0, data, False)) == len(data)
+        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
+    fs(fs.real.close(file))
+
+
 def test_inode_number_used_again_is_another_file(fs, top):
     keys = set()
     for _ in range(count(50, 1000)):

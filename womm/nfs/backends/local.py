@@ -50,11 +50,12 @@ times, where others keep it, it would cost the client a SETATTR for every file t
 _COOKIE_SHIFT: Final = 3
 """Cookies 0 to 2 are the protocol's."""
 INLINE_WRITE_BYTES: Final = 1 << 17
-"""Larger writes go to a thread: copying them takes longer than the way there and back."""
+"""Larger writes go to a thread, but for those of a client that is alone: copying them takes longer than the
+way there and back, and where too much waits for the disk the kernel makes who writes wait too."""
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs a small write faster than this, of late, does it inline."""
-SLOW_SYNC_S: Final = 0.05
-"""One that takes longer than this never does: somebody may come meanwhile."""
+SLOW_S: Final = 0.05
+"""One that takes longer than this, to sync or to write, never does: somebody may come meanwhile."""
 
 
 class LocalFile:
@@ -98,7 +99,8 @@ class LocalFilesystem:
         """Calls that are under way in threads."""
         self.alone: Callable[[], bool] = lambda: False
         self._sync_s = 0.0
-        """How long syncing a small write took of late (a moving average)."""
+        self._write_s = 0.0
+        """How long syncing a small write took of late (a moving average), and writing a large one."""
         self.limits = Limits()
 
     def __repr__(self) -> str:
@@ -545,18 +547,27 @@ class LocalFilesystem:
             if self._waits_inline():
                 return self._write_through(fd, offset, data)
             return await self._in_thread(file, lambda: self._write_through(fd, offset, data))
-        return await self._in_thread(file, lambda: linux.write_all(fd, offset, data, sync))
+        if not sync and self._write_s < SLOW_S and not self._threads and self.alone():
+            return self._write_large(fd, offset, data, False)
+        return await self._in_thread(file, lambda: self._write_large(fd, offset, data, sync))
 
     def _waits_inline(self) -> bool:
         """Shall a small write be synced here and now? Several are better synced together, in threads."""
         if self._sync_s < QUICK_SYNC_S:
             return True
-        return self._sync_s < SLOW_SYNC_S and not self._threads and self.alone()
+        return self._sync_s < SLOW_S and not self._threads and self.alone()
 
     def _write_through(self, fd: int, offset: int, data: memoryview) -> int:
         began = time.perf_counter()
         written = linux.write_all(fd, offset, data, True)
         self._sync_s += (time.perf_counter() - began - self._sync_s) / 8
+        return written
+
+    def _write_large(self, fd: int, offset: int, data: memoryview, sync: bool) -> int:
+        began = time.perf_counter()
+        written = linux.write_all(fd, offset, data, sync)
+        if not sync:
+            self._write_s += (time.perf_counter() - began - self._write_s) / 8
         return written
 
     async def commit(self, node: Node, file: File | None) -> None:
