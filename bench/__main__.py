@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import cluster, links, memory, rates, report, scale, waits
+from bench import cluster, links, memory, nfs, rates, report, scale, waits
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
@@ -35,6 +35,8 @@ KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
     "kube-scale": scale.scheduled,
     "kube-track": scale.tracked,
 }
+NFS = "nfs"
+"""The NFS server beside NFS-Ganesha: `python -m bench.nfs` measures parts of it."""
 CLUSTER = "cluster"
 """All of those on Kubernetes."""
 
@@ -45,9 +47,9 @@ def main() -> int:
     parser.add_argument(
         "--only",
         action="append",
-        choices=[*BENCHMARKS, CLUSTER, *KUBERNETES],
+        choices=[*BENCHMARKS, NFS, CLUSTER, *KUBERNETES],
         metavar="NAME",
-        help=f"{', '.join(BENCHMARKS)}; {CLUSTER}, which is {', '.join(KUBERNETES)}",
+        help=f"{', '.join(BENCHMARKS)}, {NFS}; {CLUSTER}, which is {', '.join(KUBERNETES)}",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the figures into FILE (Markdown)")
     options = parser.parse_args()
@@ -68,7 +70,7 @@ def main() -> int:
             kubes = Kubes(stack, Path(folder))
             for name in _names(options.only):
                 began = time.monotonic()
-                section = BENCHMARKS[name](where) if name in BENCHMARKS else _on_cluster(name, where, kubes)
+                section = _section(name, where, kubes)
                 sections.append(section)
                 print(report.as_text(section), flush=True)
                 print(f"bench: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -85,8 +87,23 @@ def main() -> int:
 
 def _names(only: Sequence[str] | None) -> list[str]:
     if not only:
-        return [*BENCHMARKS, *KUBERNETES]
+        return [*BENCHMARKS, NFS, *KUBERNETES]
     return [one for name in only for one in (KUBERNETES if name == CLUSTER else [name])]
+
+
+def _section(name: str, where: Place, kubes: Kubes) -> Section:
+    if name in BENCHMARKS:
+        return BENCHMARKS[name](where)
+    return _nfs(where) if name == NFS else _on_cluster(name, where, kubes)
+
+
+def _nfs(where: Place) -> Section:
+    folder = where.folder / "nfs"
+    folder.mkdir()
+    try:
+        return nfs.section(folder, quick=where.quick)
+    except Unable as exc:
+        return Section(nfs.TITLE, f"Skipped: {exc}.", [], [f"Skipped: {exc}."])
 
 
 def _on_cluster(name: str, where: Place, kubes: Kubes) -> Section:

@@ -5,7 +5,8 @@ by side and serve the same directory; each measurement mounts, works and unmount
 client's outlives it. Rounds take turns, and a ratio is that of two neighbours (bench.run.interleave). The
 guest is one slow core, which is the same for both.
 
-Needs root and the Debian packages of tests/nfs/uml.py, nfs-ganesha and nfs-ganesha-vfs.
+Needs root and Debian packages; `unable` says which of them are not there. scripts/install leaves NFS-Ganesha
+out: nothing but this wants it, and it is a service that would run by itself.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from struct import pack
 
+from bench.kube import Unable
 from bench.report import Figure, Section, absolute, as_text, compared
 from bench.run import BenchError, interleave
 from bench.stats import Target, spread
@@ -35,6 +37,17 @@ from womm.nfs.constants import Op
 from womm.nfs.xdr import pack_opaque
 
 GANESHA = "ganesha.nfsd"
+GANESHA_VFS = "*-linux-gnu/ganesha/libfsalvfs.so"
+PROGRAMS = {
+    "linux.uml": "user-mode-linux",
+    "debootstrap": "debootstrap",
+    "mkfs.ext4": "e2fsprogs",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    GANESHA: "nfs-ganesha",
+}
+"""What is run, and the Debian packages that have it."""
+TITLE = "The NFS server beside NFS-Ganesha"
 OPTIONS = "vers=4.2"
 IDLE_CLIENTS = 50
 IDLE_S = 20.0
@@ -178,12 +191,26 @@ def _listening(net: uml.Network) -> bytes:
     return subprocess.run(net.command("ss", "-ltn"), capture_output=True, check=True).stdout
 
 
+def unable() -> str:
+    """Say why this cannot be measured here, and what helps; empty if it can."""
+    absent = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if not any(Path("/usr/lib").glob(GANESHA_VFS)):
+        absent.append("nfs-ganesha-vfs")
+    if not absent:
+        return uml.missing()
+    words = " ".join(absent)
+    after = "; systemctl disable --now nfs-ganesha" if "nfs-ganesha" in absent else ""
+    return (
+        f"these Debian packages are not installed: {words} (as root: apt-get install --no-install-recommends"
+        f" {words}{after})"
+    )
+
+
 @contextmanager
 def rig(folder: Path, sizes: Sizes) -> Iterator[Rig]:
-    """Start both servers and the guest. Raises BenchError when something is not installed."""
-    reason = uml.missing() or ("" if shutil.which(GANESHA) else f"not installed: {GANESHA}")
-    if reason:
-        raise BenchError(reason)
+    """Start both servers and the guest. Raises Unable when something is not installed."""
+    if reason := unable():
+        raise Unable(reason)
     directory = folder / "data"
     directory.mkdir()
     (directory / "warm").write_bytes(os.urandom(4096 * 4096))
@@ -333,16 +360,19 @@ PARTS: Mapping[str, Callable[[Rig], list[Figure]]] = {
 def section(
     folder: Path, *, quick: bool, only: list[str] | None = None, rounds: int | None = None
 ) -> Section:
-    """Measure in `folder`, which is empty. Raises BenchError."""
+    """Measure in `folder`, which is empty. Raises BenchError, Unable."""
     sizes = QUICK if quick else FULL
     if rounds is not None:
         sizes = replace(sizes, rounds=rounds)
     figures: list[Figure] = []
-    with rig(folder, sizes) as where:
-        for name in only or PARTS:
-            figures += PARTS[name](where)
+    try:
+        with rig(folder, sizes) as where:
+            for name in only or PARTS:
+                figures += PARTS[name](where)
+    except uml.GuestError as exc:
+        raise BenchError(str(exc)) from exc
     return Section(
-        "The NFS server beside NFS-Ganesha",
+        TITLE,
         f"Both serve one directory to one user-mode Linux kernel ({OPTIONS}, one core); each measurement on a"
         " fresh mount, in turns. Rates: womm's over Ganesha's; times (s): womm's over Ganesha's.",
         figures,
@@ -361,7 +391,7 @@ def main() -> int:
                 as_text(section(Path(folder), quick=options.quick, only=options.only, rounds=options.rounds)),
                 flush=True,
             )
-    except (BenchError, uml.GuestError) as exc:
+    except (BenchError, Unable) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
     return 0
