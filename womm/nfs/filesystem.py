@@ -276,4 +276,4 @@ class Waits(Protocol):
     """A backend that rather waits for its disk than goes to a thread and back, where that delays nobody."""
 
     alone: Callable[[], bool]
-    """Set by the server before `start`: is the request that runs now the only one of the only busy client?"""
+    """Set by the server before `start`: does nothing wait behind what runs now, of the only busy client?"""

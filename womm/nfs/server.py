@@ -270,7 +270,7 @@ class Server:
         return now
 
     def alone(self) -> bool:
-        """Is what runs now the only request, on the only connection that has asked for anything of late?"""
+        """Is this the last request for now, on the only connection that has asked for anything of late?"""
         talker = self._talker
         return talker is not None and talker.idle and self._clock() - self._talks_since > ALONE_S
 
@@ -426,8 +426,8 @@ class _Connection(asyncio.BufferedProtocol):
     # -- limits -----------------------------------------------------------------------------------
     @property
     def idle(self) -> bool:
-        """Is nothing under way or waiting besides what runs now?"""
-        return not self.tasks and not self._waiting and not self._assembler.partial
+        """Does nothing more wait to be begun?"""
+        return not self._waiting and not self._assembler.partial
 
     def _flow(self) -> None:
         """Read from the client only while it reads its replies and has not too much under way."""

@@ -547,7 +547,7 @@ class LocalFilesystem:
             if self._waits_inline():
                 return self._write_through(fd, offset, data)
             return await self._in_thread(file, lambda: self._write_through(fd, offset, data))
-        if not sync and self._write_s < SLOW_S and not self._threads and self.alone():
+        if not sync and self._write_s < SLOW_S and self.alone():
             return self._write_large(fd, offset, data, False)
         return await self._in_thread(file, lambda: self._write_large(fd, offset, data, sync))
 
