@@ -1,0 +1,45 @@
+"""Guests, and file servers with a user's side in their network."""
+
+import itertools
+import shutil
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+from tests.fileserver.lazy import fresh_folder
+from tests.fileserver.process import FileServer, UserThread
+from tests.nfs.conftest import guest, net, other_guest
+
+__all__ = ["guest", "net", "other_guest"]
+
+_ports = itertools.count(4049)
+
+
+@pytest.fixture
+def share(net, tmp_path):
+    """Start file servers with a user's side: what it gives has `top`, `server`, `user`, `mount(guest)`."""
+    with ExitStack() as stack:
+
+        def start(*options, top=None):
+            folder = fresh_folder()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            if top is None:
+                top = tmp_path / "top"
+                top.mkdir()
+            server = FileServer(folder, *options, prefix=net.command(), port=next(_ports))
+            stack.enter_context(server)
+            user = UserThread(top, server.socket)
+            stack.callback(user.close)
+            user.wait()
+
+            def mount(guest, at="/mnt/a", options=""):
+                words = ",".join(filter(None, [options, f"port={server.port}"]))
+                guest.mount(words, path=server.path, at=at)
+                stack.callback(
+                    guest.run, f"umount {at} || umount -f {at} || umount -l {at}", 120, check=False
+                )
+
+            return SimpleNamespace(top=top, server=server, user=user, mount=mount)
+
+        yield start

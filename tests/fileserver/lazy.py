@@ -1,0 +1,161 @@
+"""The user's side and the lazy file server in one event loop, for tests of what is between them."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from womm.fileserver.blocks import Blocks
+from womm.fileserver.cached import CachedFilesystem
+from womm.fileserver.connection import Keys, Link
+from womm.fileserver.contents import Contents
+from womm.fileserver.control import Control
+from womm.fileserver.table import Table
+from womm.fileserver.tree import Tree
+from womm.share.exporter import Export
+from womm.share.fence import Fence
+from womm.share.ssh import TaskKeys, connect
+
+KEYS = TaskKeys.make()
+WAIT_S = 10.0
+
+
+def write_secret(folder, keys=KEYS):
+    folder.mkdir(exist_ok=True)
+    (folder / "host_key.pub").write_bytes(keys.host_public)
+    (folder / "client_key").write_bytes(keys.client_private)
+    (folder / "export").write_text(keys.export)
+    return folder
+
+
+class ControlEnd:
+    """The user's end of the control channel: `ask` sends a request and waits for its reply."""
+
+    def __init__(self, channel):
+        self._channel = channel
+        self._unread = b""
+        self._waiting = {}
+        self.hello = asyncio.get_running_loop().create_future()
+        self._number = 0
+
+    def received(self, data):
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            value = json.loads(line)
+            if value.get("op") == "hello":
+                self.hello.set_result(value)
+            else:
+                self._waiting.pop(value["id"]).set_result(value)
+
+    def pause(self): ...
+
+    def resume(self): ...
+
+    def closed(self):
+        for waiter in self._waiting.values():
+            waiter.cancel()
+
+    async def ask(self, op, **fields):
+        self._number += 1
+        waiter = self._waiting[self._number] = asyncio.get_running_loop().create_future()
+        self._channel.write(json.dumps({"id": self._number, "op": op, **fields}).encode() + b"\n")
+        return await asyncio.wait_for(waiter, 60)
+
+
+class UserSide:
+    """Serves `folder`, and dials a socket."""
+
+    def __init__(self, folder, keys=KEYS):
+        self.keys = keys
+        self.export = Export(Fence(folder))
+        self.connection: Any = None
+        self.control: Any = None
+
+    async def dial(self, path, delay=None):
+        loop = asyncio.get_running_loop()
+        made = loop.create_future()
+
+        def control(channel):
+            end = ControlEnd(channel)
+            made.set_result(end)
+            return end
+
+        self.connection = await connect(
+            lambda factory: loop.create_unix_connection(factory, str(path)), self.keys, self.export, control
+        )
+        self.control = await asyncio.wait_for(made, WAIT_S)
+        await asyncio.wait_for(self.control.hello, WAIT_S)
+        return self.control
+
+    async def cut(self):
+        if self.connection is not None:
+            self.connection.abort()
+            await self.connection.wait_closed()
+            self.connection = None
+
+
+class Lazy:
+    """The parts of a lazy file server, and a user's side that is connected. Use it in `async with`."""
+
+    def __init__(self, top, folder, *, keys=KEYS, cache_bytes=1 << 30, memory_bytes=64 << 20):
+        self.keys = keys
+        self.top, self.folder = Path(top), Path(folder)
+        self.socket = self.folder / "share"
+        self.options = cache_bytes, memory_bytes
+
+    async def __aenter__(self):
+        self.folder.mkdir(exist_ok=True)
+        async with AsyncExitStack() as stack:
+            self.table = Table(self.folder / "state")
+            stack.callback(self.table.close)
+            self.blocks = Blocks(self.folder / "cache", *self.options)
+            stack.callback(self.blocks.close)
+            self.server = Control(self.table.epoch)
+            secret = write_secret(self.folder / "secret", self.keys)
+            self.link = Link(
+                self.socket, Keys(secret), connected=self.server.connected, received=self.server.received
+            )
+            self.tree = Tree(self.table, self.link, lambda node: self.blocks.drop(node.fileid))
+            self.contents = Contents(self.tree, self.link, self.blocks, self.folder / "state" / "spool")
+            self.link.on_lost = self.contents.advance
+
+            async def gone(timeout_s):
+                return True
+
+            self.server.attach(self.tree, self.contents, self.link, gone)
+            await self.link.start()
+            stack.push_async_callback(self.link.stop)
+            stack.push_async_callback(self.server.stop)
+            self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
+            self.user = UserSide(self.top, self.keys)
+            stack.callback(self.user.export.close)
+            await self.fs.start()
+            stack.push_async_callback(self.fs.stop)
+            await self.connect()
+            stack.push_async_callback(self.user.cut)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc):
+        await self._stack.aclose()
+
+    async def connect(self):
+        await self.user.dial(self.socket)
+        await self.link.wait()
+
+    async def cut(self):
+        await self.user.cut()
+        while self.link.up:
+            await asyncio.sleep(0.01)
+
+
+def fresh_folder():
+    """A short path: Unix sockets have 108 bytes."""
+    return Path(tempfile.mkdtemp(prefix="womm-fs-"))
+
+
+def remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,640 @@
+"""The lazy backend and a user's side over a real SSH connection: what is fresh, what is sent, and faults."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import subprocess
+import threading
+from typing import Any
+
+import pytest
+
+from tests.fileserver.lazy import KEYS, Lazy, fresh_folder, remove, write_secret
+from womm.fileserver.connection import Keys, Link
+from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
+from womm.nfs.filesystem import NOTHING, NOW, WANT_KEY, Settings
+from womm.nfs.status import NFSError, Status
+from womm.share.ssh import TaskKeys
+
+
+@pytest.fixture
+def folder():
+    path = fresh_folder()
+    yield path
+    remove(path)
+
+
+@pytest.fixture
+def top(tmp_path):
+    path = tmp_path / "top"
+    path.mkdir()
+    return path
+
+
+def run(work):
+    asyncio.run(work())
+
+
+async def make(fs, name, data=b"", directory=None, sync=False):
+    node, file, _, _ = await fs.create(
+        directory or fs.root(), name, NOTHING, verifier=None, exclusive=True, access=SHARE_BOTH
+    )
+    if data:
+        await fs.write(file, 0, memoryview(data), sync)
+    await fs.close(file)
+    return node
+
+
+async def content(fs, node):
+    file = await fs.open(node, SHARE_READ)
+    try:
+        data, eof = b"", False
+        while not eof:
+            more, eof = await fs.read(file, len(data), 1 << 20)
+            data += more
+        return data
+    finally:
+        await fs.close(file)
+
+
+async def names(fs, directory=None):
+    listing = await fs.readdir(directory or fs.root(), 0, WANT_KEY, 10000)
+    return sorted(entry.name for entry in listing.entries)
+
+
+async def again(work, *, tries=200):
+    """Do as an NFS client does: ask again while the answer is DELAY."""
+    for _ in range(tries):
+        try:
+            return await work()
+        except NFSError as exc:
+            if exc.status is not Status.DELAY:
+                raise
+            await asyncio.sleep(0.02)
+    raise AssertionError("DELAY for ever")
+
+
+async def fails(status, work):
+    with pytest.raises((NFSError, OSError)) as caught:
+        await work
+    found: Any = caught.value
+    assert (found.status if isinstance(found, NFSError) else found.errno) == status
+
+
+# -- fresh --------------------------------------------------------------------------------------------
+def test_change_on_the_users_side_is_seen_once_it_is_told(top, folder):
+    async def work():
+        (top / "f").write_bytes(b"old")
+        (top / "gone").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            assert await content(fs, node) == b"old"
+            assert await names(fs) == [b"f", b"gone"]
+            change, above = (await fs.getattr(node, 1)).change, (await fs.getattr(fs.root(), 1)).change
+            stat = os.stat(top / "f")
+            with open(top / "f", "r+b") as file:
+                file.write(b"new")
+            os.utime(top / "f", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            (top / "gone").unlink()
+            (top / "made").mkdir()
+            (top / "made" / "below").write_bytes(b"y")
+            paths = ["f", "gone", "made", "made/below"]
+            assert (await lazy.user.control.ask("changed", paths=paths, all=False))["ok"]
+            assert (await fs.getattr(node, 1)).change > change
+            assert (await fs.getattr(fs.root(), 1)).change > above
+            assert await content(fs, node) == b"new"
+            await fails(Status.NOENT, fs.lookup(fs.root(), b"gone"))
+            made = await fs.lookup(fs.root(), b"made")
+            assert await content(fs, await fs.lookup(made, b"below")) == b"y"
+            assert await names(fs) == [b"f", b"made"]
+
+    run(work)
+
+
+def test_what_is_known_is_answered_without_a_round_trip(top, folder):
+    async def work():
+        for number in range(20):
+            (top / f"f{number}").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            await names(fs)
+            session = lazy.link.session()
+            before = session.sent_requests
+            for number in range(20):
+                node = await fs.lookup(fs.root(), b"f%d" % number)
+                await fs.getattr(node, 1)
+                await fails(Status.NOENT, fs.lookup(fs.root(), b"none%d" % number))
+            await names(fs)
+            assert session.sent_requests == before
+
+    run(work)
+
+
+def test_walk_over_many_directories_takes_a_few_round_trips(top, folder):
+    async def work():
+        for number in range(60):
+            (top / f"d{number}" / "e").mkdir(parents=True)
+            (top / f"d{number}" / "e" / "f").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            session = lazy.link.session()
+            before = session.sent_requests
+
+            async def walk(node):
+                found = 0
+                for name in await names(fs, node):
+                    child = await fs.lookup(node, name)
+                    found += 1 + (await walk(child) if child.directory is not None else 0)
+                return found
+
+            assert await walk(fs.root()) == 180
+            assert session.sent_requests - before < 30
+
+    run(work)
+
+
+def test_directory_that_was_moved_keeps_its_handles(top, folder):
+    async def work():
+        (top / "d" / "e").mkdir(parents=True)
+        (top / "d" / "e" / "f").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(await fs.lookup(await fs.lookup(fs.root(), b"d"), b"e"), b"f")
+            (top / "d").rename(top / "moved")
+            await lazy.user.control.ask("changed", paths=["d", "moved"])
+            assert await names(fs) == [b"moved"]
+            assert await content(fs, await fs.resolve(node.key)) == b"x"
+
+    run(work)
+
+
+# -- reading ------------------------------------------------------------------------------------------
+def test_many_readers_of_one_file_fetch_it_once(top, folder):
+    async def work():
+        data = os.urandom(6 << 20)
+        (top / "f").write_bytes(data)
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            before = lazy.link.received_bytes
+            found = await asyncio.gather(*(content(fs, node) for _ in range(8)))
+            assert all(one == data for one in found)
+            assert lazy.link.received_bytes - before <= 1.05 * len(data)
+
+    run(work)
+
+
+def test_blocks_that_left_memory_come_from_the_pods_disk(top, folder):
+    async def work():
+        data = os.urandom(4 << 20)
+        (top / "f").write_bytes(data)
+        async with Lazy(top, folder, memory_bytes=1 << 20) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            assert await content(fs, node) == data
+            before = lazy.link.received_bytes
+            assert await content(fs, node) == data
+            assert lazy.link.received_bytes == before
+
+    run(work)
+
+
+def test_file_that_is_rewritten_while_it_is_read_is_never_a_mix(top, folder):
+    async def work():
+        size = 3 << 20
+        (top / "f").write_bytes(b"a" * size)
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            file = await fs.open(node, SHARE_READ)
+            assert (await fs.read(file, 0, 4096))[0] == b"a" * 4096
+            (top / "f").write_bytes(b"b" * (size - 5))
+            offset, parts = 1 << 20, []
+            while offset < size - 5:
+                data, _ = await fs.read(file, offset, 1 << 18)
+                parts.append(data)
+                offset += len(data)
+            # The first block was read before; what is fetched now is all of one version.
+            seen = {part[:1] for part in parts}
+            assert seen == {b"b"} or await content(fs, node) == b"b" * (size - 5)
+            assert await content(fs, node) == b"b" * (size - 5)
+            (top / "g").write_bytes(b"c" * size)
+            (top / "g").rename(top / "f")
+            lazy.blocks.drop(node.fileid)
+            with contextlib.suppress(NFSError):
+                assert set((await fs.read(file, 0, 1 << 20))[0]) != {ord("b")}
+            await fs.close(file)
+
+    run(work)
+
+
+def test_file_that_grows_all_the_time_can_be_read(top, folder):
+    async def work():
+        (top / "f").write_bytes(bytes(100_000))
+        end = threading.Event()
+
+        def grow():
+            with open(top / "f", "ab", buffering=0) as file:
+                while not end.is_set():
+                    file.write(b"x" * 10)
+
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            file = await fs.open(await fs.lookup(fs.root(), b"f"), SHARE_READ)
+            thread = threading.Thread(target=grow)
+            thread.start()
+            try:
+                for _ in range(20):
+                    data, _ = await fs.read(file, 50_000, 60_000)
+                    assert data[:50_000] == bytes(50_000)
+                    assert set(data[50_000:]) <= {ord("x")}
+            finally:
+                end.set()
+                thread.join()
+            await fs.close(file)
+
+    run(work)
+
+
+# -- writing ------------------------------------------------------------------------------------------
+def test_written_bytes_are_on_the_users_disk_soon_with_their_time(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            data = os.urandom(700_000)
+            node = await make(fs, b"f", data)
+            assert await content(fs, node) == data
+            told = (await fs.getattr(node, 1)).mtime_ns
+            async with asyncio.timeout(3):
+                while lazy.contents.unwritten or (top / "f").stat().st_size != len(data):
+                    await asyncio.sleep(0.01)
+            assert (top / "f").read_bytes() == data
+            assert os.stat(top / "f").st_mtime_ns == told
+            await lazy.contents.flush()
+            before = lazy.link.received_bytes
+            assert await content(fs, node) == data
+            assert lazy.link.received_bytes - before < 1000, "what was written is in the cache"
+
+    run(work)
+
+
+def test_time_that_was_set_survives_the_flush(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"f", b"content")
+            await fs.setattr(node, Settings(mtime_ns=1_234_567_890), None)
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert os.stat(top / "f").st_mtime_ns == 1_234_567_890
+            await fs.setattr(node, Settings(mtime_ns=NOW), None)
+            assert os.stat(top / "f").st_mtime_ns > 1_234_567_890
+
+    run(work)
+
+
+def test_random_writes_reads_and_cuts_of_a_file_are_as_in_memory(top, folder):
+    async def work():
+        chance = random.Random(4)
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"f")
+            file = await fs.open(node, SHARE_BOTH)
+            model = bytearray()
+            for _ in range(300):
+                what = chance.random()
+                offset = chance.randrange(1_500_000)
+                if what < 0.5:
+                    data = chance.randbytes(chance.choice([1, 100, 4096, 70_000, 300_000]))
+                    model += bytes(max(0, offset - len(model)))
+                    model[offset : offset + len(data)] = data
+                    await fs.write(file, offset, memoryview(data), False)
+                elif what < 0.85:
+                    count = chance.choice([10, 5000, 600_000])
+                    assert (await fs.read(file, offset, count))[0] == bytes(model[offset : offset + count])
+                elif what < 0.9:
+                    size = chance.choice([0, offset, len(model)])
+                    model += bytes(max(0, size - len(model)))
+                    del model[size:]
+                    await fs.setattr(node, Settings(size=size), file)
+                elif what < 0.95:
+                    await fs.commit(node, file)
+                else:
+                    await lazy.contents.flush()
+                    assert (top / "f").read_bytes() == bytes(model)
+                assert (await fs.getattr(node, 1)).size == len(model)
+            await fs.close(file)
+            await lazy.contents.flush()
+            assert (top / "f").read_bytes() == bytes(model)
+            assert lazy.contents.unwritten == 0
+            assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
+
+    run(work)
+
+
+def test_rename_waits_for_the_bytes_of_its_file(top, folder):
+    async def work():
+        (top / "config").write_bytes(b"old")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            await make(fs, b"tmp", b"new" * 100_000)
+            await fs.rename(fs.root(), b"tmp", fs.root(), b"config")
+            assert (top / "config").read_bytes() == b"new" * 100_000
+
+    run(work)
+
+
+def test_flush_tells_what_clients_changed_until_the_reply_was_seen(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            control = lazy.user.control
+            await make(lazy.fs, b"a\xff", b"x")
+            first = await control.ask("flush", seen=0)
+            assert first["ok"]
+            assert first["bytes"] == 1
+            assert first["changed"] == ["a\udcff"]
+            await make(lazy.fs, b"b")
+            assert sorted((await control.ask("flush", seen=0))["changed"]) == ["a\udcff", "b"]
+            assert (await control.ask("flush", seen=2))["changed"] == []
+            stats = await control.ask("stats")
+            assert stats["written"] == 1
+            assert stats["unwritten"] == 0
+
+    run(work)
+
+
+def test_file_of_mode_0444_is_written_and_one_of_others_is_not(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            _node, file, _, _ = await fs.create(
+                fs.root(), b"f", Settings(mode=0o444), verifier=None, exclusive=True, access=SHARE_WRITE
+            )
+            await lazy.cut()
+            await lazy.connect()
+            await fs.write(file, 0, memoryview(b"x"), True)
+            await fs.close(file)
+            await lazy.contents.flush()
+            assert (top / "f").read_bytes() == b"x"
+            assert os.stat(top / "f").st_mode & 0o777 == 0o444
+
+    run(work)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_full_disk_of_the_user_is_an_error_of_the_writer(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"small", b"x" * 1000)
+            file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
+            with pytest.raises(OSError) as caught:
+                for number in range(64):
+                    await fs.write(file, number << 18, memoryview(bytes(1 << 18)), False)
+                await fs.commit(file.node, file)
+            assert caught.value.errno == errno.ENOSPC
+            await fs.close(file)
+            reply = await lazy.user.control.ask("flush")
+            assert reply["ok"] or list(reply["failed"]) == ["f"]
+            assert (top / "small").read_bytes() == b"x" * 1000
+            assert await content(fs, node) == b"x" * 1000
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
+            await lazy.contents.space(now=True)
+            with contextlib.suppress(OSError):
+                (top / "hog").write_bytes(bytes(8 << 20))
+            await fs.write(file, 0, memoryview(b"y" * (1 << 20)), True)
+            reply = await lazy.user.control.ask("flush")
+            assert not reply["ok"]
+            assert reply["failed"] == {"f": os.strerror(errno.ENOSPC)}
+            await fails(errno.ENOSPC, fs.commit(file.node, file))
+            (top / "hog").unlink()
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert (top / "f").read_bytes() == b"y" * (1 << 20)
+            await fs.close(file)
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+# -- cut links ----------------------------------------------------------------------------------------
+def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_log(top, folder):
+    async def work():
+        (top / "f").write_bytes(b"cached")
+        (top / "g").write_bytes(b"not")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            other = await fs.lookup(fs.root(), b"g")
+            assert await content(fs, node) == b"cached"
+            file = await fs.open(node, SHARE_BOTH)
+            await lazy.cut()
+            assert (await fs.read(file, 0, 100))[0] == b"cached"
+            await fails(Status.DELAY, content(fs, other))
+            await fails(Status.DELAY, make(fs, b"new"))
+            await fails(Status.DELAY, fs.remove(fs.root(), b"f"))
+            await fs.write(file, 0, memoryview(b"CUT"), True)
+            await fs.commit(node, file)
+            assert (await fs.read(file, 0, 100))[0] == b"CUThed"
+            assert (top / "f").read_bytes() == b"cached"
+            await lazy.connect()
+            await lazy.contents.flush()
+            assert (top / "f").read_bytes() == b"CUThed"
+            assert await content(fs, other) == b"not"
+            await fs.close(file)
+
+    run(work)
+
+
+def test_change_while_the_link_is_cut_is_seen_after_it(top, folder):
+    async def work():
+        (top / "f").write_bytes(b"old")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(fs.root(), b"f")
+            assert await content(fs, node) == b"old"
+            await names(fs)
+            await lazy.cut()
+            (top / "f").write_bytes(b"newer")
+            (top / "g").write_bytes(b"g")
+            await lazy.connect()
+            assert await content(fs, node) == b"newer"
+            assert await names(fs) == [b"f", b"g"]
+
+    run(work)
+
+
+def test_changes_of_names_happen_once_however_often_the_link_is_cut(top, folder):
+    async def work():
+        chance = random.Random(4)
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            root = fs.root()
+            target = await make(fs, b"target", b"t")
+            kinds = {
+                "create": lambda n: fs.create(
+                    root, n, NOTHING, verifier=b"12345678", exclusive=True, access=SHARE_BOTH
+                ),
+                "mkdir": lambda n: fs.mkdir(root, n, NOTHING),
+                "symlink": lambda n: fs.symlink(root, n, b"to", NOTHING),
+                "link": lambda n: fs.link(target, root, n),
+                "rename": lambda n: fs.rename(root, n, root, n + b"-moved"),
+                "remove": lambda n: fs.remove(root, n),
+            }
+            for number in range(48):
+                kind = list(kinds)[number % len(kinds)]
+                name = b"n%d" % number
+                if kind in ("rename", "remove"):
+                    await again(lambda name=name: make(fs, name, b"x"))
+                    await lazy.contents.flush()
+                task = asyncio.ensure_future(kinds[kind](name))
+                for _ in range(chance.randrange(6)):
+                    await asyncio.sleep(0)
+                await lazy.user.cut()
+                found: Any = (await asyncio.gather(task, return_exceptions=True))[0]
+                while lazy.link.up:
+                    await asyncio.sleep(0.01)
+                await lazy.connect()
+                if isinstance(found, NFSError):
+                    assert found.status is Status.DELAY
+                    found = await again(lambda kind=kind, name=name: kinds[kind](name))
+                if kind == "create":
+                    await fs.close(found[1])
+                there = os.path.lexists(top / os.fsdecode(name))
+                assert there == (kind not in ("rename", "remove")), (kind, number)
+                if kind == "rename":
+                    assert (top / os.fsdecode(name + b"-moved")).read_bytes() == b"x"
+
+    run(work)
+
+
+def test_newer_connection_replaces_the_older(top, folder):
+    async def work():
+        (top / "f").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            old = lazy.user.connection
+            await lazy.connect()
+            await asyncio.wait_for(old.lost.wait(), 10)
+            assert await names(lazy.fs) == [b"f"]
+            assert lazy.link.connections == 2
+
+    run(work)
+
+
+def test_user_side_with_another_key_is_refused(top, folder):
+    async def work():
+        lines: list[object] = []
+        link = Link(
+            folder / "share",
+            Keys(write_secret(folder / "secret")),
+            connected=lines.append,
+            received=lambda *_: None,
+        )
+        await link.start()
+        from tests.fileserver.lazy import UserSide
+
+        other = TaskKeys.make()
+        mixed = TaskKeys(
+            other.host_public, KEYS.client_private, KEYS.export, other.host_private, KEYS.client_public
+        )
+        user = UserSide(top, mixed)
+        with pytest.raises((OSError, asyncio.TimeoutError)):
+            await user.dial(folder / "share")
+        assert not link.up
+        assert not lines
+        await user.cut()
+        user.export.close()
+        await link.stop()
+
+    run(work)
+
+
+# -- restarts -----------------------------------------------------------------------------------------
+def test_restart_keeps_handles_and_sends_what_was_committed(top, folder):
+    async def work():
+        (top / "d").mkdir()
+        (top / "d" / "f").write_bytes(b"0123456789")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            above = await fs.lookup(fs.root(), b"d")
+            node = await fs.lookup(above, b"f")
+            change = (await fs.getattr(node, 1)).change
+            file = await fs.open(node, SHARE_BOTH)
+            await lazy.cut()
+            await fs.write(file, 5, memoryview(b"written after the cut"), False)
+            await fs.write(file, 2, memoryview(b"AB"), True)
+            epoch = lazy.table.epoch
+        assert (top / "d" / "f").read_bytes() == b"0123456789"
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            assert lazy.table.epoch == epoch
+            again_node = await fs.resolve(node.key)
+            assert again_node.key == node.key
+            assert (await fs.resolve(above.key)).kind == above.kind
+            assert await content(fs, again_node) == b"01AB4written after the cut"
+            assert (await fs.getattr(again_node, 1)).change > change
+            await lazy.contents.flush()
+            assert (top / "d" / "f").read_bytes() == b"01AB4written after the cut"
+            assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
+
+    run(work)
+
+
+def test_rename_under_which_the_server_ended_is_found_done(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"old", b"content")
+            await lazy.contents.flush()
+            # As a server leaves it that is killed before it has read the reply.
+            stat = os.stat(top / "old")
+            lazy.table.doubt(repr(("rename", 1, b"old", 1, b"new")), f"{stat.st_dev}:{stat.st_ino}")
+            lazy.table.doubt(repr(("remove", 1, b"gone")), "")
+        (top / "old").rename(top / "new")
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            await fs.rename(fs.root(), b"old", fs.root(), b"new")
+            assert await content(fs, await fs.resolve(node.key)) == b"content"
+            await fs.remove(fs.root(), b"gone")
+            await fails(Status.NOENT, fs.remove(fs.root(), b"gone"))
+            await fails(Status.NOENT, fs.rename(fs.root(), b"old", fs.root(), b"new"))
+            assert lazy.table.doubts() == []
+
+    run(work)
+
+
+def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"f", b"content")
+            await lazy.contents.flush()
+            file = await fs.open(node, SHARE_WRITE)
+            await lazy.cut()
+            await fs.write(file, 0, memoryview(b"more"), True)
+            (top / "f").unlink()
+            await lazy.connect()
+            reply = await lazy.user.control.ask("flush")
+            assert reply["failed"] == {"f": os.strerror(errno.ESTALE)}
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            await fs.close(file)
+            assert lazy.contents.unwritten == 0
+
+    run(work)

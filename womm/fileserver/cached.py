@@ -1,0 +1,598 @@
+"""The user's folder as a backend of the NFS server: `CachedFilesystem`.
+
+Strategy: names and attributes are the tree's business, bytes that of the contents; here are the changes of
+names. They are made on the user's side before they are answered, in one round trip: the request, and the
+questions what the file and its directory look like after it, are sent together.
+"""
+
+import asyncio
+import errno
+import stat as modes
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from struct import Struct
+from typing import Final
+
+from womm.fileserver import sftp
+from womm.fileserver.contents import Contents
+from womm.fileserver.doubts import Doubt, Doubts
+from womm.fileserver.fetch import OpenFile
+from womm.fileserver.nodes import FileNode, Handle
+from womm.fileserver.sftp import CREATE_NEW, LINK, MKDIR, READLINK, REMOVE, RMDIR, Session, Stat
+from womm.fileserver.tree import ROOT, Stamp, Tree, ask
+from womm.nfs.constants import SHARE_WRITE, FileType
+from womm.nfs.filesystem import (
+    Attributes,
+    Change,
+    Entry,
+    File,
+    Limits,
+    Listing,
+    Node,
+    Now,
+    Settings,
+    Space,
+)
+from womm.nfs.status import NFSError, Status, status_of
+
+COPY_BYTES: Final = 1 << 20
+PUNCH_BYTES: Final = 1 << 26
+"""A hole is written as zeros: larger ones are refused."""
+_U32 = Struct(">I")
+_SEEK = Struct(">QI")
+
+
+def _looks(session: Session, *paths: bytes) -> "list[asyncio.Future[sftp.Reply]]":
+    """Ask what files look like after what was asked for before."""
+    waiters = [session.lstat(path) for path in paths]
+    for waiter in waiters:
+        waiter.add_done_callback(sftp.ignore)
+    return waiters
+
+
+class CachedFilesystem:
+    """The folder behind `tree`; everything belongs to `uid` and `gid`."""
+
+    inline = True
+    limits = Limits(xattrs=False)
+
+    def __init__(self, tree: Tree, contents: Contents, uid: int, gid: int) -> None:
+        self._tree = tree
+        self._contents = contents
+        self._link = tree.link
+        self._uid = uid
+        self._gid = gid
+        self._doubts = Doubts(tree.table, tree.link)
+
+    def __repr__(self) -> str:
+        return f"<CachedFilesystem {self._tree!r} {self._contents!r}>"
+
+    async def start(self) -> None:
+        self._contents.start()
+
+    async def stop(self) -> None:
+        await self._contents.stop()
+        await self._tree.stop()
+
+    # -- nodes ------------------------------------------------------------------------------------
+    def root(self) -> FileNode:
+        return self._tree.root
+
+    def find(self, key: bytes) -> FileNode | None:
+        return self._tree.nodes.get(int.from_bytes(key, "big")) if len(key) == 8 else None
+
+    async def resolve(self, key: bytes) -> FileNode:
+        if len(key) != 8:
+            raise NFSError(Status.BADHANDLE)
+        node = self._tree.resolve(int.from_bytes(key, "big"))
+        if node is None:
+            raise NFSError(Status.STALE)
+        return node
+
+    async def getattr(self, node: Node, want: int) -> Attributes:
+        assert isinstance(node, FileNode)
+        if node.valid != self._tree.epoch or node.stat is None:
+            await self._tree.fresh(node)
+        return node.attributes(self._uid, self._gid)
+
+    async def lookup(self, directory: Node, name: bytes) -> FileNode:
+        assert isinstance(directory, FileNode)
+        return await self._tree.lookup(directory, name)
+
+    async def parent(self, directory: Node) -> FileNode:
+        assert isinstance(directory, FileNode)
+        if directory.fileid == ROOT:
+            raise NFSError(Status.NOENT)
+        if not directory.places:
+            raise NFSError(Status.STALE)
+        return directory.places[0][0]
+
+    async def readdir(self, directory: Node, cookie: int, want: int, count: int) -> Listing:
+        assert isinstance(directory, FileNode)
+        await self._tree.list_names(directory)
+        names = self._tree.directory(directory)
+        found, eof = names.after(cookie, count)
+        entries = []
+        for number, name in found:
+            node = names.entries.get(name)
+            if node is None:
+                continue
+            attributes: Attributes | Status
+            try:
+                if node.valid != self._tree.epoch or node.stat is None:
+                    await self._tree.fresh(node)
+                attributes = node.attributes(self._uid, self._gid)
+            except NFSError as exc:
+                if exc.status is Status.STALE:
+                    continue
+                attributes = exc.status
+            except OSError as exc:
+                attributes = status_of(exc)
+            entries.append(Entry(number, name, node.key, attributes))
+        return Listing(entries, eof)
+
+    async def readlink(self, node: Node) -> bytes:
+        assert isinstance(node, FileNode)
+        if node.target is None or node.valid != self._tree.epoch:
+            await self._tree.fresh(node)
+            if node.target is None:
+                reply = await ask(self._link.session().send(READLINK, sftp.string(node.path())))
+                node.target = sftp.as_names(reply)[0][0][0]
+        return node.target
+
+    async def statfs(self) -> Space:
+        return await self._contents.space()
+
+    # -- what changes names -----------------------------------------------------------------------
+    def _below(self, directory: Node, name: bytes) -> tuple[FileNode, bytes, Session]:
+        """Return a directory, the path of a name in it, and the way there."""
+        assert isinstance(directory, FileNode)
+        self._tree.directory(directory)
+        path = directory.path()
+        return directory, path + b"/" + name if path else name, self._link.session()
+
+    async def _changed(self, directory: FileNode, seen: Awaitable[sftp.Reply], stamp: Stamp) -> Change:
+        """Note that a client has changed a directory."""
+        before = directory.change
+        directory.change = self._tree.table.change()
+        after = directory.change
+        try:
+            self._tree.apply(directory, sftp.as_stat(await ask(seen)), stamp, own=True)
+        except (OSError, NFSError):
+            directory.valid = 0  # it is done, whatever the directory looks like now
+        return Change(before, after, True)
+
+    async def _made(
+        self,
+        above: FileNode,
+        name: bytes,
+        looks: Sequence[Awaitable[sftp.Reply]],
+        stamp: Stamp,
+        doubt: Doubt,
+    ) -> tuple[FileNode, Change]:
+        """Take over what was just made; `looks` are at it and at its directory."""
+        began = time.time_ns()
+        try:
+            stat = sftp.as_stat(await ask(looks[0]))
+        except NFSError:
+            self._doubts.note(doubt)
+            raise
+        now = time.time_ns()
+        if now - began < 1_000_000_000:
+            self._contents.skew_ns = stat.ctime_ns - now
+        node = self._tree.enter(above, name, stat, stamp, own=True)
+        change = await self._changed(above, looks[1], stamp)
+        self._contents.touch(node)
+        return node, change
+
+    async def _finish(self, node: FileNode, settings: Settings, mode: int | None) -> None:
+        """Set what making a file did not: the user's umask may have taken bits away."""
+        wrong = mode is not None and node.stat is not None and (node.stat.mode & 0o7777) != mode
+        if wrong or settings.atime_ns is not None or settings.mtime_ns is not None or settings.size:
+            mode = mode if wrong else None
+            await self._set(node, replace(settings, mode=mode, size=settings.size or None))
+
+    async def create(
+        self,
+        directory: Node,
+        name: bytes,
+        settings: Settings,
+        *,
+        verifier: bytes | None,
+        exclusive: bool,
+        access: int,
+    ) -> tuple[FileNode, OpenFile, Change, bool]:
+        above = self._below(directory, name)[0]
+        names = self._tree.directory(above)
+        doubt = ("create", above.fileid, name)
+        if name not in names.entries or name in names.unsure:
+            try:
+                return await self._create(above, name, settings, verifier, access)
+            except FileExistsError:
+                names.unsure.add(name)
+                names.absent.pop(name, None)
+        node = await self._tree.lookup(above, name)
+        if node.kind is FileType.DIRECTORY:
+            raise NFSError(Status.EXIST if exclusive else Status.ISDIR)
+        mine = self._doubts.take(doubt) is not None and node.stat is not None and node.stat.size == 0
+        if exclusive and not mine and (verifier is None or node.verifier != verifier):
+            raise NFSError(Status.EXIST)
+        if node.kind is FileType.SYMLINK:
+            raise NFSError(Status.SYMLINK)
+        file = await self.open(node, access)
+        if mine:
+            node.verifier = verifier
+        return node, file, Change(above.change, above.change, True), mine
+
+    async def _create(
+        self,
+        above: FileNode,
+        name: bytes,
+        settings: Settings,
+        verifier: bytes | None,
+        access: int,
+    ) -> tuple[FileNode, OpenFile, Change, bool]:
+        mode = 0o644 if settings.mode is None else settings.mode & 0o7777
+        _, path, session = self._below(above, name)
+        doubt = ("create", above.fileid, name)
+        with self._tree.changing((above, name)):
+            stamp = self._tree.stamp()
+            opened = session.open(path, CREATE_NEW, write=True, mode=mode)
+            looks = _looks(session, path, above.path())
+            raw = await self._doubts.sure(opened, doubt)
+            node, change = await self._made(above, name, looks, stamp, doubt)
+        node.opens += 1
+        self._contents.keep(node, Handle(session, raw, True))
+        node.verifier = verifier
+        file = OpenFile(node, access)
+        try:
+            await self._finish(node, settings, settings.mode and mode)
+        except BaseException:
+            self._contents.close(file)
+            raise
+        return node, file, change, True
+
+    async def _make(
+        self, directory: Node, name: bytes, waiter_of: tuple[int, bytes], settings: Settings, mode: int | None
+    ) -> tuple[FileNode, Change]:
+        """Make what is no regular file: `waiter_of` is the request."""
+        above, path, session = self._below(directory, name)
+        names = self._tree.directory(above)
+        if name in names.entries and name not in names.unsure and names.listed == self._tree.epoch:
+            raise NFSError(Status.EXIST)
+        kind, body = waiter_of
+        doubt = (kind, above.fileid, name, body)
+        with self._tree.changing((above, name)):
+            stamp = self._tree.stamp()
+            made = session.send(kind, body)
+            looks = _looks(session, path, above.path())
+            try:
+                await self._doubts.sure(made, doubt)
+            except FileExistsError:
+                if self._doubts.take(doubt) is None:
+                    names.unsure.add(name)
+                    raise
+            node, change = await self._made(above, name, looks, stamp, doubt)
+        await self._finish(node, settings, mode)
+        return node, change
+
+    async def mkdir(self, directory: Node, name: bytes, settings: Settings) -> tuple[FileNode, Change]:
+        mode = 0o755 if settings.mode is None else settings.mode & 0o7777
+        body = sftp.string(self._below(directory, name)[1]) + sftp.attributes(mode=mode)
+        return await self._make(directory, name, (MKDIR, body), settings, settings.mode and mode)
+
+    async def symlink(
+        self, directory: Node, name: bytes, target: bytes, settings: Settings
+    ) -> tuple[FileNode, Change]:
+        body = sftp.string(self._below(directory, name)[1]) + sftp.string(target) + b"\x01"
+        plain = Settings(atime_ns=settings.atime_ns, mtime_ns=settings.mtime_ns)
+        return await self._make(directory, name, (LINK, body), plain, None)
+
+    async def mknod(
+        self, directory: Node, name: bytes, kind: FileType, device: tuple[int, int], settings: Settings
+    ) -> tuple[FileNode, Change]:
+        kinds = {FileType.FIFO: modes.S_IFIFO, FileType.SOCKET: modes.S_IFSOCK}
+        if kind not in kinds:
+            raise NFSError(Status.PERM)
+        mode = 0o644 if settings.mode is None else settings.mode & 0o7777
+        _, path, _ = self._below(directory, name)
+        body = sftp.string(b"mknod@womm") + sftp.string(path) + _U32.pack(kinds[kind] | mode)
+        return await self._make(directory, name, (sftp.EXTENDED, body), settings, settings.mode and mode)
+
+    async def link(self, node: Node, directory: Node, name: bytes) -> Change:
+        assert isinstance(node, FileNode)
+        above, path, session = self._below(directory, name)
+        if node.gone:
+            raise NFSError(Status.STALE)
+        body = sftp.string(path) + sftp.string(node.path()) + b"\0"
+        doubt = ("link", above.fileid, name, node.fileid)
+        with self._tree.changing((above, name), *node.places):
+            stamp = self._tree.stamp()
+            made = session.send(LINK, body)
+            looks = _looks(session, path, above.path())
+            try:
+                await self._doubts.sure(made, doubt)
+            except FileExistsError:
+                self._tree.directory(above).unsure.add(name)
+                if self._doubts.take(doubt) is None:
+                    raise
+                stat = sftp.as_stat(await ask(looks[0]))
+                if (stat.ino, stat.dev) != (node.ino, node.dev):
+                    raise
+            _, change = await self._made(above, name, looks, stamp, doubt)
+            node.change = self._tree.table.change()
+        return change
+
+    async def _hold(self, node: FileNode) -> None:
+        """Have a file open on the user's side before it loses its name."""
+        if node.kind is not FileType.REGULAR or not node.opens or len(node.places) > 1:
+            return
+        try:
+            await self._contents.handle(node, write=True)
+        except PermissionError:
+            await self._contents.handle(node, write=False)
+
+    async def remove(self, directory: Node, name: bytes) -> Change:
+        above, path, session = self._below(directory, name)
+        doubt = ("remove", above.fileid, name)
+        try:
+            node = await self._tree.lookup(above, name)
+        except NFSError as exc:
+            if exc.status is Status.NOENT and self._doubts.take(doubt) is not None:
+                return Change(above.change, above.change, False)
+            raise
+        await self._hold(node)
+        with self._tree.changing((above, name), *node.places):
+            stamp = self._tree.stamp()
+            kind = RMDIR if node.kind is FileType.DIRECTORY else REMOVE
+            done = session.send(kind, sftp.string(path))
+            looks = _looks(session, above.path())
+            try:
+                await self._doubts.sure(done, doubt)
+            except FileNotFoundError:
+                self._tree.directory(above).unsure.add(name)
+                raise
+            self._contents.touched[path] = None
+            self._unlinked(above, name, node)
+            change = await self._changed(above, looks[0], stamp)
+        await self._drop_writes(node)
+        return change
+
+    def _unlinked(self, above: FileNode, name: bytes, node: FileNode) -> None:
+        left = (node.stat.nlink - 1) if node.stat is not None else 0
+        self._tree.unplace(above, name)
+        node.change = self._tree.table.change()
+        if node.gone:
+            node.written = b""  # whatever becomes of its bytes is nobody's loss
+        if node.places:
+            node.valid = 0
+            if node.stat is not None:
+                node.stat = node.stat._replace(nlink=max(1, left))
+
+    async def _drop_writes(self, node: FileNode) -> None:
+        """What nobody can read any more need not be sent."""
+        if node.log is not None and node.gone and not node.opens:
+            async with node.locked():
+                self._contents.discard(node)
+
+    async def _there(self, above: FileNode, name: bytes) -> FileNode | None:
+        """Return what a name is, if there is such a name."""
+        try:
+            return await self._tree.lookup(above, name)
+        except NFSError as exc:
+            if exc.status is not Status.NOENT:
+                raise
+            return None
+
+    async def _renamed(self, below: FileNode, new: bytes, doubt: Doubt) -> bool:
+        """Was it done by a request that the link was cut under?"""
+        inode = self._doubts.take(doubt)
+        if inode is None:
+            return False
+        self._tree.directory(below).unsure.add(new)
+        found = await self._there(below, new)
+        return found is not None and f"{found.dev}:{found.ino}" == inode
+
+    async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
+        above, old_path, session = self._below(source, old)
+        below, new_path, _ = self._below(target, new)
+        doubt = ("rename", above.fileid, old, below.fileid, new)
+        if await self._renamed(below, new, doubt):
+            return Change(above.change, above.change, False), Change(below.change, below.change, False)
+        node = await self._tree.lookup(above, old)
+        replaced = await self._there(below, new)
+        if replaced is node:
+            # Two names of one file: POSIX and RFC 7530 16.29.4 leave both.
+            return Change(above.change, above.change, True), Change(below.change, below.change, True)
+        if replaced is not None:
+            if (replaced.kind is FileType.DIRECTORY) != (node.kind is FileType.DIRECTORY):
+                raise NFSError(Status.EXIST)
+            await self._hold(replaced)
+        # The name must not lead to a file whose bytes are still here.
+        await self._contents.settle(node)
+        with self._tree.changing((above, old), (below, new), *node.places):
+            stamp = self._tree.stamp()
+            done = session.rename(old_path, new_path)
+            looks = _looks(session, new_path, above.path(), below.path())
+            try:
+                await self._doubts.sure(done, doubt, f"{node.dev}:{node.ino}")
+            except FileNotFoundError:
+                self._tree.directory(above).unsure.add(old)
+                raise
+            except OSError as exc:
+                if exc.errno == errno.ENOTEMPTY:
+                    raise NFSError(Status.EXIST) from exc
+                raise
+            if replaced is not None:
+                self._unlinked(below, new, replaced)
+            if node.places:
+                self._tree.place(below, new, node)
+                self._tree.unplace(above, old)
+            node.change = self._tree.table.change()
+            self._tree.apply(node, sftp.as_stat(await ask(looks[0])), stamp, own=True)
+            change = await self._changed(above, looks[1], stamp)
+            after = change if above is below else await self._changed(below, looks[2], stamp)
+        self._contents.touched[old_path] = None
+        self._contents.touch(node)
+        if replaced is not None:
+            await self._drop_writes(replaced)
+        return change, after
+
+    # -- attributes -------------------------------------------------------------------------------
+    async def setattr(self, node: Node, settings: Settings, file: File | None) -> None:
+        assert isinstance(node, FileNode)
+        await self._tree.fresh(node)
+        times = (settings.atime_ns, settings.mtime_ns)
+        if node.verifier is not None and settings.size is None:
+            # The client's way to end an exclusive create: the file's times are those of its making.
+            node.verifier = None
+            if all(wanted is None or isinstance(wanted, Now) for wanted in times):
+                times = None, None
+        elif settings.size is not None:
+            node.verifier = None
+        mode = None if node.kind is FileType.SYMLINK else settings.mode
+        if node.stat is not None and mode == node.stat.mode & 0o7777:
+            mode = None
+        if mode is None and settings.size is None and times == (None, None):
+            return
+        await self._set(node, Settings(mode, None, None, settings.size, *times))
+
+    def _when(self, wanted: int | Now | None) -> int | None:
+        return self._contents.now_ns() if isinstance(wanted, Now) else wanted
+
+    async def _set(self, node: FileNode, settings: Settings) -> None:
+        size = settings.size
+        if size != 0 and (size is not None or settings.mtime_ns is not None):
+            # What is still to be sent would change them again.
+            await self._contents.settle(node)
+        async with node.locked():
+            if size is not None and (size == 0 or node.log is None):
+                await self._contents.handle(node, write=True)
+                if size == 0:
+                    self._contents.discard(node)
+            session = self._link.session()
+            atime_ns, mtime_ns = self._when(settings.atime_ns), self._when(settings.mtime_ns)
+            packed = sftp.attributes(settings.mode, size, atime_ns, mtime_ns)
+            with self._tree.changing(*node.places):
+                stamp = self._tree.stamp()
+                handle = node.handle
+                if handle is not None and not handle.session.dead and handle.writable:
+                    done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), packed)
+                    seen = handle.session.fstat(handle.raw)
+                elif node.gone:
+                    raise NFSError(Status.STALE)
+                else:
+                    done = session.lsetstat(node.path(), packed)
+                    seen = session.lstat(node.path())
+                seen.add_done_callback(sftp.ignore)
+                sftp.as_done(await ask(done))
+                stat = sftp.as_stat(await ask(seen))
+                self._taken(node, stat, stamp, settings)
+
+    def _taken(self, node: FileNode, stat: Stat, stamp: Stamp, settings: Settings) -> None:
+        """Take over what a setattr has made of a file."""
+        if settings.size is None and node.version[:1] == (stat.size,) and settings.mtime_ns is not None:
+            node.version = stat.version
+            if node.stat is not None and node.log is None:
+                node.stat = stat
+        self._tree.apply(node, stat, stamp, own=True)
+        node.change = self._tree.table.change()
+        if not node.gone:
+            self._contents.touch(node)
+
+    # -- open files -------------------------------------------------------------------------------
+    async def open(self, node: Node, access: int) -> OpenFile:
+        assert isinstance(node, FileNode)
+        if node.kind is not FileType.REGULAR:
+            raise NFSError(Status.INVAL)
+        if node.gone and not node.opens:
+            raise NFSError(Status.STALE)
+        node.opens += 1
+        file = OpenFile(node, access)
+        try:
+            # Without a link it is found out later: the client may be claiming what it had open.
+            if access & SHARE_WRITE and self._link.up:
+                await self._contents.handle(node, write=True)
+        except BaseException:
+            self._contents.close(file)
+            raise
+        return file
+
+    async def close(self, file: File) -> None:
+        assert isinstance(file, OpenFile)
+        self._contents.close(file)
+
+    async def read(self, file: File, offset: int, count: int) -> tuple[bytes, bool]:
+        assert isinstance(file, OpenFile)
+        return await self._contents.read(file, offset, count)
+
+    async def write(self, file: File, offset: int, data: memoryview, sync: bool) -> int:
+        assert isinstance(file, OpenFile)
+        return await self._contents.write(file, offset, data, sync)
+
+    async def commit(self, node: Node, file: File | None) -> None:
+        assert isinstance(node, FileNode)
+        await self._contents.commit(node)
+
+    async def seek(self, file: File, offset: int, data: bool) -> int | None:
+        assert isinstance(file, OpenFile)
+        node = file.node
+        await self._tree.fresh(node)
+        assert node.stat is not None
+        if offset >= node.stat.size:
+            raise NFSError(Status.NXIO)
+        if not node.gone and b"seek@womm" in self._link.session().extensions:
+            await self._contents.settle(node)
+            try:
+                where = sftp.string(node.path()) + _SEEK.pack(offset, data)
+                reply = await ask(self._link.session().extended(b"seek@womm", where))
+                return sftp.as_u64s(reply, 1)[0]
+            except OSError as exc:
+                if exc.errno == errno.ENXIO:
+                    return None
+                raise
+        return offset if data else node.stat.size
+
+    async def allocate(self, file: File, offset: int, length: int) -> None:
+        assert isinstance(file, OpenFile)
+        await self._tree.fresh(file.node)
+        assert file.node.stat is not None
+        if offset + length > file.node.stat.size:
+            await self._set(file.node, Settings(size=offset + length))
+
+    async def deallocate(self, file: File, offset: int, length: int) -> None:
+        assert isinstance(file, OpenFile)
+        await self._tree.fresh(file.node)
+        assert file.node.stat is not None
+        end = min(offset + length, file.node.stat.size)
+        if end - offset > PUNCH_BYTES:
+            raise NFSError(Status.NOTSUPP)
+        zeros = memoryview(bytes(min(COPY_BYTES, max(0, end - offset))))
+        while offset < end:
+            offset += await self._contents.write(file, offset, zeros[: end - offset], False)
+
+    async def copy(self, source: File, offset: int, target: File, target_offset: int, count: int) -> int:
+        assert isinstance(source, OpenFile) and isinstance(target, OpenFile)
+        done = 0
+        while done < count:
+            data, eof = await self._contents.read(source, offset + done, min(COPY_BYTES, count - done))
+            if data:
+                await self._contents.write(target, target_offset + done, memoryview(data), False)
+                done += len(data)
+            if eof or not data:
+                break
+        return done
+
+    # -- extended attributes: SFTP has none -------------------------------------------------------
+    async def getxattr(self, node: Node, name: bytes) -> bytes:
+        raise NFSError(Status.NOTSUPP)
+
+    async def setxattr(self, node: Node, name: bytes, value: bytes, how: int) -> Change:
+        raise NFSError(Status.NOTSUPP)
+
+    async def listxattr(self, node: Node) -> Sequence[bytes]:
+        raise NFSError(Status.NOTSUPP)
+
+    async def removexattr(self, node: Node, name: bytes) -> Change:
+        raise NFSError(Status.NOTSUPP)

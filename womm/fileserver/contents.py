@@ -1,0 +1,585 @@
+"""The contents of files: blocks that come from the user's side, and writes that go there behind.
+
+Strategy: a write goes into the file's log on the pod's own disk and is acknowledged; reads see it over the
+blocks (fetch.py). A task per written file sends the log, in its order, through one handle, sets the time of
+the last write, and removes what it has sent. What fails stays in the log, is tried again, and is told to
+whoever writes, commits or flushes.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from womm.fileserver import sftp
+from womm.fileserver.blocks import BLOCK_BYTES, Blocks
+from womm.fileserver.connection import Link
+from womm.fileserver.fetch import Changed, Fetcher, OpenFile
+from womm.fileserver.nodes import FileNode, Handle
+from womm.fileserver.spool import Log, Piece, Spool
+from womm.fileserver.tree import TRIES, Tree, ask
+from womm.nfs.filesystem import Space
+from womm.nfs.status import NFSError, Status
+
+log = logging.getLogger(__name__)
+
+FLUSH_WINDOW_BYTES: Final = 8 << 20
+FLUSHES: Final = 16
+"""Files that are sent at a time."""
+FLUSH_DELAY_S: Final = 0.2
+"""After a write without a COMMIT: more of it is likely to come."""
+FLUSH_AT_BYTES: Final = 4 << 20
+RETRY_S: Final = 5.0
+AGAIN_S: Final = 0.05
+SPOOL_BYTES: Final = 1 << 30
+"""What may wait to be sent; then writers wait."""
+SPACE_S: Final = 1.0
+SPACE_OLD_S: Final = 10.0
+SPACE_LOW_BYTES: Final = 64 << 20
+
+
+class Contents:
+    """What is in the files of `tree`. `folder` takes the logs."""
+
+    def __init__(self, tree: Tree, link: Link, blocks: Blocks, folder: Path) -> None:
+        self._tree = tree
+        self._link = link
+        self._blocks = blocks
+        self._spool = Spool(folder)
+        self._fetcher = Fetcher(tree, link, blocks)
+        self._flushers: dict[FileNode, asyncio.Task[None]] = {}
+        self._soon: dict[FileNode, asyncio.Event] = {}
+        self._opening: dict[FileNode, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(FLUSHES)
+        self._progress = asyncio.Event()
+        self._space: Space | None = None
+        self._space_s = 0.0
+        self._space_task: asyncio.Task[None] | None = None
+        self._since_space = 0
+        self.skew_ns = 0
+        """The clock of the user's side less ours."""
+        self.unwritten = 0
+        self.written = 0
+        self.reads = 0
+        self.touched: dict[bytes, None] = {}
+        """Paths that clients have changed since `flush` told them last."""
+        self.failed: dict[bytes, OSError] = {}
+        """What could not be written and will not be tried again; told once."""
+
+    def __repr__(self) -> str:
+        return f"<Contents {self.unwritten} bytes unwritten in {len(self._flushers)} files>"
+
+    def start(self) -> None:
+        """Take over the logs that an earlier process has left."""
+        for fileid, found in self._spool.left().items():
+            node = self._tree.resolve(fileid)
+            if node is None:  # removed by a client, or lost with the table
+                self.failed[b"file %d" % fileid] = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+                found.close(remove=False)
+                continue
+            node.log = found
+            node.written = node.path()
+            self.touched[node.written] = None
+            self.unwritten += found.pieces.size_bytes
+            if node.stat is not None:
+                node.stat = found.over(node.stat)
+            self._flush_soon(node, 0)
+
+    async def stop(self) -> None:
+        """Stop sending; what is left stays in the logs."""
+        tasks = [*self._flushers.values(), *self._opening.values()]
+        if self._space_task is not None:
+            tasks.append(self._space_task)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._fetcher.stop()
+        for node in list(self._tree.nodes.values()):
+            if node.log is not None:
+                node.log.close(remove=False)
+        self._spool.close()
+
+    @property
+    def from_cache(self) -> int:
+        """Bytes that were read and did not come over the link for that."""
+        return self._fetcher.from_cache
+
+    def now_ns(self) -> int:
+        """The time of the user's side."""
+        return time.time_ns() + self.skew_ns
+
+    def advance(self) -> None:
+        """Wake who waits for the flushers or for the link."""
+        old, self._progress = self._progress, asyncio.Event()
+        old.set()
+
+    # -- reading ----------------------------------------------------------------------------------
+    async def read(self, file: OpenFile, offset: int, count: int) -> tuple[bytes, bool]:
+        node = file.node
+        self.reads += 1
+        for _ in range(TRIES):
+            if node.valid != self._tree.epoch or node.stat is None:
+                await self._tree.fresh(node)
+            assert node.stat is not None
+            size = node.stat.size
+            end = min(offset + count, size)
+            if end <= offset:
+                return b"", True
+            try:
+                return await self._range(file, offset, end), end >= size
+            except Changed:
+                continue
+        if node.gone or node.log is not None:
+            raise NFSError(Status.DELAY)
+        return await self._fetcher.as_it_is(node, offset, count)
+
+    async def _range(self, file: OpenFile, offset: int, end: int) -> bytes:
+        node = file.node
+        over: list[tuple[int, bytes]] = []
+        if node.log is not None:
+            pieces = node.log.pieces.within(offset, end)
+            # Read now: what is sent while the blocks come is no longer in the log.
+            over = [(piece.offset, node.log.read(piece)) for piece in pieces]
+            if sum(len(data) for _, data in over) == end - offset:
+                return over[0][1] if len(over) == 1 else b"".join(data for _, data in over)
+        if node.gone:
+            base = await self._from_handle(node, offset, end)
+        else:
+            base = await self._fetcher.read(file, offset, end)
+        if not over and len(base) == end - offset:
+            return base
+        data = bytearray(base)
+        data += bytes(end - offset - len(data))
+        for start, piece_data in over:
+            data[start - offset : start - offset + len(piece_data)] = piece_data
+        return bytes(data)
+
+    async def _from_handle(self, node: FileNode, offset: int, end: int) -> bytes:
+        """Read a removed file, as long as the user's side holds it open."""
+        handle = node.handle
+        if handle is None or handle.session.dead:
+            raise NFSError(Status.STALE)
+        data = b""
+        while len(data) < end - offset:
+            at = offset + len(data)
+            more = sftp.as_data(await ask(handle.session.read(handle.raw, at, min(BLOCK_BYTES, end - at))))
+            if not more:
+                break
+            data += more
+        return data
+
+    # -- writing ----------------------------------------------------------------------------------
+    async def write(self, file: OpenFile, offset: int, data: memoryview, sync: bool) -> int:
+        node = file.node
+        if node.stat is None:
+            await self._tree.fresh(node)
+        await self._room(node, offset, len(data))
+        self._complain(node)
+        if node.gone and (node.handle is None or node.handle.session.dead):
+            raise NFSError(Status.STALE)
+        if node.log is None:
+            node.log = Log(self._spool, node.fileid)
+        pieces, now = node.log.pieces, self.now_ns()
+        before = pieces.size_bytes
+        try:
+            node.log.append(offset, data, now)
+        except OSError as exc:
+            self._flush_soon(node, 0)
+            if exc.errno == errno.ENOSPC and self.unwritten:
+                # The pod's own disk: there is room once what is on it is sent.
+                for soon in self._soon.values():
+                    soon.set()
+                raise NFSError(Status.DELAY) from exc
+            raise
+        self.unwritten += pieces.size_bytes - before
+        assert node.stat is not None
+        node.stat = node.stat._replace(
+            size=max(node.stat.size, offset + len(data)), mtime_ns=now, ctime_ns=now
+        )
+        node.change = self._tree.table.change()
+        node.verifier = None
+        file.wrote = True
+        self.touch(node)
+        self._flush_soon(node, 0 if sync or pieces.size_bytes > FLUSH_AT_BYTES else FLUSH_DELAY_S)
+        if sync:
+            await self._sync(node)
+        return len(data)
+
+    def touch(self, node: FileNode) -> None:
+        node.written = node.path()
+        self.touched[node.written] = None
+
+    @staticmethod
+    def _complain(node: FileNode) -> None:
+        """Raise what the last flush of a file failed with."""
+        if node.error is not None:
+            raise OSError(node.error.errno, node.error.strerror)
+
+    async def _sync(self, node: FileNode) -> None:
+        if node.log is not None and not node.log.synced:
+            await asyncio.get_running_loop().run_in_executor(None, node.log.sync)
+
+    async def commit(self, node: FileNode) -> None:
+        """Return when what was written is on the pod's own disk, or on the user's side."""
+        self._complain(node)
+        await self._sync(node)
+        if node.log is not None:
+            self._flush_soon(node, 0)
+
+    async def _room(self, node: FileNode, offset: int, count: int) -> None:
+        """Wait until more may be written. Raises NFSError, OSError."""
+        while self.unwritten and self.unwritten + count > SPOOL_BYTES:
+            if not self._link.up:
+                raise NFSError(Status.DELAY)
+            for other in list(self._soon.values()):
+                other.set()
+            await self._progress.wait()
+        if not self._link.up or (node.version and offset + count <= node.version[0]):
+            return
+        space = await self.space()
+        left = space.available_bytes - self._since_space - self.unwritten - count
+        if left < 0:
+            space = await self.space(now=True)
+            left = space.available_bytes - self._since_space - self.unwritten - count
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def space(self, *, now: bool = False) -> Space:
+        """Return the user's disk's space, at most a few seconds old."""
+        loop = asyncio.get_running_loop()
+        age_s = loop.time() - self._space_s
+        if self._space is None or now or age_s > SPACE_S:
+            if self._space_task is None:
+                self._space_task = loop.create_task(self._look_at_space())
+            low = (
+                self._space is None
+                or self._space.available_bytes - self._since_space - self.unwritten < SPACE_LOW_BYTES
+            )
+            if (low and self._link.up) or now or age_s > SPACE_OLD_S:
+                await asyncio.shield(self._space_task)
+        if self._space is None:
+            raise NFSError(Status.DELAY)
+        return self._space
+
+    async def _look_at_space(self) -> None:
+        try:
+            reply = await ask(self._link.session().extended(b"statvfs@openssh.com", sftp.string(b"")))
+            _, unit, blocks, free, available, files, free_files, available_files = sftp.as_u64s(reply, 8)
+            self._space = Space(
+                blocks * unit, free * unit, available * unit, files, free_files, available_files
+            )
+            self._space_s = asyncio.get_running_loop().time()
+            self._since_space = 0
+        except (OSError, NFSError):
+            pass  # away: what was known is good enough
+        finally:
+            self._space_task = None
+
+    # -- flushing ---------------------------------------------------------------------------------
+    def _flush_soon(self, node: FileNode, delay_s: float) -> None:
+        soon = self._soon.get(node)
+        if soon is None:
+            soon = self._soon[node] = asyncio.Event()
+            task = asyncio.get_running_loop().create_task(self._flusher(node, soon))
+            self._flushers[node] = task
+            task.add_done_callback(self._flusher_done)
+        if not delay_s:
+            soon.set()
+        elif not soon.is_set():
+            asyncio.get_running_loop().call_later(delay_s, soon.set)
+
+    def _flusher_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a flusher failed", exc_info=task.exception())
+        self.advance()
+
+    async def _flusher(self, node: FileNode, soon: asyncio.Event) -> None:
+        """Send a file's log until there is none."""
+        while node.log is not None:
+            await soon.wait()
+            await self._link.wait()
+            soon.clear()
+            try:
+                async with self._turns, node.locked():
+                    await self._flush(node)
+                node.error = None
+                if node.log is not None:
+                    asyncio.get_running_loop().call_later(FLUSH_DELAY_S, soon.set)
+            except NFSError:  # the link was cut, or the file is gone
+                asyncio.get_running_loop().call_later(AGAIN_S, soon.set)
+            except OSError as exc:
+                if exc.errno in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR) and await self._is_gone(node):
+                    soon.set()
+                    continue
+                log.warning("%r cannot be written: %s", node.written, exc)
+                node.error = exc
+                asyncio.get_running_loop().call_later(RETRY_S, soon.set)
+            self.advance()
+        # At once: what is written from now on has a flusher of its own.
+        self._flushers.pop(node, None)
+        self._soon.pop(node, None)
+        self._release(node)
+
+    async def _is_gone(self, node: FileNode) -> bool:
+        """Look whether the user has removed a file."""
+        node.valid = 0
+        try:
+            await self._tree.fresh(node)
+        except (OSError, NFSError):
+            pass
+        return node.gone
+
+    async def _flush(self, node: FileNode) -> None:
+        """Send what is in the log now. Raises OSError; NFSError(DELAY) when the link is cut."""
+        found = node.log
+        if found is None:
+            return
+        if node.gone and (node.handle is None or node.handle.session.dead):
+            self._abandon(node)
+            return
+        if node.stat is None:
+            await self._tree.fresh(node)
+        with self._tree.changing(*node.places):
+            node.flushing = True
+            try:
+                handle = await self.handle(node, write=True)
+                mark, appended, time_ns = found.turn(), found.appended, found.time_ns
+                pieces = list(found.pieces)
+                size, waiting = await self._send(node, handle, found, pieces)
+                # At once: the user's side does them after the writes.
+                times = sftp.attributes(mtime_ns=time_ns)
+                done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), times)
+                seen = handle.session.fstat(handle.raw)
+                seen.add_done_callback(sftp.ignore)
+                await _all_written([*waiting, done])
+                stat = sftp.as_stat(await ask(seen))
+            finally:
+                node.flushing = False
+            before = found.pieces.size_bytes
+            found.remove_before(mark)
+            found.flushed = appended
+            self.unwritten -= before - found.pieces.size_bytes
+            self.written += size
+            self._since_space += size
+            if not len(found.pieces):
+                found.close(remove=True)
+                node.log = None
+            self._flushed(node, stat)
+
+    def _flushed(self, node: FileNode, stat: sftp.Stat) -> None:
+        """Take over what the user's side has made of it; clients keep the times that they were told."""
+        assert node.stat is not None
+        node.version = stat.version
+        if node.log is not None:
+            return
+        if stat.size != node.stat.size and not node.gone:
+            # The user has written to it, too.
+            node.stat = stat
+            node.change = self._tree.table.change()
+            self._blocks.drop(node.fileid)
+            return
+        node.stat = node.stat._replace(blocks=stat.blocks, mode=stat.mode, nlink=stat.nlink)
+
+    async def _send(
+        self, node: FileNode, handle: Handle, found: Log, pieces: Sequence[Piece]
+    ) -> tuple[int, "deque[asyncio.Future[sftp.Reply]]"]:
+        """Send what is in a log; return its bytes, and the replies that are to come. Raises as `_flush`."""
+        waiting: deque[asyncio.Future[sftp.Reply]] = deque()
+        sizes: deque[int] = deque()
+        under_way = size = 0
+        for offset, data in _chunks(found, pieces):
+            waiting.append(handle.session.write(handle.raw, offset, data))
+            waiting[-1].add_done_callback(sftp.ignore)
+            sizes.append(len(data))
+            under_way += len(data)
+            size += len(data)
+            if not node.gone:
+                self._patch(node, offset, data)
+            while under_way > FLUSH_WINDOW_BYTES:
+                try:
+                    sftp.as_done(await ask(waiting.popleft()))
+                except OSError:
+                    await _settled(waiting)
+                    raise
+                under_way -= sizes.popleft()
+        return size, waiting
+
+    def _patch(self, node: FileNode, offset: int, data: bytes) -> None:
+        """Put what is sent into its block: it need not be fetched again. `data` is within one block."""
+        number, start = divmod(offset, BLOCK_BYTES)
+        assert node.stat is not None
+        if start == 0 and (len(data) == BLOCK_BYTES or offset + len(data) >= node.stat.size):
+            self._blocks.put(node.fileid, number, data)
+            return
+        old = self._blocks.get(node.fileid, number)
+        if old is None:
+            return
+        block = bytearray(old)
+        if len(block) < start:
+            block += bytes(start - len(block))
+        block[start : start + len(data)] = data
+        self._blocks.put(node.fileid, number, bytes(block))
+
+    def _abandon(self, node: FileNode) -> None:
+        """Let go of what was written to a file that is no more."""
+        found = node.log
+        if found is None:
+            return
+        node.error = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        if node.written:
+            self.failed[node.written] = node.error
+        self.unwritten -= found.pieces.size_bytes
+        found.close(remove=True)
+        node.log = None
+
+    def discard(self, node: FileNode) -> None:
+        """Forget what was written to a file and not sent: it is removed, or cut to nothing.
+
+        Under its lock, so that nothing of it is on its way.
+        """
+        found, node.log = node.log, None
+        if found is not None:
+            self.unwritten -= found.pieces.size_bytes
+            found.close(remove=True)
+        node.error = None
+        soon = self._soon.get(node)
+        if soon is not None:
+            soon.set()
+
+    async def settle(self, node: FileNode) -> None:
+        """Return when what was written to a file so far is on the user's side.
+
+        Raises OSError for what cannot be written, NFSError(DELAY) without a link.
+        """
+        found = node.log
+        if found is None:
+            return
+        mark = found.appended
+        while node.log is found and found.flushed < mark:
+            self._complain(node)
+            if not self._link.up:
+                raise NFSError(Status.DELAY)
+            progress = self._progress
+            self._flush_soon(node, 0)
+            await progress.wait()
+
+    async def flush(self) -> tuple[int, dict[bytes, OSError]]:
+        """Send all that was written before; return its bytes, and what cannot be written.
+
+        Waits for the link as long as it takes.
+        """
+        marks = [(node, node.log, node.log.appended) for node in self._flushers if node.log is not None]
+        before = self.written
+        for node, _, _ in marks:
+            node.error = None
+            self._flush_soon(node, 0)
+        for node, found, mark in marks:
+            while node.log is found and found.flushed < mark and node.error is None:
+                await self._progress.wait()
+        failed, self.failed = self.failed, {}
+        failed |= {node.written: node.error for node, _, _ in marks if node.error is not None}
+        return self.written - before, failed
+
+    # -- handles ----------------------------------------------------------------------------------
+    async def handle(self, node: FileNode, *, write: bool) -> Handle:
+        """Return an open file of the user's side. Raises OSError, NFSError."""
+        while True:
+            session = self._link.session()
+            old = node.handle
+            if old is not None and not old.session.dead and (old.writable or not write):
+                return old
+            task = self._opening.get(node)
+            if task is None:
+                task = asyncio.get_running_loop().create_task(self._open(node, session, write))
+                self._opening[node] = task
+                task.add_done_callback(lambda done: self._opened(node, done))
+            await asyncio.shield(task)
+
+    def _opened(self, node: FileNode, task: "asyncio.Task[None]") -> None:
+        self._opening.pop(node, None)
+        if not task.cancelled():
+            task.exception()  # who wanted it may be gone
+
+    async def _open(self, node: FileNode, session: sftp.Session, write: bool) -> None:
+        if node.gone:
+            raise NFSError(Status.STALE)
+        place = node.places[0]
+        raw = sftp.as_handle(
+            await ask(session.open(node.path(), sftp.OPEN_EXISTING, write=write, force=True))
+        )
+        stat = sftp.as_stat(await ask(session.fstat(raw)))
+        if (stat.ino, stat.dev) != (node.ino, node.dev):
+            session.close(raw).add_done_callback(sftp.ignore)
+            self._tree.doubt(node, place)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        self.keep(node, Handle(session, raw, write))
+
+    @staticmethod
+    def keep(node: FileNode, handle: Handle | None) -> None:
+        """Give a node a handle, in place of the one it has."""
+        old, node.handle = node.handle, handle
+        if old is not None and not old.session.dead:
+            old.session.close(old.raw).add_done_callback(sftp.ignore)
+
+    def _release(self, node: FileNode) -> None:
+        if not node.opens and node.log is None:
+            self.keep(node, None)
+            if node.gone:
+                self._tree.forget(node)
+
+    def close(self, file: OpenFile) -> None:
+        node = file.node
+        if file.closed:
+            return
+        file.closed = True
+        node.opens -= 1
+        if node.opens:
+            return
+        if node.log is not None:
+            self._flush_soon(node, 0)
+            if node.gone:
+                self._tree.forget(node)
+        else:
+            self._release(node)
+
+
+def _chunks(found: Log, pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
+    """Yield what is in a log by blocks, as large as it goes: (offset, bytes)."""
+    parts: list[bytes] = []
+    start = end = 0
+    for piece in pieces:
+        offset = piece.offset
+        while offset < piece.end:
+            stop = min(piece.end, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
+            skip = offset - piece.offset
+            data = found.read(Piece(offset, stop - offset, piece.position + skip))
+            if parts and offset == end and end % BLOCK_BYTES:
+                parts.append(data)
+            else:
+                if parts:
+                    yield start, b"".join(parts)
+                parts, start = [data], offset
+            end = offset = stop
+    if parts:
+        yield start, b"".join(parts)
+
+
+async def _settled(waiting: Iterable["asyncio.Future[sftp.Reply]"]) -> None:
+    """Wait for replies, whatever they are: what comes after them must not overtake what they are about."""
+    for waiter in waiting:
+        try:
+            await waiter
+        except sftp.LinkLost:
+            pass
+
+
+async def _all_written(waiting: Sequence["asyncio.Future[sftp.Reply]"]) -> None:
+    """Wait for all replies. Raises what the first bad one says."""
+    await _settled(waiting)
+    for waiter in waiting:
+        sftp.as_done(await ask(waiter))

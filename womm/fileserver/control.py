@@ -1,0 +1,126 @@
+"""The control channel: the user's side says what has changed there, and asks for what was written here.
+
+JSON lines both ways; paths are relative, as os.fsdecode makes text of them.
+
+    user -> server  {"id":1,"op":"changed","paths":["a/b"],"all":false}
+                    {"id":2,"op":"flush","seen":1}    seen: the last flush whose reply has come
+                    {"id":3,"op":"stats"}   {"id":4,"op":"finish","timeout":40}
+    server -> user  {"op":"hello","epoch":"hex","version":1} and a reply {"id":N,"ok":true,...} to each
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from womm.fileserver.connection import Lines, Link
+from womm.fileserver.contents import Contents
+from womm.fileserver.tree import Tree
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+FINISH_S: Final = 40.0
+
+Reply = dict[str, Any]
+
+
+class Control:
+    """Answers the lines of the user's side. `gone(seconds)` waits for the NFS clients to go."""
+
+    def __init__(self, epoch: str) -> None:
+        self._epoch = epoch
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: dict[int, list[bytes]] = {}
+        """What clients have changed, by the flush that told it: a cut may have eaten the reply."""
+        self.finishing = False
+        """The user's side has said that the task is at its end."""
+
+    def attach(
+        self, tree: Tree, contents: Contents, link: Link, gone: Callable[[float], Awaitable[bool]]
+    ) -> None:
+        """Give it what it asks: they are made of each other."""
+        self._tree, self._contents, self._link, self._gone = tree, contents, link, gone
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def connected(self, lines: Lines) -> None:
+        """Greet a new connection: what was seen over the last one is looked at again."""
+        self._tree.renew()
+        self._contents.advance()
+        self._send(lines, {"op": "hello", "epoch": self._epoch, "version": VERSION})
+
+    @staticmethod
+    def _send(lines: Lines, value: Reply) -> None:
+        lines.send(json.dumps(value).encode())
+
+    def received(self, lines: Lines, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            number, op = request["id"], request["op"]
+            if op == "changed":
+                if request.get("all"):
+                    self._tree.renew()
+                self._tree.changed([os.fsencode(path) for path in request.get("paths", ())])
+                self._send(lines, {"id": number, "ok": True})
+            elif op == "stats":
+                self._send(lines, {"id": number, "ok": True, **self._stats()})
+            elif op == "flush":
+                self._spawn(self._flush(lines, number, int(request.get("seen", 0))))
+            elif op == "finish":
+                self.finishing = True
+                self._spawn(self._finish(lines, number, float(request.get("timeout", FINISH_S))))
+            else:
+                self._send(lines, {"id": number, "ok": False, "error": "unknown"})
+        except (ValueError, KeyError, TypeError) as exc:
+            log.warning("no request of the control channel: %s", exc)
+
+    def _stats(self) -> Reply:
+        contents = self._contents
+        return {
+            "fetched": self._link.received_bytes,
+            "cached": contents.from_cache,
+            "written": contents.written,
+            "unwritten": contents.unwritten,
+            "reads": contents.reads,
+        }
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a request failed", exc_info=task.exception())
+
+    async def _result(self, number: int) -> Reply:
+        """Flush; what has changed is told once, with a reply that is likely to be read."""
+        size, failed = await self._contents.flush()
+        if failed:
+            words = {os.fsdecode(path): error.strerror or str(error) for path, error in failed.items()}
+            return {"id": number, "ok": False, "failed": words}
+        return {"id": number, "ok": True, "bytes": size}
+
+    async def _flush(self, lines: Lines, number: int, seen: int) -> None:
+        reply = await self._result(number)
+        touched = self._contents.touched
+        for told in [told for told in self._told if told <= seen]:
+            del self._told[told]
+        for paths in self._told.values():
+            touched.update(dict.fromkeys(paths))
+        reply["changed"] = [os.fsdecode(path) for path in touched]
+        self._told[number] = list(touched)
+        touched.clear()
+        self._send(lines, reply)
+
+    async def _finish(self, lines: Lines, number: int, timeout_s: float) -> None:
+        await self._contents.flush()
+        await self._gone(timeout_s)
+        self._send(lines, await self._result(number))
