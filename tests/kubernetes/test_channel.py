@@ -208,6 +208,84 @@ def test_write_to_a_connection_that_is_lost_already_is_told() -> None:
     served(serve, test)
 
 
+def test_writer_is_paused_while_the_other_side_does_not_read() -> None:
+    """And goes on when it does: with a limit set, memory is bounded by it."""
+    may_read = asyncio.Event()
+    got = 0
+
+    async def serve(socket: web.WebSocketResponse) -> None:
+        nonlocal got
+        await may_read.wait()
+        while got < 40_000_000:
+            got += len(await socket.receive_bytes()) - 1
+        await socket.close()
+
+    class Paused(Plain):
+        paused = False
+        pauses = 0
+
+        def pause_writing(self) -> None:
+            self.paused = True
+            self.pauses += 1
+
+        def resume_writing(self) -> None:
+            self.paused = False
+
+    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+        protocol = Paused()
+        transport = ExecTransport(socket, protocol)
+        transport.set_write_buffer_limits(high=1_000_000)
+        sent = 0
+        most = 0
+        while sent < 40_000_000:
+            if not protocol.paused:
+                transport.write(b"x" * 100_000)
+                sent += 100_000
+            elif sent < 39_000_000:
+                may_read.set()
+            most = max(most, transport.get_write_buffer_size())
+            await asyncio.sleep(0)
+        await asyncio.wait_for(protocol.ended, 30)
+        assert got == 40_000_000
+        assert most <= 1_100_000 and protocol.pauses > 0
+        assert transport.get_write_buffer_size() == 0
+
+    served(serve, test)
+
+
+def test_nothing_is_fed_to_a_protocol_that_has_paused_reading() -> None:
+    """One message may be on its way."""
+
+    async def serve(socket: web.WebSocketResponse) -> None:
+        for _ in range(200):
+            await socket.send_bytes(bytes([STDOUT]) + b"x" * 1000)
+        await socket.close()
+
+    class Pausing(Plain):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, ExecTransport)
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if len(self.heard) == 5000:
+                self.transport.pause_reading()
+
+    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+        protocol = Pausing()
+        transport = ExecTransport(socket, protocol)
+        async with asyncio.timeout(30):
+            while transport.is_reading():
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert len(protocol.heard) == 5000 and not protocol.ended.done()
+        transport.resume_reading()
+        await asyncio.wait_for(protocol.ended, 30)
+        assert len(protocol.heard) == 200_000
+
+    served(serve, test)
+
+
 def _is_lost(socket: aiohttp.ClientWebSocketResponse) -> bool:
     transport = socket.get_extra_info("ssl_object", None)
     connection = socket._response.connection

@@ -33,6 +33,11 @@ class ExecTransport(asyncio.Transport):
         self._protocol = protocol
         self._closing = False
         self._out: deque[bytes] = deque()
+        self._out_bytes = 0
+        self._limits: tuple[int, int] | None = None
+        self._paused = False
+        self._readable = asyncio.Event()
+        self._readable.set()
         self._more = asyncio.Event()
         self._stderr = b""
         self._status = ""
@@ -47,21 +52,38 @@ class ExecTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         if not self._closing and data:
             self._out.append(bytes(data))
+            self._out_bytes += len(data)
             self._more.set()
+            if self._limits is not None and self._out_bytes > self._limits[1] and not self._paused:
+                self._paused = True
+                self._protocol.pause_writing()
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the connection over: what comes from now on is for this one."""
+    def set_protocol(self, protocol: asyncio.BaseProtocol, rest: bytes = b"") -> None:
+        """Hand the connection over: what comes from now on is for this one, `rest` before it."""
         self._protocol = protocol
         protocol.connection_made(self)
+        if rest:
+            self._feed(memoryview(rest))
 
     def is_closing(self) -> bool:
         return self._closing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is no limit: the link's windows bound what is written."""
+        """Without a call there is no limit: a link's windows bound what is written."""
+        if high is not None:
+            self._limits = (high // 4 if low is None else low, high)
 
     def get_write_buffer_size(self) -> int:
-        return sum(map(len, self._out))
+        return self._out_bytes
+
+    def pause_reading(self) -> None:
+        self._readable.clear()
+
+    def resume_reading(self) -> None:
+        self._readable.set()
+
+    def is_reading(self) -> bool:
+        return self._readable.is_set() and not self._closing
 
     def close(self) -> None:
         self.abort()
@@ -81,10 +103,18 @@ class ExecTransport(asyncio.Transport):
                     data = b"".join(self._out)
                     self._out.clear()
                     for at in range(0, len(data), MESSAGE_BYTES):
-                        await self._socket.send_bytes(b"\0" + data[at : at + MESSAGE_BYTES])
+                        message = data[at : at + MESSAGE_BYTES]
+                        await self._socket.send_bytes(b"\0" + message)
+                        self._sent(len(message))
         except (aiohttp.ClientError, OSError, RuntimeError) as exc:
             log.debug("exec: cannot write: %r", exc)
             self._end_reading()
+
+    def _sent(self, size: int) -> None:
+        self._out_bytes -= size
+        if self._paused and self._limits is not None and self._out_bytes <= self._limits[0]:
+            self._paused = False
+            self._protocol.resume_writing()
 
     def _end_reading(self) -> None:
         """Not before its first step: a task that is cancelled earlier ends without a word to anybody."""
@@ -100,6 +130,7 @@ class ExecTransport(asyncio.Transport):
                 elif message.type is aiohttp.WSMsgType.ERROR:
                     error = OSError(f"exec: {self._socket.exception()}")
                     break
+                await self._readable.wait()
         except asyncio.CancelledError:
             pass
         except (aiohttp.ClientError, OSError) as exc:

@@ -1,0 +1,140 @@
+"""`.wommignore` means what git means by the same rules."""
+
+import os
+import random
+import subprocess
+
+import pytest
+
+from womm.share.fence import Fence
+from womm.share.ignore import LOOK_AGAIN_S, Ignore
+
+NAMES = [
+    "a",
+    "b",
+    "foo",
+    "bar",
+    "foo.c",
+    "foo.o",
+    "x y",
+    "build",
+    "a.b",
+    "Foo",
+    "#h",
+    "!n",
+    "[z]",
+    "a*b",
+    "zz ",
+]
+PATTERNS = """\
+foo|*.o|/foo|foo/|build/|/build|a/b|**/foo|foo/**|a/**/b|!foo|!foo.c|*|!*/|!a/|*.c|[a-f]oo|[!a]*|fo?|/*|!/a
+a/*|!a/b|\\#h|\\!n|# c||foo\\ |x y|x y |**|**/|*/|a/|!b/|bar/foo|/a/b/|[z]|\\[z\\]|a\\*b|**/a/b|/**/foo
+zz\\ |foo**|a**b|f*|!f*|[[:alpha:]]|[a-|a[|*/foo|**/*.o|foo//|//foo|/|!|\\a|[[a]|[]a]*|[!]]|[a-]|[z-a]x|[\\]a]
+[a\\-z]*|[[:digit:]a-c]*|[[:nope:]]|a[/]b|[^f]oo|[[:x]|*[!a]""".replace("\n", "|").split("|")
+
+
+def ignored_by_git(folder, paths):
+    """The paths that git ignores with the same rules in .gitignore."""
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    found = subprocess.run(
+        ["git", "-C", str(folder), "check-ignore", "--no-index", "-z", "--stdin"],
+        input=b"\0".join(map(os.fsencode, paths)),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    return {os.fsdecode(path) for path in found.stdout.split(b"\0") if path}
+
+
+def both(folder, rules):
+    for directory, text in rules.items():
+        for name in (".gitignore", ".wommignore"):
+            (folder / directory / name).write_bytes(text)
+
+
+def paths_in(folder):
+    return [
+        os.path.relpath(os.path.join(top, name), folder)
+        for top, directories, files in os.walk(folder)
+        for name in directories + files
+        if ".git" not in top.split("/") and name not in (".git", ".gitignore", ".wommignore")
+    ]
+
+
+def fill(folder, rnd, count):
+    for _ in range(count):
+        here = folder
+        for _ in range(rnd.randint(0, 3)):
+            below = here / rnd.choice(NAMES)
+            if below.is_file():
+                break
+            below.mkdir(exist_ok=True)
+            here = below
+        if not (file := here / rnd.choice(NAMES)).exists():
+            file.touch()
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 40))]
+)
+def test_random_rules_ignore_what_git_ignores(tmp_path, seed):
+    rnd = random.Random(seed)
+    fill(tmp_path, rnd, 60)
+    directories = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    rules = {
+        directory: ("\n".join(rnd.choices(PATTERNS, k=rnd.randint(1, 6))) + "\n").encode()
+        for directory in [tmp_path, *rnd.sample(directories, min(2, len(directories)))]
+    }
+    both(tmp_path, rules)
+    paths = paths_in(tmp_path)
+    expected = ignored_by_git(tmp_path, paths)
+    ignore = Ignore(tmp_path)
+    found = {path for path in paths if ignore.is_ignored(path, (tmp_path / path).is_dir())}
+    ignore.close()
+    assert found == expected, rules
+
+
+def test_line_ends_marks_and_names_that_are_no_utf8_are_as_git_has_them(tmp_path):
+    both(tmp_path, {".": b"\xef\xbb\xbf*.o\r\n\xff*\r\n !x\n\ttab\nlast"})
+    for name in (b"a.o", b"\xffabc", b" !x", b"\ttab", b"last", b"no", b"a.o\r"):
+        os.close(os.open(os.fsencode(tmp_path) + b"/" + name, os.O_CREAT | os.O_WRONLY))
+    paths = paths_in(tmp_path)
+    expected = ignored_by_git(tmp_path, paths)
+    assert os.fsdecode(b"\xffabc") in expected
+    ignore = Ignore(tmp_path)
+    assert {path for path in paths if ignore.is_ignored(path, False)} == expected
+    assert ignore.is_ignored(b"\xffabc", False)
+    assert not ignore.is_ignored(b"", True) and not ignore.is_ignored(".", True)
+    ignore.close()
+
+
+def test_rules_are_read_again_when_they_change(tmp_path):
+    now = [0.0]
+    ignore = Ignore(tmp_path, clock=lambda: now[0])
+    assert not ignore.is_ignored("a/x", False)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/.wommignore").write_text("x\n")
+    assert not ignore.is_ignored("a/x", False)  # seen a moment ago
+    ignore.forget()
+    assert ignore.is_ignored("a/x", False)
+    (tmp_path / "a/.wommignore").write_text("y\n")
+    now[0] += LOOK_AGAIN_S
+    assert not ignore.is_ignored("a/x", False) and ignore.is_ignored("a/y", False)
+    (tmp_path / "a/.wommignore").unlink()
+    now[0] += LOOK_AGAIN_S
+    assert not ignore.is_ignored("a/y", False)
+    ignore.close()
+
+
+def test_rules_that_are_no_file_say_nothing(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("*\n")
+    for number, make in enumerate((os.mkdir, os.mkfifo, lambda path: os.symlink(secret, path))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        make(folder / ".wommignore")
+        fence = Fence(folder)
+        ignore = Ignore(fence)
+        assert not ignore.is_ignored("x", False)
+        ignore.close()
+        assert fence.lstat(b"").st_size >= 0  # the fence is its owner's
+        fence.close()

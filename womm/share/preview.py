@@ -1,0 +1,106 @@
+"""What a first copy of a folder would be, told before it begins; and the line that shows how it goes."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Final, TextIO
+
+from womm.share.pack import DIRECTORY, FILE
+from womm.share.tree import Walk
+
+LARGEST: Final = 10
+REDRAW_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Above either of them a first copy is asked about."""
+
+    files: int = 20_000
+    size_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`largest`: sizes and paths, the largest first."""
+
+    files: int
+    directories: int
+    size_bytes: int
+    largest: tuple[tuple[int, bytes], ...]
+    ignored: int
+    special: tuple[bytes, ...]
+    unreadable: tuple[tuple[bytes, str], ...]
+
+    def exceeds(self, limits: Limits) -> bool:
+        return self.files > limits.files or self.size_bytes > limits.size_bytes
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        files = "1 file" if self.files == 1 else f"{self.files:,} files"
+        found = [f"{files} in {self.directories:,} directories, {shown_bytes(self.size_bytes)}"]
+        if self.ignored:
+            found[0] += f"; {self.ignored:,} left out by .wommignore"
+        found += [f"  {shown_bytes(size):>10}  {shown(path)}" for size, path in self.largest]
+        return found
+
+
+def preview(walk: Walk) -> Preview:
+    sizes = ((found.stamp.size, path) for path, found in walk.entries.items() if found.stamp.kind == FILE)
+    return Preview(
+        walk.files,
+        sum(found.stamp.kind == DIRECTORY for found in walk.entries.values()),
+        walk.size,
+        tuple(nlargest(LARGEST, sizes)),
+        walk.ignored,
+        tuple(walk.special),
+        tuple(walk.unreadable.items()),
+    )
+
+
+def shown(path: bytes) -> str:
+    """A path for a terminal: what no terminal should get is escaped."""
+    text = os.fsdecode(path)
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", "surrogateescape"))
+
+
+def shown_bytes(count: int) -> str:
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"
+
+
+class ProgressLine:
+    """One line on a terminal that is drawn over and over. May be called from a thread."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._drawn_at = -1e9
+        self._drawn = False
+
+    def __call__(self, what: str, files: int, of_files: int, size: int, of_size: int) -> None:
+        now = self._clock()
+        if now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_at, self._drawn = now, True
+        line = f"{what}: {files:,} of {of_files:,} files, {shown_bytes(size)} of {shown_bytes(of_size)}"
+        self._out.write(f"\r\x1b[K{line}")
+        self._out.flush()
+
+    def clear(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._out.write("\r\x1b[K")
+            self._out.flush()

@@ -1,0 +1,417 @@
+"""The requests of SFTP: one function for each, which returns its answer, or None when that comes later.
+
+Raises OSError, which is answered by a status.
+"""
+
+import errno
+import os
+import resource
+import stat
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from womm.share import sftp
+from womm.share.exporter import write_all
+from womm.share.fence import clean
+from womm.share.sftp import DATA_HEAD_BYTES, Kind, Reader
+
+if TYPE_CHECKING:
+    from womm.share.sftp_channel import Handle, SftpChannel
+
+Answer = bytes | bytearray | None
+
+MAX_HANDLES: Final = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+"""Each is a file descriptor, and other parts of the process need some."""
+_SLOW_DISK_S: Final = 0.003
+"""A disk that took longer than this, of late, is written in threads; and read so, where the system cannot
+say whether it has to be waited for (tmpfs)."""
+_NAMES_BYTES: Final = 256 << 10
+_MAX_STATS: Final = 4096
+"""In one request: an answer is less than a message may have, if the paths are not absurdly long."""
+_READ_DATA: Final = 1
+_WRITE_DATA: Final = 2
+_APPEND: Final = 4
+_APPEND_DATA: Final = 8 | 16
+_DISPOSITIONS: Final = (
+    os.O_CREAT | os.O_EXCL,
+    os.O_CREAT | os.O_TRUNC,
+    0,
+    os.O_CREAT,
+    os.O_TRUNC,
+)
+_LIMITS: Final = Struct(">4Q")
+_SPACE: Final = Struct(">11Q")
+
+
+# -- open files --------------------------------------------------------------------------------
+def op_open(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path, access, flags = clean(reader.string()), reader.u32(), reader.u32()
+    wanted = sftp.read_attrs(reader)
+    if flags & 7 >= len(_DISPOSITIONS):
+        raise OSError(errno.EINVAL, "no such way to open")
+    how = _DISPOSITIONS[flags & 7]
+    if access & (_WRITE_DATA | _APPEND):
+        how |= os.O_RDWR if access & _READ_DATA else os.O_WRONLY
+    if flags & _APPEND_DATA:
+        how |= os.O_APPEND
+    with channel.export.changing(path) if how else nullcontext():
+        fd = channel.export.open(path, how, wanted, force=wanted.force)
+    name = channel.add(fd, path, bool(how))
+    return sftp.message(Kind.HANDLE, number, sftp.pack_string(name))
+
+
+def op_close(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    name = bytes(reader.view())
+    handle = channel.handles.pop(name, None)
+    if handle is None:
+        raise OSError(errno.EBADF, "no such handle")
+
+    def close() -> bytes:
+        channel.shut(handle)
+        return sftp.status(number)
+
+    return channel.after(number, handle, close)
+
+
+def op_read(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle, offset, count = channel.handle(reader), reader.offset(), reader.u32()
+    count = min(count, sftp.MAX_DATA_BYTES)
+    if handle.waiting:
+        return channel.after(number, handle, lambda: _read(channel, number, handle, offset, count))
+    return _read(channel, number, handle, offset, count)
+
+
+def _read(channel: "SftpChannel", number: int, handle: "Handle", offset: int, count: int) -> Answer:
+    export = channel.export
+    if export.nowait:
+        buffer = bytearray(DATA_HEAD_BYTES + count)
+        try:
+            with memoryview(buffer) as view:
+                got = os.preadv(handle.fd, [view[DATA_HEAD_BYTES:]], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            got = -1
+        except OSError as exc:
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            export.nowait = False
+            got = -1
+        if got >= 0:
+            size = os.fstat(handle.fd).st_size
+            if got == count or offset + got >= size:
+                return _data(channel, number, buffer, got, offset + got >= size)
+
+    def read() -> bytes | bytearray:
+        began = time.perf_counter()
+        buffer = bytearray(DATA_HEAD_BYTES + count)
+        with memoryview(buffer) as view:
+            got = os.preadv(handle.fd, [view[DATA_HEAD_BYTES:]], offset)
+        export.read_s += (time.perf_counter() - began - export.read_s) / 16
+        return _data(channel, number, buffer, got, offset + got >= os.fstat(handle.fd).st_size)
+
+    if not export.nowait and export.read_s < _SLOW_DISK_S:
+        return read()
+    channel.in_thread(number, read, handle)
+    return None
+
+
+def _data(
+    channel: "SftpChannel", number: int, buffer: bytearray, size: int, at_end: bool
+) -> bytes | bytearray:
+    if not size:
+        return sftp.status(number, sftp.EOF, "the end of the file")
+    channel.export.traffic.read_bytes += size
+    sftp.data_head(buffer, number, size, at_end)
+    return buffer
+
+
+def op_write(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle, offset, data = channel.handle(reader), reader.offset(), reader.view()
+    if handle.waiting:
+        return channel.after(number, handle, lambda: _write(channel, number, handle, offset, data))
+    return _write(channel, number, handle, offset, data)
+
+
+def _write(channel: "SftpChannel", number: int, handle: "Handle", offset: int, data: memoryview) -> Answer:
+    export = channel.export
+
+    def write() -> bytes:
+        began = time.perf_counter()
+        write_all(handle.fd, offset, data)
+        export.write_s += (time.perf_counter() - began - export.write_s) / 16
+        export.traffic.written_bytes += len(data)
+        return sftp.status(number)
+
+    if export.write_s < _SLOW_DISK_S:
+        with export.changing(handle.path):
+            return write()
+    channel.in_thread(number, write, handle, export.changing(handle.path))
+    return None
+
+
+def op_fsync(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle = channel.handle(reader)
+
+    def sync() -> bytes:
+        os.fsync(handle.fd)
+        return sftp.status(number)
+
+    return channel.after(number, handle, lambda: channel.in_thread(number, sync, handle))
+
+
+def op_fstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle = channel.handle(reader)
+
+    def look() -> bytes:
+        return sftp.message(Kind.ATTRS, number, sftp.pack_attrs(os.fstat(handle.fd)))
+
+    return channel.after(number, handle, look)
+
+
+def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle, wanted = channel.handle(reader), sftp.read_attrs(reader)
+
+    def set_open() -> bytes:
+        with channel.export.changing(handle.path):
+            channel.export.set_open(handle.fd, wanted)
+        return sftp.status(number)
+
+    return channel.after(number, handle, set_open)
+
+
+# -- directories -------------------------------------------------------------------------------
+def op_opendir(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path = clean(reader.string())
+    channel.export.see(path, True)
+    fd = channel.export.fence.open_directory(path)
+    return sftp.message(Kind.HANDLE, number, sftp.pack_string(channel.add(fd, path)))
+
+
+def op_readdir(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    handle = channel.handle(reader)
+
+    def read() -> bytes:
+        if handle.entries is None:
+            if not stat.S_ISDIR(os.fstat(handle.fd).st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            handle.entries = channel.export.entries(handle.fd, handle.path)
+        packed, room = [], _NAMES_BYTES
+        for name, found in handle.entries:
+            packed.append(sftp.pack_name(name, sftp.pack_attrs(found)))
+            room -= len(packed[-1])
+            if room < 0:
+                return sftp.names(number, packed, False)
+        if not packed:
+            return sftp.status(number, sftp.EOF, "the end of the directory")
+        return sftp.names(number, packed, True)
+
+    return channel.after(number, handle, lambda: channel.in_thread(number, read, handle))
+
+
+def op_tree(channel: "SftpChannel", number: int, reader: Reader) -> None:
+    path, most = clean(reader.string()), reader.u32()
+    channel.export.see(path, True)
+    channel.in_thread(number, lambda: sftp.names(number, *channel.export.tree(path, most)))
+
+
+def op_mkdir(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path, wanted = clean(reader.string()), sftp.read_attrs(reader)
+    with channel.export.changing(path):
+        channel.export.mkdir(path, wanted)
+    return sftp.status(number)
+
+
+def op_rmdir(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path = clean(reader.string())
+    with channel.export.changing(path):
+        channel.export.remove(path, True)
+    return sftp.status(number)
+
+
+# -- names -------------------------------------------------------------------------------------
+def op_lstat(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    found = channel.export.lstat(clean(reader.string()))
+    return sftp.message(Kind.ATTRS, number, sftp.pack_attrs(found))
+
+
+def op_stats(channel: "SftpChannel", number: int, reader: Reader) -> None:
+    """Attributes of many paths at once: of those that are there, in the order they were asked for."""
+    paths = [reader.string() for _ in range(min(reader.u32(), _MAX_STATS))]
+
+    def look() -> bytes:
+        packed = []
+        for path in paths:
+            try:
+                found = channel.export.lstat(clean(path))
+            except OSError:
+                continue
+            packed.append(sftp.pack_name(path, sftp.pack_attrs(found)))
+        return sftp.names(number, packed, True)
+
+    channel.in_thread(number, look)
+
+
+def op_setstat(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path, wanted = clean(reader.string()), sftp.read_attrs(reader)
+    with channel.export.changing(path):
+        channel.export.set(path, wanted)
+    return sftp.status(number)
+
+
+def op_remove(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path = clean(reader.string())
+    with channel.export.changing(path):
+        channel.export.remove(path, False)
+    return sftp.status(number)
+
+
+def op_rename(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    old, new = clean(reader.string()), clean(reader.string())
+    replace = bool(reader.u32() & 3) if reader.more else True
+    with channel.export.changing(old, new):
+        channel.export.rename(old, new, replace)
+    for handle in channel.handles.values():
+        if handle.path == old or handle.path.startswith(old + b"/"):
+            handle.path = new + handle.path[len(old) :]
+    return sftp.status(number)
+
+
+def op_readlink(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path = clean(reader.string())
+    channel.export.see_any(path)
+    return sftp.names(number, [sftp.pack_name(channel.export.fence.readlink(path))], False)
+
+
+def op_link(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    new, old, symbolic = clean(reader.string()), reader.string(), reader.byte()
+    with channel.export.changing(new):
+        if symbolic:
+            channel.export.symlink(old, new)
+        else:
+            channel.export.link(clean(old), new)
+    return sftp.status(number)
+
+
+def op_hardlink(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    old, new = clean(reader.string()), clean(reader.string())
+    with channel.export.changing(new):
+        channel.export.link(old, new)
+    return sftp.status(number)
+
+
+def op_realpath(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    return sftp.names(number, [sftp.pack_name(clean(reader.string()) or b".")], False)
+
+
+# -- others ------------------------------------------------------------------------------------
+def op_get(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    path, offset, most = clean(reader.string()), reader.offset(), reader.u32()
+    most = min(most, sftp.MAX_DATA_BYTES - 65536)
+    channel.in_thread(
+        number,
+        lambda: sftp.message(Kind.EXTENDED_REPLY, number, channel.export.get(path, offset, most)),
+    )
+    return None
+
+
+def op_put(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    path, flags, offset = clean(reader.string()), reader.u32(), reader.offset()
+    data, wanted = reader.string(), sftp.read_attrs(reader)
+
+    def put() -> bytes:
+        reply = channel.export.put(path, flags, offset, data, wanted)
+        return sftp.message(Kind.EXTENDED_REPLY, number, reply)
+
+    channel.in_thread(number, put, change=channel.export.changing(path))
+    return None
+
+
+def op_mknod(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path, mode = clean(reader.string()), reader.u32()
+    with channel.export.changing(path):
+        channel.export.mknod(path, mode)
+    return sftp.status(number)
+
+
+def op_seek(channel: "SftpChannel", number: int, reader: Reader) -> None:
+    path, offset, data = clean(reader.string()), reader.offset(), bool(reader.u32())
+
+    def seek() -> bytes:
+        found = channel.export.seek(path, offset, data)
+        return sftp.message(Kind.EXTENDED_REPLY, number, found.to_bytes(8, "big"))
+
+    channel.in_thread(number, seek)
+
+
+def op_access(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    path, mode = clean(reader.string()), reader.u32()
+    channel.export.see_any(path)
+    if mode & os.W_OK and channel.export.read_only:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not channel.export.fence.access(path, mode & 7):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    return sftp.status(number)
+
+
+def op_statvfs(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    clean(reader.string())
+    found = channel.export.fence.statvfs()
+    packed = _SPACE.pack(
+        found.f_bsize,
+        found.f_frsize,
+        found.f_blocks,
+        found.f_bfree,
+        found.f_bavail,
+        found.f_files,
+        found.f_ffree,
+        found.f_favail,
+        0,
+        found.f_flag,
+        found.f_namemax,
+    )
+    return sftp.message(Kind.EXTENDED_REPLY, number, packed)
+
+
+def op_limits(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, MAX_HANDLES)
+    return sftp.message(Kind.EXTENDED_REPLY, number, packed)
+
+
+Call = Callable[["SftpChannel", int, Reader], Answer]
+CALLS: Final[dict[int, Call]] = {
+    Kind.OPEN: op_open,
+    Kind.CLOSE: op_close,
+    Kind.READ: op_read,
+    Kind.WRITE: op_write,
+    Kind.LSTAT: op_lstat,
+    Kind.FSTAT: op_fstat,
+    Kind.SETSTAT: op_setstat,
+    Kind.FSETSTAT: op_fsetstat,
+    Kind.OPENDIR: op_opendir,
+    Kind.READDIR: op_readdir,
+    Kind.REMOVE: op_remove,
+    Kind.MKDIR: op_mkdir,
+    Kind.RMDIR: op_rmdir,
+    Kind.REALPATH: op_realpath,
+    Kind.STAT: op_lstat,
+    Kind.RENAME: op_rename,
+    Kind.READLINK: op_readlink,
+    Kind.LINK: op_link,
+}
+EXTENDED: Final[dict[bytes, Call]] = {
+    b"posix-rename@openssh.com": op_rename,
+    b"statvfs@openssh.com": op_statvfs,
+    b"hardlink@openssh.com": op_hardlink,
+    b"fsync@openssh.com": op_fsync,
+    b"lsetstat@openssh.com": op_setstat,
+    b"limits@openssh.com": op_limits,
+    b"tree@womm": op_tree,
+    b"get@womm": op_get,
+    b"put@womm": op_put,
+    b"access@womm": op_access,
+    b"stats@womm": op_stats,
+    b"mknod@womm": op_mknod,
+    b"seek@womm": op_seek,
+}
