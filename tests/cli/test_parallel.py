@@ -77,3 +77,26 @@ def test_image_without_a_kubeconfig_is_one_line_and_a_hint(womm_home, tmp_path):
     assert len(result.err.splitlines()) == 2
     assert "no cluster is configured: there is no kubeconfig" in result.err
     assert [*womm_home.runtime.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("share", "why"), [("lazy", "files come from this machine"), ("eager", "not there yet")]
+)
+def test_async_is_refused_with_the_reason_that_holds(womm_home, tmp_path, share, why):
+    words = ["parallel", "--kube-pods", "1", "--share", share, "--async", "--", "echo", ":::", "1"]
+    result = run(*words, cwd=tmp_path)
+    assert (result.status, result.out) == (2, "")
+    assert why in result.err
+    assert len(result.err.splitlines()) == 2
+
+
+def test_share_options_are_womms_and_their_switches_take_no_value():
+    found = scan(["--share", "lazy", "--share-readonly", "-k", "--keep", "--", "echo"])
+    assert found.values == {"share": "lazy", "share_readonly": "true", "keep": "true"}
+    assert found.parallel == ["-k", "echo"]
+
+
+@pytest.mark.parametrize("word", ["--share=lazy", "--share-readonly", "--keep"])
+def test_share_option_after_the_separator_is_refused(word):
+    with pytest.raises(UsageError, match="stands after --"):
+        scan(["--", word, "echo"])

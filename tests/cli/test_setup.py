@@ -180,7 +180,11 @@ def test_setup_unknown_key_in_the_file_is_named_with_the_nearest(folder):
     ("words", "message"),
     [
         (("--image", "a b"), 'image = "a b": must be the name of an image'),
-        (("--image", "t", "--share", "lazy"), 'share = "lazy": must be none: the others'),
+        (("--image", "t", "--share", "lazily"), 'share = "lazily": must be none or eager or'),
+        (
+            ("--image", "t", "--share", "lazy", "--prefix", "A B"),
+            'prefix = "A B": must be the beginning of an image',
+        ),
         (("--image", "t", "-n", "No_Name"), 'namespace = "No_Name": must be the name of a namespace'),
         (("--image", "t", "--pull-secret", "A"), "must be the name of a secret"),
         (("--image", "t", "--context", "nowhere"), "the kubeconfig has no context 'nowhere'"),
@@ -194,10 +198,52 @@ def test_setup_bad_value_is_named(folder, words, message):
 
 
 def test_setup_bad_value_of_the_file_can_be_mended_by_it(folder):
-    (folder / ".womm").write_text('version = 1\nshare = "lazy"\n')
+    (folder / ".womm").write_text('version = 1\nshare = "lazily"\n')
     assert refused(folder, "--image", "tools", "--yes")[0] == 254
     assert setup(folder, "--image", "tools", "--share", "none", "--yes").status == 0
     assert written(folder)["share"] == "none"
+
+
+def test_setup_share_without_a_prefix_says_which_option(folder):
+    status, err = refused(folder, "--image", "tools", "--share", "lazy", "--yes")
+    assert status == 2
+    assert "--prefix is missing" in err
+    assert not (folder / ".womm").exists()
+
+
+def test_setup_share_with_an_image_that_is_made_needs_no_docker(folder):
+    words = [
+        "--image",
+        "tools",
+        "--share",
+        "lazy",
+        "--share-readonly",
+        "--fileserver-image",
+        "files:1",
+        "--yes",
+    ]
+    assert setup(folder, *words, DOCKER_HOST="unix:///none").status == 0
+    found = written(folder)
+    assert (found["share"], found["share-readonly"], found["fileserver-image"]) == ("lazy", True, "files:1")
+    assert setup(folder, "--share", "eager", "--yes", DOCKER_HOST="unix:///none").status == 0
+    assert written(folder)["fileserver-image"] == "files:1"
+
+
+def test_setup_share_without_a_docker_says_so(folder):
+    words = ["--image", "tools", "--share", "lazy", "--prefix", "registry.example.org/me", "--yes"]
+    result = setup(folder, *words, DOCKER_HOST=f"unix://{folder}/none")
+    assert result.status == 254
+    assert "womm: docker is needed for the file server's image, and does not answer" in result.err
+    assert "womm setup --fileserver-image NAME" in result.err
+    assert not (folder / ".womm").exists()
+
+
+def test_setup_share_of_a_system_folder_is_refused(folder):
+    result = run(
+        "setup", "--image", "t", "--share", "lazy", "--prefix", "r/x/", "--yes", cwd=Path("/usr/lib")
+    )
+    assert result.status == 254
+    assert "/usr/lib would hide the system of the image" in result.err
 
 
 def test_setup_without_a_kubeconfig_is_one_line_and_a_hint(folder):
@@ -275,6 +321,8 @@ def test_setup_in_a_terminal_asks_for_everything(folder):
         child.sendline("mine")
         child.expect("Which image.*perl and sh")
         child.sendline("tools:1")
+        child.expect("1\\) lazily.*4\\) not at all\r\n.*How do pods get this folder.*\\[1\\]")
+        child.sendline("4")
         child.expect('image = "tools:1".*Write it\\? \\[Y/n\\]')
         child.sendline("y")
         assert status_of(child) == 0
@@ -289,7 +337,7 @@ def test_setup_in_a_terminal_asks_for_everything(folder):
 
 
 def test_setup_asks_only_for_what_is_not_said(folder):
-    with asking(folder, "--image", "tools", "--context", "lab", "-n", "mine") as child:
+    with asking(folder, "--image", "tools", "--context", "lab", "-n", "mine", "--share", "none") as child:
         assert child.expect(["Write it", "Which", "Where"]) == 0
         child.sendline("n")
         assert status_of(child) == 130

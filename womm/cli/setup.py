@@ -1,17 +1,19 @@
 """`womm setup`: write `.womm`, so that the folder's tasks run on a cluster.
 
-An image is named, not made: the interactive testbed comes later. The file keeps its comments.
+The workers' image is named, not made: the interactive testbed comes later. The image of a share's file
+server is made here, if the registry lacks it. The file keeps its comments.
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from womm.cli import tables
 from womm.cli.options import OF_KUBERNETES, cluster_options
-from womm.errors import ProjectError, UsageError
+from womm.errors import ProjectError, ShareError, UsageError
 
 _NEW = """\
 # A womm project: `womm parallel` and `womm shell` in this folder, and below, run as this says.
@@ -27,11 +29,19 @@ _EXAMPLE = "womm setup --image NAME --share none --yes"
     help="Where the pods are (kubernetes, with --image).",
 )
 @click.option("--image", metavar="NAME", help="The image that the pods run; it needs perl and sh.")
-@click.option("--share", metavar="KIND", help="How the folder gets into the pods: none.")
+@click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
+@click.option("--share-readonly", is_flag=True, default=None, help="Pods cannot change the folder.")
+@click.option("--prefix", metavar="REGISTRY/NAME/", help="Where womm may push images: a share needs one.")
+@click.option(
+    "--fileserver-image", metavar="NAME", help="The share's file server; else it is built and pushed."
+)
+@click.option(
+    "--fileserver-base", metavar="NAME", help="An image with python3 and perl to build the file server on."
+)
 @click.option("--pull-secret", metavar="NAME", help="The secret that opens the image's registry.")
 @cluster_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def command(yes: bool, **flags: str | None) -> int:
+def command(yes: bool, fileserver_base: str | None, **flags: str | bool | None) -> int:
     """Write .womm: where this folder's tasks run, in what image.
 
     In a terminal it asks for what is not said. An existing .womm, also of a folder above, is changed
@@ -40,6 +50,7 @@ def command(yes: bool, **flags: str | None) -> int:
     \b
     Examples:
       womm setup --image registry.example.org/tools:1 --share none --yes
+      womm setup --image tools:1 --prefix registry.example.org/me/ --share lazy --yes
       womm setup --cluster local --yes
     """
     from womm import project
@@ -58,6 +69,11 @@ def command(yes: bool, **flags: str | None) -> int:
     if not yes and not asking:
         raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
     chosen = _chosen(given, before, asking=asking)
+    if chosen.get("cluster") == "kubernetes" and chosen.get("share", "none") != "none":
+        _check(path, _edited(path, chosen, existing=existing is not None))
+        _may_share(path.parent, asking=asking)
+        if not chosen.get("fileserver-image"):
+            chosen["fileserver-image"] = _file_server(chosen, before, fileserver_base or "", asking=asking)
     text = _edited(path, chosen, existing=existing is not None)
     _check(path, text)
     tables.say(f"womm: {path}:\n{text.rstrip()}")
@@ -68,15 +84,51 @@ def command(yes: bool, **flags: str | None) -> int:
     return 0
 
 
-def _chosen(given: dict[str, str], before: dict[str, object], *, asking: bool) -> dict[str, str]:
+def _may_share(folder: Path, *, asking: bool) -> None:
+    """Ask about a folder that nobody may want in pods. Raises ShareError for one that cannot be there."""
+    from womm import project
+
+    verdict, why = project.sharing(folder, Path.home(), project.mounts())
+    if verdict is project.Sharing.NEVER:
+        raise ShareError(f"{why}: it is not shared", "a folder below it, or --share none")
+    if verdict is project.Sharing.ASK:
+        tables.say(f"womm: {why}")
+        if asking and not click.confirm("Share it all the same?", default=False, err=True):
+            raise click.Abort
+
+
+def _file_server(
+    chosen: Mapping[str, object], before: Mapping[str, object], base: str, *, asking: bool
+) -> str:
+    """Return the image of the file server: one that `.womm` names by hand, else this womm's own."""
+    from womm.image import fileserver
+    from womm.settings import prefix
+
+    given = str(chosen.get("prefix") or before.get("prefix") or "")
+    named = str(before.get("fileserver-image") or "")
+    if named and not (given and named.startswith(f"{prefix(given)}{fileserver.NAME}@")):
+        return named
+    if not given and not asking:
+        raise UsageError(
+            "a share needs an image of its file server: where may womm push it? --prefix is missing",
+            "womm setup --image NAME --prefix REGISTRY/NAME/ --share lazy --yes",
+        )
+    if not given:
+        given = click.prompt("Where may womm push images (REGISTRY/NAME/)?", err=True)
+    return fileserver.provide(prefix(given), base=base, say=lambda text: tables.say(f"womm: {text}"))
+
+
+def _chosen(
+    given: Mapping[str, str | bool], before: Mapping[str, object], *, asking: bool
+) -> dict[str, str | bool]:
     """Return the keys to be written: what was said, else what is there, else what is answered."""
 
     def known(key: str) -> str:
-        return given.get(key) or str(before.get(key) or "")
+        return str(given.get(key) or before.get(key) or "")
 
     kinds = ["kubernetes", "local"]
     hinted = "kubernetes" if any(name.replace("_", "-") in given for name in OF_KUBERNETES) else ""
-    cluster = given.get("cluster") or hinted
+    cluster = str(given.get("cluster") or hinted)
     if not cluster:
         cluster = str(before.get("cluster") or "kubernetes")
         if asking:
@@ -89,12 +141,15 @@ def _chosen(given: dict[str, str], before: dict[str, object], *, asking: bool) -
         if not asking:
             raise UsageError("which image? --image is missing", _EXAMPLE)
         image = click.prompt("Which image do they run (it needs perl and sh)?", err=True)
-    chosen = {
+    share = known("share")
+    if not share:
+        share = _ask_share() if asking else "none"
+    chosen: dict[str, str | bool] = {
         "cluster": cluster,
         "context": context,
         "namespace": namespace,
         "image": image,
-        "share": known("share") or "none",
+        "share": share,
         **given,
     }
     return {key: value for key, value in chosen.items() if value}
@@ -122,6 +177,17 @@ def _context(context: str, namespace: str, kubeconfig: str, *, asking: bool) -> 
     return context, found
 
 
+def _ask_share() -> str:
+    """The four kinds, in the guide's words."""
+    kinds = {
+        "lazily (recommended)": "lazy",
+        "eagerly (no syncback)": "eager",
+        "eagerly (syncback on complete)": "eager-syncback",
+        "not at all": "none",
+    }
+    return kinds[_ask_one("How do pods get this folder?", [*kinds], "lazily (recommended)")]
+
+
 def _ask_one(question: str, choices: list[str], default: str) -> str:
     for number, choice in enumerate(choices, 1):
         click.echo(f"  {number}) {choice}", err=True)
@@ -141,7 +207,7 @@ def _check(path: Path, text: str) -> None:
     settings.check_values(path, values)
 
 
-def _edited(path: Path, values: dict[str, str], *, existing: bool) -> str:
+def _edited(path: Path, values: Mapping[str, object], *, existing: bool) -> str:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 

@@ -1,0 +1,122 @@
+"""The file server's image: what is in it, how it gets into a registry, and how that fails."""
+
+import gc
+import socket
+import subprocess
+import zipfile
+
+import pytest
+
+from tests.cluster.images import UNPACK, third_party_wheels
+from tests.image.dockerd import BASE
+from womm.errors import ImageError
+from womm.image import fileserver, wheels
+
+
+def wheels_of_cache(folder, machine):
+    """Instead of asking pip each time."""
+    assert machine in {"x86_64", "aarch64"}
+    third_party_wheels(folder)
+
+
+def output(client, name, command, **options):
+    """Run a container as a pod of the file server is run; return what it prints."""
+    options |= {"read_only": True, "network_mode": "none", "cap_drop": ["ALL"]}
+    container = client.containers.create(name, command, **options)
+    try:
+        container.start()
+        assert container.wait()["StatusCode"] == 0, container.logs()
+        return container.logs()
+    finally:
+        container.remove(force=True)
+
+
+def test_own_wheel_has_what_the_file_server_imports_and_no_command_line(tmp_path):
+    with zipfile.ZipFile(wheels.write_own(tmp_path)) as wheel:
+        names = set(wheel.namelist())
+    assert {
+        "womm/__init__.py",
+        "womm/errors.py",
+        "womm/nfs/server.py",
+        "womm/fileserver/__main__.py",
+    } <= names
+    assert not [name for name in names if "/cli/" in name or "kubernetes" in name or "vendor" in name]
+
+
+def test_own_wheel_is_the_same_each_time_and_so_is_the_tag(tmp_path):
+    first = wheels.write_own(tmp_path).read_bytes()
+    assert wheels.write_own(tmp_path).read_bytes() == first
+    assert wheels.tag() == wheels.tag()
+    assert wheels.tag().startswith("0.")
+
+
+@pytest.mark.parametrize(
+    ("wheel", "version", "fits"),
+    [
+        ("a-1-py3-none-any.whl", "3.11", True),
+        ("a-1-py2.py3-none-any.whl", "3.13", True),
+        ("a-1-cp311-abi3-manylinux_2_17_x86_64.whl", "3.13", True),
+        ("a-1-cp312-abi3-manylinux_2_17_x86_64.whl", "3.11", False),
+        ("a-1-cp312-cp312-manylinux_2_17_x86_64.whl", "3.12", True),
+        ("a-1-cp312-cp312-manylinux_2_17_x86_64.whl", "3.13", False),
+    ],
+)
+def test_unpack_takes_the_wheels_that_fit(tmp_path, wheel, version, fits):
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / wheel, "w") as archive:
+        archive.writestr("a.py", "")
+    words = ["python3", str(UNPACK), str(tmp_path / "wheels"), str(tmp_path / "out"), version]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (result.returncode == 0) == fits
+    assert (tmp_path / "out" / "a.py").exists() == fits
+    assert fits or f"no wheel of a fits Python {version}" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_no_docker_is_one_sentence_and_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    with pytest.raises(ImageError, match="docker is needed") as raised:
+        fileserver.provide("localhost:1/x/")
+    assert "--fileserver-image" in (raised.value.hint or "")
+    del raised
+    gc.collect()  # the docker library forgets the socket of a connection that failed
+
+
+@pytest.mark.slow
+def test_image_is_built_pushed_once_and_runs(own_docker, kube_cluster, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", own_docker.host)
+    said: list[str] = []
+    prefix = f"{kube_cluster.registry}/built/"
+    name = fileserver.provide(prefix, base=BASE, say=said.append, download=wheels_of_cache)
+    assert name.startswith(f"{prefix}womm-fileserver@sha256:")
+    assert len(said) == 1
+    again = fileserver.provide(prefix, base="no-such-base", say=said.append, download=wheels_of_cache)
+    assert (again, len(said)) == (name, 1)
+    client = own_docker.client()
+    try:
+        assert b"--secret" in output(client, name, ["--help"])
+        config = client.images.get(name).attrs["Config"]
+        assert config["User"] == "65532:65532"
+        words = ["-c", "import asyncssh, os; print(os.getuid())"]
+        assert output(client, name, words, entrypoint="python3") == b"65532\n"
+    finally:
+        client.close()
+
+
+@pytest.mark.slow
+def test_registry_that_is_away_is_told_in_a_line(own_docker, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", own_docker.host)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        prefix = f"localhost:{taken.getsockname()[1]}/x/"
+        with pytest.raises(ImageError) as raised:
+            fileserver.provide(prefix, base=BASE, download=wheels_of_cache)
+    assert "registry" in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.slow
+def test_base_without_python_is_told_in_a_line(own_docker, kube_cluster, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", own_docker.host)
+    with pytest.raises(ImageError, match="cannot be built"):
+        fileserver.provide(f"{kube_cluster.registry}/bad/", base="none:1", download=wheels_of_cache)
