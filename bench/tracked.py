@@ -17,7 +17,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,7 +54,9 @@ class SimulatedCluster(KubernetesCluster):
 
     socket = ""
 
-    def _dialler(self, pod: str, container: str, alive: Callable[[], bool]) -> Dial:
+    def _dialler(
+        self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()
+    ) -> Dial:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             if not alive() or not self.socket:
                 raise OSError(f"{pod} cannot be reached")

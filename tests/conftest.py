@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from tests import processes
-from tests.cluster.fixtures import kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
+from tests.cluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
 from tests.soak import SOAK
 
 CI = os.environ.get("CI", "").lower() in {"true", "1"}

@@ -1,6 +1,7 @@
 """`.womm` is found upwards, and a bad one is named."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,51 @@ if os.getuid() == 0:  # only root can give files away; a test left out is no ski
             project.find(here)
         os.chown(here, 12345, -1)  # all of it is that user's: root in a container
         assert project.find(here) is not None
+
+
+# ---- sharing
+
+
+@pytest.mark.parametrize(
+    "path",
+    "/ /usr /etc /usr/bin /usr/local /var/lib /proc/1 /sys/kernel /dev/shm /womm /womm/bin /etc/".split(),
+)
+def test_sharing_a_folder_of_the_system_never(path):
+    verdict, why = project.sharing(Path(path), Path("/home/audrey"), [])
+    assert verdict is project.Sharing.NEVER
+    assert "hide the system" in why
+
+
+@pytest.mark.parametrize("path", ["/data/a:b", "/data/a\nb", "/data/a\x7f", "/data/a\udcff"])
+def test_sharing_a_folder_that_cannot_be_mounted_never(path):
+    verdict, why = project.sharing(Path(path), Path("/home/audrey"), [])
+    assert verdict is project.Sharing.NEVER
+    assert "\n" not in why
+    why.encode()
+
+
+@pytest.mark.parametrize("path", ["/home/audrey", "/home", "/tmp", "/opt", "/root", "/home/audrey/"])
+def test_sharing_a_broad_folder_is_asked_about(path):
+    verdict, why = project.sharing(Path(path), Path("/home/audrey"), [])
+    assert verdict is project.Sharing.ASK
+    assert why.startswith(path.rstrip("/"))
+
+
+def test_sharing_a_folder_with_other_file_systems_is_asked_about():
+    mounts = ["/", "/home/audrey/proj/data", "/home/audrey/project", "/home/audrey/proj"]
+    verdict, why = project.sharing(Path("/home/audrey/proj"), Path("/home/audrey"), mounts)
+    assert verdict is project.Sharing.ASK
+    assert "/home/audrey/proj/data" in why
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/home/audrey/proj", "/home/audrey/a b", "/home/audrey/\N{SNOWMAN}", "/usr/src/app", "/tmp/x", "/data"],
+)
+def test_sharing_any_other_folder_is_good(path):
+    assert project.sharing(Path(path), Path("/home/audrey"), ["/", "/proc"]) == (project.Sharing.GOOD, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mounts"), reason="/proc is Linux's")
+def test_mounts_are_this_machines():
+    assert {"/", "/proc"} <= set(project.mounts())

@@ -146,7 +146,7 @@ def test_read_anything_gives_a_value_or_value_error(value):
         try:
             key.read(value)
         except ValueError as exc:
-            assert re.match("an? |the |labels |tolerations |local or |none: ", str(exc))
+            assert re.match("an? |the |labels |tolerations |local or |none or |true or ", str(exc))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,14 @@ operator = "Exists"
         ('context = ""', "must be a context of the kubeconfig"),
         ('image = "a b"', "must be the name of an image"),
         ("image = 3", "must be the name of an image"),
-        ('share = "lazy"', "must be none: the others"),
+        ('share = "lazily"', "must be none or eager or eager-syncback or lazy"),
+        ("share = true", "must be none or eager"),
+        ('share-readonly = "perhaps"', "must be true or false"),
+        ('share-cache = "much"', "must be a size"),
+        ('share-volume = "A"', "must be the name of a claim"),
+        ('prefix = "Reg istry/"', "must be the beginning of an image's name"),
+        ('prefix = "registry.example.org/Team/"', "must be the beginning of an image's name"),
+        ('fileserver-image = ""', "must be the name of an image"),
         ('pull-secret = "a_b"', "must be the name of a secret"),
         ("gpus = -1", "must be a whole number, 0 or more"),
         ("kubeconfig = []", "must be a path"),
@@ -283,6 +290,24 @@ def test_clusters_keys_bad_values_are_told(folder, line, message):
     with pytest.raises(SettingsError, match=re.escape(f"{folder}/.womm: ")) as raised:
         load(folder, {}, {})
     assert message in raised.value.message
+
+
+def test_share_keys_are_read_and_flags_go_before_them(folder):
+    (folder / ".womm").write_text("""
+version = 1
+share = "eager-syncback"
+share-cache = "2Gi"
+share_readonly = true
+share-volume = "data"
+keep = true
+prefix = "registry.example.org:5000/team"
+fileserver-image = "files@sha256:0123"
+""")
+    found = load(folder, {"WOMM_SHARE_READONLY": "no", "WOMM_KEEP": "yes"}, {"share": "lazy"})
+    assert (found.share, found.share_cache_bytes, found.share_readonly) == ("lazy", 2 << 30, False)
+    assert (found.share_volume, found.keep) == ("data", True)
+    assert found.prefix == "registry.example.org:5000/team/"
+    assert found.fileserver_image == "files@sha256:0123"
 
 
 def test_unknown_key_of_a_cluster_is_refused_with_the_nearest(folder):

@@ -1,9 +1,11 @@
 """The project: the folder that holds `.womm`, found by walking up from the current one."""
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,66 @@ def find(cwd: Path) -> Project | None:
                 )
             return Project(folder, values)
     return None
+
+
+class Sharing(Enum):
+    """Whether a folder can be shared with pods."""
+
+    GOOD = "good"
+    ASK = "ask"
+    """It can, but nobody may have meant it."""
+    NEVER = "never"
+
+
+_SYSTEM: Final = frozenset(
+    "/ /bin /boot /dev /etc /lib /lib32 /lib64 /libx32 /proc /run /sbin /sys /usr /usr/bin /usr/lib"
+    " /usr/lib64 /usr/libexec /usr/local /usr/local/bin /usr/local/lib /usr/sbin /usr/share"
+    " /var /var/lib /var/run /womm".split()
+)
+"""Mounted over those of an image they would take its programs away, or they are no files at all."""
+_NO_FILES: Final = ("/dev", "/proc", "/sys", "/womm")
+_BROAD: Final = frozenset("/home /media /mnt /opt /private /root /srv /tmp /Users /var/tmp".split())
+
+
+def sharing(folder: Path, home: Path, mounts: Iterable[str]) -> tuple[Sharing, str]:
+    """Judge a folder that pods are to see at the same path; the text says what is wrong with it.
+
+    folder: absolute. mounts: where file systems are mounted on this machine.
+    """
+    path = os.path.normpath(folder)
+    below = path.rstrip("/") + "/"
+    inner = sorted(mount for mount in mounts if mount.startswith(below) and mount != below)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Sharing.NEVER, f"{path!a}: Kubernetes takes paths of UTF-8 only"
+    if path in _SYSTEM or path.startswith(tuple(f"{top}/" for top in _NO_FILES)):
+        return Sharing.NEVER, f"{path} would hide the system of the image that the pods run"
+    if ":" in path:
+        return Sharing.NEVER, f"{path}: Kubernetes mounts nothing at a path with a colon"
+    if not path.isprintable():
+        return Sharing.NEVER, f"{path!a}: a path with control characters cannot be mounted"
+    if path == os.path.normpath(home):
+        return Sharing.ASK, f"{path} is your home folder, with keys and passwords for all pods to see"
+    if os.path.normpath(home).startswith(below) or path in _BROAD:
+        return Sharing.ASK, f"{path} holds much more than a project"
+    if inner:
+        return Sharing.ASK, f"{path} holds other file systems ({inner[0]}), whose files pods do not see"
+    return Sharing.GOOD, ""
+
+
+def mounts() -> list[str]:
+    """Return where file systems are mounted on this machine; empty where nobody tells (macOS)."""
+    try:
+        lines = Path("/proc/self/mounts").read_bytes().splitlines()
+    except OSError:
+        return []
+    return [os.fsdecode(_unescaped(line.split(b" ")[1])) for line in lines if line.count(b" ") >= 2]
+
+
+def _unescaped(path: bytes) -> bytes:
+    r"""proc_pid_mounts(5): blank, tab, newline and backslash are octal, as in \040."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), path)
 
 
 def read_toml(path: Path) -> dict[str, object]:

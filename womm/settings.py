@@ -24,6 +24,12 @@ CONFIG_NAME: Final = "config.toml"
 LOCAL: Final = "local"
 KUBERNETES: Final = "kubernetes"
 DEFAULT: Final = "default"
+NO_SHARE: Final = "none"
+LAZY: Final = "lazy"
+EAGER: Final = "eager"
+EAGER_SYNCBACK: Final = "eager-syncback"
+SHARES: Final = (NO_SHARE, EAGER, EAGER_SYNCBACK, LAZY)
+"""How the folder gets into the pods: not at all; copied; copied there and back; fetched when it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,13 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = ""
     image: str = ""
-    share: str = "none"
+    share: str = NO_SHARE
+    share_cache_bytes: int = 4 << 30
+    share_readonly: bool = False
+    share_volume: str = ""
+    keep: bool = False
+    fileserver_image: str = ""
+    prefix: str = ""
     pull_secret: str = ""
     service_account: str = ""
     pod_template: str = ""
@@ -300,10 +312,13 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
-def _share(value: object) -> str:
-    if value != "none":
-        raise ValueError("none: the others (lazy, eager) are not made yet")
-    return "none"
+def _yes_no(value: object) -> bool:
+    """true or false, also as a variable's or an option's text."""
+    found = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    known = value if isinstance(value, bool) else found.get(str(value).lower())
+    if known is None:
+        raise ValueError("true or false")
+    return known
 
 
 def _text(expected: str, pattern: str = r"\S.*") -> Callable[[object], str]:
@@ -313,6 +328,16 @@ def _text(expected: str, pattern: str = r"\S.*") -> Callable[[object], str]:
         return value
 
     return read
+
+
+def prefix(value: object) -> str:
+    """`REGISTRY/NAME/`, in the grammar of images' names; the slash at the end may be missing."""
+    expected = "the beginning of an image's name such as registry.example.org/team/"
+    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    text = value.rstrip("/") if isinstance(value, str) else ""
+    if not re.fullmatch(rf"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/{part})*", text, re.ASCII):
+        raise ValueError(expected)
+    return text + "/"
 
 
 # RFC 1123 labels and subdomains, as Kubernetes names its objects.
@@ -379,7 +404,23 @@ KEYS: Final = (
         "kubeconfig", "kubeconfig", _text("a path"), "the kubeconfig, or several joined by colons", paths=True
     ),
     Key("image", "image", _text("the name of an image", r"[^\s]+"), "the workers' image"),
-    Key("share", "share", _share, "how the folder gets into the pods"),
+    Key("share", "share", _one_of(*SHARES), "how the folder gets into the pods"),
+    Key("share-cache", "share_cache_bytes", parse_size, "what a lazy share keeps in the cluster"),
+    Key("share-readonly", "share_readonly", _yes_no, "pods cannot change the folder"),
+    Key(
+        "share-volume",
+        "share_volume",
+        _text("the name of a claim", _NAME),
+        "PersistentVolumeClaim for what an eager share copies",
+    ),
+    Key("keep", "keep", _yes_no, "what an eager share has copied stays for the next task"),
+    Key(
+        "fileserver-image",
+        "fileserver_image",
+        _text("the name of an image", r"[^\s]+"),
+        "the image of a share's file server",
+    ),
+    Key("prefix", "prefix", prefix, "what names of images that womm pushes begin with"),
     Key(
         "pull-secret", "pull_secret", _text("the name of a secret", _NAME), "secret for the image's registry"
     ),

@@ -1,8 +1,8 @@
-"""The two Debian file systems of the test cluster, made by debootstrap and kept in the cache.
+"""The Debian file systems of the test cluster, made by debootstrap and kept in the cache.
 
 The workers' is what the images of most users begin with: the essential packages, perl-base among them. The
-nodes' is the disk of a user-mode Linux that is a node: containerd, the NFS client, and the modules of that
-kernel.
+file server's has a python beside them. The nodes' is the disk of a user-mode Linux that is a node:
+containerd, the NFS client, and the modules of that kernel.
 """
 
 import os
@@ -32,10 +32,18 @@ exec /etc/womm/init
 
 def worker_layer() -> Path:
     """Return the workers' file system as a compressed tar archive."""
+    return _layer("worker")
 
+
+def python_layer() -> Path:
+    """Return what the file server's image begins with, as a compressed tar archive."""
+    return _layer("python", "--include=python3")
+
+
+def _layer(name: str, *options: str) -> Path:
     def make(partial: Path) -> None:
-        with scratch("worker") as tree:
-            _debootstrap(tree)
+        with scratch(name) as tree:
+            _debootstrap(tree, *options)
             # Devices and the system's folders are the container runtime's business.
             for folder in ("dev", "proc", "sys"):
                 shutil.rmtree(tree / folder, ignore_errors=True)
@@ -43,7 +51,7 @@ def worker_layer() -> Path:
             with tarfile.open(partial, "w:gz", compresslevel=4) as archive:
                 archive.add(tree, arcname=".")
 
-    return cached(f"worker-{_SUITE}-1.tar.gz", make)
+    return cached(f"{name}-{_SUITE}-1.tar.gz", make)
 
 
 def node_disk() -> Path:

@@ -3,11 +3,12 @@
     kube_cluster    the cluster: kubectl, images, kubeconfig, and what can be done to it
     kube_namespace  the name of a fresh namespace in it
     nfs_nodes       the names of two nodes in it that can mount NFS
+    fileserver_image    the image of a share's file server, made of the womm that is here
 
 With WOMM_TEST_KUBECONFIG the cluster of that file is used instead; its images are pushed to
 WOMM_TEST_REGISTRY, which this machine and all nodes must reach by that name, over plain HTTP. Nothing is
 broken on a cluster that is not the tests' own: `KubeCluster.own` skips such tests. Where no cluster can
-run, tests are skipped with the reason.
+run, tests are skipped with the reason. WOMM_TEST_INSTANCE chooses which of this machine's the tests' own is.
 """
 
 import os
@@ -28,6 +29,7 @@ from tests.cluster.startup import KUBE
 # Read when this is imported: tests empty the environment of womm's names.
 _FOREIGN = os.environ.get("WOMM_TEST_KUBECONFIG")
 _FOREIGN_REGISTRY = os.environ.get("WOMM_TEST_REGISTRY")
+_INSTANCE = os.environ.get("WOMM_TEST_INSTANCE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class KubeCluster:
         if not self._images:
             pytest.skip("WOMM_TEST_REGISTRY does not say where images for the cluster can be pushed to")
         return self._images
+
+    @property
+    def registry(self) -> str:
+        """Where the cluster gets images from: HOST:PORT."""
+        return self.images["worker"].tagged.partition("/")[0]
 
     @property
     def own(self) -> Cluster:
@@ -89,13 +96,18 @@ def nfs_nodes(kube_cluster: KubeCluster) -> list[str]:
     return own.add_nfs_nodes(2)
 
 
+@pytest.fixture(scope="session")
+def fileserver_image(kube_cluster: KubeCluster) -> str:
+    return images.file_server_image(kube_cluster.registry).pinned
+
+
 @contextmanager
 def own_cluster() -> Iterator[Cluster]:
     """Give a cluster that runs, and remove it afterwards; skips the test where none can run."""
     lacking = requirements.lacking()
     if lacking:
         pytest.skip(lacking)
-    cluster = Cluster(claim(None, remove))
+    cluster = Cluster(claim(int(_INSTANCE) if _INSTANCE else None, remove))
     try:
         cluster.up()
         yield cluster

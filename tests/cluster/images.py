@@ -2,7 +2,8 @@
 
 `worker` has what an agent may count on and not more: Debian's essential packages, so perl-base and no other
 perl. `worker-user` is the same, run by user 1000, who has no name in it. `worker-noperl` is a busybox: what
-womm must refuse with a good word. Each is REGISTRY/womm-test/NAME:1.
+womm must refuse with a good word. Each is REGISTRY/womm-test/NAME:1. `file_server_image` is what the recipe
+in images/fileserver makes of a Debian with python, without a docker.
 """
 
 import gzip
@@ -11,20 +12,24 @@ import http.client
 import io
 import json
 import platform
+import subprocess
+import sys
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cache import cached
-from tests.cluster.debian import worker_layer
+from tests.cluster.cache import cached, scratch
+from tests.cluster.debian import python_layer, worker_layer
+from womm.image import wheels
 
 BUSYBOX = Path("/bin/busybox")
 _COMMANDS = "sh cat echo env false id ls mkdir printf rm sleep test true uname wc"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PREFIX = "womm-test"
 _PUSH_TIMEOUT_S = 120.0
+UNPACK = Path(__file__).parents[2] / "images/fileserver/unpack.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,46 @@ def worker_images(registry: str) -> dict[str, Image]:
         "worker-user": push(registry, "worker-user", [debian], {**bash, "User": "1000"}),
         "worker-noperl": push(registry, "worker-noperl", [busybox], {"Env": [_PATH], "Cmd": ["sh"]}),
     }
+
+
+def file_server_image(registry: str) -> Image:
+    """Push the file server's image, made of the womm that is here; return it."""
+    layers = [_layer(python_layer()), _layer(_womm_layer())]
+    config = {
+        "Env": [_PATH, "PYTHONPATH=/opt/womm", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+        "User": "65532:65532",
+        "Entrypoint": ["python3", "-m", "womm.fileserver"],
+    }
+    return push(registry, "fileserver", layers, config)
+
+
+def _womm_layer() -> Path:
+    """What the recipe's Dockerfile adds: the wheels, unpacked. Debian's python3 is 3.11."""
+    key = hashlib.sha256((wheels.tag() + UNPACK.read_text()).encode()).hexdigest()[:12]
+
+    def make(partial: Path) -> None:
+        with scratch("fileserver") as folder:
+            third_party_wheels(folder)
+            wheels.write_own(folder)
+            target = folder / "opt/womm"
+            subprocess.run([sys.executable, str(UNPACK), str(folder), str(target), "3.11"], check=True)
+            with tarfile.open(partial, "w:gz", compresslevel=4) as archive:
+                archive.add(folder / "opt", arcname="opt")
+
+    return cached(f"fileserver-{key}.tar.gz", make)
+
+
+def third_party_wheels(folder: Path) -> None:
+    """Put the wheels of the file server's image that are not womm's into a folder; pip is asked once."""
+    key = hashlib.sha256(repr(wheels.pins()).encode()).hexdigest()[:12]
+
+    def make(partial: Path) -> None:
+        with scratch("wheels") as fresh, tarfile.open(partial, "w") as archive:
+            wheels.download(fresh, platform.machine())
+            archive.add(fresh, arcname=".")
+
+    with tarfile.open(cached(f"wheels-{key}.tar", make)) as archive:
+        archive.extractall(folder, filter="data")
 
 
 def push(registry: str, name: str, layers: Sequence[_Layer], config: dict[str, Any]) -> Image:

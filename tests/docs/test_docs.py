@@ -169,7 +169,7 @@ def test_command_lines_in_the_pages_exist():
 
 OURS = (
     *("--kube", "--local-", "--procs-", "--orphan", "--ready", "--logins", "--async"),
-    *("--cluster", "--context", "--namespace", "--image", "--pod-"),
+    *("--cluster", "--context", "--namespace", "--image", "--pod-", "--share", "--keep"),
 )
 
 
@@ -179,6 +179,8 @@ OURS = (
 def _same(written, value):
     if isinstance(value, str) or value is None:
         return written == value
+    if isinstance(value, bool):
+        return written == str(value).lower()
     for read in (int, parse_size, parse_duration):
         try:
             if read(written) == value:

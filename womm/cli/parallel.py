@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from womm.errors import EngineError, ProjectError, UsageError
-from womm.settings import LOCAL, Settings
+from womm.settings import LAZY, LOCAL, Settings
 
 VALUED = {
     "--kube-pods": "kube_pods",
@@ -32,9 +32,12 @@ VALUED = {
     "--kubeconfig": "kubeconfig",
     "--image": "image",
     "--pod-template": "pod_template",
+    "--share": "share",
 }
 """Options with a value, and the setting each one is."""
-FLAGS = ("--async", "--logins", "--citation", "--help", "--version")
+SWITCHES = {"--share-readonly": "share_readonly", "--keep": "keep"}
+"""Options without one that are settings, too."""
+FLAGS = (*SWITCHES, "--async", "--logins", "--citation", "--help", "--version")
 _EXAMPLE = "find . -type f | womm parallel --kube-pods 4 -- wc -l {}"
 POSIX_SHELLS = frozenset(
     ["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "rzsh", "yash", "zsh"]
@@ -77,6 +80,8 @@ def scan(argv: Sequence[str]) -> Scanned:
             found.values["namespace"] = following
         elif word == "-n":
             found.parallel += [word, following]
+        elif word in SWITCHES:
+            found.values[SWITCHES[word]] = "true"
         elif word in FLAGS:
             found.flags.add(word)
         elif word == "-h" and not found.separated:
@@ -92,7 +97,7 @@ def _refuse_misplaced(after: Sequence[str]) -> None:
     """An option of womm's among GNU parallel's, after `--`, would be taken for the command."""
     for word in after:
         name = word.partition("=")[0]
-        if name in VALUED or name in ("--async", "--logins"):
+        if name in VALUED or name in (*SWITCHES, "--async", "--logins"):
             raise UsageError(
                 f"{name} stands after --, where GNU parallel's words begin",
                 f"womm parallel {word if '=' in word else name + ' ...'} -- COMMAND",
@@ -126,11 +131,6 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if not found.separated:
         raise _missing_separator(found)
-    if "--async" in found.flags:
-        raise UsageError(
-            "--async runs the coordinator in the cluster: it is not there yet",
-            "leave --async out, and keep this machine on (tmux, nohup)",
-        )
     return _run(found, ("parallel", *argv))
 
 
@@ -143,6 +143,8 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
 
     folder = current_folder()
     settings = settings_module.load(folder, os.environ, with_cluster(found.values))
+    if "--async" in found.flags:
+        raise _no_async(settings)
     perl = find_perl()
     parallel = gnu_parallel.locate()
     options = gnu_parallel.read_options(
@@ -166,9 +168,10 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
         _say(f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)")
 
     from womm.coordinator import task
+    from womm.coordinator.engine import ParallelTask
 
     return task.run(
-        task.ParallelTask(
+        ParallelTask(
             settings=settings,
             plan=plan,
             parallel=parallel,
@@ -179,6 +182,18 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             pods=pods,
             quiet=_is_quiet(),
         )
+    )
+
+
+def _no_async(settings: Settings) -> UsageError:
+    if settings.share == LAZY:
+        return UsageError(
+            "--async cannot go with a lazy share: its files come from this machine, which may then be off",
+            "--share eager, or leave --async out",
+        )
+    return UsageError(
+        "--async runs the coordinator in the cluster: it is not there yet",
+        "leave --async out, and keep this machine on (tmux, nohup)",
     )
 
 
@@ -275,6 +290,9 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--kubeconfig", metavar="FILE", help="The kubeconfig; else $KUBECONFIG, ~/.kube/config.")
 @click.option("--image", metavar="NAME", help="The image that the pods run.")
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
+@click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
+@click.option("--share-readonly", is_flag=True, help="Pods cannot change the folder.")
+@click.option("--keep", is_flag=True, help="What an eager share copied stays for the next task.")
 @click.option(
     "--logins",
     is_flag=True,

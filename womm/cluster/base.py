@@ -4,7 +4,7 @@ A cluster keeps a wanted number of pods alive, each with an agent in it, and tel
 them. It decides nothing about jobs: that is the coordinator's pool.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -35,10 +35,36 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareSpec:
+    """The folder that the workers are to see, by way of a file server in the cluster.
+
+    kind: `lazy`, `eager` or `eager-syncback`. folder: absolute, and where workers see it. image: the
+    file server's. secret: the files of its `--secret` folder, by name; `export`, among them, is the 32
+    hex digits of the path that is mounted. claim: a PersistentVolumeClaim for what eager copies;
+    store: the folder in it. cache_bytes: how much of the folder a lazy file server keeps.
+    """
+
+    kind: str
+    folder: Path
+    image: str
+    secret: Mapping[str, bytes] = field(repr=False)
+    cache_bytes: int = 1 << 30
+    read_only: bool = False
+    claim: str = ""
+    store: str = ""
+
+    @property
+    def export(self) -> str:
+        """The path that NFS clients mount. It is the export's only lock: never to be logged or shown."""
+        return "/womm-" + self.secret["export"].decode("ascii").strip()
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a cluster needs to know of a task. `pods` and `slots` are counts; `env` is added to the
     agents' environment, as are WOMM_TASK, WOMM_POD and WOMM_ATTEMPT=1 (a later attempt at a job says
-    so itself)."""
+    so itself). Jobs run in `folder` where the pods have it: on this machine, or with a share, of which
+    it is a part; else in the image's own."""
 
     task: str
     folder: Path
@@ -50,6 +76,7 @@ class TaskSpec:
     orphan_timeout_s: float
     local_slots: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
+    share: ShareSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +131,17 @@ class Cluster(Protocol):
 
     def dial(self, pod: Pod) -> Dial:
         """Return what connects to this pod's agent."""
+
+    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+        """Return what connects to the task's file server, whichever pod it is in at the time.
+
+        With a command: to its stdin and stdout, run beside the file server. Raises ClusterError where there
+        is none.
+        """
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have this done while the task ends: when no worker has the share any more, and its file
+        server is still there. An exception of it ends nothing else."""
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""

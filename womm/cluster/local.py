@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +112,12 @@ class LocalCluster:
             keeper = asyncio.create_task(self._keep(place, index), name=f"pod {name}")
             keeper.add_done_callback(_tell_failure)
             self._keepers.append(keeper)
+
+    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+        raise ClusterError("pods on this machine have the folder itself: there is no file server")
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        pass
 
     def dial(self, pod: Pod) -> Dial:
         life = self._places[pod.name].life

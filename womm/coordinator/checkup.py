@@ -31,7 +31,7 @@ from womm.link.frames import (
     encode_credit,
     encode_run,
 )
-from womm.settings import Settings
+from womm.settings import NO_SHARE, Settings
 
 OLDEST_MINOR: Final = 30
 """Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
@@ -67,7 +67,7 @@ async def check_cluster(settings: Settings, perl: str, folder: Path, *, pod: boo
     found = [Finding("kubeconfig", Verdict.GOOD, where)]
     try:
         found.append(await _version(client))
-        found += await asyncio.gather(_rights(client), _quota(client))
+        found += await asyncio.gather(_rights(client, settings), _quota(client))
     except ClusterError as exc:
         return [*found, Finding("API server", Verdict.BAD, exc.message, exc.hint or "")]
     finally:
@@ -89,14 +89,15 @@ async def _version(client: KubeClient) -> Finding:
     return Finding("API server", Verdict.GOOD, text)
 
 
-async def _rights(client: KubeClient) -> Finding:
+async def _rights(client: KubeClient, settings: Settings) -> Finding:
     """A SelfSubjectAccessReview for each verb that a task needs."""
+    optional = _OPTIONAL | (_OF_SHARES if settings.share == NO_SHARE else frozenset())
     asked = [
         (group, resource, verb)
         for group, resources, verbs in USER_RULES
         for resource in resources
         for verb in verbs
-        if resource not in _OPTIONAL
+        if resource not in optional
     ]
     answers = await asyncio.gather(*(_may(client, *what) for what in asked))
     denied: dict[str, list[str]] = {}
@@ -110,7 +111,8 @@ async def _rights(client: KubeClient) -> Finding:
     return Finding("permissions", Verdict.GOOD, f"all {len(asked)}")
 
 
-_OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log", "services"])
+_OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log"])
+_OF_SHARES: Final = frozenset(["services", "secrets"])
 
 
 async def _may(client: KubeClient, group: str, resource: str, verb: str) -> bool:

@@ -3,19 +3,21 @@
 The Kubernetes driver is imported only when it is wanted: it costs 0.4 s.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from womm.cluster.base import Cluster, Place, Pod, PodObserver, TaskSpec
+from womm import project
+from womm.cluster.base import Cluster, Place, Pod, PodObserver, ShareSpec, TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.coordinator.tasks import target_of
-from womm.errors import SettingsError
+from womm.errors import SettingsError, ShareError
 from womm.journal.observe import this_host, this_user
 from womm.link.client import Dial
-from womm.settings import KUBERNETES, Settings
+from womm.settings import KUBERNETES, NO_SHARE, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,41 @@ async def make_cluster(settings: Settings, runtime: Path, perl: str, origin: Ori
     return BothClusters(remote, local) if settings.local_procs else remote
 
 
+def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) -> ShareSpec | None:
+    """Return the share that the settings name for a task in `folder`; None: its pods get none, or need none.
+
+    secret: see ShareSpec; `export` among them. Raises SettingsError, ShareError.
+    """
+    if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
+        return None
+    shared = settings.project or folder
+    verdict, why = project.sharing(shared, Path.home(), project.mounts())
+    # Who has put a `.womm` there, or any other project, has been asked by womm setup.
+    if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
+        raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
+    if not settings.fileserver_image:
+        raise SettingsError(
+            f"which image does the file server run? The project names none, and share is {settings.share}",
+            f"womm setup --prefix REGISTRY/NAME/ --share {settings.share} --yes",
+        )
+    return ShareSpec(
+        kind=settings.share,
+        folder=shared,
+        image=settings.fileserver_image,
+        secret=secret,
+        cache_bytes=settings.share_cache_bytes,
+        read_only=settings.share_readonly,
+        claim=settings.share_volume,
+        store=_store(shared) if settings.share_volume else "",
+    )
+
+
+def _store(folder: Path) -> str:
+    """The place of a folder's copy in a volume that many tasks use, perhaps of many people."""
+    name = f"{this_user()}@{this_host()}:{folder}"
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
 def pod_template(settings: Settings) -> Mapping[str, Any]:
     """Return the pod that the project wants laid under womm's. Raises SettingsError."""
     from womm.cluster.kubernetes.manifests import read_template
@@ -127,10 +164,16 @@ class BothClusters:
     async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
         view = _LocalObserver(observer, lambda name: setattr(self, "_local_pod", name))
         await self._remote.start(replace(spec, local_slots=0), observer)
-        await self._local.start(replace(spec, pods=0), view)
+        await self._local.start(replace(spec, pods=0, share=None), view)
 
     def dial(self, pod: Pod) -> Dial:
         return self._of(pod.name).dial(pod)
+
+    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+        return self._remote.share_dial(command)
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._remote.before_share_ends(work)
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         await self._of(pod.name).end_pod(pod, reason)

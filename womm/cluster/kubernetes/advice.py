@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 _LIMIT: Final = 300
+EXPORT: Final = re.compile(r"/womm-[0-9a-f]{32}")
+"""The path of a share, which is its only lock."""
 
 _ADVICE: Final = (
     (r"exceeded quota", "ask for less (--kube-pods, --kube-cpu, --kube-mem), or: kubectl describe quota"),
@@ -36,7 +38,7 @@ def advice_for(reasons: Iterable[str]) -> str:
 
 
 def readable(message: str) -> str:
-    """A message of the cluster as one line, without what only its programs need."""
-    line = " ".join(message.split())
+    """A message of the cluster as one line, without what only its programs need, nor an export's path."""
+    line = EXPORT.sub("/womm-...", " ".join(message.split()))
     line = re.sub(r'^(pods|Pod) "[^"]*" (is forbidden|is invalid): ', "", line)
     return line if len(line) <= _LIMIT else line[: _LIMIT - 3] + "..."

@@ -3,28 +3,31 @@
 Strategy: two watches tell everything (the task's pods, its Deployment), a PodBook decides what that
 means, and this module carries it out. Nothing is polled: an idle task makes no requests. Whatever is
 created hangs on one Job (see manifests), so that one DELETE, or the keeper's end, removes it all.
+With a share the workers come when its file server answers: a mount that is early costs 4 s.
 """
 
 import asyncio
 import logging
-import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
-from womm.cluster.kubernetes import manifests
+from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Object
 from womm.cluster.kubernetes.early import EarlyDials
+from womm.cluster.kubernetes.keeper import Keeper
 from womm.cluster.kubernetes.manifests import About, WorkerSpec, root_name, selector
 from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started
-from womm.cluster.kubernetes.removal import RETRY_DELAYS_S, delete_task, remaining
-from womm.errors import ClusterError
-from womm.link.client import Dial, Link, Offline
+from womm.cluster.kubernetes.removal import RETRY_DELAYS_S, delete_at_once, delete_task, remaining
+from womm.cluster.kubernetes.server import FileServer, greeted, start_server
+from womm.errors import ClusterError, WommError
+from womm.link.client import Dial, Offline
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +36,15 @@ WINDOW_BYTES: Final = 4 << 20
 GONE_TIMEOUT_S: Final = 10.0
 """How long a pod that is told to end may take before nobody waits for its node any more."""
 STOP_TIMEOUT_S: Final = 60.0
+
+AT_ONCE_S: Final = 5.0
 LOOK_AGAIN_S: Final = 0.15
 DIAL_TIMEOUT_S: Final = 8.0
 """Below the link's own limit, so that there is time to ask whose fault it is."""
 PROBE_TIMEOUT_S: Final = 1.5
 EVENTS_AFTER_S: Final = 5.0
 TELL_AFTER_S: Final = 0.1
+_REMOVED: Final = "removed from the cluster: finished elsewhere, or left alone for too long"
 EVENTS_PODS: Final = 3
 
 
@@ -66,8 +72,10 @@ class KubernetesCluster:
         self._spec: TaskSpec | None = None
         self._book = PodBook(1, "")
         self._early = EarlyDials(self._bridge, self._is_creating, self._answered)
-        self._keepers: dict[str, _Keeper] = {}
-        self._gone_keepers: list[_Keeper] = []  # whose links may not have closed yet
+        self._server: FileServer | None = None
+        self._share_end: Callable[[], Awaitable[None]] | None = None
+        self._keepers: dict[str, Keeper] = {}
+        self._gone_keepers: list[Keeper] = []  # whose links may not have closed yet
         self._replicas = 0
         self._refusal = ""
         self._events: dict[str, tuple[str, str]] = {}  # reason and text, by the pod's name
@@ -75,7 +83,8 @@ class KubernetesCluster:
         self._telling_reasons: list[str] = []
         self._telling: asyncio.TimerHandle | None = None
         self._created = False
-        self._ended = False
+        self._ended = ""  # why no pods will come any more
+        self._deployed: set[str] = set()  # components whose Deployment has been seen
         self._draining = False
         self._stopping = False
         self._left: set[str] = set()
@@ -113,23 +122,55 @@ class KubernetesCluster:
             service_account=self._options.service_account,
             template=self._options.template,
         )
-        workers = await _admitted(client, workers)
+        workers = await admitted(client, workers, spec)
         self._created = True  # even of a request without an answer, something may have come
         try:
             root = await client.request("POST", self._jobs, body=manifests.task_job(workers))
         except ApiError as exc:
             self._created = exc.code >= 500
             raise
-        await asyncio.gather(
-            client.request("POST", self._config_maps, body=manifests.agent_scripts(workers, root)),
-            client.request("POST", self._deployments, body=manifests.workers(workers, root)),
-        )
         self._replicas = spec.pods
+        scripts = client.request("POST", self._config_maps, body=manifests.agent_scripts(workers, root))
+        if spec.share is None:
+            await asyncio.gather(
+                scripts, client.request("POST", self._deployments, body=manifests.workers(workers, root))
+            )
+        else:
+            self._server = FileServer()
+            await scripts
+            mount = await start_server(client, spec, workers, root)
+            body = manifests.workers(workers, root)
+            body["spec"]["template"] = shares.mounted(body["spec"]["template"], mount)
+            self._later(self._start_workers(self._server, body))
         mine = selector(spec.task)
         self._watch(self._follow(self._pods_path, mine, self._replace_pods, self._pod_event))
-        one = selector(spec.task, manifests.WORKER)
-        self._watch(self._follow(self._deployments, one, self._replace_deployment, self._deployment_event))
+        self._watch(self._follow(self._deployments, mine, self._replace_deployments, self._deployment_event))
         self._watch(self._ask_events())
+
+    async def _start_workers(self, server: FileServer, body: Object) -> None:
+        """Create the workers, once what they mount is there."""
+        await server.until_ready()
+        for delay in (*RETRY_DELAYS_S, None):
+            if self._draining:
+                return
+            try:
+                await self._api.request("POST", self._deployments, body=body)
+                return
+            except ClusterError as exc:
+                log.debug("workers: %s", exc)
+                code = exc.code if isinstance(exc, ApiError) else 500
+                if code == 409:  # an earlier request came, and its answer did not
+                    return
+                if code < 500 or delay is None:
+                    self._give_up(readable(exc.message))
+                    return
+            await asyncio.sleep(delay)
+
+    def _give_up(self, why: str) -> None:
+        """No worker will ever come."""
+        self._replicas = 0
+        self._ended = why
+        self._tell_reasons()
 
     def dial(self, pod: Pod) -> Dial:
         fresh = self._dialler(pod.name, manifests.WORKER, lambda: self._book.is_live(pod))
@@ -142,6 +183,25 @@ class KubernetesCluster:
             return opened
 
         return connect
+
+    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+        server = self._server
+        if server is None:
+            raise ClusterError("this task has no share")
+
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    pod = await server.live_pod()
+            except TimeoutError as exc:
+                raise OSError(f"the file server is not there: {', '.join(server.reasons())}") from exc
+            run = self._dialler(pod, shares.FILE_SERVER, lambda: True, command or shares.BRIDGE)
+            return await (run(factory) if command else greeted(run, factory))
+
+        return connect
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._share_end = work
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         # The watch may be about to say that it has ended by itself.
@@ -197,7 +257,13 @@ class KubernetesCluster:
     async def _remove(self) -> None:
         if self._deleting is None:
             self._deleting = asyncio.create_task(self._delete_all())
-        await asyncio.shield(self._deleting)
+        try:
+            await asyncio.shield(self._deleting)
+        except asyncio.CancelledError:
+            self._deleting.cancel()
+            async with asyncio.timeout(AT_ONCE_S):
+                await delete_at_once(self._api, self._task, share=self._server is not None)
+            raise
         left = sorted([*self._book.names, *self._keepers])
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
@@ -246,34 +312,57 @@ class KubernetesCluster:
             self._keeper_gone(name)
         for item in keepers:
             self._keeper_event("MODIFIED", item)
+        if self._server is not None:
+            files = [item for item in items if _component(item) == shares.FILE_SERVER]
+            self._replace_server_pods(self._server.replace(files))
         self._carry_out(self._book.replace(item for item in items if _component(item) == manifests.WORKER))
 
     def _pod_event(self, kind: str, item: Object) -> None:
         if _component(item) == manifests.KEEPER:
             self._keeper_event(kind, item)
+        elif _component(item) == shares.FILE_SERVER:
+            self._server_event(kind, item)
         elif kind == "DELETED":
             self._carry_out([*self._book.apply(item), *self._book.remove(item["metadata"]["name"])])
         else:
             self._carry_out(self._book.apply(item))
         self._changed.set()
 
-    def _replace_deployment(self, items: list[Object]) -> None:
+    def _server_event(self, kind: str, item: Object) -> None:
+        if self._server is not None:
+            gone = kind == "DELETED"
+            useless = self._server.remove(item["metadata"]["name"]) if gone else self._server.apply(item)
+            self._replace_server_pods(useless)
+            self._tell_reasons()
+
+    def _replace_server_pods(self, useless: Iterable[str]) -> None:
+        for name in useless if not self._draining else ():
+            log.debug("pod %s of the file server is replaced", name)
+            self._later(self._delete_pod(name, manifests.GRACE_S))
+
+    def _replace_deployments(self, items: list[Object]) -> None:
         for item in items:
             self._deployment_event("MODIFIED", item)
-        if not items:
-            self._deployment_event("DELETED", {})
+        found = {_component(item) for item in items}
+        for component in self._deployed - found:
+            self._deployment_event("DELETED", {"metadata": {"labels": {manifests.COMPONENT: component}}})
 
     def _deployment_event(self, kind: str, item: Object) -> None:
         """The Deployment tells what keeps its pods from being created; its end is the task's."""
+        component = _component(item)
+        refusal = ""
         if kind == "DELETED":
             if not self._draining:
-                self._ended = True
-                self._replicas = 0
-            self._refusal = ""
+                self._give_up(_REMOVED)
         else:
+            self._deployed.add(component)
             conditions = (item.get("status") or {}).get("conditions") or ()
             failures = [c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True"]
-            self._refusal = readable(failures[0].get("message") or "") if failures else ""
+            refusal = readable(failures[0].get("message") or "") if failures else ""
+        if component == shares.FILE_SERVER and self._server is not None:
+            self._server.refusal = refusal
+        else:
+            self._refusal = refusal
         self._tell_reasons()
         self._changed.set()
 
@@ -296,7 +385,12 @@ class KubernetesCluster:
     def _reasons(self) -> dict[str, int]:
         """Why workers are missing, in words and counted."""
         if self._ended:
-            return {"removed from the cluster: finished elsewhere, or left alone for too long": 1}
+            return {self._ended: 1}
+        if self._server is not None and not self._book.names and (waits := self._server.reasons()):
+            return {
+                f"file server: {reason} ({text})" if text else f"file server: {reason}": 1
+                for reason, text in waits.items()
+            }
         texts = {**self._book.texts()}
         counts: Counter[str] = Counter(self._book.reasons())
         for name, (reason, text) in self._events.items():
@@ -359,7 +453,7 @@ class KubernetesCluster:
         if kind == "DELETED" or (name in self._keepers and status.get("phase") in {"Failed", "Succeeded"}):
             self._keeper_gone(name)
         elif name not in self._keepers:
-            self._keepers[name] = _Keeper(
+            self._keepers[name] = Keeper(
                 name, self._dialler(name, manifests.KEEPER, lambda: not self._draining)
             )
         if running and kind != "DELETED":
@@ -401,7 +495,9 @@ class KubernetesCluster:
     def _deployments(self) -> str:
         return f"/apis/apps/v1/namespaces/{self._api.namespace}/deployments"
 
-    def _dialler(self, pod: str, container: str, alive: Callable[[], bool]) -> Dial:
+    def _dialler(
+        self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = manifests.BRIDGE
+    ) -> Dial:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             if not alive():
                 raise OSError(f"{pod} has ended")
@@ -409,7 +505,7 @@ class KubernetesCluster:
                 raise Offline("the cluster is not connected")
             try:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
-                    return await self._client.exec(pod, container, manifests.BRIDGE, factory)
+                    return await self._client.exec(pod, container, command, factory)
             except (OSError, ClusterError, TimeoutError) as exc:
                 if not await self._answers():
                     raise Offline(f"the API server does not answer ({exc})") from exc
@@ -453,7 +549,14 @@ class KubernetesCluster:
         await self._delete_pod(pod, 1)
 
     async def _delete_all(self) -> None:
-        await delete_task(self._api, self._task)
+        share = self._server is not None
+        await delete_task(self._api, self._task, share=share, before_share_ends=self._end_share)
+
+    async def _end_share(self) -> None:
+        """What the owner of the share wants done before its file server goes."""
+        if self._share_end is not None:
+            with suppress(WommError, TimeoutError, OSError):
+                await self._share_end()
 
     def _is_empty(self) -> bool:
         return not self._book.names and not self._keepers
@@ -479,64 +582,6 @@ class KubernetesCluster:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         task.add_done_callback(_tell_failure)
-
-
-class _Keeper:
-    """The link to a keeper: its pings are the task's heartbeat, and nothing else goes over it."""
-
-    def __init__(self, name: str, dial: Dial) -> None:
-        self._link = Link(name, dial, secrets.token_bytes(16), self, give_up_after_s=float("inf"))
-        self._started = False
-
-    def start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._link.start()
-
-    async def close(self) -> None:
-        await self._link.close()
-
-    def link_up(self, link: Link) -> None:
-        log.debug("keeper %s hears", link.name)
-
-    def link_cut(self, link: Link, reason: str) -> None:
-        log.debug("keeper %s: link cut: %s", link.name, reason)
-
-    def link_lost(self, link: Link, reason: str) -> None:
-        log.debug("keeper %s: link lost: %s", link.name, reason)
-
-    def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
-        pass
-
-
-async def _admitted(client: KubeClient, spec: WorkerSpec) -> WorkerSpec:
-    """Ask by a dry run whether the namespace takes such pods; return the spec that it does take.
-
-    Raises ClusterError for what will never be admitted. A quota that is used up is waited for.
-    """
-    path = f"/api/v1/namespaces/{client.namespace}/pods"
-    for _ in range(2):
-        try:
-            await client.request("POST", path, query=[("dryRun", "All")], body=manifests.sample_worker(spec))
-            return spec
-        except ApiError as exc:
-            if "violates PodSecurity" in exc.message and not spec.restricted:
-                spec = WorkerSpec(
-                    **{name: getattr(spec, name) for name in spec.__slots__} | {"restricted": True}
-                )
-                continue
-            may_not_ask = exc.code == 403 and "cannot create resource" in exc.message
-            if may_not_ask or "exceeded quota" in exc.message or exc.code in {409, 429} or exc.code >= 500:
-                return spec
-            if exc.code == 404:
-                raise ClusterError(
-                    f"there is no namespace {client.namespace}",
-                    "kubectl get namespaces; womm ... -n NAMESPACE",
-                ) from exc
-            raise ClusterError(
-                f"the cluster refuses the pods: {readable(exc.message)}", advice_for([exc.message])
-            ) from exc
-    return spec
 
 
 def _component(item: Object) -> str:

@@ -145,7 +145,7 @@ def task_job(spec: WorkerSpec) -> Object:
     container |= {
         "name": KEEPER,
         "resources": deepcopy(_KEEPER_RESOURCES),
-        "securityContext": {**_RESTRICTED, "runAsUser": _NOBODY, "readOnlyRootFilesystem": True},
+        "securityContext": {**RESTRICTED, "runAsUser": _NOBODY, "readOnlyRootFilesystem": True},
         "readinessProbe": {
             "exec": {"command": ["perl", "-e", probe]},
             "periodSeconds": 15,
@@ -176,7 +176,7 @@ def agent_scripts(spec: WorkerSpec, owner: Object) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _owned(spec, AGENT, owner),
+        "metadata": owned(spec, AGENT, owner),
         "data": {path.name: path.read_text() for path in (worker.AGENT, worker.BRIDGE)},
     }
 
@@ -192,19 +192,19 @@ def sample_worker(spec: WorkerSpec) -> Object:
 def workers(spec: WorkerSpec, owner: Object) -> Object:
     """The Deployment of the workers: a pod that is lost is replaced."""
     container = _agent_container(spec, ["--oom-counters", OOM_COUNTERS, "--echo", str(ECHO_BYTES)])
-    given = _template_container(spec.template)
+    given = template_container(spec.template)
     resources = {"cpu": spec.about.cpu, "memory": spec.about.mem}
     for kind in ("requests", "limits"):
         extra = (given.get("resources") or {}).get(kind) or {}
         container["resources"][kind] = {**extra, **resources}
     container["name"] = WORKER
     if spec.restricted:
-        container["securityContext"] = deepcopy(_RESTRICTED)
+        container["securityContext"] = deepcopy(RESTRICTED)
     pod = _pod(spec, WORKER, container)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _owned(spec, WORKER, owner),
+        "metadata": owned(spec, WORKER, owner),
         "spec": {
             "replicas": spec.about.pods,
             "revisionHistoryLimit": 0,
@@ -214,7 +214,8 @@ def workers(spec: WorkerSpec, owner: Object) -> Object:
     }
 
 
-def _owned(spec: WorkerSpec, component: str, owner: Object) -> Object:
+def owned(spec: WorkerSpec, component: str, owner: Object) -> Object:
+    """Metadata of an object that goes with the root."""
     return {
         "name": root_name(spec.task),
         "labels": labels(spec.task, spec.about, component),
@@ -260,7 +261,7 @@ def _pod(spec: WorkerSpec, component: str, container: Object) -> Object:
     given = deepcopy(dict(spec.template))
     metadata = given.get("metadata") or {}
     pod: Object = given.get("spec") or {}
-    theirs = _template_container(spec.template)
+    theirs = template_container(spec.template)
     others = [other for other in pod.get("containers") or [] if other is not None and other != theirs]
     if component == KEEPER:  # it runs no jobs: of what the user wants, only what it takes to be scheduled
         others, theirs = [], {}
@@ -283,7 +284,7 @@ def _pod(spec: WorkerSpec, component: str, container: Object) -> Object:
         "metadata": {
             "labels": {**(metadata.get("labels") or {}), **labels(spec.task, spec.about, component)},
             "annotations": {
-                **_STAY,
+                **STAY,
                 **(metadata.get("annotations") or {}),
                 "kubectl.kubernetes.io/default-container": component,
             },
@@ -292,13 +293,13 @@ def _pod(spec: WorkerSpec, component: str, container: Object) -> Object:
     }
 
 
-_RESTRICTED: Final = {
+RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "runAsNonRoot": True,
 }
 _NOBODY: Final = 65534
-_STAY: Final = {
+STAY: Final = {
     # A job that runs for hours is not to be moved because a node could be emptied.
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -309,7 +310,8 @@ _SCHEDULING: Final = (
 )
 
 
-def _template_container(template: Mapping[str, Any]) -> Object:
+def template_container(template: Mapping[str, Any]) -> Object:
+    """Return what a pod template says of the worker; empty: nothing."""
     containers = (template.get("spec") or {}).get("containers") or []
     for container in containers:
         if container.get("name") == WORKER:

@@ -73,15 +73,17 @@ class _Known:
 
 
 class PodBook:
-    """The workers of one task. `slots` per worker; `mem` is the memory limit, for words.
+    """The workers of one task. `slots` per worker; `mem` is the memory limit, for words; `container` is
+    the one that counts.
 
     `replace` takes a whole list (at first, and after a watch has lost its place), `apply` and
     `remove` single events; all of them return what has changed, in order.
     """
 
-    def __init__(self, slots: int, mem: str) -> None:
+    def __init__(self, slots: int, mem: str, container: str = WORKER) -> None:
         self._slots = slots
         self._mem = mem
+        self._container = container
         self._pods: dict[str, _Known] = {}
         self._trouble: tuple[str, str] | None = None
         """Why the last pod was replaced that never stayed up: so its successor is in for the same."""
@@ -168,7 +170,7 @@ class PodBook:
         metadata, status = item["metadata"], item.get("status") or {}
         name = metadata["name"]
         known = self._pods.setdefault(name, _Known())
-        container = _worker_status(status)
+        container = _container_status(status, self._container)
         state = container.get("state") or {}
         instance = known.instance = int(container.get("restartCount") or 0) + 1
         if not known.leaving:
@@ -214,9 +216,9 @@ class PodBook:
         return Loss.CRASHED, _last_words(last)
 
 
-def _worker_status(status: Object) -> Mapping[str, Any]:
+def _container_status(status: Object, name: str) -> Mapping[str, Any]:
     for container in status.get("containerStatuses") or ():
-        if container.get("name") == WORKER:
+        if container.get("name") == name:
             return dict(container)
     return {}
 

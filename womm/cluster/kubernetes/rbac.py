@@ -21,9 +21,11 @@ USER_RULES: Final = (
     ("", ("pods/exec",), ("get", "create")),
     ("", ("pods/log",), ("get",)),
     ("", ("configmaps", "services"), ("get", "list", "watch", "create", "patch", "delete")),
+    ("", ("secrets",), ("create", "delete")),
     ("", ("events", "resourcequotas", "limitranges"), ("get", "list", "watch")),
 )
-"""`create` and `patch` of pods: a dry run before a task starts; a pod that is to go first."""
+"""`create` and `patch` of pods: a dry run before a task starts; a pod that is to go first. Secrets are made
+for the file server of a share; none is ever read."""
 LEADER_RULES: Final = (
     ("batch", ("jobs",), ("get", "list", "watch", "delete")),
     ("apps", ("deployments",), ("get", "list", "watch", "patch", "delete")),

@@ -1,64 +1,137 @@
-"""Removing what a task has in the cluster, and looking whether something is left."""
+"""Removing what a task has in the cluster, and looking whether something is left.
+
+A share sets the order: its file server is removed when the pods that have mounted it are gone, since
+kubelet's umount hangs for a minute without it (FAULTS C3).
+"""
 
 import asyncio
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
-from womm.cluster.kubernetes.manifests import root_name, selector
+from womm.cluster.kubernetes.manifests import WORKER, root_name, selector
+from womm.cluster.kubernetes.shares import server_name
 from womm.errors import ClusterError
 
+T = TypeVar("T")
+
 RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+WORKERS_GONE_S: Final = 45.0
+"""How long a share's file server waits for the pods that use it: those of a lost node never go."""
+_LOOK_AGAIN_S: Final = 0.25
 _KINDS: Final = (
     ("/api/v1", "pods"),
     ("/api/v1", "configmaps"),
+    ("/api/v1", "services"),
     ("/apis/apps/v1", "deployments"),
     ("/apis/apps/v1", "replicasets"),
     ("/apis/batch/v1", "jobs"),
 )
+_NOT_NEEDED: Final = frozenset(["services"])
+"""Who has no share needs no right to them."""
 
 
-async def delete_task(client: KubeClient, task: str) -> None:
+async def delete_task(
+    client: KubeClient,
+    task: str,
+    *,
+    share: bool | None = None,
+    before_share_ends: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Delete the objects that a task is made of; what belongs to them goes with them.
 
-    Its pods end within seconds after that. What is gone already is no error. Raises ClusterError.
+    Its pods end within seconds after that; those that have mounted a share are waited for, and then
+    `before_share_ends` is done. share: whether it has one; None: it is looked up. What is gone already
+    is no error. Raises ClusterError.
     """
-    name = root_name(task)
-    collections = (
-        f"/apis/apps/v1/namespaces/{client.namespace}/deployments",
-        f"/apis/batch/v1/namespaces/{client.namespace}/jobs",
-        f"/api/v1/namespaces/{client.namespace}/configmaps",
-    )
+    if share is None:
+        share = await _is_there(client, _deployments(client), server_name(task))
+    if share:
+        await _delete(client, _deployments(client), root_name(task))
+        await _until_gone(client, task)
+        if before_share_ends is not None:
+            await before_share_ends()
+    await delete_at_once(client, task, share=share)
 
-    async def delete(collection: str) -> None:
-        for delay in (*RETRY_DELAYS_S, None):
-            try:
-                # Without this a raw DELETE of a Job leaves its pods behind.
-                body: Object = {"propagationPolicy": "Foreground"}
-                await client.request("DELETE", f"{collection}/{name}", body=body)
-                return
-            except ApiError as exc:
-                if exc.code == 404:
-                    return
-                if exc.code < 500 or delay is None:
-                    raise
-            except ClusterError:
-                if delay is None:
-                    raise
-            await asyncio.sleep(delay)
 
-    await asyncio.gather(*map(delete, collections))
+async def delete_at_once(client: KubeClient, task: str, *, share: bool) -> None:
+    """Delete them all in no order: a file server serves on for a while. Raises ClusterError."""
+    name, core = root_name(task), f"/api/v1/namespaces/{client.namespace}"
+    found = [
+        (_deployments(client), name),
+        (f"/apis/batch/v1/namespaces/{client.namespace}/jobs", name),
+        (f"{core}/configmaps", name),
+    ]
+    if share:
+        found += [
+            (_deployments(client), server_name(task)),
+            (f"{core}/services", name),
+            (f"{core}/secrets", name),
+        ]
+    await asyncio.gather(*(_delete(client, collection, name) for collection, name in found))
+
+
+def _deployments(client: KubeClient) -> str:
+    return f"/apis/apps/v1/namespaces/{client.namespace}/deployments"
+
+
+async def _is_there(client: KubeClient, collection: str, name: str) -> bool:
+    try:
+        await _persist(lambda: client.request("GET", f"{collection}/{name}"))
+    except ApiError as exc:
+        if exc.code not in {403, 404}:
+            raise
+        return False
+    return True
+
+
+async def _until_gone(client: KubeClient, task: str) -> None:
+    deadline = time.monotonic() + WORKERS_GONE_S
+    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    while time.monotonic() < deadline:
+        pods, _ = await _persist(lambda: client.list(path, labels=selector(task, WORKER)))
+        if not pods:
+            return
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+async def _delete(client: KubeClient, collection: str, name: str) -> None:
+    # Without this a raw DELETE of a Job leaves its pods behind.
+    body: Object = {"propagationPolicy": "Foreground"}
+    try:
+        await _persist(lambda: client.request("DELETE", f"{collection}/{name}", body=body))
+    except ApiError as exc:
+        # What belongs to the root goes with it: to delete it is only quicker.
+        if exc.code != 404 and not (exc.code == 403 and collection.endswith(("/services", "/secrets"))):
+            raise
+
+
+async def _persist(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, again and again while the API server is away. Raises ClusterError."""
+    for delay in RETRY_DELAYS_S:
+        try:
+            return await work()
+        except ApiError as exc:
+            if exc.code < 500:
+                raise
+        except ClusterError:
+            pass
+        await asyncio.sleep(delay)
+    return await work()
 
 
 async def remaining(client: KubeClient, task: str) -> list[str]:
     """Return what the cluster still has of a task, as `pods/NAME`. Raises ClusterError."""
-    lists = await asyncio.gather(
-        *(
-            client.list(f"{group}/namespaces/{client.namespace}/{kind}", labels=selector(task))
-            for group, kind in _KINDS
-        )
-    )
-    return [
-        f"{kind}/{item['metadata']['name']}"
-        for (_, kind), (items, _) in zip(_KINDS, lists, strict=True)
-        for item in items
-    ]
+
+    async def of(group: str, kind: str) -> list[str]:
+        path = f"{group}/namespaces/{client.namespace}/{kind}"
+        try:
+            items, _ = await client.list(path, labels=selector(task))
+        except ApiError as exc:
+            if exc.code == 403 and kind in _NOT_NEEDED:
+                return []
+            raise
+        return [f"{kind}/{item['metadata']['name']}" for item in items]
+
+    return [name for names in await asyncio.gather(*(of(*kind) for kind in _KINDS)) for name in names]

@@ -1,0 +1,55 @@
+"""Which share a task gets: what the settings say, judged for the folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from womm.coordinator.clusters import share_spec
+from womm.errors import SettingsError, ShareError
+from womm.settings import Settings
+
+SECRET = {"export": b"0" * 32}
+SHARED = Settings(
+    cluster="kubernetes",
+    share="lazy",
+    fileserver_image="files",
+    project=Path("/data/proj"),
+    share_readonly=True,
+)
+
+
+def test_share_is_the_projects_folder_and_only_on_kubernetes():
+    share = share_spec(SHARED, Path("/data/proj/sub"), SECRET)
+    assert share is not None
+    assert (share.kind, share.folder, share.image, share.read_only) == (
+        "lazy",
+        Path("/data/proj"),
+        "files",
+        True,
+    )
+    assert share.export == "/womm-" + "0" * 32
+    assert share_spec(replace(SHARED, share="none"), Path("/data/proj"), SECRET) is None
+    assert share_spec(replace(SHARED, cluster="local"), Path("/data/proj"), SECRET) is None
+
+
+def test_share_in_a_volume_has_a_place_of_its_own_there():
+    one = share_spec(replace(SHARED, share_volume="v"), Path("/data/proj"), SECRET)
+    other = share_spec(replace(SHARED, share_volume="v", project=Path("/data/b")), Path("/data/b"), SECRET)
+    assert one is not None
+    assert other is not None
+    assert (one.claim, one.store != other.store) == ("v", True)
+
+
+def test_share_without_an_image_says_how_to_get_it():
+    with pytest.raises(SettingsError, match="which image does the file server run") as raised:
+        share_spec(replace(SHARED, fileserver_image=""), Path("/data/proj"), SECRET)
+    assert "--prefix" in (raised.value.hint or "")
+
+
+def test_share_of_a_broad_folder_without_a_project_is_refused():
+    with pytest.raises(ShareError, match="home folder"):
+        share_spec(replace(SHARED, project=None), Path.home(), SECRET)
+    with pytest.raises(ShareError, match="hide the system"):
+        share_spec(replace(SHARED, project=Path("/usr")), Path("/usr"), SECRET)
+    assert share_spec(replace(SHARED, project=Path.home()), Path.home(), SECRET) is not None

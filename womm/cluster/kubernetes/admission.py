@@ -1,0 +1,58 @@
+"""Asking a namespace, before anything is made there, whether it takes the pods of a task."""
+
+import re
+from typing import Final
+
+from womm.cluster.base import TaskSpec
+from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes.advice import advice_for, readable
+from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
+from womm.cluster.kubernetes.manifests import WorkerSpec
+from womm.errors import ClusterError
+
+_NO_NFS: Final = re.compile(r'restricted volume type[s]? [^,;]*"nfs"')
+_NO_SERVER: Final = "192.0.2.1"
+"""Of no host (RFC 5737): where the file server will be is not known yet."""
+
+
+async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> WorkerSpec:
+    """Ask by a dry run whether the namespace takes such pods; return the spec that it does take.
+
+    Raises ClusterError for what will never be admitted. A quota that is used up is waited for.
+    """
+    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    for _ in range(2):
+        try:
+            await client.request("POST", path, query=[("dryRun", "All")], body=_sample(spec, task))
+            return spec
+        except ApiError as exc:
+            if task.share is not None and _NO_NFS.search(exc.message):
+                raise ClusterError(
+                    f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
+                    f"and a share ({task.share.kind}) needs one",
+                    "a namespace that takes pods of `baseline`, or: womm parallel --share none ...",
+                ) from exc
+            if "violates PodSecurity" in exc.message and not spec.restricted:
+                spec = WorkerSpec(
+                    **{name: getattr(spec, name) for name in spec.__slots__} | {"restricted": True}
+                )
+                continue
+            may_not_ask = exc.code == 403 and "cannot create resource" in exc.message
+            if may_not_ask or "exceeded quota" in exc.message or exc.code in {409, 429} or exc.code >= 500:
+                return spec
+            if exc.code == 404:
+                raise ClusterError(
+                    f"there is no namespace {client.namespace}",
+                    "kubectl get namespaces; womm ... -n NAMESPACE",
+                ) from exc
+            raise ClusterError(
+                f"the cluster refuses the pods: {readable(exc.message)}", advice_for([exc.message])
+            ) from exc
+    return spec
+
+
+def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
+    sample = manifests.sample_worker(spec)
+    if task.share is None:
+        return sample
+    return shares.mounted(sample, shares.Mount(_NO_SERVER, task.share, str(task.folder)))

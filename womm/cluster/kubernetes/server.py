@@ -1,0 +1,161 @@
+"""The file server of a task as its driver sees it: which pod it is in, and how its socket is reached.
+
+Its Deployment replaces a pod that is lost; the address that workers have mounted stays the same. What
+connects to it waits for whichever pod there is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from womm.cluster.base import TaskSpec
+from womm.cluster.kubernetes import shares
+from womm.cluster.kubernetes.channel import ExecTransport
+from womm.cluster.kubernetes.client import KubeClient, Object
+from womm.cluster.kubernetes.manifests import WorkerSpec
+from womm.cluster.kubernetes.pods import Change, PodBook, Replace
+from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.link.client import Dial
+
+log = logging.getLogger(__name__)
+
+GREETING: Final = b"womm bridge\n"
+"""What the bridge says first, once it has found the socket (womm/worker/bridge.pl)."""
+ANSWER_TIMEOUT_S: Final = 8.0
+
+
+class FileServer:
+    """Its pods. `apply`, `remove` and `replace` as PodBook's; they return the pods that are to be deleted,
+    since the Deployment makes better ones."""
+
+    def __init__(self) -> None:
+        self.book = PodBook(1, "", FILE_SERVER)
+        self.refusal = ""
+        """What keeps its pod from being created, in the cluster's words."""
+        self._ready: set[str] = set()
+        self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<FileServer {self.book!r} ready {sorted(self._ready)}>"
+
+    @property
+    def pod(self) -> str | None:
+        """The pod whose program runs, if one does."""
+        live = [pod.name for pod in self.book.live]
+        ready = [name for name in live if name in self._ready]
+        return (ready or live)[-1] if live else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers on its port."""
+        return any(pod.name in self._ready for pod in self.book.live)
+
+    def replace(self, items: Iterable[Object]) -> list[str]:
+        found = list(items)
+        for item in found:
+            self._note(item)
+        self._ready &= {item["metadata"]["name"] for item in found}
+        return self._did(self.book.replace(found))
+
+    def apply(self, item: Object) -> list[str]:
+        self._note(item)
+        return self._did(self.book.apply(item))
+
+    def remove(self, name: str) -> list[str]:
+        self._ready.discard(name)
+        return self._did(self.book.remove(name))
+
+    def reasons(self) -> dict[str, str]:
+        """Why it is not there, with the cluster's sentence for each; empty once it is ready."""
+        if self.is_ready:
+            return {}
+        texts = self.book.texts()
+        found = {reason: texts.get(reason, "") for reason in self.book.reasons()}
+        if self.refusal and not self.book.names:
+            found[self.refusal] = ""
+        return found or {"starting": ""}
+
+    async def until_ready(self) -> None:
+        while not self.is_ready:
+            await self._change()
+
+    async def live_pod(self) -> str:
+        """Wait for a pod that can be asked; return its name."""
+        while (name := self.pod) is None:
+            await self._change()
+        return name
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _note(self, item: Object) -> None:
+        conditions = (item.get("status") or {}).get("conditions") or ()
+        ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+        name = item["metadata"]["name"]
+        if ready and "deletionTimestamp" not in item["metadata"]:
+            self._ready.add(name)
+        else:
+            self._ready.discard(name)
+
+    def _did(self, changes: Iterable[Change]) -> list[str]:
+        self._changed.set()
+        return [change.name for change in changes if isinstance(change, Replace)]
+
+
+async def start_server(client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object) -> shares.Mount:
+    """Create the file server of the task's share; return what workers are to mount. Raises ClusterError."""
+    assert task.share is not None
+    core = f"/api/v1/namespaces/{client.namespace}"
+    deployments = f"/apis/apps/v1/namespaces/{client.namespace}/deployments"
+    # The secret is there before the pod: else kubelet would try again after a while.
+    _, service = await asyncio.gather(
+        client.request("POST", f"{core}/secrets", body=shares.secret(spec, task.share, root)),
+        client.request("POST", f"{core}/services", body=shares.service(spec, root)),
+    )
+    await client.request("POST", deployments, body=shares.file_server(spec, task.share, root))
+    return shares.Mount(str(service["spec"]["clusterIP"]), task.share, str(task.folder))
+
+
+async def greeted(run_bridge: Dial, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:
+    """Run a bridge; connect the protocol once it has found its socket, so that the first byte that the
+    protocol sees is the file server's. Raises OSError with the bridge's last words.
+    """
+    greeting = _Greeting()
+    transport = await run_bridge(lambda: greeting)
+    assert isinstance(transport, ExecTransport)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await greeting.over.wait()
+        if greeting.error is not None:
+            raise greeting.error
+    except TimeoutError as exc:
+        transport.abort()
+        raise OSError("the file server's socket does not answer") from exc
+    except BaseException:
+        transport.abort()
+        raise
+    transport.set_protocol(factory(), greeting.seen[len(GREETING) :])
+    return transport
+
+
+class _Greeting(asyncio.Protocol):
+    """Waits for the bridge's greeting, and keeps what comes after it."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+        self.error: OSError | None = None
+        self.over = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.seen += data
+        if self.seen.startswith(GREETING):
+            self.over.set()
+        elif not GREETING.startswith(self.seen):
+            self.error = OSError("the file server's bridge speaks another language")
+            self.over.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = OSError(str(exc) if exc else "the file server's bridge has ended")
+        self.over.set()

@@ -1,0 +1,217 @@
+"""The Kubernetes objects of a share: a file server, what leads to it, and the workers' mounts, as data.
+
+The file server is one unprivileged pod that Pod Security `restricted` takes. Workers mount it by an
+inline `nfs:` volume, which is kubelet's own doing on the node: so by address, since nodes cannot
+resolve the names of services, and without mount options, since such volumes have none. The path that
+is mounted is the export's only lock.
+"""
+
+import base64
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from womm.cluster.base import ShareSpec
+from womm.cluster.kubernetes import manifests
+from womm.cluster.kubernetes.manifests import COMPONENT, RUN, SCRIPTS, TASK, Object, WorkerSpec, root_name
+
+FILE_SERVER: Final = "fileserver"
+PORT: Final = 2049
+SOCKET: Final = f"{RUN}/share"
+SECRET: Final = "/womm/secret"
+STATE: Final = "/womm/state"
+CACHE: Final = "/womm/cache"
+STORE: Final = "/womm/store"
+BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", SOCKET)
+LAZY: Final = "lazy"
+GRACE_S: Final = 60
+"""It serves on for 40 s at most after SIGTERM, until its clients have unmounted."""
+VOLUME: Final = "womm-share"
+USER: Final = 65532
+"""Nobody in particular, and never root: its files are the pod's own."""
+_RESOURCES: Final = {
+    "requests": {"cpu": "100m", "memory": "128Mi"},
+    "limits": {"cpu": "4", "memory": "1Gi"},
+}
+_ROOM_BYTES: Final = 256 << 20
+"""Beside the cache's blocks: a volume that is overfull has the pod evicted."""
+_PROBE: Final = {"tcpSocket": {"port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30}
+_EVERYWHERE: Final = ("tolerations", "imagePullSecrets", "priorityClassName")
+_MACHINE: Final = ("kubernetes.io/arch", "kubernetes.io/os")
+"""Labels of a user's node selector that hold for any image; the others choose a node for jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """What a worker mounts: see ShareSpec. `server` is an address that nodes reach."""
+
+    server: str
+    share: ShareSpec
+    working_folder: str
+
+
+def server_name(task: str) -> str:
+    """The name of the file server's Deployment; Secret and Service are called as the root is."""
+    return f"{root_name(task)}-files"
+
+
+def secret(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": manifests.owned(spec, FILE_SERVER, owner),
+        "immutable": True,
+        "data": {name: base64.b64encode(value).decode("ascii") for name, value in share.secret.items()},
+    }
+
+
+def service(spec: WorkerSpec, owner: Object) -> Object:
+    """What gives the file server an address that outlives its pod.
+
+    Also of a pod that is not ready: one that ends serves on until its clients have unmounted, and a
+    probe that is late for once must not cut them off.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": manifests.owned(spec, FILE_SERVER, owner),
+        "spec": {
+            "type": "ClusterIP",
+            "publishNotReadyAddresses": True,
+            "selector": _selector(spec),
+            "ports": [{"name": "nfs", "port": PORT, "protocol": "TCP", "targetPort": PORT}],
+        },
+    }
+
+
+def file_server(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
+    """The Deployment of the file server: never two at once, since neither knows what the other is told."""
+    metadata = manifests.owned(spec, FILE_SERVER, owner)
+    metadata["name"] = server_name(spec.task)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 0,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": _selector(spec)},
+            "template": _pod(spec, share),
+        },
+    }
+
+
+def mounted(pod: Object, mount: Mount) -> Object:
+    """Return a worker's pod (metadata, spec) with the share in it, as its jobs' working folder."""
+    pod = deepcopy(pod)
+    spec, share = pod["spec"], mount.share
+    source = {"server": mount.server, "path": share.export, "readOnly": share.read_only}
+    spec["volumes"].append({"name": VOLUME, "nfs": source})
+    container = spec["containers"][0]
+    container["volumeMounts"].append(
+        {"name": VOLUME, "mountPath": str(share.folder), "readOnly": share.read_only}
+    )
+    container["workingDir"] = mount.working_folder
+    return pod
+
+
+def _selector(spec: WorkerSpec) -> dict[str, str]:
+    return {TASK: spec.task, COMPONENT: FILE_SERVER}
+
+
+def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
+    given: Object = dict(spec.template.get("spec") or {})
+    pod: dict[str, Any] = {name: deepcopy(given[name]) for name in _EVERYWHERE if name in given}
+    machine = {name: value for name, value in (given.get("nodeSelector") or {}).items() if name in _MACHINE}
+    if machine:
+        pod["nodeSelector"] = machine
+    if spec.pull_secret:
+        pod["imagePullSecrets"] = [*(pod.get("imagePullSecrets") or []), {"name": spec.pull_secret}]
+    volumes, mounts = _volumes(spec, share)
+    pod |= {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": volumes,
+        "containers": [
+            {
+                "name": FILE_SERVER,
+                "image": share.image,
+                "args": [*_arguments(share), *_owner(spec)],
+                "ports": [{"name": "nfs", "containerPort": PORT, "protocol": "TCP"}],
+                # Its user is in no list of the image: the ssh library asks for a name and a home.
+                "env": [
+                    {"name": "WOMM_TASK", "value": spec.task},
+                    {"name": "USER", "value": "womm"},
+                    {"name": "HOME", "value": "/tmp"},
+                ],
+                "resources": deepcopy(_RESOURCES),
+                "securityContext": {**manifests.RESTRICTED, "readOnlyRootFilesystem": True},
+                "readinessProbe": deepcopy(_PROBE),
+                "volumeMounts": mounts,
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+            }
+        ],
+    }
+    return {
+        "metadata": {
+            "labels": manifests.labels(spec.task, spec.about, FILE_SERVER),
+            "annotations": {**manifests.STAY, "kubectl.kubernetes.io/default-container": FILE_SERVER},
+        },
+        "spec": pod,
+    }
+
+
+def _arguments(share: ShareSpec) -> list[str]:
+    """What the image's entrypoint, womm.fileserver, is told."""
+    words = ["--secret", SECRET, "--state", STATE, "--port", str(PORT)]
+    if share.kind == LAZY:
+        words += ["--lazy", SOCKET, "--cache", CACHE, "--cache-bytes", str(share.cache_bytes)]
+    else:
+        words += ["--local", f"{STORE}/{share.store}" if share.store else STORE]
+    return [*words, *(["--read-only"] if share.read_only else [])]
+
+
+def _owner(spec: WorkerSpec) -> list[str]:
+    """Who owns all files: the workers' user, where the pod template names one. Programs look (git does)."""
+    pod = (spec.template.get("spec") or {}).get("securityContext") or {}
+    own = manifests.template_container(spec.template).get("securityContext") or {}
+    names = {"--uid": "runAsUser", "--gid": "runAsGroup"}
+    found = {option: own.get(name, pod.get(name)) for option, name in names.items()}
+    return [word for option, value in found.items() if value is not None for word in (option, str(value))]
+
+
+def _volumes(spec: WorkerSpec, share: ShareSpec) -> tuple[list[Object], list[Object]]:
+    """Volumes of the file server's pod and their mounts."""
+    name = root_name(spec.task)
+    volumes: dict[str, tuple[str, Object]] = {
+        "womm-bin": (SCRIPTS, {"configMap": {"name": name, "defaultMode": 0o555}}),
+        "womm-run": (RUN, {"emptyDir": {"sizeLimit": "16Mi"}}),
+        "womm-secret": (SECRET, {"secret": {"secretName": name, "defaultMode": 0o440}}),
+        "womm-state": (STATE, {"emptyDir": {}}),
+        "womm-tmp": ("/tmp", {"emptyDir": {"sizeLimit": "64Mi"}}),
+    }
+    if share.kind == LAZY:
+        limit = share.cache_bytes + share.cache_bytes // 8 + _ROOM_BYTES
+        volumes["womm-cache"] = CACHE, {"emptyDir": {"sizeLimit": str(limit)}}
+    elif share.claim:
+        volumes["womm-store"] = STORE, {"persistentVolumeClaim": {"claimName": share.claim}}
+    else:
+        volumes["womm-store"] = STORE, {"emptyDir": {}}
+    read_only = {"womm-bin", "womm-secret"}
+    return (
+        [{"name": volume, **source} for volume, (_, source) in volumes.items()],
+        [
+            {"name": volume, "mountPath": path, **({"readOnly": True} if volume in read_only else {})}
+            for volume, (path, _) in volumes.items()
+        ],
+    )
