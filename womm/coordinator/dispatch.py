@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from womm.cluster.base import Cluster, Loss, Pod
-from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome
+from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFolder
 from womm.coordinator.pool import Action, GiveUp, Leave, Lost, Pool, Start
+from womm.coordinator.results import Results
 from womm.coordinator.spool import Spool
+from womm.errors import ShareError
 from womm.journal.events import (
     JobEnded,
     JobLost,
     JobStarted,
-    OutputRef,
     PodGone,
     PodLeft,
     PodReady,
@@ -49,8 +50,6 @@ from womm.process import identify
 log = logging.getLogger(__name__)
 
 CREDIT_BATCH = WINDOW // 2
-COMPRESS_IN_THREAD_BYTES = 131072
-"""zlib at level 1 takes 0.5 to 1 ms for this: more would hold up the other jobs."""
 POISON_STATUS = 255
 """Exit status of a job that was given up: what GNU parallel gives to a job whose login failed."""
 OOM_STATUS = 137
@@ -88,10 +87,9 @@ class Dispatcher:
         mem: str = "",
     ) -> None:
         self.pool = Pool()
-        self.done = 0
-        self.failed = 0
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
+        self.share: SharedFolder | None = None
         self.timeout = False
         """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
         self._cluster = cluster
@@ -101,6 +99,7 @@ class Dispatcher:
         self._stdin_memory_bytes = stdin_memory_bytes
         self._stdin_cap_bytes = stdin_cap_bytes
         self._capture_bytes = capture_bytes
+        self._results = Results(journal, say, capture_bytes, self._forget, self._later)
         self._give_up_after_s = give_up_after_s
         self._mem = mem
         self._session = secrets.token_bytes(16)
@@ -118,6 +117,15 @@ class Dispatcher:
 
     def __repr__(self) -> str:
         return f"<Dispatcher {self.pool!r}, {self.done} done, {self.failed} failed>"
+
+    @property
+    def done(self) -> int:
+        """Jobs that have a result, and of these `failed` ones."""
+        return self._results.done
+
+    @property
+    def failed(self) -> int:
+        return self._results.failed
 
     # ---- for whoever starts jobs ------------------------------------------------------------------
 
@@ -160,7 +168,7 @@ class Dispatcher:
         if self.earlier is not None and seq is not None:
             kept = self.earlier.find(seq, job.command)
             if kept is not None:
-                self._replay(job, *kept)
+                self._results.replay(job, *kept)
                 return number
         actions = self.pool.submit(number, pinned)
         if not repeatable:
@@ -207,11 +215,13 @@ class Dispatcher:
             job.waited = False
             waited_s = (job.started if job.pod else time.time()) - job.submitted
             self._say(
-                f"job {job.seq or number} ({_short(job.command)}) is ended by --timeout, which counts from"
+                f"job {job.seq or number} ({job.short}) is ended by --timeout, which counts from"
                 f" when GNU parallel handed it over: {waited_s:.0f} s of it were waiting and lost attempts"
             )
         if self.pool.withdraw(number):
-            self._finish(job, Outcome(0, signal), None)
+            self._results.finish(job, Outcome(0, signal), None)
+        elif job.held is not None:
+            job.held.append(signal)
         elif link := self._links.get(job.pod):
             link.send(encode_signal(number, signal))
 
@@ -394,11 +404,44 @@ class Dispatcher:
         self._journal.append(
             JobStarted(now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command)
         )
+        share = self._share_of(action.pod)
+        if share is None or share.quiet:
+            self._send(job)
+        else:
+            job.held = []
+            self._later(self._send_fresh(share, job, action.attempt))
+
+    def _share_of(self, pod: str) -> SharedFolder | None:
+        """The share of a pod that needs it: one on this machine has the folder itself."""
+        known = self._pods.get(pod)
+        return self.share if known is not None and not known.pid else None
+
+    async def _send_fresh(self, share: SharedFolder, job: Job, attempt: int) -> None:
+        """Send a job when the pods see what has changed. Meanwhile it may be lost, cancelled, signalled."""
+        try:
+            await share.refresh()
+        except ShareError:  # the task ends
+            return
+        if job.number not in self._jobs or job.attempt != attempt or job.held is None or not job.pod:
+            return
+        signals, job.held = job.held, None
+        if job.cancelled:
+            actions = self.pool.job_ended(job.number)
+            self._forget(job)
+            self._act(actions)
+            return
+        self._send(job)
+        for signal in signals:
+            self._links[job.pod].send(encode_signal(job.number, signal))
+
+    def _send(self, job: Job) -> None:
         request = job.request
-        if action.attempt > 1:
-            env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % action.attempt}
+        if job.attempt > 1:
+            env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % job.attempt}
             request = replace(request, env=env)
-        link, more = self._links[action.pod], self._cluster.window_bytes - WINDOW
+        if (share := self._share_of(job.pod)) is not None:
+            request = share.renew(request, job.number, job.pod)
+        link, more = self._links[job.pod], self._cluster.window_bytes - WINDOW
         link.send(encode_run(job.number, request))
         if more > 0:
             for stream in (STDOUT, STDERR):
@@ -429,7 +472,7 @@ class Dispatcher:
             reason = f"its worker {action.pod} was lost"
         else:
             reason = f"its worker crashed {action.times} times under it"
-        self._finish(job, Outcome(status, reason=reason), None)
+        self._results.finish(job, Outcome(status, reason=reason), None)
 
     def _fail(self, job: Job, reason: str) -> None:
         """End a job that womm cannot go on with; its process is killed, its slot freed by its end."""
@@ -439,7 +482,7 @@ class Dispatcher:
             link.send(encode_signal(job.number, SIGKILL))
         job.cancelled = True
         self.pool.run_once(job.number)
-        self._report(job, Outcome(POISON_STATUS, reason=reason), None, None, None)
+        self._results.report(job, Outcome(POISON_STATUS, reason=reason), None, None, None)
 
     def _output(self, link: Link, number: int, stream: int, payload: memoryview | bytes) -> None:
         job = self._jobs.get(number)
@@ -466,7 +509,7 @@ class Dispatcher:
 
     def _pump_stdin(self, job: Job) -> None:
         spool, link = job.spool, self._links.get(job.pod)
-        if spool is None or link is None or job.cancelled:
+        if spool is None or link is None or job.cancelled or job.held is not None:
             return
         while job.stdin_credit > 0:
             data = spool.read(job.stdin_sent, min(STDIN_CHUNK, job.stdin_credit))
@@ -489,106 +532,49 @@ class Dispatcher:
         if job is None:
             return
         if record.kind is EndKind.OOM_KILLED and not job.cancelled:
-            self._say(f"job {job.seq or number} ({_short(job.command)}) ran out of memory in {job.pod}")
+            self._say(f"job {job.seq or number} ({job.short}) ran out of memory in {job.pod}")
             self._act(self.pool.job_out_of_memory(number))
             return
-        actions = self.pool.job_ended(number)
+        ran = record.kind in (EndKind.EXITED, EndKind.SIGNALED) and not job.cancelled
+        if ran and (share := self._share_of(job.pod)) is not None:
+            self._later(self._settle(share, job, record))
+        else:
+            self._conclude(job, record)
+
+    async def _settle(self, share: SharedFolder, job: Job, record: EndRecord) -> None:
+        """A job is done when what it wrote is in the folder; until then it keeps its slot."""
+        attempt = job.attempt
+        try:
+            unsettled = await share.settle(job.number, job.pod)
+        except ShareError:  # the task ends, and nothing is known of this job
+            return
+        if job.number in self._jobs and job.attempt == attempt and job.pod:
+            self._conclude(job, record, unsettled)
+
+    def _conclude(self, job: Job, record: EndRecord, unsettled: str = "") -> None:
+        """Take a job's end for what it is. unsettled: why what it wrote is not in the folder."""
+        actions = self.pool.job_ended(job.number)
         if job.cancelled:
             if not job.reported:
-                self._record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
+                self._results.record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
             self._forget(job)
         elif record.kind is EndKind.NOT_STARTED:
-            self._finish(job, Outcome(POISON_STATUS, reason=f"it did not start: {record.text}"), record)
+            self._results.finish(
+                job, Outcome(POISON_STATUS, reason=f"it did not start: {record.text}"), record
+            )
         elif (record.out_bytes, record.err_bytes) != (job.seen[STDOUT], job.seen[STDERR]):
             # The session counts every byte, so this is a bug and not a fault of the network.
-            self._finish(job, Outcome(POISON_STATUS, reason="its output is not whole"), record)
+            self._results.finish(job, Outcome(POISON_STATUS, reason="its output is not whole"), record)
         elif job.repeats_missing():
             reason = "run again after a lost worker, it printed less than before"
-            self._finish(job, Outcome(POISON_STATUS, reason=reason), record)
+            self._results.finish(job, Outcome(POISON_STATUS, reason=reason), record)
+        elif unsettled:
+            self._results.finish(job, Outcome(POISON_STATUS, reason=unsettled), record)
         elif record.kind is EndKind.SIGNALED:
-            self._finish(job, Outcome(0, record.value), record)
+            self._results.finish(job, Outcome(0, record.value), record)
         else:
-            self._finish(job, Outcome(record.value), record)
+            self._results.finish(job, Outcome(record.value), record)
         self._act(actions)
-
-    def _finish(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
-        """Journal a result, then report it. Large output is compressed off the event loop."""
-        kept = sum(min(job.emitted[stream], self._capture_bytes) for stream in (STDOUT, STDERR))
-        if kept <= COMPRESS_IN_THREAD_BYTES:
-            self._report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
-        else:
-            self._later(self._finish_large(job, outcome, record))
-
-    def _keep(self, job: Job, stream: int) -> OutputRef | None:
-        if not job.emitted[stream]:
-            return None
-        kept = job.captures[stream]
-        return self._journal.output.put(kept.data, kept.cut)
-
-    async def _finish_large(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
-        def keep() -> tuple[OutputRef | None, OutputRef | None]:
-            return self._keep(job, STDOUT), self._keep(job, STDERR)
-
-        self._report(job, outcome, record, *await asyncio.to_thread(keep))
-
-    def _report(
-        self,
-        job: Job,
-        outcome: Outcome,
-        record: EndRecord | None,
-        out: OutputRef | None,
-        err: OutputRef | None,
-    ) -> None:
-        if outcome.reason:
-            self._say(f"job {job.seq or job.number} ({_short(job.command)}) failed: {outcome.reason}")
-        self._record(job, outcome, record, out, err)
-        if not job.cancelled:
-            self._forget(job)
-        job.sink.ended(outcome)
-
-    def _record(
-        self,
-        job: Job,
-        outcome: Outcome,
-        record: EndRecord | None,
-        out: OutputRef | None,
-        err: OutputRef | None,
-    ) -> None:
-        job.reported = True
-        self._journal.append(
-            JobEnded(
-                time=time.time(),
-                job=job.number,
-                seq=job.seq,
-                attempt=job.attempt,
-                pod=job.pod,
-                exit=outcome.exit,
-                signal=outcome.signal,
-                out_bytes=job.emitted[STDOUT],
-                err_bytes=job.emitted[STDERR],
-                utime_us=record.utime_us if record else 0,
-                stime_us=record.stime_us if record else 0,
-                maxrss_kib=record.maxrss_kib if record else 0,
-                started=job.started,
-                out=out,
-                err=err,
-                reason=outcome.reason,
-            )
-        )
-        self.done += 1
-        self.failed += outcome.exit != 0 or outcome.signal != 0
-
-    def _replay(self, job: Job, kept: JobEnded, out: bytes, err: bytes) -> None:
-        for stream, data in ((STDOUT, out), (STDERR, err)):
-            if data:
-                job.sink.write(stream, data)
-        self._journal.append(
-            replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None)
-        )
-        self.done += 1
-        self.failed += kept.exit != 0 or kept.signal != 0
-        self._forget(job)
-        job.sink.ended(Outcome(kept.exit, kept.signal))
 
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.number, None)
@@ -621,8 +607,3 @@ class Dispatcher:
             f"{jobs} job{'s wait' if jobs > 1 else ' waits'}: no worker is there"
             + (f" ({why})" if why else "")
         )
-
-
-def _short(command: str) -> str:
-    line = command.replace("\n", " ")
-    return line if len(line) <= 60 else line[:57] + "..."

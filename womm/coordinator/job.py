@@ -46,6 +46,26 @@ class JobSink(Protocol):
         """The last call for this job."""
 
 
+class SharedFolder(Protocol):
+    """The folder that jobs in pods share with this machine: fresh when they start, whole when they end.
+
+    Raises ShareError when it is lost, which ends the task.
+    """
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing has changed: `refresh` need not be waited for."""
+
+    async def refresh(self) -> None:
+        """Return when no pod is served anything older than this call."""
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        """Have the job's kernel look again at what has changed since it did so last."""
+
+    async def settle(self, job: int, pod: str) -> str:
+        """Return when all that the job wrote is in the folder; else why it is not, in words."""
+
+
 class Job:
     """State of one submitted job. Changed only by the dispatcher."""
 
@@ -56,6 +76,7 @@ class Job:
         "command",
         "emitted",
         "hashes",
+        "held",
         "number",
         "owed",
         "paused",
@@ -104,6 +125,7 @@ class Job:
         self.started = 0.0
         self.waited = False
         self.cancelled = False
+        self.held: list[int] | None = None  # of a job that is yet to be sent: signals for it
         self.paused = False
         self.captures = (Capture(0), Capture(capture_bytes), Capture(capture_bytes))
         self.emitted = [0, 0, 0]  # bytes given to the sink and not taken back, per stream
@@ -119,11 +141,18 @@ class Job:
         return f"<Job {self.number} seq {self.seq} in {self.pod or 'no worker'}>"
 
     @property
+    def short(self) -> str:
+        """The command as a line names it."""
+        line = self.command.replace("\n", " ")
+        return line if len(line) <= 60 else line[:57] + "..."
+
+    @property
     def has_output(self) -> bool:
         return self.emitted[STDOUT] + self.emitted[STDERR] > 0
 
     def begin_attempt(self, start: Start, now: float) -> None:
         self.pod, self.attempt, self.started = start.pod, start.attempt, now
+        self.held = None
         self.pid = 0
         self.seen = [0, 0, 0]
         self.owed = [0, 0, 0]

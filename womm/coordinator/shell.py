@@ -21,6 +21,7 @@ from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.coordinator.runtime import runtime_folder
+from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless
 from womm.errors import ClusterError
 from womm.journal.events import TaskCleaned, TaskEnded
@@ -60,6 +61,12 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             loop.add_signal_handler(number, _set_once, interrupted, int(number))
             stack.callback(loop.remove_signal_handler, number)
         runtime = stack.enter_context(runtime_folder(task_id, os.environ))
+        voice = Voice(
+            _say, lambda reason: _say(f"{reason}: what was written last may be lost"), ask_terminal()
+        )
+        share = await make_share(settings, task.folder, task_id, voice)
+        if share is not None:
+            stack.push_async_callback(_close_share, share)
         origin = Origin("shell", task.argv)
         cluster = await make_cluster(settings, runtime, task.perl, origin)
         stack.push_async_callback(cluster.stop)
@@ -92,7 +99,12 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         stack.push_async_callback(dispatcher.close)
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
-        await unless(asyncio.shield(interrupted), cluster.start(_spec(task, task_id), dispatcher))
+        if share is not None:
+            dispatcher.share = share.jobs
+        spec = _spec(task, task_id, share)
+        await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
+        if share is not None and not interrupted.done():
+            await unless(asyncio.shield(interrupted), share.begin(cluster))
         await first_of(
             settings.ready_timeout_s,
             ready.wait(),
@@ -143,7 +155,15 @@ async def _outcome(dispatcher: Dispatcher, sink: "_Sink", interrupted: asyncio.F
     return 128 + outcome.signal if outcome.signal else outcome.exit
 
 
-def _spec(task: ShellTask, task_id: str) -> TaskSpec:
+async def _close_share(share: TaskShare) -> None:
+    await share.close()
+    if share.failed:
+        _say(f"the share: {share.failed}")
+    elif share.words:
+        _say(share.words)
+
+
+def _spec(task: ShellTask, task_id: str, share: TaskShare | None) -> TaskSpec:
     settings = task.settings
     return TaskSpec(
         task=task_id,
@@ -154,6 +174,7 @@ def _spec(task: ShellTask, task_id: str) -> TaskSpec:
         mem=settings.kube_mem,
         shell=task.shell,
         orphan_timeout_s=settings.orphan_timeout_s,
+        share=share.spec if share is not None else None,
     )
 
 

@@ -11,7 +11,6 @@ links, pods, folder go                      (in the reverse order, whatever happ
 import asyncio
 import logging
 import os
-import platform
 import secrets
 import signal
 import sys
@@ -19,9 +18,9 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import womm
 from womm.cluster.base import Cluster, TaskSpec
@@ -29,14 +28,13 @@ from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
 from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
+from womm.coordinator.engine import Engine, ParallelTask
 from womm.coordinator.resume import Earlier, interrupted_runs
-from womm.coordinator.runtime import install_helper, install_shim, runtime_folder, shim_variable
-from womm.coordinator.shims import ShimServer
-from womm.engine.gnu_parallel import GnuParallel, Plan
+from womm.coordinator.runtime import runtime_folder
+from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.engine.joblog import mismatch_check
-from womm.engine.width import ChangingFile, login_lines, width_text
-from womm.errors import ClusterError, EngineError
-from womm.journal.events import EngineStarted, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.errors import ClusterError
+from womm.journal.events import TaskCleaned, TaskEnded, TaskEnding, TaskStarted
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
@@ -44,29 +42,13 @@ from womm.settings import KUBERNETES, Settings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FAILURE = 254
-# prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
-_ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
-_PRCTL = {"x86_64": 157, "aarch64": 167}
 COMPANY_S = 0.3
 FIRST_NOTICE_S = 3.0
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ParallelTask:
-    """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
-
-    settings: Settings
-    plan: Plan
-    parallel: GnuParallel
-    perl: str
-    shell: str
-    folder: Path
-    argv: tuple[str, ...]
-    pods: int
-    quiet: bool = False
 
 
 def new_task_id() -> str:
@@ -134,6 +116,7 @@ class _Run:
         self.bug: BaseException | None = None
         self.began = time.time()
         self.bar: Bar | None = None
+        self.share: TaskShare | None = None
         self.dispatcher: Dispatcher
         self.journal: Journal
         self.engine: asyncio.subprocess.Process | None = None
@@ -154,6 +137,10 @@ class _Run:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
+            voice = Voice(self.say, self._share_lost, ask_terminal())
+            self.share = await make_share(settings, task.folder, self.id, voice)
+            if self.share is not None:
+                stack.push_async_callback(self.share.close)
             self.cluster = await make_cluster(settings, runtime, task.perl, self.origin)
             stack.push_async_callback(self.cluster.stop)
             self.journal = stack.enter_context(
@@ -175,11 +162,14 @@ class _Run:
             )
             self.dispatcher.earlier = earlier
             self.dispatcher.timeout = task.plan.options.has("timeout")
+            self.dispatcher.share = self.share.jobs if self.share is not None else None
             if not task.quiet:
                 self.say(f"task {self.id} created: {self._where()}")
             stack.push_async_callback(self.dispatcher.close)
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
-            engine = _Engine(task, self.dispatcher, runtime, self._hide_bar)
+            if self.share is not None and not self.interrupts:
+                await self._waiting(unless(self.interrupted.wait(), self.share.begin(self.cluster)))
+            engine = Engine(task, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
             if task.plan.appends and not task.quiet:
@@ -193,10 +183,20 @@ class _Run:
         if self.bug is not None:
             traceback.print_exception(self.bug)
             return FAILURE
+        if self.share is not None and self.share.failed:
+            self.say(f"the share: {self.share.failed}")
+            status = status or FAILURE
         done, failed = self.dispatcher.done, self.dispatcher.failed
         if not task.quiet:
             self._say_end(done, failed)
         return status
+
+    def _share_lost(self, reason: str) -> None:
+        """What jobs wrote last may be lost: none of them is reported any more."""
+        self.say(f"{reason}: the task ends; jobs without a result run again with --joblog and --resume")
+        self.stuck.set()
+        if self.engine is not None:
+            send_signal(self.engine, signal.SIGKILL)
 
     async def _clean_cluster(self) -> None:
         """Remove what the task has in the cluster; a second Ctrl-C does not wait for the pods' end."""
@@ -220,7 +220,7 @@ class _Run:
             return
         self.journal.append(TaskCleaned(time.time()))
 
-    async def _work(self, engine: "_Engine", stack: AsyncExitStack) -> int:
+    async def _work(self, engine: Engine, stack: AsyncExitStack) -> int:
         """From the first worker to the end of GNU parallel."""
         status = FAILURE
         try:
@@ -242,10 +242,13 @@ class _Run:
 
     async def _first_worker(self) -> bool:
         """Wait until a worker is ready. False: interrupted. Raises ClusterError: none will be."""
-        ready = asyncio.Event()
+        return await self._waiting(self._wait_for_worker(asyncio.Event()))
+
+    async def _waiting(self, work: Awaitable[T]) -> T:
+        """Say meanwhile why there is no worker yet."""
         notices = asyncio.ensure_future(say_what_is_missing(self.dispatcher, self.say))
         try:
-            return await self._wait_for_worker(ready)
+            return await work
         finally:
             notices.cancel()
 
@@ -393,6 +396,7 @@ class _Run:
         words = f"task {self.id} deleted: {done} job{'s' if done != 1 else ''}"
         words += f", {failed} failed" if failed else ""
         words += f", {took}"
+        words += f"; {self.share.words}" if self.share is not None and self.share.words else ""
         if failed:
             words += f"; see: womm logs {self.id} --failed"
         if self.interrupts and self.task.plan.joblog:
@@ -446,101 +450,8 @@ class _Run:
             shell=task.shell,
             orphan_timeout_s=settings.orphan_timeout_s,
             local_slots=settings.local_procs,
+            share=self.share.spec if self.share is not None else None,
         )
-
-
-class _Engine:
-    """GNU parallel and what it is told with: shim, width file or login file, socket."""
-
-    def __init__(
-        self, task: ParallelTask, dispatcher: Dispatcher, runtime: Path, on_job: Callable[[], None]
-    ) -> None:
-        self._task = task
-        self._dispatcher = dispatcher
-        self._socket = runtime / "shims"
-        self._bin = runtime / "bin"
-        self._width = ChangingFile(runtime / "width", step_s=1)
-        self._logins = ChangingFile(runtime / "logins", step_s=2)
-        self._env = self._environment()
-        self.shims = ShimServer(
-            dispatcher,
-            engine_env=self._env,
-            live=task.plan.live,
-            on_result=on_job,
-        )
-        self._process: asyncio.subprocess.Process | None = None
-
-    def listen(self) -> None:
-        task = self._task
-        name = "ssh" if task.plan.logins else Path(task.shell).name
-        install_shim(self._bin, self._socket, task.perl, name)
-        install_helper(self._bin, task.perl, task.parallel.path, task.shell)
-        self.shims.start(self._socket)
-
-    async def start(self, journal: Journal) -> asyncio.subprocess.Process:
-        """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
-        self._dispatcher.on_change = self._changed
-        self._changed()
-        words = self._arguments()
-        prctl = _PRCTL.get(platform.machine(), 0) if sys.platform == "linux" else 0
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                self._task.perl,
-                *("-e", _ENGINE_WRAPPER % (prctl, prctl), "--"),
-                self._task.perl,
-                str(self._task.parallel.path),
-                *words,
-                env=self._env,
-                stdin=None,
-            )
-        except OSError as exc:
-            raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc
-        who = identify(self._process.pid)
-        journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
-        return self._process
-
-    async def close(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            send_signal(self._process, signal.SIGKILL)
-            await self._process.wait()
-        self.shims.close()
-
-    def _arguments(self) -> list[str]:
-        plan = self._task.plan
-        given = list(plan.options.given)
-        if given and given[-1] == "--":
-            given.pop()
-        if plan.logins:
-            jobs = ["-j", str(plan.cap)] if plan.cap else []
-            told = ["--ssh", str(self._bin / "ssh"), "--sshloginfile", str(self._logins.path), *jobs]
-        else:
-            told = ["-j", str(self._width.path)]
-        if not self._task.parallel.vendored:
-            told.append("--will-cite")
-        return [*given, *told, *plan.options.command]
-
-    def _environment(self) -> dict[bytes, bytes]:
-        task = self._task
-        env = dict(os.environb)
-        env[b"WOMM_SHIM"] = os.fsencode(shim_variable(self._socket, task.shell, stdin=task.plan.stdin))
-        env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
-        if task.plan.logins:
-            env[b"PARALLEL_SHELL"] = os.fsencode(task.shell)
-        else:
-            env[b"PARALLEL_SHELL"] = os.fsencode(Path(task.shell).name)
-        return env
-
-    def _changed(self) -> None:
-        """The jobslots have changed: tell GNU parallel."""
-        pool, plan, settings = self._dispatcher.pool, self._task.plan, self._task.settings
-        wanted = self._task.pods * settings.procs_per_pod + settings.local_procs
-        slots = wanted if plan.fixed_width else pool.slots
-        now = time.time()
-        self._width.write(width_text(slots, plan.cap), now)
-        if plan.logins:
-            text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
-            self.shims.pods_of_logins = pods
-            self._logins.write(text, now)
 
 
 async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]) -> None:

@@ -140,7 +140,8 @@ class RunRequest:
 
     `command` is a line for the agent's shell, or None to run `argv` (or, when that is empty, the
     shell itself). `env` is set on top of the agent's own environment, `unset` taken from it.
-    `terminal` is (rows, columns) of a pseudo-terminal, None for pipes.
+    `terminal` is (rows, columns) of a pseudo-terminal, None for pipes. Before it starts, `fresh` paths,
+    and what is below `fresh_tree`, are looked at past the kernel's cache: see statx(2), AT_STATX_FORCE_SYNC.
     """
 
     command: bytes | None
@@ -151,6 +152,8 @@ class RunRequest:
     stdin: bool = False
     nice: int = 0
     terminal: tuple[int, int] | None = None
+    fresh: Sequence[bytes] = ()
+    fresh_tree: bytes | None = None
 
 
 def encode_run(job: int, request: RunRequest) -> bytes:
@@ -170,6 +173,9 @@ def encode_run(job: int, request: RunRequest) -> bytes:
         fields.append(b"n=%d" % request.nice)
     if request.terminal is not None:
         fields.append(b"t=%d,%d" % request.terminal)
+    fields += [b"s=" + path for path in request.fresh]
+    if request.fresh_tree is not None:
+        fields.append(b"S=" + request.fresh_tree)
     return encode(FrameType.RUN, job, b"\0".join(fields))
 
 

@@ -46,9 +46,9 @@ use constant {
 # System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
 my %SYSCALLS = (
     'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231, rt_sigprocmask => 14,
-        prctl => 157 },
+        prctl => 157, statx => 332 },
     'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135,
-        prctl => 167 },
+        prctl => 167, statx => 291 },
 );
 my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
 my $nr = $SYSCALLS{$machine};
@@ -289,7 +289,7 @@ sub run_job {
     my %job = (number => $number, credit => [0, WINDOW, WINDOW], bytes => [0, 0, 0], handle => [],
         stdin => '', stdin_ended => 0, stdin_total => 0);
     $job{ooms} = oom_kills($oom_counter) if $oom_counter;
-    my (@argv, @set, @unset, $command, $dir, $terminal, $piped, $nice);
+    my (@argv, @set, @unset, @fresh, $command, $dir, $terminal, $piped, $nice, $tree);
     for (split /\0/, $payload) {
         my ($key, $value) = (substr($_, 0, 1), substr $_, 2);
         if ($key eq 'c') { $command = $value }
@@ -300,6 +300,8 @@ sub run_job {
         elsif ($key eq 'i') { $piped = 1 }
         elsif ($key eq 't') { $terminal = $value }
         elsif ($key eq 'n') { $nice = $value }
+        elsif ($key eq 's') { push @fresh, $value }
+        elsif ($key eq 'S') { $tree = $value }
     }
     my ($in_r, $in_w, $out_r, $out_w, $err_r, $err_w, $tty_name);
     if (defined $terminal) {
@@ -333,6 +335,8 @@ sub run_job {
             open(STDOUT, '>&', $out_w);
             open(STDERR, '>&', $err_w);
         }
+        look_again(@fresh) if @fresh;
+        look_below($tree) if defined $tree;
         if (defined $dir) { chdir $dir or child_fails("$dir: $!") }
         setpriority(0, 0, $nice) if defined $nice;
         delete @ENV{@unset};
@@ -351,6 +355,32 @@ sub run_job {
     }
     nonblocking($job{handle}[0]) if $job{handle}[0];
     send_frame(STARTED, $number, pack 'N', $pid);
+}
+
+# What this machine's kernel remembers of a share is made to agree with the file server: statx(2) with
+# AT_STATX_FORCE_SYNC asks it, first about the directory, which decides whether names in it are looked up again.
+sub look_again {
+    my %asked;
+    for my $path (@_) {
+        my ($above) = $path =~ m{^(.+)/}s;
+        for ($above, $path) { force_stat($_) if defined $_ and !$asked{$_}++ }
+    }
+}
+
+# Anything may have changed: every file is asked about.
+sub look_below {
+    my @left = @_;
+    while (defined(my $path = shift @left)) {
+        force_stat($path);
+        next if -l $path or !-d _ or !opendir(my $directory, $path);
+        push @left, map {"$path/$_"} grep { $_ ne '.' and $_ ne '..' } readdir $directory;
+    }
+}
+
+sub force_stat {
+    my ($path) = @_;
+    my $result = "\0" x 256;
+    $nr ? syscall($nr->{statx}, -100, "$path", 0x2100, 0x7ff, $result) : lstat $path;    # NOFOLLOW, FORCE_SYNC
 }
 
 # To the whole process group; until the job has made one (setsid), to the job alone.

@@ -1,0 +1,196 @@
+"""Jobs whose pods share the folder: fresh before they start, settled before they are reported."""
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.coordinator.running import DEADLINE_S, TASK
+from tests.coordinator.sinks import Sink
+from tests.link.wires import agent, dial, run
+from womm.cluster.base import Loss, Pod
+from womm.coordinator.dispatch import Dispatcher
+from womm.coordinator.job import Outcome
+from womm.journal.events import JobEnded
+from womm.journal.store import TaskStore
+from womm.link.frames import WINDOW, RunRequest
+
+POD = Pod(f"{TASK}-0", 1, 1)
+
+
+class Folder:
+    """A SharedFolder whose answers the test gives."""
+
+    def __init__(self) -> None:
+        self.quiet = True
+        self.fresh = asyncio.Event()
+        self.settled = asyncio.Event()
+        self.settled.set()
+        self.why = ""
+        self.asked: list[str] = []
+
+    async def refresh(self) -> None:
+        self.asked.append("refresh")
+        await self.fresh.wait()
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        self.asked.append(f"renew {pod}")
+        return replace(request, fresh=[b"/etc/hostname", b"/not/there"], fresh_tree=b"/etc/perl")
+
+    async def settle(self, job: int, pod: str) -> str:
+        self.asked.append("settle")
+        await self.settled.wait()
+        return self.why
+
+
+class OnePod:
+    """As much of a Cluster as is called, of a pod that is elsewhere."""
+
+    name = "one pod"
+    wanted = 1
+    window_bytes = WINDOW
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    def dial(self, pod: Pod) -> object:
+        return dial(self.socket)
+
+    def drain(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def dispatching(socket, tmp_path):
+    with TaskStore(tmp_path / "tasks").create(TASK, on_failure=print) as journal:
+        dispatcher = Dispatcher(
+            TASK,
+            OnePod(socket),  # type: ignore[arg-type]
+            journal,
+            lambda text: None,
+            spool_folder=tmp_path,
+            stdin_memory_bytes=1 << 16,
+            stdin_cap_bytes=1 << 20,
+            capture_bytes=1000,
+        )
+        dispatcher.share = folder = Folder()
+        dispatcher.pod_started(POD)
+        try:
+            await until(lambda: dispatcher.pool.slots == 1, "the worker")
+            yield dispatcher, folder
+        finally:
+            await dispatcher.close()
+
+
+async def until(done, what):
+    async with asyncio.timeout(DEADLINE_S):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+async def outcome(sink: Sink) -> Outcome:
+    await until(lambda: sink.outcome, "the outcome")
+    assert sink.outcome is not None
+    return sink.outcome
+
+
+@pytest.fixture
+def go(womm_home, tmp_path):
+    def decorate(test):
+        async def main(socket):
+            async with dispatching(socket, tmp_path) as (dispatcher, folder):
+                await test(dispatcher, folder)
+
+        with agent(womm_home.runtime) as one:
+            run(main(one.socket))
+
+    return decorate
+
+
+def test_quiet_folder_holds_no_job_up(go):
+    @go
+    async def main(dispatcher, folder):
+        sink = Sink()
+        dispatcher.submit(RunRequest(b"echo here"), sink)
+        assert (await outcome(sink)).exit == 0
+        assert bytes(sink.text[1]) == b"here\n"
+        assert folder.asked == [f"renew {POD.name}", "settle"]
+
+
+def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(go):
+    @go
+    async def main(dispatcher, folder):
+        folder.quiet, sink = False, Sink()
+        command = b"trap 'echo heard; exit 3' USR1; cat; while :; do sleep 0.05; done"
+        number = dispatcher.submit(RunRequest(command, stdin=True), sink)
+        dispatcher.feed(number, b"input\n")
+        dispatcher.feed_end(number)
+        await until(lambda: folder.asked == ["refresh"], "the question")
+        await asyncio.sleep(0.1)
+        assert bytes(sink.text[1]) == b""
+        folder.fresh.set()
+        await until(lambda: bytes(sink.text[1]) == b"input\n", "its start")
+        dispatcher.signal(number, int(signal.SIGUSR1))
+        assert (await outcome(sink)).exit == 3
+        assert bytes(sink.text[1]) == b"input\nheard\n"
+
+
+@pytest.mark.parametrize("how", ["cancel", "signal"])
+def test_job_that_is_ended_before_the_folder_is_fresh_frees_its_slot(go, how):
+    @go
+    async def main(dispatcher, folder):
+        folder.quiet, sink, second = False, Sink(), Sink()
+        number = dispatcher.submit(RunRequest(b"sleep 1000"), sink)
+        await until(lambda: folder.asked == ["refresh"], "the question")
+        if how == "cancel":
+            dispatcher.cancel(number)
+        else:
+            dispatcher.signal(number, int(signal.SIGTERM))
+        folder.fresh.set()
+        dispatcher.submit(RunRequest(b"exit 4"), second)
+        assert (await outcome(second)).exit == 4
+        if how == "signal":
+            assert (await outcome(sink)).signal == signal.SIGTERM
+
+
+def test_job_is_reported_when_what_it_wrote_is_in_the_folder(go):
+    @go
+    async def main(dispatcher, folder):
+        folder.settled.clear()
+        sink = Sink()
+        dispatcher.submit(RunRequest(b"echo done"), sink)
+        await until(lambda: "settle" in folder.asked, "its end")
+        await asyncio.sleep(0.1)
+        assert sink.outcome is None
+        assert dispatcher.done == 0
+        folder.settled.set()
+        assert (await outcome(sink)).exit == 0
+
+
+def test_job_whose_writing_failed_is_a_failure_that_says_why(go):
+    @go
+    async def main(dispatcher, folder):
+        folder.why = "what jobs wrote is not in the folder: a: No space left on device"
+        sink = Sink()
+        dispatcher.submit(RunRequest(b"true"), sink)
+        assert await outcome(sink) == Outcome(255, reason=folder.why)
+
+
+def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, tmp_path):
+    @go
+    async def main(dispatcher, folder):
+        folder.settled.clear()
+        sink = Sink()
+        number = dispatcher.submit(RunRequest(b"echo $WOMM_ATTEMPT"), sink)
+        await until(lambda: "settle" in folder.asked, "its end")
+        dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+        await until(lambda: dispatcher.pool.queued == 1, "its return")
+        folder.settled.set()
+        await asyncio.sleep(0.05)
+        assert sink.outcome is None
+        dispatcher.cancel(number)
+        found = list(TaskStore(tmp_path / "tasks").read(TASK))
+        assert not [event for event in found if isinstance(event, JobEnded)]

@@ -1,0 +1,119 @@
+"""`womm parallel` and `womm shell` on a real cluster, in the user's own folder."""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Home
+from tests.faults.tasks import wait_for
+from tests.kubernetes.project import Project
+from tests.kubernetes.test_shares import on_nodes
+from tests.soak import count
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shared(project: Project, fileserver_image: str, nfs_nodes: list[str]) -> Project:
+    """A project whose pods are on nodes that can mount NFS; `write_shared` says how."""
+    folder = project.folder / "proj"
+    folder.mkdir()
+    (folder / "pod.yaml").write_text(json.dumps(on_nodes(*nfs_nodes)))
+    return replace(project, folder=folder)
+
+
+def write(shared: Project, image: str, kind: str, **changes: str) -> None:
+    shared.write(pod_template="pod.yaml", share=kind, fileserver_image=image, kube_cpu="300m", **changes)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below, with its content's hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def fill(folder: Path) -> None:
+    (folder / "src/deep").mkdir(parents=True)
+    (folder / "out").mkdir()
+    for number in range(30):
+        (folder / f"src/file {number}.txt").write_text(f"{number}\n" * (number * 50))
+    (folder / "src/deep/big.txt").write_bytes(os.urandom(3_000_000))
+    (folder / "link").symlink_to("src/deep")
+
+
+@pytest.mark.parametrize("kind", ["lazy", "eager-syncback"])
+def test_jobs_read_the_folder_and_what_they_write_is_there_at_the_end(
+    shared: Project, fileserver_image: str, womm_home: Home, kind: str
+) -> None:
+    write(shared, fileserver_image, kind)
+    fill(shared.folder)
+    before = tree(shared.folder)
+    names = sorted(str(path.relative_to(shared.folder)) for path in shared.folder.rglob("*.txt"))
+    words = ["parallel", "--kube-pods", "2", "--", "-k", "pwd; sha256sum <{} | tee out/{/}.sum"]
+    with shared.started(*words, stdin="".join(f"{name}\n" for name in names).encode()) as run:
+        assert run.wait(300) == 0, run.err
+        printed = run.out.decode().splitlines()
+    assert printed[::2] == [str(shared.folder)] * len(names)
+    assert [line.split()[0] for line in printed[1::2]] == [before[name] for name in names]
+    after = tree(shared.folder)
+    for name in names:
+        assert (shared.folder / f"out/{Path(name).name}.sum").read_text().split()[0] == before[name]
+    made = {f"out/{Path(name).name}.sum" for name in names} | {"womm.in", "womm.err", "womm.out"}
+    assert {name: value for name, value in after.items() if name not in made} == before
+    shared.nothing_left(womm_home.runtime)
+
+
+def test_lazy_share_is_fresh_for_each_job_of_a_running_task(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """The stale `ls` of the guide: by test -e, stat and a deleted name, without a look at the directory."""
+    rounds = count(20, 200)
+    write(shared, fileserver_image, "lazy")
+    folder = shared.folder
+    (folder / "sub").mkdir()
+    for number in range(rounds):
+        (folder / f"sub/gone.{number}").touch()
+    check = "{ test -e sub/new.{}; echo $?; stat -c %s size; test -e sub/gone.{}; echo $?; } >out.{}"
+    os.mkfifo(folder / "lines")
+    lines = os.open(folder / "lines", os.O_RDWR)
+    try:
+        words = ["parallel", "--kube-pods", "2", "--", "-j1", check]
+        with shared.started(*words, stdin=folder / "lines") as run:
+            for number in range(rounds):
+                (folder / f"sub/new.{number}").touch()
+                with open(folder / "size", "a") as size:
+                    size.write("x" * 7)
+                (folder / f"sub/gone.{number}").unlink()
+                os.write(lines, b"%d\n" % number)
+                told = folder / f"out.{number}"
+
+                def is_told(told: Path = told) -> bool:
+                    return told.exists() and len(told.read_text().split()) == 3
+
+                wait_for(lambda: is_told() or run.process.poll() is not None, f"job {number}: {run.err}", 200)
+                assert told.read_text().split() == ["0", str(7 * (number + 1)), "1"], (number, run.err)
+            os.close(lines)
+            lines = -1
+            assert run.wait(120) == 0, run.err
+    finally:
+        if lines >= 0:
+            os.close(lines)
+    shared.nothing_left(womm_home.runtime)
+
+
+def test_shell_has_the_share(shared: Project, fileserver_image: str, womm_home: Home) -> None:
+    write(shared, fileserver_image, "lazy")
+    (shared.folder / "name").write_text("laptop\n")
+    with shared.started("shell", "--", "cat name; echo pod >written; rm name") as run:
+        assert run.wait(200) == 0, run.err
+        assert run.out == b"laptop\n"
+    assert (shared.folder / "written").read_text() == "pod\n"
+    assert not (shared.folder / "name").exists()
+    shared.nothing_left(womm_home.runtime)

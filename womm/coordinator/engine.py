@@ -1,0 +1,135 @@
+"""GNU parallel as a child of the coordinator: started, told how many workers there are, ended."""
+
+import asyncio
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from womm.coordinator.dispatch import Dispatcher
+from womm.coordinator.runtime import install_helper, install_shim, shim_variable
+from womm.coordinator.shims import ShimServer
+from womm.engine.gnu_parallel import GnuParallel, Plan
+from womm.engine.width import ChangingFile, login_lines, width_text
+from womm.errors import EngineError
+from womm.journal.events import EngineStarted
+from womm.journal.store import Journal
+from womm.process import identify, send_signal
+from womm.settings import Settings
+
+# prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
+_ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
+_PRCTL = {"x86_64": 157, "aarch64": 167}
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelTask:
+    """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
+
+    settings: Settings
+    plan: Plan
+    parallel: GnuParallel
+    perl: str
+    shell: str
+    folder: Path
+    argv: tuple[str, ...]
+    pods: int
+    quiet: bool = False
+
+
+class Engine:
+    """GNU parallel and what it is told with: shim, width file or login file, socket."""
+
+    def __init__(
+        self, task: ParallelTask, dispatcher: Dispatcher, runtime: Path, on_job: Callable[[], None]
+    ) -> None:
+        self._task = task
+        self._dispatcher = dispatcher
+        self._socket = runtime / "shims"
+        self._bin = runtime / "bin"
+        self._width = ChangingFile(runtime / "width", step_s=1)
+        self._logins = ChangingFile(runtime / "logins", step_s=2)
+        self._env = self._environment()
+        self.shims = ShimServer(
+            dispatcher,
+            engine_env=self._env,
+            live=task.plan.live,
+            on_result=on_job,
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    def listen(self) -> None:
+        task = self._task
+        name = "ssh" if task.plan.logins else Path(task.shell).name
+        install_shim(self._bin, self._socket, task.perl, name)
+        install_helper(self._bin, task.perl, task.parallel.path, task.shell)
+        self.shims.start(self._socket)
+
+    async def start(self, journal: Journal) -> asyncio.subprocess.Process:
+        """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
+        self._dispatcher.on_change = self._changed
+        self._changed()
+        words = self._arguments()
+        prctl = _PRCTL.get(platform.machine(), 0) if sys.platform == "linux" else 0
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                self._task.perl,
+                *("-e", _ENGINE_WRAPPER % (prctl, prctl), "--"),
+                self._task.perl,
+                str(self._task.parallel.path),
+                *words,
+                env=self._env,
+                stdin=None,
+            )
+        except OSError as exc:
+            raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc
+        who = identify(self._process.pid)
+        journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
+        return self._process
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            send_signal(self._process, signal.SIGKILL)
+            await self._process.wait()
+        self.shims.close()
+
+    def _arguments(self) -> list[str]:
+        plan = self._task.plan
+        given = list(plan.options.given)
+        if given and given[-1] == "--":
+            given.pop()
+        if plan.logins:
+            jobs = ["-j", str(plan.cap)] if plan.cap else []
+            told = ["--ssh", str(self._bin / "ssh"), "--sshloginfile", str(self._logins.path), *jobs]
+        else:
+            told = ["-j", str(self._width.path)]
+        if not self._task.parallel.vendored:
+            told.append("--will-cite")
+        return [*given, *told, *plan.options.command]
+
+    def _environment(self) -> dict[bytes, bytes]:
+        task = self._task
+        env = dict(os.environb)
+        env[b"WOMM_SHIM"] = os.fsencode(shim_variable(self._socket, task.shell, stdin=task.plan.stdin))
+        env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
+        if task.plan.logins:
+            env[b"PARALLEL_SHELL"] = os.fsencode(task.shell)
+        else:
+            env[b"PARALLEL_SHELL"] = os.fsencode(Path(task.shell).name)
+        return env
+
+    def _changed(self) -> None:
+        """The jobslots have changed: tell GNU parallel."""
+        pool, plan, settings = self._dispatcher.pool, self._task.plan, self._task.settings
+        wanted = self._task.pods * settings.procs_per_pod + settings.local_procs
+        slots = wanted if plan.fixed_width else pool.slots
+        now = time.time()
+        self._width.write(width_text(slots, plan.cap), now)
+        if plan.logins:
+            text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
+            self.shims.pods_of_logins = pods
+            self._logins.write(text, now)

@@ -1,0 +1,137 @@
+"""A lazy share and the task's jobs: fresh before each of them, settled after it."""
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from womm.cluster.base import Cluster, ShareSpec
+from womm.coordinator.job import SharedFolder
+from womm.coordinator.shares import Voice
+from womm.errors import ShareError
+from womm.link.frames import RunRequest
+from womm.share.lazy import LazyShare
+
+FINISH_S: Final = 40.0
+END_S: Final = 120.0
+"""A cut link is waited for so long, for the last bytes that jobs have written."""
+REFRESHED_BYTES: Final = 262144
+"""Of paths for one job to look at again; with more it looks at everything."""
+
+
+class Lazy:
+    """See TaskShare."""
+
+    def __init__(self, spec: ShareSpec, voice: Voice) -> None:
+        self._share = LazyShare(spec.folder, read_only=spec.read_only, on_lost=voice.lost, say=voice.say)
+        keys = self._share.keys
+        secret = {
+            "host_key.pub": keys.host_public,
+            "client_key": keys.client_private,
+            "export": keys.export.encode(),
+        }
+        self.spec = replace(spec, secret=secret)
+        self.jobs: SharedFolder | None = LazyFolder(self._share, spec.folder, writable=not spec.read_only)
+        self.failed = ""
+        self.words = ""
+        self._say = voice.say
+
+    async def begin(self, cluster: Cluster) -> None:
+        self._share.start(cluster.share_dial())
+        cluster.before_share_ends(self._end)
+
+    async def _end(self) -> None:
+        """Before the file server goes: all is here, and what went over the link is known."""
+        try:
+            async with asyncio.timeout(END_S):
+                await self._settle()
+        except TimeoutError:
+            self.failed = self.failed or f"the file server did not end within {END_S:.0f} s"
+        except ShareError as exc:
+            self.failed = self.failed or exc.message
+
+    async def _settle(self) -> None:
+        if not self.spec.read_only:
+            found = await self._share.flush()
+            for path, why in found.failed.items():
+                self._say(f"not written: {self.spec.folder / path}: {why}")
+                self.failed = self.failed or f"{path}: {why}"
+        stats = await self._share.stats()
+        self.words = (
+            f"{_size(stats.fetched)} fetched, {_size(stats.cached)} from the cache,"
+            f" {_size(stats.written)} written back"
+        )
+        await self._share.finish(FINISH_S)
+
+    async def close(self) -> None:
+        await self._share.close()
+
+
+class LazyFolder:
+    """See SharedFolder. Remembers what has changed, and up to where the kernel under each pod knows it."""
+
+    def __init__(self, share: LazyShare, folder: Path, *, writable: bool) -> None:
+        self._share = share
+        self._folder = os.fsencode(folder)
+        self._writable = writable
+        self._changed: dict[bytes, int] = {}  # when, counted in changes; the last are the latest
+        self._count = 0
+        self._known: dict[str, int] = {}  # by pod
+        self._looking: dict[int, int] = {}  # by job: what it looks at
+        self._busy = 0
+
+    def __repr__(self) -> str:
+        return f"<LazyFolder {self._count} changes>"
+
+    @property
+    def quiet(self) -> bool:
+        return not self._busy and self._share.quiet
+
+    async def refresh(self) -> None:
+        self._busy += 1
+        try:
+            self._note(await self._share.barrier())
+        finally:
+            self._busy -= 1
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        known, fresh, size = self._known.get(pod, 0), list[bytes](), 0
+        self._looking[job] = self._count
+        for path, when in reversed(self._changed.items()):
+            if when <= known:
+                break
+            fresh.append(self._folder + b"/" + path if path else self._folder)
+            size += len(fresh[-1])
+            if not path or size > REFRESHED_BYTES:
+                return replace(request, fresh_tree=self._folder)
+        return replace(request, fresh=fresh) if fresh else request
+
+    async def settle(self, job: int, pod: str) -> str:
+        looked = self._looking.pop(job, 0)
+        self._known[pod] = max(self._known.get(pod, 0), looked)
+        if not self._writable:
+            return ""
+        found = await self._share.flush()
+        self._note(found.changed)
+        if found.failed:
+            path, why = next(iter(found.failed.items()))
+            more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
+            return f"what jobs wrote is not in the folder: {path}: {why}{more}"
+        return ""
+
+    def _note(self, paths: list[str]) -> None:
+        for path in paths:
+            name = os.fsencode(path)
+            self._changed.pop(name, None)
+            self._count += 1
+            self._changed[name] = self._count
+
+
+def _size(count: int) -> str:
+    size, unit = float(count), "B"
+    for bigger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, bigger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,82 @@
+"""The folder of a task in its pods: what is to be done before the first job, around each, and at the end.
+
+On this machine there is nothing to do. A lazy share is asked before each job to forget what has changed
+here, and after each whether what it wrote has come; of an eager one jobs know nothing.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from womm.cluster.base import Cluster, ShareSpec
+from womm.coordinator.clusters import share_spec
+from womm.coordinator.job import SharedFolder
+from womm.errors import ShareError
+from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a share speaks to the user, and to the task. `ask`: None where there is no terminal."""
+
+    say: Callable[[str], None]
+    lost: Callable[[str], None]
+    """The file server's disk is lost, and with it what was not written yet: the task must end."""
+    ask: Callable[[str], bool] | None
+
+
+class TaskShare(Protocol):
+    """The share of one task: `begin`, then `close`, whatever happens in between."""
+
+    spec: ShareSpec
+    jobs: SharedFolder | None
+    failed: str
+    """Why the task is no success, although its jobs may be."""
+    words: str
+    """What went over the share; known when the cluster has stopped."""
+
+    async def begin(self, cluster: Cluster) -> None:
+        """Once the cluster has started: return when jobs may. Raises ShareError."""
+
+    async def close(self) -> None: ...
+
+
+async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) -> TaskShare | None:
+    """Return the share that the settings name; None: pods need none. Asks what is to be asked.
+
+    Raises ShareError, SettingsError.
+    """
+    if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
+        return None
+    spec = share_spec(settings, folder, {"export": secrets.token_hex(16).encode()})
+    assert spec is not None
+    try:
+        if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
+            from womm.coordinator.lazy import Lazy
+
+            return Lazy(spec, voice)
+        from womm.coordinator.eager import Eager
+
+        eager = Eager(spec, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)
+        await eager.confirm()
+        return eager
+    except OSError as exc:
+        raise ShareError(f"{spec.folder} cannot be shared: {exc.strerror}", f"ls -ld {spec.folder}") from exc
+
+
+def ask_terminal() -> Callable[[str], bool] | None:
+    """Return what asks a question at the terminal; None: there is none. stdin may be the jobs' input."""
+    try:
+        with open("/dev/tty", "rb"):
+            pass
+    except OSError:
+        return None
+
+    def ask(question: str) -> bool:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:
+            terminal.write(f"womm: {question} [y/N] ".encode(errors="surrogateescape"))
+            return terminal.readline().strip().lower() in {b"y", b"yes"}
+
+    return ask
