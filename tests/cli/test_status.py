@@ -11,7 +11,7 @@ from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
 from womm.coordinator.tasks import local_view
-from womm.journal.events import Note, PodStarted, TaskCleaned, TaskEnded
+from womm.journal.events import Note, PodStarted, ShareTraffic, TaskCleaned, TaskEnded
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
 from womm.journal.store import TaskRecord, TaskStore
@@ -86,6 +86,15 @@ def test_status_follows_the_processes(womm_home, tmp_path):
     (task_json,) = json.loads(run("status", "-e", "-o", "json").out)["tasks"]
     assert task_json["ended"]["done"] == 1
     assert run("status", "-e", "-o", "name").out == "blhqwudx\n"
+
+
+def test_status_tells_what_went_over_a_share(womm_home):
+    older = ShareTraffic(1.0, 1, 1, 1, 1)
+    write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), older, ShareTraffic(2.0, 3_000_000, 512, 0, 7))
+    (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
+    assert task["share"] == {"fetched": 3_000_000, "cached": 512, "written": 0, "unwritten": 7}
+    told = "womm: aaaaaaaa: 3 MB fetched, 512 B from the cache, 0 B written back, 7 B still to be written\n"
+    assert run("status", "-A").err == told
 
 
 def test_status_other_machines_need_a_flag(womm_home):

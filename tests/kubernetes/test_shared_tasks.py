@@ -13,6 +13,7 @@ from tests.faults.tasks import wait_for
 from tests.kubernetes.project import Project
 from tests.kubernetes.test_shares import on_nodes
 from tests.soak import count
+from womm.journal.events import ShareTraffic
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,12 @@ def test_jobs_read_the_folder_and_what_they_write_is_there_at_the_end(
     with shared.started(*words, stdin="".join(f"{name}\n" for name in names).encode()) as run:
         assert run.wait(300) == 0, run.err
         printed = run.out.decode().splitlines()
+        if kind == "lazy":
+            traffic = run.events(ShareTraffic)[-1]
+            size = sum((shared.folder / name).stat().st_size for name in names)
+            assert size <= traffic.fetched < 1.05 * size + 10_000
+            assert traffic.unwritten == 0
+            assert "written back" in run.err
     assert printed[::2] == [str(shared.folder)] * len(names)
     assert [line.split()[0] for line in printed[1::2]] == [before[name] for name in names]
     after = tree(shared.folder)

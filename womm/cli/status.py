@@ -11,6 +11,7 @@ from womm.cli import tables
 from womm.cli.options import cluster_options, load_settings
 from womm.cli.tables import Column
 from womm.coordinator.tasks import TaskView, all_tasks
+from womm.journal.events import ShareTraffic
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
@@ -65,6 +66,9 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
         tables.write("".join(f"{task.task}\n" for task in tasks))
     elif tasks:
         tables.write(as_table(tasks, time.time(), all_hosts=all_hosts, width=_terminal_width()))
+        for task in tasks:
+            if (share := _share(task)) is not None:
+                tables.say(f"womm: {task.task}: {_share_words(share)}")
     else:
         tables.say(_none_text(all_hosts, ended))
     return 0
@@ -124,6 +128,19 @@ def _totals(task: TaskView) -> tuple[int | None, int | None]:
         return None, None
 
 
+def _share(task: TaskView) -> ShareTraffic | None:
+    return task.observation.state.share if task.observation is not None else None
+
+
+def _share_words(share: ShareTraffic) -> str:
+    from womm.share.preview import shown_bytes
+
+    words = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
+    if share.unwritten:
+        words.append((share.unwritten, "still to be written"))
+    return ", ".join(f"{shown_bytes(count)} {what}" for count, what in words)
+
+
 def as_json(task: TaskView, now_s: float) -> dict[str, object]:
     """Return the documented object of a task; keys stay, their values are null when unknown."""
     started = task.started
@@ -147,6 +164,9 @@ def as_json(task: TaskView, now_s: float) -> dict[str, object]:
         "folder": started.folder if started else None,
         "argv": list(started.argv) if started else None,
         "joblog": started.joblog if started else None,
+        "share": None
+        if (share := _share(task)) is None
+        else {name: getattr(share, name) for name in ("fetched", "cached", "written", "unwritten")},
         "ended": None
         if ended is None
         else {

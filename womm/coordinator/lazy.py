@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,11 @@ from womm.coordinator.job import SharedFolder
 from womm.coordinator.shares import Voice
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
-from womm.share.lazy import LazyShare
+from womm.share.lazy import LazyShare, ShareStats
+from womm.share.preview import shown_bytes
 
 FINISH_S: Final = 40.0
+TRAFFIC_S: Final = 10.0
 END_S: Final = 120.0
 """A cut link is waited for so long, for the last bytes that jobs have written."""
 REFRESHED_BYTES: Final = 262144
@@ -36,10 +39,14 @@ class Lazy:
         self.failed = ""
         self.words = ""
         self._say = voice.say
+        self._traffic = voice.traffic
+        self._watch: asyncio.Task[None] | None = None
+        self._told: ShareStats | None = None
 
     async def begin(self, cluster: Cluster) -> None:
         self._share.start(cluster.share_dial())
         cluster.before_share_ends(self._end)
+        self._watch = asyncio.create_task(self._watch_traffic())
 
     async def _end(self) -> None:
         """Before the file server goes: all is here, and what went over the link is known."""
@@ -57,14 +64,30 @@ class Lazy:
             for path, why in found.failed.items():
                 self._say(f"not written: {self.spec.folder / path}: {why}")
                 self.failed = self.failed or f"{path}: {why}"
-        stats = await self._share.stats()
+        stats = await self._stats()
         self.words = (
-            f"{_size(stats.fetched)} fetched, {_size(stats.cached)} from the cache,"
-            f" {_size(stats.written)} written back"
+            f"{shown_bytes(stats.fetched)} fetched, {shown_bytes(stats.cached)} from the cache,"
+            f" {shown_bytes(stats.written)} written back"
         )
         await self._share.finish(FINISH_S)
 
+    async def _stats(self) -> ShareStats:
+        stats = await self._share.stats()
+        if stats != self._told:
+            self._told = stats
+            self._traffic(stats.fetched, stats.cached, stats.written, stats.unwritten)
+        return stats
+
+    async def _watch_traffic(self) -> None:
+        with suppress(ShareError):
+            while True:
+                await asyncio.sleep(TRAFFIC_S)
+                await self._stats()
+
     async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await self._share.close()
 
 
@@ -126,12 +149,3 @@ class LazyFolder:
             self._changed.pop(name, None)
             self._count += 1
             self._changed[name] = self._count
-
-
-def _size(count: int) -> str:
-    size, unit = float(count), "B"
-    for bigger in ("KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, bigger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -25,6 +25,8 @@ class Voice:
     lost: Callable[[str], None]
     """The file server's disk is lost, and with it what was not written yet: the task must end."""
     ask: Callable[[str], bool] | None
+    traffic: Callable[[int, int, int, int], None]
+    """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
 
 
 class TaskShare(Protocol):

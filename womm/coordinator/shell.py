@@ -24,7 +24,7 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless
 from womm.errors import ClusterError
-from womm.journal.events import TaskCleaned, TaskEnded
+from womm.journal.events import ShareTraffic, TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, Settings
@@ -61,9 +61,14 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             loop.add_signal_handler(number, _set_once, interrupted, int(number))
             stack.callback(loop.remove_signal_handler, number)
         runtime = stack.enter_context(runtime_folder(task_id, os.environ))
-        voice = Voice(
-            _say, lambda reason: _say(f"{reason}: what was written last may be lost"), ask_terminal()
-        )
+
+        def traffic(*count_bytes: int) -> None:
+            journal.append(ShareTraffic(time.time(), *count_bytes))
+
+        def lost(reason: str) -> None:
+            _say(f"{reason}: what was written last may be lost")
+
+        voice = Voice(_say, lost, ask_terminal(), traffic)
         share = await make_share(settings, task.folder, task_id, voice)
         if share is not None:
             stack.push_async_callback(_close_share, share)

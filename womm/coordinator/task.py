@@ -34,7 +34,7 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.engine.joblog import mismatch_check
 from womm.errors import ClusterError
-from womm.journal.events import TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.journal.events import ShareTraffic, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
@@ -137,7 +137,7 @@ class _Run:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
-            voice = Voice(self.say, self._share_lost, ask_terminal())
+            voice = Voice(self.say, self._share_lost, ask_terminal(), self._share_traffic)
             self.share = await make_share(settings, task.folder, self.id, voice)
             if self.share is not None:
                 stack.push_async_callback(self.share.close)
@@ -190,6 +190,9 @@ class _Run:
         if not task.quiet:
             self._say_end(done, failed)
         return status
+
+    def _share_traffic(self, *count_bytes: int) -> None:
+        self.journal.append(ShareTraffic(time.time(), *count_bytes))
 
     def _share_lost(self, reason: str) -> None:
         """What jobs wrote last may be lost: none of them is reported any more."""

@@ -175,6 +175,22 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareTraffic:
+    """What went over a lazy share since the task began, in bytes.
+
+    From the folder into the cluster, from the file server's cache to pods, and back into the folder;
+    `unwritten`: what pods have written that is not in the folder yet.
+    """
+
+    KIND: ClassVar[str] = "share_traffic"
+    time: float
+    fetched: int
+    cached: int
+    written: int
+    unwritten: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnding:
     """No new jobs from here on."""
 
@@ -219,6 +235,7 @@ Event: TypeAlias = (
     | JobStarted
     | JobLost
     | JobEnded
+    | ShareTraffic
     | TaskEnding
     | TaskEnded
     | TaskCleaned
@@ -235,6 +252,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     JobStarted,
     JobLost,
     JobEnded,
+    ShareTraffic,
     TaskEnding,
     TaskEnded,
     TaskCleaned,

@@ -17,6 +17,7 @@ from womm.journal.events import (
     PodLeft,
     PodReady,
     PodStarted,
+    ShareTraffic,
     TaskCleaned,
     TaskEnded,
     TaskEnding,
@@ -75,6 +76,7 @@ class TaskState:
     engine: EngineStarted | None = None
     pods: dict[str, PodState] = field(default_factory=dict)
     jobs: dict[int, JobState] = field(default_factory=dict)
+    share: ShareTraffic | None = None
     ending: TaskEnding | None = None
     ended: TaskEnded | None = None
     cleaned: TaskCleaned | None = None
@@ -210,6 +212,10 @@ def _on_job_ended(state: TaskState, event: JobEnded) -> None:
     job.ended = event
 
 
+def _on_share_traffic(state: TaskState, event: ShareTraffic) -> None:
+    state.share = event
+
+
 def _on_task_ending(state: TaskState, event: TaskEnding) -> None:
     state.ending = event
 
@@ -236,6 +242,7 @@ _HANDLERS: dict[type[Event], Callable[[TaskState, Any], None]] = {
     JobStarted: _on_job_started,
     JobLost: _on_job_lost,
     JobEnded: _on_job_ended,
+    ShareTraffic: _on_share_traffic,
     TaskEnding: _on_task_ending,
     TaskEnded: _on_task_ended,
     TaskCleaned: _on_task_cleaned,
