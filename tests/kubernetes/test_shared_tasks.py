@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Home
-from tests.faults.tasks import wait_for
+from tests.faults.tasks import wait_for, womm
 from tests.kubernetes.project import Project
 from tests.kubernetes.test_shares import on_nodes
 from tests.soak import count
@@ -123,4 +124,21 @@ def test_shell_has_the_share(shared: Project, fileserver_image: str, womm_home: 
         assert run.out == b"laptop\n"
     assert (shared.folder / "written").read_text() == "pod\n"
     assert not (shared.folder / "name").exists()
+    shared.nothing_left(womm_home.runtime)
+
+
+def test_doctor_times_the_share_and_leaves_nothing(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    write(shared, fileserver_image, "lazy")
+    before = sorted(os.listdir(shared.folder))
+    result = womm(shared.folder, "doctor", "-o", "json")
+    checks = [check for check in json.loads(result.stdout)["checks"] if check["name"] == "share"]
+    assert [check["level"] for check in checks] == ["ok", "ok"], result.stdout
+    first, second = (check["text"] for check in checks)
+    assert re.match(
+        r"first byte of a file after \d+ ms, \d+ MB/s to a pod, \d+ files a second looked at", first
+    )
+    assert re.match(r"\d+ MB/s from a pod into the folder, \d+ files a second made", second)
+    assert sorted(os.listdir(shared.folder)) == before
     shared.nothing_left(womm_home.runtime)

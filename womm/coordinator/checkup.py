@@ -6,9 +6,11 @@ workers are, so what holds for it holds for them.
 
 import asyncio
 import os
+import shlex
+import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -19,9 +21,10 @@ from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.rbac import USER_RULES
 from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.runtime import runtime_folder
+from womm.coordinator.shares import TaskShare, Voice, make_share
 from womm.coordinator.task import new_task_id
 from womm.coordinator.tasks import target_of
-from womm.errors import ClusterError, WommError
+from womm.errors import ClusterError, SettingsError, ShareError, WommError
 from womm.link.client import Link
 from womm.link.frames import (
     FrameType,
@@ -31,13 +34,15 @@ from womm.link.frames import (
     encode_credit,
     encode_run,
 )
-from womm.settings import NO_SHARE, Settings
+from womm.settings import LAZY, NO_SHARE, Settings
 
 OLDEST_MINOR: Final = 30
 """Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
 SKEW_S: Final = 2.0
 DATA_BYTES: Final = 32 << 20
 PINGS: Final = 20
+SHARE_BYTES: Final = 16 << 20
+SHARE_FILES: Final = 200
 _SESSION: Final = b"womm doctor ----"
 
 
@@ -216,9 +221,12 @@ async def _worker(settings: Settings, perl: str, folder: Path) -> list[Finding]:
         except WommError as exc:
             return [_bad(exc)]
         probe = _Probe()
+        share: TaskShare | None = None
         try:
-            return await _look_at(cluster, probe, settings, task, folder)
-        except ClusterError as exc:
+            if settings.share == LAZY:
+                share = await make_share(settings, folder, task, _silent(probe))
+            return await _look_at(cluster, share, probe, settings, _spec(settings, task, folder))
+        except (ClusterError, SettingsError, ShareError) as exc:
             return [_bad(exc)]
         except TimeoutError:
             text = f"none after {settings.ready_timeout_s:.0f} s: {probe.waits or 'no reason known'}"
@@ -226,6 +234,28 @@ async def _worker(settings: Settings, perl: str, folder: Path) -> list[Finding]:
             return [Finding("worker", Verdict.BAD, text, advice if advice != advice_for([]) else "")]
         finally:
             await cluster.stop()
+            if share is not None:
+                await share.close()
+
+
+def _spec(settings: Settings, task: str, folder: Path) -> TaskSpec:
+    return TaskSpec(
+        task=task,
+        folder=folder,
+        pods=1,
+        slots=1,
+        cpu=settings.kube_cpu,
+        mem=settings.kube_mem,
+        shell=settings.shell or "/bin/sh",
+        orphan_timeout_s=min(300.0, settings.orphan_timeout_s),
+    )
+
+
+def _silent(probe: _Probe) -> Voice:
+    def lost(reason: str) -> None:
+        probe.waits = reason
+
+    return Voice(lambda text: None, lost, None, lambda *count_bytes: None)
 
 
 def _bad(exc: WommError) -> Finding:
@@ -233,23 +263,13 @@ def _bad(exc: WommError) -> Finding:
 
 
 async def _look_at(
-    cluster: Cluster, probe: _Probe, settings: Settings, task: str, folder: Path
+    cluster: Cluster, share: TaskShare | None, probe: _Probe, settings: Settings, spec: TaskSpec
 ) -> list[Finding]:
     began = time.monotonic()
     async with asyncio.timeout(settings.ready_timeout_s):
-        await cluster.start(
-            TaskSpec(
-                task=task,
-                folder=folder,
-                pods=1,
-                slots=1,
-                cpu=settings.kube_cpu,
-                mem=settings.kube_mem,
-                shell=settings.shell or "/bin/sh",
-                orphan_timeout_s=min(300.0, settings.orphan_timeout_s),
-            ),
-            probe,
-        )
+        await cluster.start(replace(spec, share=share.spec if share is not None else None), probe)
+        if share is not None:
+            await share.begin(cluster)
         pod = await probe.pod
         link = Link(pod.name, cluster.dial(pod), _SESSION, probe)
         link.start()
@@ -259,12 +279,13 @@ async def _look_at(
             perl = await _run(link, probe, 1, b"perl -e 'printf q(%vd), $^V'; echo; id -u")
             version, _, user = perl.partition(" ")
             text = f"{settings.image} runs after {ready_s:.1f} s, as uid {user}, with perl {version}"
-            return [
+            found = [
                 Finding("image", Verdict.GOOD, text),
                 await _clock(link, probe),
                 await _round_trip(link, probe),
                 await _speed(link, probe),
             ]
+            return found + (await _share(link, probe, share, spec.task) if share is not None else [])
         finally:
             await link.close()
 
@@ -310,3 +331,54 @@ async def _speed(link: Link, probe: _Probe) -> Finding:
     await _run(link, probe, 3, b"head -c %d /dev/zero" % DATA_BYTES)
     took = time.monotonic() - began
     return Finding("link", Verdict.GOOD, f"{probe.size / took / 1e6:.0f} MB/s from a job to here")
+
+
+async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list[Finding]:
+    """Time the share with files of our own, in a folder that is removed again."""
+    folder = share.spec.folder / f".womm-doctor-{task}"
+    assert share.jobs is not None
+    try:
+        await asyncio.to_thread(_make_samples, folder)
+        await share.jobs.refresh()
+        place = shlex.quote(str(folder)).encode(errors="surrogateescape")
+        first_s = await _timed(link, probe, b"head -c 1 %b/first" % place)
+        read_s = await _timed(link, probe, b"cat %b/data >/dev/null" % place)
+        look_s = await _timed(link, probe, b"ls -l %b/many >/dev/null" % place)
+        text = (
+            f"first byte of a file after {first_s * 1000:.0f} ms, {SHARE_BYTES / read_s / 1e6:.0f} MB/s to a"
+        )
+        text += f" pod, {SHARE_FILES / look_s:.0f} files a second looked at"
+        found = [Finding("share", Verdict.GOOD, text)]
+        if not share.spec.read_only:
+            began = time.monotonic()
+            await _run(link, probe, 4, b"head -c %d /dev/zero >%b/written" % (SHARE_BYTES, place))
+            if probe.status or (why := await share.jobs.settle(4, "")):
+                why = why if not probe.status else f"a pod cannot write into {share.spec.folder}"
+                return [*found, Finding("share", Verdict.BAD, why)]
+            write_s = time.monotonic() - began
+            made_s = await _timed(
+                link, probe, b"i=0; while [ $i -lt 50 ]; do : >%b/made.$i; i=$((i+1)); done" % place
+            )
+            await share.jobs.settle(4, "")
+            text = (
+                f"{SHARE_BYTES / write_s / 1e6:.0f} MB/s from a pod into the folder, {50 / made_s:.0f} files"
+            )
+            found.append(Finding("share", Verdict.GOOD, f"{text} a second made"))
+        return found
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _make_samples(folder: Path) -> None:
+    (folder / "many").mkdir(parents=True)
+    (folder / "first").write_bytes(b"1")
+    (folder / "data").write_bytes(os.urandom(SHARE_BYTES))
+    for number in range(SHARE_FILES):
+        (folder / "many" / str(number)).touch()
+
+
+async def _timed(link: Link, probe: _Probe, command: bytes) -> float:
+    """Return the seconds that a command takes, with its start."""
+    began = time.monotonic()
+    await _run(link, probe, 5, command)
+    return time.monotonic() - began

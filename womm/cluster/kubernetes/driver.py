@@ -538,15 +538,12 @@ class KubernetesCluster:
             await self._api.request("DELETE", f"{self._pods_path}/{name}", body=body)
 
     async def _shrink(self, pod: str, replicas: int) -> None:
-        """One pod fewer, and that it is this one."""
-        cost = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-2147483647"}}}
+        """One pod fewer, and that it is this one: of those that are left, its replacement would go first."""
+        await self._delete_pod(pod, 1)
         size = {"spec": {"replicas": replicas}}
-        with suppress(ClusterError):
-            await self._api.request("PATCH", f"{self._pods_path}/{pod}", body=cost, content_type=MERGE)
         with suppress(ClusterError):
             path = f"{self._deployments}/{root_name(self._task)}"
             await self._api.request("PATCH", path, body=size, content_type=MERGE)
-        await self._delete_pod(pod, 1)
 
     async def _delete_all(self) -> None:
         share = self._server is not None
