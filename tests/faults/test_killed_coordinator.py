@@ -155,3 +155,12 @@ def test_killed_gnu_parallel_is_told_and_cleaned(womm_home, tmp_path):
         assert run.wait() == 254
         assert "GNU parallel was ended by SIGKILL" in run.err
         nothing_left(task, womm_home.runtime)
+
+
+def test_gnu_parallel_and_its_children_can_be_found_when_it_was_killed(tmp_path):
+    """It starts processes of its own, to see how many there may be: they sleep for hours."""
+    with started(
+        tmp_path, "parallel", "--kube-pods", "1", "--", "touch begun; sleep 1000", ":::", "1"
+    ) as run:
+        wait_for((tmp_path / "begun").exists, "the job")
+        assert carriers(f"WOMM_TASK={run.task}", command="parallel\0-j")

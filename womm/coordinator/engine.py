@@ -20,6 +20,7 @@ from womm.journal.events import EngineStarted
 from womm.journal.store import Journal
 from womm.process import identify, send_signal
 from womm.settings import Settings
+from womm.worker import TASK_VARIABLE
 
 # prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
 _ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
@@ -45,9 +46,15 @@ class Engine:
     """GNU parallel and what it is told with: shim, width file or login file, socket."""
 
     def __init__(
-        self, task: ParallelTask, dispatcher: Dispatcher, runtime: Path, on_job: Callable[[], None]
+        self,
+        task: ParallelTask,
+        task_id: str,
+        dispatcher: Dispatcher,
+        runtime: Path,
+        on_job: Callable[[], None],
     ) -> None:
         self._task = task
+        self._task_id = task_id
         self._dispatcher = dispatcher
         self._socket = runtime / "shims"
         self._bin = runtime / "bin"
@@ -115,6 +122,8 @@ class Engine:
         task = self._task
         env = dict(os.environb)
         env[b"WOMM_SHIM"] = os.fsencode(shim_variable(self._socket, task.shell, stdin=task.plan.stdin))
+        # GNU parallel has children of its own, which `womm finish` must find when it was killed.
+        env[os.fsencode(TASK_VARIABLE)] = os.fsencode(self._task_id)
         env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
         if task.plan.logins:
             env[b"PARALLEL_SHELL"] = os.fsencode(task.shell)

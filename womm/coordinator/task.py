@@ -169,7 +169,7 @@ class _Run:
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
             if self.share is not None and not self.interrupts:
                 await self._waiting(unless(self.interrupted.wait(), self.share.begin(self.cluster)))
-            engine = Engine(task, self.dispatcher, runtime, self._hide_bar)
+            engine = Engine(task, self.id, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
             if task.plan.appends and not task.quiet:
