@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 HEADER = struct.Struct("!BII")
 MAX_PAYLOAD = 1 << 20
-"""No frame is larger: output comes in reads of 256 KiB at most, a command and its environment in at most
+"""No frame is larger: output comes in reads of 64 KiB, a command and its environment in at most
 some hundred KiB (Linux limits one argument to 128 KiB)."""
 WINDOW = 524288
 """Bytes a job's stream may be ahead of its consumer. Large enough that a round trip of 5 ms still

@@ -438,8 +438,7 @@ sub pump {
     my $handle = $job->{handle}[$stream] or return 0;
     my $want = $job->{credit}[$stream];
     if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
-    my $most = $job->{wide}[$stream] ? PIPE_BYTES : CHUNK;
-    my $n = sysread($handle, my $bytes, $want < $most ? $want : $most);
+    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
     if ($n) {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
