@@ -24,7 +24,6 @@ class Eager:
         self.jobs: SharedFolder | None = None
         self.failed = ""
         self.words = ""
-        self._say = voice.say
         self._cluster: Cluster | None = None
         store = f"{STORE}/{spec.store}" if spec.store else STORE
         folder = TaskStore.default().root.parent / "shares"
@@ -60,11 +59,13 @@ class Eager:
             found = await self._share.pull(self._cluster.share_dial)
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
-            self._say(self.failed)
             return
         self.words = f"{len(found.brought)} files brought back"
+        left = len(found.refused) + len(found.kept_changing)
         if found.conflicts:
             self.failed = f"{len(found.conflicts)} files changed on both sides"
+        elif left:
+            self.failed = f"{left} files could not be brought back"
 
     async def close(self) -> None:
         self._ignore.close()
