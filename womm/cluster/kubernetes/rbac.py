@@ -17,20 +17,20 @@ USER_RULES: Final = (
     ("batch", ("jobs",), ("get", "list", "watch", "create", "delete")),
     ("apps", ("deployments",), ("get", "list", "watch", "create", "patch", "delete")),
     ("apps", ("replicasets",), ("get", "list", "watch")),
-    ("", ("pods",), ("get", "list", "watch", "create", "patch", "delete")),
+    ("", ("pods",), ("get", "list", "watch", "create", "delete")),
     ("", ("pods/exec",), ("get", "create")),
     ("", ("pods/log",), ("get",)),
     ("", ("configmaps", "services"), ("get", "list", "watch", "create", "patch", "delete")),
     ("", ("secrets",), ("create", "delete")),
     ("", ("events", "resourcequotas", "limitranges"), ("get", "list", "watch")),
 )
-"""`create` and `patch` of pods: a dry run before a task starts; a pod that is to go first. Secrets are made
-for the file server of a share; none is ever read."""
+"""`create` of pods: a dry run before a task starts. Secrets are made for the file server of a share; none is
+ever read."""
 LEADER_RULES: Final = (
     ("batch", ("jobs",), ("get", "list", "watch", "delete")),
     ("apps", ("deployments",), ("get", "list", "watch", "patch", "delete")),
     ("apps", ("replicasets",), ("get", "list", "watch")),
-    ("", ("pods",), ("get", "list", "watch", "patch", "delete")),
+    ("", ("pods",), ("get", "list", "watch", "delete")),
     ("", ("pods/exec",), ("get", "create")),
     ("", ("configmaps", "services"), ("get", "list", "watch", "delete")),
     ("", ("events",), ("get", "list", "watch")),
