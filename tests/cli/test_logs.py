@@ -120,7 +120,7 @@ def test_logs_cut_and_lost_outputs_are_told(journal):
 def test_logs_a_damaged_output_is_told_and_the_others_come(journal):
     ended(journal, 1, os.urandom(5000))
     ended(journal, 2, b"fine\n")
-    (journal.path.parent / "output.z").write_bytes(b"junk")
+    (journal.path.parent / "output.zst").write_bytes(b"junk")
     result = run("logs", TASK)
     assert (result.status, result.out) == (1, "fine\n")
     assert "womm: job 1: the kept output in " in result.err

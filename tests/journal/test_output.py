@@ -19,7 +19,7 @@ def fail(exc):
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "output.z"
+    return tmp_path / "output.zst"
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_get_a_missing_file_is_one_sentence(path):
     )
 )
 def test_get_a_damaged_reference_is_one_sentence(tmp_path_factory, ref):
-    path = tmp_path_factory.getbasetemp() / "damaged.z"
+    path = tmp_path_factory.getbasetemp() / "damaged.zst"
     path.write_bytes(b"x\x9cgarbage")
     with OutputReader(path) as reader:
         try:

@@ -68,6 +68,7 @@ class Engine:
             on_result=on_job,
         )
         self._process: asyncio.subprocess.Process | None = None
+        self._follows = False
 
     def listen(self) -> None:
         task = self._task
@@ -77,8 +78,10 @@ class Engine:
         self.shims.start(self._socket)
 
     async def start(self, journal: Journal) -> asyncio.subprocess.Process:
-        """Start GNU parallel. It has this process's own stdin, stdout and stderr."""
-        self._dispatcher.on_change = self._changed
+        """Start GNU parallel. It has this process's own stdin, stdout and stderr.
+
+        Until `follow` it takes all workers for ready; jobs wait for them in the dispatcher.
+        """
         self._changed()
         words = self._arguments()
         prctl = _PRCTL.get(platform.machine(), 0) if sys.platform == "linux" else 0
@@ -97,6 +100,12 @@ class Engine:
         who = identify(self._process.pid)
         journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
         return self._process
+
+    def follow(self) -> None:
+        """Tell GNU parallel from now on how many workers are ready."""
+        self._follows = True
+        self._dispatcher.on_change = self._changed
+        self._changed()
 
     async def close(self) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -135,7 +144,7 @@ class Engine:
         """The jobslots have changed: tell GNU parallel."""
         pool, plan, settings = self._dispatcher.pool, self._task.plan, self._task.settings
         wanted = self._task.pods * settings.procs_per_pod + settings.local_procs
-        slots = wanted if plan.fixed_width else pool.slots
+        slots = pool.slots if self._follows and not plan.fixed_width else wanted
         now = time.time()
         self._width.write(width_text(slots, plan.cap), now)
         if plan.logins:

@@ -38,7 +38,7 @@ from womm.journal.events import ShareTraffic, TaskCleaned, TaskEnded, TaskEnding
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
-from womm.settings import KUBERNETES, Settings
+from womm.settings import KUBERNETES, LOCAL, Settings
 
 log = logging.getLogger(__name__)
 
@@ -227,12 +227,16 @@ class _Run:
         """From the first worker to the end of GNU parallel."""
         status = FAILURE
         try:
+            if self.cluster.name == LOCAL and not self.task.plan.logins:
+                # Local workers take no longer to start than GNU parallel does.
+                self.engine = await engine.start(self.journal)
             if await self._first_worker():
                 if sys.stderr.isatty() and not self.task.plan.own_progress and not self.task.quiet:
                     self.bar = Bar(2, self._progress, self.task.plan.total)
                     stack.callback(self.bar.stop)
                     self.bar.start()
-                process = self.engine = await engine.start(self.journal)
+                process = self.engine = self.engine or await engine.start(self.journal)
+                engine.follow()
                 status = await self._supervise(process)
             else:
                 status = 128 + self.interrupts[0]

@@ -1,16 +1,16 @@
 """The kept output of jobs: small pieces in the journal, others compressed in one file beside it.
 
 Strategy: one file per task, not one per job: 100,000 jobs would be 200,000 files. Each record is
-a zlib stream of its own, so that one output is read without the others, and its Adler-32 finds a
-record that a power cut left half written. Level 1: 100 MB/s and more, so that keeping output is not
-what a task waits for.
+a Zstandard frame (RFC 8878) of its own, so that one output is read without the others, and its
+checksum finds a record that a power cut left half written. Level 1: 400 MB/s, four times what zlib
+has for the same size, so that keeping output is not what a task waits for.
 """
 
 import base64
 import binascii
 import os
+import sys
 import threading
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,18 @@ from typing import Final
 from womm.errors import JournalError
 from womm.journal.events import OutputRef
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 # Most jobs print a line or two: their output costs no second file access.
 INLINE_BYTES: Final = 2048
 DEFAULT_TASK_BYTES: Final = 256 << 20
+_LEVEL: Final[dict[int, int]] = {
+    zstd.CompressionParameter.compression_level: 1,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
 _NOT_KEPT: Final = OutputRef(cut=True)
 
 
@@ -94,7 +103,7 @@ class OutputWriter:
                 if not self._reserve(len(text)):
                     return _NOT_KEPT
             return OutputRef(inline=text, size=len(data), cut=cut)
-        packed = zlib.compress(data, 1)
+        packed = zstd.compress(data, options=_LEVEL)
         with self._lock:
             if self._fd is None or not self._reserve(len(packed)):
                 return _NOT_KEPT
@@ -165,11 +174,11 @@ class OutputReader:
             packed = os.pread(self._fd, ref.length, ref.offset)
         except (OSError, OverflowError, ValueError) as exc:
             raise JournalError(f"cannot read kept output in {self._path}: {exc}") from exc
-        unpacker = zlib.decompressobj()
+        unpacker = zstd.ZstdDecompressor()
         try:
             # A damaged reference must not fill the memory.
             data = unpacker.decompress(packed, ref.size + 1)
-        except (zlib.error, OverflowError, ValueError) as exc:
+        except (zstd.ZstdError, OverflowError, ValueError) as exc:
             raise _damaged(self._path, ref) from exc
         if not unpacker.eof or len(data) != ref.size:
             raise _damaged(self._path, ref)

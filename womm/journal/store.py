@@ -45,7 +45,7 @@ _TAIL_BYTES: Final = 4096
 _LOCK_TRIES: Final = 10
 _LOCK_RETRY_S: Final = 0.01
 _JOURNAL: Final = "journal.jsonl"
-_OUTPUT: Final = "output.z"
+_OUTPUT: Final = "output.zst"
 # Not a task's name: left by a process that died while it made one.
 _UNFINISHED: Final = ".new-"
 LAST: Final = "last"

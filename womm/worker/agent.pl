@@ -20,6 +20,7 @@
 
 use strict;
 use warnings;
+use Config;
 use Errno qw(EAGAIN EINTR EIO);
 use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY);
 use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN pack_sockaddr_un);
@@ -50,7 +51,8 @@ my %SYSCALLS = (
     'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135,
         prctl => 167, statx => 291 },
 );
-my $machine = $^O eq 'linux' ? (split ' ', `uname -m`)[0] // '' : '';
+# The machine that perl was built for, not the kernel's: a 32-bit perl makes 32-bit calls.
+my $machine = $^O eq 'linux' ? (split /-/, $Config{archname})[0] : '';
 my $nr = $SYSCALLS{$machine};
 require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
 
