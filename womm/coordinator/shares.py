@@ -13,7 +13,7 @@ from typing import Protocol
 from womm.cluster.base import Cluster, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
-from womm.errors import ShareError
+from womm.errors import ShareError, UsageError
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
 
 
@@ -48,10 +48,15 @@ class TaskShare(Protocol):
 async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) -> TaskShare | None:
     """Return the share that the settings name; None: pods need none. Asks what is to be asked.
 
-    Raises ShareError, SettingsError.
+    Raises ShareError, SettingsError, UsageError.
     """
     if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
         return None
+    if settings.keep and settings.share != LAZY and not settings.share_volume:
+        raise UsageError(
+            "--keep: what an eager share has copied goes with its pod, unless it is on a volume",
+            "share-volume = NAME in .womm (kubectl get pvc lists them), or leave --keep out",
+        )
     spec = share_spec(settings, folder, {"export": secrets.token_hex(16).encode()})
     assert spec is not None
     try:
