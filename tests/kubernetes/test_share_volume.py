@@ -57,8 +57,8 @@ def test_an_eager_share_on_a_volume_sends_the_next_task_what_differs(
         words = ["parallel", "--kube-pods", "1", "--keep", "--", "-k", "sha256sum"]
         with shared.started(*words, stdin="".join(f"{name}\n" for name in names).encode()) as run:
             assert run.wait(300) == 0, run.err
-            found = dict(reversed(line.split(maxsplit=1)) for line in run.out.decode().splitlines())
-        assert found == {name: tree(shared.folder)[name] for name in names}
+            pairs = [line.split(maxsplit=1) for line in run.out.decode().splitlines()]
+        assert {name: value for value, name in pairs} == {name: tree(shared.folder)[name] for name in names}
         sent = re.search(r"(\d+) files?", run.err)
         assert sent and int(sent[1]) == len(expected), run.err
         shared.nothing_left(womm_home.runtime)
