@@ -16,6 +16,7 @@ AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
 FALLOC_KEEP_SIZE: Final = 1
 FALLOC_PUNCH_HOLE: Final = 2
+_SYNC_FILE_RANGE_WRITE: Final = 2
 _STATX_BASIC_AND_BTIME: Final = 0xFFF
 _STATX_BTIME: Final = 0x800
 
@@ -27,6 +28,9 @@ _getdents64.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
 _getdents64.restype = ctypes.c_ssize_t
 _fallocate = _libc.fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_sync_file_range = getattr(_libc, "sync_file_range", None)  # musl has none on some machines
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 _buffer = ctypes.create_string_buffer(256)
 _address = ctypes.addressof(_buffer)
@@ -111,6 +115,12 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+
+
+def begin_writing(fd: int) -> None:
+    """Have the kernel begin to write a file's dirty pages, sync_file_range(2). A sync tells what failed."""
+    if _sync_file_range is not None:
+        _sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
 def read_all(fd: int, offset: int, count: int) -> tuple[bytes, bool]:

@@ -52,6 +52,8 @@ _COOKIE_SHIFT: Final = 3
 INLINE_WRITE_BYTES: Final = 1 << 17
 """Larger writes go to a thread, but for those of a client that is alone: copying them takes longer than the
 way there and back, and where too much waits for the disk the kernel makes who writes wait too."""
+BEGIN_WRITING_BYTES: Final = 8 << 20
+"""Of one file, after which the kernel is told to begin: a COMMIT then finds little left to do."""
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs a small write faster than this, of late, does it inline."""
 SLOW_S: Final = 0.05
@@ -61,7 +63,7 @@ SLOW_S: Final = 0.05
 class LocalFile:
     """An open regular file; its descriptors are closed when it is closed and nothing runs on it."""
 
-    __slots__ = ("closed", "node", "read_fd", "users", "write_fd")
+    __slots__ = ("closed", "dirty", "node", "read_fd", "users", "write_fd")
 
     def __init__(self, node: LocalNode, read_fd: int, write_fd: int) -> None:
         self.node = node
@@ -69,6 +71,8 @@ class LocalFile:
         self.write_fd = write_fd
         self.users = 0
         self.closed = False
+        self.dirty = 0
+        """Bytes written since the kernel was last told to begin."""
 
     def __repr__(self) -> str:
         return f"<LocalFile {self.node.ino} {self.read_fd} {self.write_fd} {self.users} users>"
@@ -98,6 +102,7 @@ class LocalFilesystem:
         self._threads = 0
         """Calls that are under way in threads."""
         self.alone: Callable[[], bool] = lambda: False
+        self._begun: set[asyncio.Task[None]] = set()
         self._sync_s = 0.0
         self._write_s = 0.0
         """How long syncing a small write took of late (a moving average), and writing a large one."""
@@ -547,9 +552,20 @@ class LocalFilesystem:
             if self._waits_inline():
                 return self._write_through(fd, offset, data)
             return await self._in_thread(file, lambda: self._write_through(fd, offset, data))
+        if not sync:
+            file.dirty += len(data)
+            if file.dirty >= BEGIN_WRITING_BYTES:
+                file.dirty = 0
+                self._begin_writing(file)
         if not sync and self._write_s < SLOW_S and self.alone():
             return self._write_large(fd, offset, data, False)
         return await self._in_thread(file, lambda: self._write_large(fd, offset, data, sync))
+
+    def _begin_writing(self, file: LocalFile) -> None:
+        fd = file.write_fd
+        task = asyncio.get_running_loop().create_task(self._in_thread(file, lambda: linux.begin_writing(fd)))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
 
     def _waits_inline(self) -> bool:
         """Shall a small write be synced here and now? Several are better synced together, in threads."""
