@@ -17,6 +17,7 @@ from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
 from womm.share.exporter import Export
 from womm.share.fence import Fence
+from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys, connect
 
 KEYS = TaskKeys.make()
@@ -25,17 +26,21 @@ WAIT_S = 10.0
 
 def write_secret(folder, keys=KEYS):
     folder.mkdir(exist_ok=True)
-    (folder / "host_key.pub").write_bytes(keys.host_public)
-    (folder / "client_key").write_bytes(keys.client_private)
-    (folder / "export").write_text(keys.export)
+    for name, value in keys.secret().items():
+        (folder / name).write_bytes(value)
     return folder
 
 
 class ControlEnd:
-    """The user's end of the control channel: `ask` sends a request and waits for its reply."""
+    """The user's end of the control channel: `ask` sends a request and waits for its reply.
 
-    def __init__(self, channel):
+    A server that has no names is given those of `names`, which takes what it tells; with `gives` at once.
+    """
+
+    def __init__(self, channel, names, gives):
         self._channel = channel
+        self.names = names
+        self._gives = gives
         self._unread = b""
         self._waiting = {}
         self.hello = asyncio.get_running_loop().create_future()
@@ -46,7 +51,13 @@ class ControlEnd:
         for line in lines:
             value = json.loads(line)
             if value.get("op") == "hello":
+                self.names.greeted(value["generation"], value["change"])
+                if self._gives and not value["whole"]:
+                    self.hand_over()
                 self.hello.set_result(value)
+            elif value.get("op") == "names":
+                self.names.add(line, reset="reset" in value)
+                self.send("seen", number=value["number"])
             else:
                 self._waiting.pop(value["id"]).set_result(value)
 
@@ -57,6 +68,14 @@ class ControlEnd:
     def closed(self):
         for waiter in self._waiting.values():
             waiter.cancel()
+
+    def hand_over(self):
+        for piece in self.names.lines():
+            self._channel.write(piece)
+        self.send("adopted", **self.names.hand_over())
+
+    def send(self, op, **fields):
+        self._channel.write(json.dumps({"op": op, **fields}).encode() + b"\n")
 
     async def ask(self, op, **fields):
         self._number += 1
@@ -71,6 +90,8 @@ class UserSide:
     def __init__(self, folder, keys=KEYS):
         self.keys = keys
         self.export = Export(Fence(folder))
+        self.names = NamesLog()
+        self.gives = True
         self.connection: Any = None
         self.control: Any = None
 
@@ -79,7 +100,7 @@ class UserSide:
         made = loop.create_future()
 
         def control(channel):
-            end = ControlEnd(channel)
+            end = ControlEnd(channel, self.names, self.gives)
             made.set_result(end)
             return end
 
@@ -90,6 +111,10 @@ class UserSide:
         await asyncio.wait_for(self.control.hello, WAIT_S)
         return self.control
 
+    def close(self):
+        self.export.close()
+        self.names.close()
+
     async def cut(self):
         if self.connection is not None:
             self.connection.abort()
@@ -98,9 +123,16 @@ class UserSide:
 
 
 class Lazy:
-    """The parts of a lazy file server, and a user's side that is connected. Use it in `async with`."""
+    """The parts of a lazy file server, and a user's side that is connected. Use it in `async with`.
 
-    def __init__(self, top, folder, *, keys=KEYS, cache_bytes=1 << 30, memory_bytes=64 << 20):
+    `user`: an earlier one's, which the caller closes.
+    """
+
+    def __init__(
+        self, top, folder, *, keys=KEYS, cache_bytes=1 << 30, memory_bytes=64 << 20, user=None, connects=True
+    ):
+        self.user: Any = user
+        self._connects = connects
         self.keys = keys
         self.top, self.folder = Path(top), Path(folder)
         self.socket = self.folder / "share"
@@ -113,7 +145,7 @@ class Lazy:
             stack.callback(self.table.close)
             self.blocks = Blocks(self.folder / "cache", *self.options)
             stack.callback(self.blocks.close)
-            self.server = Control(self.table.epoch)
+            self.server = Control(self.table)
             secret = write_secret(self.folder / "secret", self.keys)
             self.link = Link(
                 self.socket, Keys(secret), connected=self.server.connected, received=self.server.received
@@ -130,12 +162,14 @@ class Lazy:
             stack.push_async_callback(self.link.stop)
             stack.push_async_callback(self.server.stop)
             self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
-            self.user = UserSide(self.top, self.keys)
-            stack.callback(self.user.export.close)
+            if self.user is None:
+                self.user = UserSide(self.top, self.keys)
+                stack.callback(self.user.close)
             await self.fs.start()
             stack.push_async_callback(self.fs.stop)
-            await self.connect()
             stack.push_async_callback(self.user.cut)
+            if self._connects:
+                await self.connect()
             self._stack = stack.pop_all()
         return self
 

@@ -72,7 +72,7 @@ class UserThread:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             await self.side.cut()
-            self.side.export.close()
+            self.side.close()
 
         self._call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)

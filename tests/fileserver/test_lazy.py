@@ -7,11 +7,12 @@ import os
 import random
 import subprocess
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import KEYS, Lazy, fresh_folder, remove, write_secret
+from tests.fileserver.lazy import KEYS, Lazy, UserSide, fresh_folder, remove, write_secret
 from womm.fileserver.connection import Keys, Link
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, WANT_KEY, Settings
@@ -548,19 +549,15 @@ def test_user_side_with_another_key_is_refused(top, folder):
             received=lambda *_: None,
         )
         await link.start()
-        from tests.fileserver.lazy import UserSide
-
         other = TaskKeys.make()
-        mixed = TaskKeys(
-            other.host_public, KEYS.client_private, KEYS.export, other.host_private, KEYS.client_public
-        )
+        mixed = replace(other, client_private=KEYS.client_private, client_public=KEYS.client_public)
         user = UserSide(top, mixed)
         with pytest.raises((OSError, asyncio.TimeoutError)):
             await user.dial(folder / "share")
         assert not link.up
         assert not lines
         await user.cut()
-        user.export.close()
+        user.close()
         await link.stop()
 
     run(work)
@@ -593,6 +590,73 @@ def test_restart_keeps_handles_and_sends_what_was_committed(top, folder):
             await lazy.contents.flush()
             assert (top / "d" / "f").read_bytes() == b"01AB4written after the cut"
             assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
+
+    run(work)
+
+
+def test_handles_outlive_the_disk_and_no_number_is_given_twice(top, folder):
+    """FAULTS N7. What was not sent is gone; what the server knew of names the user's side gives back."""
+
+    async def work():
+        (top / "d").mkdir()
+        (top / "d" / "f").write_bytes(b"0123456789")
+        known: dict[bytes, bytes] = {}
+        gone: set[bytes] = set()
+        change, user = 0, UserSide(top)
+        for life in range(4):
+            async with Lazy(top, folder / f"disk{life}", user=user) as lazy:
+                fs = lazy.fs
+                for path, key in known.items():
+                    node = await fs.resolve(key)
+                    assert node.path() == path
+                    assert (await fs.getattr(node, 1)).change > change
+                for key in gone:
+                    await fails(Status.STALE, fs.resolve(key))
+                above = await fs.lookup(fs.root(), b"d")
+                assert await content(fs, await fs.lookup(above, b"f")) == b"0123456789"
+                made = [await make(fs, b"new%d.%d" % (life, number)) for number in range(3)]
+                await fs.rename(fs.root(), made[1].path(), above, b"moved%d" % life)
+                await fs.remove(fs.root(), made[2].path())
+                for node in (above, *above.directory.entries.values(), *made[:2]):
+                    assert node.key not in gone and known.get(node.path(), node.key) == node.key
+                    known[node.path()] = node.key
+                gone.add(made[2].key)
+                change = (await fs.getattr(made[1], 1)).change
+                if life == 1:  # its container starts again: all is told anew
+                    await lazy.cut()
+                else:
+                    assert (await lazy.user.control.ask("flush"))["ok"]
+            if life == 1:
+                async with Lazy(top, folder / f"disk{life}", user=user) as lazy:
+                    assert (await lazy.fs.resolve(made[1].key)).path() == b"d/moved1"
+                    assert (await lazy.user.control.ask("flush"))["ok"]
+        assert len(set(known.values())) == len(known) == 2 + 2 * 4
+        user.close()
+
+    run(work)
+
+
+def test_server_without_names_tells_clients_to_wait_until_it_has_them(top, folder):
+    async def work():
+        (top / "d").mkdir()
+        user = UserSide(top)
+        async with Lazy(top, folder / "one", user=user) as lazy:
+            node = await lazy.fs.lookup(lazy.fs.root(), b"d")
+            assert (await user.control.ask("flush"))["ok"]
+        async with Lazy(top, folder / "two", user=user, connects=False) as lazy:
+            fs = lazy.fs
+            await fails(Status.DELAY, fs.resolve(node.key))
+            await fails(Status.DELAY, fs.lookup(fs.root(), b"d"))
+            await fails(Status.DELAY, fs.getattr(fs.root(), 1))
+            user.gives = False
+            await user.dial(lazy.socket)
+            assert not lazy.link.up
+            await fails(Status.DELAY, fs.resolve(node.key))
+            await fails(Status.DELAY, fs.lookup(fs.root(), b"d"))
+            user.control.hand_over()
+            assert (await user.control.ask("flush"))["ok"]
+            assert (await fs.lookup(fs.root(), b"d")).key == node.key
+        user.close()
 
     run(work)
 

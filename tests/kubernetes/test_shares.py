@@ -166,13 +166,10 @@ def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
     async def main() -> None:
         lazy = LazyShare(folder, on_lost=said.append, say=said.append)
         cluster, observer = await shared.cluster(), Observer()
-        keys = {
-            "host_key.pub": lazy.keys.host_public,
-            "client_key": lazy.keys.client_private,
-            "export": lazy.keys.export.encode(),
-        }
         try:
-            await cluster.start(shared.spec(kind="lazy", folder=folder, secret=keys, pods=1), observer)
+            await cluster.start(
+                shared.spec(kind="lazy", folder=folder, secret=lazy.keys.secret(), pods=1), observer
+            )
             lazy.start(cluster.share_dial())
             cluster.before_share_ends(lambda: lazy.finish(30))
             await until(lambda: observer.started, "a worker")

@@ -369,6 +369,23 @@ def test_restarted_server_gives_back_what_was_held(tmp_path):
     assert filesystem.open_files == 0
 
 
+def test_server_whose_state_file_is_lost_keeps_its_handles_and_no_clients(tmp_path):
+    filesystem, clock, identity = MemoryFilesystem(), Clock(), bytes(range(48))
+    with Bench(filesystem, state_file=tmp_path / "one", clock=clock, identity=identity) as bench:
+        one = bench.session(b"one")
+        stateid, handle = one.open(b"f")
+        one.ok(putfh(handle), write(b"x", stateid))
+        id_ = bench.server.state.stable.instance
+    with Bench(filesystem, state_file=tmp_path / "two", clock=clock, seed=2, identity=identity) as bench:
+        assert bench.server.state.stable.instance == id_
+        one = bench.session(b"one", reclaim_complete=False)
+        assert one.call(putfh(handle), write(b"y", stateid)).status is Status.BAD_STATEID
+        assert one.call(putfh(handle), open_(None, claim=1)).status is Status.NO_GRACE
+        one.ok(pack_u32(Op.RECLAIM_COMPLETE) + pack_u32(0))
+        again = one.ok(putfh(handle), open_(None, claim=4)).value(Op.OPEN)["stateid"]
+        one.ok(putfh(handle), write(b"y", again))
+
+
 def test_grace_ends_with_time_and_who_did_not_reclaim_never_may(tmp_path):
     filesystem, state, clock = MemoryFilesystem(), tmp_path / "state.json", Clock()
     with Bench(filesystem, state_file=state, clock=clock) as bench:

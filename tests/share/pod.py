@@ -197,10 +197,11 @@ class Control:
         self.epoch = epoch
         self.heard: list[dict[str, Any]] = []
 
-    async def open(self, version=1, hello=True):
+    async def open(self, version=2, hello=True, **facts):
         self.writer, self.reader, _ = await self.pod.ssh.open_session(subsystem="womm-control", encoding=None)
         if hello:
-            self.say({"op": "hello", "epoch": self.epoch, "version": version})
+            facts = {"whole": True, "generation": 1, "change": 1, **facts}
+            self.say({"op": "hello", "epoch": self.epoch, "version": version, **facts})
 
     def say(self, message):
         self.writer.write(json.dumps(message).encode() + b"\n")

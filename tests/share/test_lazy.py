@@ -379,12 +379,68 @@ def test_another_epoch_is_a_lost_file_server(sharing):
     run(main())
 
 
+def test_a_server_with_an_empty_disk_gets_the_names_and_answers_what_was_asked(sharing):
+    losses: list[str] = []
+
+    async def main():
+        async with sharing(on_disk_lost=lambda: losses.append("lost")) as (share, pod):
+            first = await connect(pod, "e1")
+            await share.ready()
+            names = [[1, "d", 1 << 32, 2, 5, 1 << 63], [1 << 32, "f\udcff", 7, 1, 5, 6], [1, "gone"]]
+            first.say({"op": "names", "number": 1, "rows": names[:2]})
+            first.say({"op": "names", "number": 2, "rows": names[2:]})
+            for number in (1, 2):
+                assert (await first.hear("seen"))["number"] == number
+            asked = asyncio.ensure_future(share.stats())
+            await first.answer("stats", fetched=10, cached=20, written=30, unwritten=40, reads=50)
+            assert await asked == ShareStats(10, 20, 30, 40, 50)
+            assert await share.barrier() == []
+            flush = asyncio.ensure_future(share.flush())
+            await first.hear("flush")
+            await pod.hang_up()
+            await pod.accept()
+            second = Control(pod, "e2")
+            await second.open(whole=False, generation=1, change=1)
+            told = [await second.hear("names"), await second.hear("names")]
+            assert [row for message in told for row in message["rows"]] == names
+            end = await second.hear("adopted")
+            assert end["generation"] == 1 and end["change"] > 1
+            assert losses == ["lost"] and not pod.lost
+            await second.answer("flush", changed=[], bytes=0)
+            assert await flush == FlushResult(0, [], {})
+            barrier = asyncio.ensure_future(share.barrier())
+            assert (await second.answer("changed"))["all"]
+            assert await barrier == [""]
+            asked = asyncio.ensure_future(share.stats())
+            await second.answer("stats", fetched=1, cached=2, written=3, unwritten=4, reads=5)
+            assert await asked == ShareStats(11, 22, 33, 4, 55)
+            # It has ended before it had them, and then its disk is lost, too.
+            await pod.hang_up()
+            await pod.accept()
+            third = Control(pod, "e2")
+            await third.open(whole=False, generation=3)
+            assert len([await third.hear("names") for _ in range(2)]) == 2
+            assert (await third.hear("adopted"))["generation"] == 3
+            third.say({"op": "names", "number": 1, "rows": [[1, "x", 9, 1, 5, 7]], "reset": True})
+            await third.hear("seen")
+            await pod.hang_up()
+            await pod.accept()
+            fourth = Control(pod, "e3")
+            await fourth.open(whole=False)
+            assert (await fourth.hear("names"))["rows"] == [[1, "x", 9, 1, 5, 7]]
+            again = await fourth.hear("adopted")
+            assert again["generation"] == 4 and again["change"] > end["change"]
+            assert losses == ["lost", "lost"] and not pod.lost
+
+    run(main())
+
+
 def test_a_server_of_another_version_is_refused(sharing):
     async def main():
         async with sharing() as (share, pod):
             await pod.accept()
-            await Control(pod).open(version=2)
-            with pytest.raises(ShareError, match="version 2"):
+            await Control(pod).open(version=1)
+            with pytest.raises(ShareError, match="version 1"):
                 await share.ready()
             assert len(pod.lost) == 1
 

@@ -28,13 +28,7 @@ class Lazy:
 
     def __init__(self, spec: ShareSpec, voice: Voice) -> None:
         self._share = LazyShare(spec.folder, read_only=spec.read_only, on_lost=voice.lost, say=voice.say)
-        keys = self._share.keys
-        secret = {
-            "host_key.pub": keys.host_public,
-            "client_key": keys.client_private,
-            "export": keys.export.encode(),
-        }
-        self.spec = replace(spec, secret=secret)
+        self.spec = replace(spec, secret=self._share.keys.secret())
         self.jobs: SharedFolder | None = LazyFolder(self._share, spec.folder, writable=not spec.read_only)
         self.failed = ""
         self.words = ""

@@ -47,7 +47,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     what.add_argument("--lazy", type=Path, metavar="SOCKET", help="serve what the user's side offers here")
 
     parser.add_argument(
-        "--secret", type=Path, required=True, metavar="DIR", help="host_key.pub, client_key, export"
+        "--secret", type=Path, required=True, metavar="DIR", help="host_key.pub, client_key, export, identity"
     )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="kept over restarts")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="blocks of the user's files (--lazy)")
@@ -73,6 +73,16 @@ def export_path(secret: Path) -> str:
     return f"/womm-{digits}"
 
 
+def identity(secret: Path) -> bytes | None:
+    """Return who this server is, whatever becomes of its disk; None: nobody has said. Raises WommError."""
+    try:
+        return bytes.fromhex((secret / "identity").read_text().strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise WommError(f"{secret / 'identity'}: {exc}") from exc
+
+
 def _server(options: argparse.Namespace, filesystem: Filesystem) -> nfs.Server:
     export = nfs.Export(
         export_path(options.secret),
@@ -87,6 +97,7 @@ def _server(options: argparse.Namespace, filesystem: Filesystem) -> nfs.Server:
         state_file=options.state / "nfs.json",
         lease_s=LEASE_S,
         grace_s=options.grace,
+        identity=identity(options.secret),
     )
 
 
@@ -130,7 +141,7 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         stack.callback(table.close)
         blocks = Blocks(options.cache, options.cache_bytes)
         stack.callback(blocks.close)
-        control = Control(table.epoch)
+        control = Control(table)
         link = Link(options.lazy, keys, connected=control.connected, received=control.received)
         tree = Tree(table, link, lambda node: blocks.drop(node.fileid))
         contents = Contents(tree, link, blocks, options.state / "spool")

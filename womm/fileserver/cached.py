@@ -87,7 +87,8 @@ class CachedFilesystem:
             raise NFSError(Status.BADHANDLE)
         node = self._tree.resolve(int.from_bytes(key, "big"))
         if node is None:
-            raise NFSError(Status.STALE)
+            # Perhaps an earlier server's, whose names are yet to come.
+            raise NFSError(Status.DELAY if self._link.held else Status.STALE)
         return node
 
     async def getattr(self, node: Node, want: int) -> Attributes:

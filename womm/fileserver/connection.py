@@ -151,6 +151,7 @@ class Link:
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._up = asyncio.Event()
+        self._held = False
         self._received_bytes = 0
         self.connections = 0
         self.up_since = 0.0
@@ -161,7 +162,21 @@ class Link:
 
     @property
     def up(self) -> bool:
-        return self._current is not None
+        return self._current is not None and not self._held
+
+    def hold(self) -> None:
+        """Be as without a connection, but for the control channel, until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        self._held = False
+        if self._current is not None:
+            self.up_since = asyncio.get_running_loop().time()
+            self._up.set()
+
+    @property
+    def held(self) -> bool:
+        return self._held
 
     @property
     def received_bytes(self) -> int:
@@ -171,14 +186,14 @@ class Link:
 
     def session(self) -> sftp.Session:
         """Return the channel to the user's side. Raises NFSError(DELAY) when there is none."""
-        if self._current is None:
+        if self._current is None or self._held:
             raise NFSError(Status.DELAY)
         assert self._current.sftp is not None
         return self._current.sftp
 
     async def wait(self) -> sftp.Session:
         """Wait for a connection: only what no client waits for may."""
-        while self._current is None:
+        while not self.up:
             await self._up.wait()
         return self.session()
 
@@ -257,7 +272,8 @@ class Link:
         self.connections += 1
         self._connected(one.lines)
         self.up_since = asyncio.get_running_loop().time()
-        self._up.set()
+        if not self._held:
+            self._up.set()
 
     def _count(self, one: _One) -> None:
         if one.sftp is not None:

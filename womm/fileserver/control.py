@@ -5,7 +5,16 @@ JSON lines both ways; paths are relative, as os.fsdecode makes text of them.
     user -> server  {"id":1,"op":"changed","paths":["a/b"],"all":false}
                     {"id":2,"op":"flush","seen":1}    seen: the last flush whose reply has come
                     {"id":3,"op":"stats"}   {"id":4,"op":"finish","timeout":40}
-    server -> user  {"op":"hello","epoch":"hex","version":1} and a reply {"id":N,"ok":true,...} to each
+    server -> user  {"op":"hello","epoch":"hex","version":2,"whole":true,"generation":1,"change":1}
+                    and a reply {"id":N,"ok":true,...} to each
+
+Without an id, and without a reply: the names that the server has given numbers to, and what the user's
+side has of them; and for one that is not `whole` the same lines back, and an end (see names.py).
+
+    server -> user  {"op":"names","number":1,"rows":[[directory,"name",fileid,kind,dev,ino],
+                                                     [directory,"gone"]]}
+    user -> server  {"op":"seen","number":1}
+                    {"op":"names",...} {"op":"names",...} {"op":"adopted","generation":1,"change":1}
 """
 
 import asyncio
@@ -17,11 +26,13 @@ from typing import Any, Final
 
 from womm.fileserver.connection import Lines, Link
 from womm.fileserver.contents import Contents
+from womm.fileserver.names import Names
+from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
 FINISH_S: Final = 40.0
 
 Reply = dict[str, Any]
@@ -30,8 +41,9 @@ Reply = dict[str, Any]
 class Control:
     """Answers the lines of the user's side. `gone(seconds)` waits for the NFS clients to go."""
 
-    def __init__(self, epoch: str) -> None:
-        self._epoch = epoch
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._names = Names(table)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: dict[int, list[bytes]] = {}
         """What clients have changed, by the flush that told it: a cut may have eaten the reply."""
@@ -44,7 +56,11 @@ class Control:
         """Give it what it asks: they are made of each other."""
         self._tree, self._contents, self._link, self._gone = tree, contents, link, gone
 
+        if not self._table.whole:
+            link.hold()
+
     async def stop(self) -> None:
+        self._names.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -53,7 +69,10 @@ class Control:
         """Greet a new connection: what was seen over the last one is looked at again."""
         self._tree.renew()
         self._contents.advance()
-        self._send(lines, {"op": "hello", "epoch": self._epoch, "version": VERSION})
+        table = self._table
+        hello = {"epoch": table.epoch, "version": VERSION, "whole": table.whole}
+        self._send(lines, {"op": "hello", **hello, "generation": table.generation, "change": table.changed})
+        self._names.connected(lines)
 
     @staticmethod
     def _send(lines: Lines, value: Reply) -> None:
@@ -62,7 +81,17 @@ class Control:
     def received(self, lines: Lines, line: bytes) -> None:
         try:
             request = json.loads(line)
-            number, op = request["id"], request["op"]
+            op = request["op"]
+            if op == "seen":
+                self._names.seen(int(request["number"]))
+                return
+            if op == "names":
+                self._names.take(request["rows"])
+                return
+            if op == "adopted":
+                self._adopted(int(request["generation"]), int(request["change"]))
+                return
+            number = request["id"]
             if op == "changed":
                 if request.get("all"):
                     self._tree.renew()
@@ -79,6 +108,14 @@ class Control:
                 self._send(lines, {"id": number, "ok": False, "error": "unknown"})
         except (ValueError, KeyError, TypeError) as exc:
             log.warning("no request of the control channel: %s", exc)
+
+    def _adopted(self, generation: int, change: int) -> None:
+        """All names of the servers before are here: begin."""
+        if not self._table.whole:
+            self._table.complete(generation, change)
+            self._tree.took_over()
+            self._link.release()
+            self._contents.advance()
 
     def _stats(self) -> Reply:
         contents = self._contents
@@ -118,6 +155,7 @@ class Control:
         reply["changed"] = [os.fsdecode(path) for path in touched]
         self._told[number] = list(touched)
         touched.clear()
+        self._names.tell()
         self._send(lines, reply)
 
     async def _finish(self, lines: Lines, number: int, timeout_s: float) -> None:

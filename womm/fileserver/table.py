@@ -1,12 +1,14 @@
 """What has to outlive the container: which file handle is which file, and how far `change` has counted.
 
 Strategy: one row per name. It is written before anyone hears of the file, in a database without syncs: it
-survives the end of the process, which is all that an emptyDir has to.
+survives the end of the process, which is all that an emptyDir has to. The user's side has a copy for the
+server that takes this one's place when the disk is lost too (names.py).
 """
 
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,13 +46,16 @@ class Table:
         self._db.execute("CREATE TABLE IF NOT EXISTS doubts (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         self._db.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value)")
         self._pending: list[Row | tuple[int, bytes]] = []
+        self.told: Callable[[Sequence[Row | tuple[int, bytes]]], None] = lambda changes: None
+        """Hears of what was written."""
         self.empty = self._db.execute("SELECT 1 FROM names LIMIT 1").fetchone() is None
         """It was, at the start: there is nothing to ask it for."""
         self.epoch = str(self._fact("epoch", secrets.token_hex(16)))
         # One after the other, so that rows are added at the end; no two processes have the same upper half.
-        generation = int(self._fact("generation", 0)) + 1
-        self._db.execute("UPDATE facts SET value = ? WHERE key = 'generation'", (generation,))
-        self._number = generation << 32
+        self.generation = int(self._fact("generation", 0))
+        self._begin_generation(self.generation + 1)
+        self.whole = bool(self._fact("whole", 0))
+        """It has all names that were given out: a new one may have to take over an earlier server's."""
         self._change = max(time.time_ns(), int(self._fact("change", 0)))
         self._floor = self._change
         self.change()
@@ -62,6 +67,36 @@ class Table:
             return found
         self._db.execute("INSERT INTO facts VALUES (?, ?)", (key, default))
         return default
+
+    def _begin_generation(self, generation: int) -> None:
+        self.generation = generation
+        self._db.execute("UPDATE facts SET value = ? WHERE key = 'generation'", (generation,))
+        self._number = generation << 32
+
+    def take(self, changes: Sequence[Row | tuple[int, bytes]]) -> None:
+        """Take over what an earlier server has told of its table."""
+        self._write(changes)
+
+    def complete(self, generation: int, change: int) -> None:
+        """Note that all is taken over: what the server before counted ended below these."""
+        self._begin_generation(max(self.generation, generation + 1))
+        self._change = max(self._change, change)
+        self.change()
+        self.empty = self._db.execute("SELECT 1 FROM names LIMIT 1").fetchone() is None
+        self._db.execute("UPDATE facts SET value = 1 WHERE key = 'whole'")
+        self.whole = True
+
+    def rows(self, count: int) -> Iterator[list[Row]]:
+        """Yield all names, so many at a time."""
+        self.sync()
+        found = self._db.execute("SELECT * FROM names")
+        while rows := found.fetchmany(count):
+            yield [_row(row) for row in rows]
+
+    @property
+    def changed(self) -> int:
+        """The last `change` that was given out."""
+        return self._change
 
     def change(self) -> int:
         """Return the next `change`: greater than all before, over restarts too."""
@@ -97,6 +132,10 @@ class Table:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
+        self._write(pending)
+        self.told(pending)
+
+    def _write(self, pending: Sequence[Row | tuple[int, bytes]]) -> None:
         db = self._db
         if len(pending) > 1:
             db.execute("BEGIN")

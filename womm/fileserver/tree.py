@@ -93,6 +93,13 @@ class Tree:
             if error is not None and not isinstance(error, (OSError, NFSError)):
                 log.error("a question to the user's side failed", exc_info=error)
 
+    def took_over(self) -> None:
+        """The table has the names of an earlier server, which ended under who knows what."""
+        self._recovering = True
+        assert self.root.directory is not None
+        self.root.directory.loaded = False
+        self.renew()
+
     # -- what is true -----------------------------------------------------------------------------
     def renew(self) -> None:
         """Believe nothing that was seen before: a new connection, or changes that nobody has seen."""

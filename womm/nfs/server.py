@@ -73,7 +73,8 @@ class Server:
     `state_file` keeps the instance's identity and who may reclaim over restarts; without one every start
     is a new instance, and file handles of the last one are stale. `host` None: all addresses; `port` 0: any
     that is free, see `port` after `start`. `clock` counts seconds and never goes back; `random` gives n
-    random bytes. Use it as `async with Server(...) as server`, or call `start` and `stop`.
+    random bytes. `identity`: 48 secret bytes by which a server without its state file is the one that it
+    was, for file handles. Use it as `async with Server(...) as server`, or call `start` and `stop`.
 
     Raises, from the constructor: StateError for a state file that is not one, ValueError for exports that
     do not fit together. All of it belongs to the event loop that `start` was called in.
@@ -92,6 +93,7 @@ class Server:
         limits: Limits = Limits(),
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        identity: bytes | None = None,
     ) -> None:
         if not exports:
             raise ValueError("a server needs an export")
@@ -106,6 +108,7 @@ class Server:
             grace_s=grace_s,
             courtesy_s=courtesy_s,
             limits=limits.state,
+            identity=identity,
         )
         self._clock = clock
         instance = self.state.stable.instance

@@ -22,14 +22,15 @@ from womm.share import ssh
 from womm.share.exporter import Export, Traffic
 from womm.share.fence import Fence
 from womm.share.ignore import Ignore
+from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys
-from womm.share.watch import NOTHING, Changes, Watcher
+from womm.share.watch import ALL, NOTHING, Changes, Watcher
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CONTROL_VERSION: Final = 1
+CONTROL_VERSION: Final = 2
 HELLO_TIMEOUT_S: Final = 30.0
 ABSORB_EVERY_S: Final = 0.5
 """inotify's queue has room for 16,384 events."""
@@ -56,6 +57,16 @@ class ShareStats:
     unwritten: int
     reads: int
 
+    def after(self, before: "ShareStats") -> "ShareStats":
+        """Return the sum of these and an earlier server's."""
+        return ShareStats(
+            self.fetched + before.fetched,
+            self.cached + before.cached,
+            self.written + before.written,
+            self.unwritten,
+            self.reads + before.reads,
+        )
+
 
 class _Writer(Protocol):
     def write(self, data: bytes) -> None: ...
@@ -65,9 +76,11 @@ class _Writer(Protocol):
 class LazyShare:
     """The share of one folder for one task. Every method is for the event loop's thread.
 
-    `on_lost` is called once, with the reason, when the file server has lost its disk, or is no such server:
-    what it had not written yet is gone. From then on every call raises ShareError. `say` tells the user a
-    line. Raises OSError when the folder cannot be opened.
+    `on_disk_lost` is called each time that another file server takes the place of one whose disk is lost:
+    what that one had not written yet is gone. What is asked for waits, and the new one answers. `on_lost` is
+    called once, with the reason, when there is no such server, and without `on_disk_lost` for a lost disk,
+    too. From then on every call raises ShareError. `say` tells the user a line. Raises OSError when the
+    folder cannot be opened.
     """
 
     def __init__(
@@ -77,9 +90,11 @@ class LazyShare:
         read_only: bool = False,
         keepalive_s: float = ssh.KEEPALIVE_S,
         on_lost: Callable[[str], None],
+        on_disk_lost: Callable[[], None] | None = None,
         say: Callable[[str], None],
     ) -> None:
         self.keys = TaskKeys.make()
+        self._on_disk_lost = on_disk_lost
         self._folder = folder
         self._on_lost = on_lost
         self._keepalive_s = keepalive_s
@@ -96,6 +111,7 @@ class LazyShare:
             # Threads of the export may have something to say.
             say=self._say_from_thread,
         )
+        self._names = NamesLog()
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Future[None] | None = None
         self._connection: ssh.Connection | None = None
@@ -107,6 +123,8 @@ class LazyShare:
         self._closed = False
         self._next_id = 0
         self._asked: dict[int, tuple[bytes, asyncio.Future[dict[str, Any]]]] = {}
+        self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
+        """As they were told last, and what servers that are gone had told."""
         self._seen_flush = 0
         self._unknown = NOTHING
         """Changes that the server has not acknowledged."""
@@ -155,6 +173,7 @@ class LazyShare:
         await self._barriers.settle()
         await self._flushes.settle()
         self._watcher.close()
+        self._names.close()
         await asyncio.to_thread(self._export.close)
 
     async def ready(self) -> None:
@@ -191,7 +210,9 @@ class LazyShare:
 
     async def stats(self) -> ShareStats:
         found = await self._ask({"op": "stats"})
-        return ShareStats(*(_count(found, name) for name in ShareStats.__dataclass_fields__))
+        now = ShareStats(*(_count(found, name) for name in ShareStats.__dataclass_fields__))
+        self._stats = now.after(self._stats_before)
+        return self._stats
 
     async def finish(self, timeout_s: float) -> None:
         """Have the file server write all, and wait for its clients to leave, so long at most."""
@@ -324,23 +345,48 @@ class LazyShare:
         self._control = _Control(self, channel)
         return self._control
 
-    def hello(self, control: "_Control", epoch: str, version: int) -> None:
+    def hello(self, control: "_Control", epoch: str, version: int, hello: dict[str, Any]) -> None:
         """The file server is there: ask again what it has not answered."""
         if control is not self._control:
             return
         if version != CONTROL_VERSION:
-            self._give_up(f"the file server speaks version {version} of the share's protocol, not 1")
+            reason = (
+                f"the file server speaks version {version} of the share's protocol, not {CONTROL_VERSION}"
+            )
+            self._give_up(reason)
             return
-        if self._epoch is None:
-            self._epoch = epoch
-        elif epoch != self._epoch:
-            self._give_up("the file server has lost its disk: it is another one than before")
-            return
+        if self._epoch not in {None, epoch}:
+            if self._on_disk_lost is None:
+                self._give_up("the file server has lost its disk: it is another one than before")
+                return
+            self._begin_again(self._on_disk_lost)
+        self._epoch = epoch
+        self._names.greeted(_count(hello, "generation"), _count(hello, "change"))
+        if not hello.get("whole"):
+            self._hand_over(control)
         self._up.set()
         if not self._first.done():
             self._first.set_result(None)
         for line, _ in list(self._asked.values()):
             control.send(line)
+
+    def _begin_again(self, on_disk_lost: Callable[[], None]) -> None:
+        """Another server: nobody knows any more what clients have changed since the last flush."""
+        log.info("the file server has lost its disk")
+        self._unknown |= ALL
+        self._stats_before = self._stats
+        on_disk_lost()
+
+    def _hand_over(self, control: "_Control") -> None:
+        """Give a server with an empty disk the names of those before it."""
+        for lines in self._names.lines():
+            control.send(lines)
+        control.send(json.dumps({"op": "adopted", **self._names.hand_over()}).encode() + b"\n")
+
+    def told_names(self, control: "_Control", message: dict[str, Any], line: bytes) -> None:
+        """Keep what the file server says of its names, for one that takes its place."""
+        self._names.add(line, reset=bool(message.get("reset")))
+        control.send(b'{"op":"seen","number":%d}\n' % _count(message, "number"))
 
     def _give_up(self, reason: str) -> None:
         if not self._lost:
@@ -388,7 +434,7 @@ class _Control:
             self._parts.clear()
             self._bytes = 0
             try:
-                self._take(json.loads(line))
+                self._take(json.loads(line), line)
             except (ValueError, TypeError, RecursionError) as exc:
                 self._refuse(f"{exc}: {line[:200]!r}")
                 return
@@ -398,17 +444,20 @@ class _Control:
             if self._bytes > _LINE_BYTES:
                 self._refuse("a line without an end")
 
-    def _take(self, message: object) -> None:
+    def _take(self, message: object, line: bytes) -> None:
         if not isinstance(message, dict):
             raise TypeError("no object")
         if self._greeted:
-            self._share.answered(message)
+            if message.get("op") == "names":
+                self._share.told_names(self, message, line)
+            else:
+                self._share.answered(message)
             return
         epoch, version = message.get("epoch"), message.get("version")
         if message.get("op") != "hello" or not isinstance(epoch, str) or not isinstance(version, int):
             raise ValueError("no hello")
         self._greeted = True
-        self._share.hello(self, epoch, version)
+        self._share.hello(self, epoch, version, message)
 
     def _refuse(self, reason: str) -> None:
         log.warning("the file server's control channel makes no sense: %s", reason)

@@ -38,6 +38,8 @@ KEEPALIVE_S: Final = 15.0
 KEEPALIVES: Final = 3
 """A connection that was silent for so many of them is dead (FAULTS: <= 45 s)."""
 LOGIN_TIMEOUT_S: Final = 30
+IDENTITY_BYTES: Final = 48
+"""See womm.nfs.state.recovery."""
 _NOISE_BYTES: Final = 4096
 """What a bridge may say before the other side's first word."""
 _MAX_CHANNELS: Final = 16
@@ -46,11 +48,13 @@ _MAX_CHANNELS: Final = 16
 @dataclass(frozen=True, slots=True)
 class TaskKeys:
     """The keys of one task: what the file server gets (`host_public`, `client_private`: OpenSSH's formats;
-    `export`: the 128 bits that name the NFS export, hex), and what this side needs."""
+    `export`: the 128 bits that name the NFS export, hex; `identity`: what file handles are sealed with, hex),
+    and what this side needs."""
 
     host_public: bytes
     client_private: bytes = field(repr=False)
     export: str = field(repr=False)
+    identity: str = field(repr=False)
     host_private: asyncssh.SSHKey = field(repr=False)
     client_public: asyncssh.SSHKey = field(repr=False)
 
@@ -61,9 +65,19 @@ class TaskKeys:
             host.export_public_key(),
             client.export_private_key(),
             secrets.token_hex(16),
+            secrets.token_hex(IDENTITY_BYTES),
             host,
             client.convert_to_public(),
         )
+
+    def secret(self) -> dict[str, bytes]:
+        """Return what the file server gets, by the names of its files."""
+        return {
+            "host_key.pub": self.host_public,
+            "client_key": self.client_private,
+            "export": self.export.encode(),
+            "identity": self.identity.encode(),
+        }
 
 
 def keep_memory() -> None:

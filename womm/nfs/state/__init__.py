@@ -53,8 +53,9 @@ class State:
         grace_s: float | None = None,
         courtesy_s: float = COURTESY_S,
         limits: StateLimits = StateLimits(),
+        identity: bytes | None = None,
     ) -> None:
-        self.stable = Stable(path, random)
+        self.stable = Stable(path, random, identity)
         self.clock = clock
         self.lease_s = lease_s
         self.courtesy_s = courtesy_s

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 VERSION: Final = 1
+IDENTITY_BYTES: Final = 48
 
 
 class StateError(Exception):
@@ -28,13 +29,23 @@ class Stable:
     """The state file, or with `path` None the same in memory only.
 
     `boot` counts the starts. All times and identities that the rest needs at random come from `random`.
+
+    `identity` (IDENTITY_BYTES, for this server alone) is who it is when there is no file: the same as
+    before its disk was lost. File handles are as good as they were; all state of clients is of an earlier
+    boot, and is not given back.
     """
 
-    def __init__(self, path: Path | None, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, path: Path | None, random: Callable[[int], bytes], identity: bytes | None = None
+    ) -> None:
+        if identity is not None and len(identity) != IDENTITY_BYTES:
+            raise StateError(f"a server's identity has {IDENTITY_BYTES} bytes, not {len(identity)}")
         self.path = path
-        self.boot = 1
-        self.instance = random(16)
-        self.secret = random(32)
+        # A lost disk may have seen any number of starts.
+        self.boot = 1 if identity is None else int.from_bytes(random(4), "big") or 1
+        identity = identity or random(IDENTITY_BYTES)
+        self.instance = identity[:16]
+        self.secret = identity[16:]
         self.verifier = random(8)
         """The write verifier: another one at every start."""
         self.reclaimers: set[ClientKey] = set()
