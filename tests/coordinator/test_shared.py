@@ -14,7 +14,7 @@ from tests.link.wires import agent, dial, run
 from womm.cluster.base import Loss, Pod
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import Outcome
-from womm.journal.events import JobEnded
+from womm.journal.events import JobEnded, JobLost
 from womm.journal.store import TaskStore
 from womm.link.frames import WINDOW, RunRequest
 
@@ -31,6 +31,7 @@ class Folder:
         self.settled.set()
         self.why = ""
         self.asked: list[str] = []
+        self.said: list[str] = []
 
     async def refresh(self) -> None:
         self.asked.append("refresh")
@@ -65,18 +66,20 @@ class OnePod:
 
 @asynccontextmanager
 async def dispatching(socket, tmp_path):
+    said: list[str] = []
     with TaskStore(tmp_path / "tasks").create(TASK, on_failure=print) as journal:
         dispatcher = Dispatcher(
             TASK,
             OnePod(socket),  # type: ignore[arg-type]
             journal,
-            lambda text: None,
+            said.append,
             spool_folder=tmp_path,
             stdin_memory_bytes=1 << 16,
             stdin_cap_bytes=1 << 20,
             capture_bytes=1000,
         )
         dispatcher.share = folder = Folder()
+        folder.said = said
         dispatcher.pod_started(POD)
         try:
             await until(lambda: dispatcher.pool.slots == 1, "the worker")
@@ -194,3 +197,104 @@ def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, 
         dispatcher.cancel(number)
         found = list(TaskStore(tmp_path / "tasks").read(TASK))
         assert not [event for event in found if isinstance(event, JobEnded)]
+
+
+def lost(tmp_path: Path) -> list[tuple[int, int, str]]:
+    found = TaskStore(tmp_path / "tasks").read(TASK)
+    return [(event.job, event.attempt, event.cause) for event in found if isinstance(event, JobLost)]
+
+
+def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_path):
+    @go
+    async def main(dispatcher, folder):
+        told, settling, running, queued = Sink(), Sink(), Sink(), Sink()
+        dispatcher.submit(RunRequest(b"echo told"), told)
+        assert (await outcome(told)).exit == 0
+        folder.settled.clear()
+        dispatcher.submit(RunRequest(b"echo settling ${WOMM_ATTEMPT-1}"), settling)
+        await until(lambda: folder.asked.count("settle") == 2, "its end")
+        first, folder.settled = folder.settled, asyncio.Event()
+        folder.settled.set()
+        dispatcher.submit(RunRequest(b"exit 5"), queued)
+        dispatcher.disk_lost()
+        assert (await outcome(settling)).exit == 0
+        first.set()  # a late answer for the lost attempt
+        assert bytes(settling.text[1]) == b"settling 2\n"
+        assert (await outcome(queued)).exit == 5
+        command = b"echo ${WOMM_ATTEMPT-1}; [ $WOMM_ATTEMPT ] || exec sleep 1000"
+        dispatcher.submit(RunRequest(command), running)
+        await until(lambda: bytes(running.text[1]) == b"1\n", "its start")
+        dispatcher.disk_lost()
+        dispatcher.disk_lost()
+        assert (await outcome(running)).exit == 0
+        assert bytes(running.text[1]) == b"2\n"
+        assert (dispatcher.done, dispatcher.failed) == (4, 1)
+        assert folder.said == ["the file server's disk is lost: 1 job runs again"] * 3
+        dispatcher.disk_lost()
+        assert len(folder.said) == 3
+
+    assert [(job, attempt) for job, attempt, _ in lost(tmp_path)] == [(2, 1), (4, 1)]
+
+
+def test_lost_disk_leaves_alone_what_has_not_begun_to_run(go, tmp_path):
+    @go
+    async def main(dispatcher, folder):
+        folder.quiet, sink = False, Sink()
+        dispatcher.submit(RunRequest(b"echo ${WOMM_ATTEMPT-1}"), sink)
+        await until(lambda: folder.asked == ["refresh"], "the question")
+        dispatcher.disk_lost()
+        folder.fresh.set()
+        assert (await outcome(sink)).exit == 0
+        assert bytes(sink.text[1]) == b"1\n"
+        assert folder.said == []
+
+    assert lost(tmp_path) == []
+
+
+def test_job_that_is_ended_while_it_goes_for_a_lost_disk_does_not_run_again(go, tmp_path):
+    @go
+    async def main(dispatcher, folder):
+        sink, cancelled, last = Sink(), Sink(), Sink()
+        number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), sink)
+        await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
+        dispatcher.disk_lost()
+        dispatcher.signal(number, int(signal.SIGTERM))
+        assert await outcome(sink) == Outcome(0, signal.SIGTERM)
+        number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), cancelled)
+        await until(lambda: bytes(cancelled.text[1]) == b"on\n", "its start")
+        dispatcher.disk_lost()
+        dispatcher.cancel(number)
+        dispatcher.submit(RunRequest(b"exit 4"), last)
+        assert (await outcome(last)).exit == 4
+        assert cancelled.outcome is None
+
+    assert lost(tmp_path) == []
+
+
+def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
+    @go
+    async def main(dispatcher, folder):
+        sink = Sink()
+        number = dispatcher.submit(RunRequest(b"echo on; cat", stdin=True), sink, repeatable=False)
+        await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
+        dispatcher.disk_lost()
+        dispatcher.feed(number, b"more\n")
+        dispatcher.feed_end(number)
+        ended = await outcome(sink)
+        assert bytes(sink.text[1]) == b"on\nmore\n"
+        assert ended.exit == 255 and "disk was lost" in ended.reason
+        assert any("what was written in the last seconds" in line for line in folder.said)
+
+
+def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, tmp_path):
+    @go
+    async def main(dispatcher, folder):
+        sink = Sink()
+        number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), sink)
+        await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
+        dispatcher.disk_lost()
+        dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+        await until(lambda: dispatcher.pool.queued == 1, "its return")
+        dispatcher.cancel(number)
+
+    assert len(lost(tmp_path)) == 1

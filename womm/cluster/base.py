@@ -21,6 +21,8 @@ class Loss(Enum):
     CRASHED = "crashed"
     """Ended for a reason nobody told: perhaps the job's doing."""
     OOM_KILLED = "out of memory"
+    DISK = "the file server's disk is lost"
+    """And with it what the job wrote: not its doing either, and its pod is well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,10 @@ def _silent(probe: _Probe) -> Voice:
     def lost(reason: str) -> None:
         probe.waits = reason
 
-    return Voice(lambda text: None, lost, None, lambda *count_bytes: None)
+    def disk_lost() -> None:
+        lost("the file server's disk is lost")
+
+    return Voice(lambda text: None, lost, disk_lost, None, lambda *count_bytes: None)
 
 
 def _bad(exc: WommError) -> Finding:

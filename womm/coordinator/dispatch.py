@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from womm.cluster.base import Cluster, Loss, Pod
+from womm.coordinator import outcomes
 from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFolder
 from womm.coordinator.pool import Action, GiveUp, Leave, Lost, Pool, Start
 from womm.coordinator.results import Results
@@ -50,9 +51,6 @@ from womm.process import identify
 log = logging.getLogger(__name__)
 
 CREDIT_BATCH = WINDOW // 2
-POISON_STATUS = 255
-"""Exit status of a job that was given up: what GNU parallel gives to a job whose login failed."""
-OOM_STATUS = 137
 WAIT_NOTICE_S = 2.0
 SIGKILL = 9
 
@@ -222,6 +220,8 @@ class Dispatcher:
             self._results.finish(job, Outcome(0, signal), None)
         elif job.held is not None:
             job.held.append(signal)
+        elif job.void:
+            job.ended_by = signal
         elif link := self._links.get(job.pod):
             link.send(encode_signal(number, signal))
 
@@ -264,6 +264,32 @@ class Dispatcher:
         for job in self._jobs.values():
             if job.spool is not None:
                 job.spool.close()
+
+    def disk_lost(self) -> None:
+        """What jobs in pods wrote last is lost: those without a result run again, once they have ended.
+
+        What may not run again goes on, and fails at its end.
+        """
+        ended, again = list[int](), 0
+        for job in [] if self.stopping else list(self._jobs.values()):
+            if self.pool.where(job.number) is None or job.held is not None or job.cancelled:
+                continue
+            if self._share_of(job.pod) is None:
+                continue
+            if not job.repeatable:
+                job.damage = "the file server's disk was lost, and with it what was written last"
+                self._say("the file server's disk is lost: what was written in the last seconds may be, too")
+                continue
+            again += 1
+            if job.settling:
+                ended.append(job.number)
+            elif not job.void:
+                job.void = True
+                self._links[job.pod].send(encode_signal(job.number, SIGKILL))
+        if again:
+            self._say(f"the file server's disk is lost: {again} job{'s run' if again > 1 else ' runs'} again")
+        for number in reversed(ended):
+            self._act(self.pool.job_void(number))
 
     def job_processes(self, pod: Pod) -> list[int]:
         """Process ids, and session ids, of the jobs that the pod's agent runs."""
@@ -460,19 +486,9 @@ class Dispatcher:
         if job.cancelled:
             self._forget(job)
             return
-        status = POISON_STATUS
-        if job.spool is not None and not job.spool.complete:
-            limit = self._stdin_cap_bytes
-            reason = f"its worker was lost and its input, over {limit} bytes, was not kept"
-        elif action.loss is Loss.OOM_KILLED:
-            times = f"{action.times} times" if action.times > 1 else "once"
-            status, reason = OOM_STATUS, f"it ran out of memory {times}"
-            reason += f" (limit {self._mem}: more with --kube-mem)" if self._mem else ""
-        elif not job.repeatable or action.loss is Loss.REMOVED:
-            reason = f"its worker {action.pod} was lost"
-        else:
-            reason = f"its worker crashed {action.times} times under it"
-        self._results.finish(job, Outcome(status, reason=reason), None)
+        cap, mem = self._stdin_cap_bytes, self._mem
+        outcome = outcomes.of_loss(job, action, stdin_cap_bytes=cap, mem=mem)
+        self._results.finish(job, outcome, None)
 
     def _fail(self, job: Job, reason: str) -> None:
         """End a job that womm cannot go on with; its process is killed, its slot freed by its end."""
@@ -482,14 +498,14 @@ class Dispatcher:
             link.send(encode_signal(job.number, SIGKILL))
         job.cancelled = True
         self.pool.run_once(job.number)
-        self._results.report(job, Outcome(POISON_STATUS, reason=reason), None, None, None)
+        self._results.report(job, Outcome(outcomes.POISON_STATUS, reason=reason), None, None, None)
 
     def _output(self, link: Link, number: int, stream: int, payload: memoryview | bytes) -> None:
         job = self._jobs.get(number)
         if job is None:
             return
         job.owed[stream] += len(payload)
-        if job.cancelled:
+        if job.cancelled or job.void:
             self._return_credit(job, stream)
             return
         fresh = job.take_output(stream, payload)
@@ -531,15 +547,28 @@ class Dispatcher:
         job = self._jobs.get(number)
         if job is None:
             return
+        if job.void and not job.cancelled:
+            self._end_void(job, record)
+            return
         if record.kind is EndKind.OOM_KILLED and not job.cancelled:
             self._say(f"job {job.seq or number} ({job.short}) ran out of memory in {job.pod}")
             self._act(self.pool.job_out_of_memory(number))
             return
         ran = record.kind in (EndKind.EXITED, EndKind.SIGNALED) and not job.cancelled
         if ran and (share := self._share_of(job.pod)) is not None:
+            job.settling = True
             self._later(self._settle(share, job, record))
         else:
             self._conclude(job, record)
+
+    def _end_void(self, job: Job, record: EndRecord) -> None:
+        """What a job wrote is lost: it runs again, unless somebody has ended it meanwhile."""
+        if not job.ended_by:
+            self._act(self.pool.job_void(job.number))
+            return
+        actions = self.pool.job_ended(job.number)
+        self._results.finish(job, Outcome(0, job.ended_by), record)
+        self._act(actions)
 
     async def _settle(self, share: SharedFolder, job: Job, record: EndRecord) -> None:
         """A job is done when what it wrote is in the folder; until then it keeps its slot."""
@@ -549,7 +578,7 @@ class Dispatcher:
         except ShareError:  # the task ends, and nothing is known of this job
             return
         if job.number in self._jobs and job.attempt == attempt and job.pod:
-            self._conclude(job, record, unsettled)
+            self._conclude(job, record, unsettled or job.damage)
 
     def _conclude(self, job: Job, record: EndRecord, unsettled: str = "") -> None:
         """Take a job's end for what it is. unsettled: why what it wrote is not in the folder."""
@@ -558,22 +587,8 @@ class Dispatcher:
             if not job.reported:
                 self._results.record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
             self._forget(job)
-        elif record.kind is EndKind.NOT_STARTED:
-            self._results.finish(
-                job, Outcome(POISON_STATUS, reason=f"it did not start: {record.text}"), record
-            )
-        elif (record.out_bytes, record.err_bytes) != (job.seen[STDOUT], job.seen[STDERR]):
-            # The session counts every byte, so this is a bug and not a fault of the network.
-            self._results.finish(job, Outcome(POISON_STATUS, reason="its output is not whole"), record)
-        elif job.repeats_missing():
-            reason = "run again after a lost worker, it printed less than before"
-            self._results.finish(job, Outcome(POISON_STATUS, reason=reason), record)
-        elif unsettled:
-            self._results.finish(job, Outcome(POISON_STATUS, reason=unsettled), record)
-        elif record.kind is EndKind.SIGNALED:
-            self._results.finish(job, Outcome(0, record.value), record)
         else:
-            self._results.finish(job, Outcome(record.value), record)
+            self._results.finish(job, outcomes.of_end(job, record, unsettled), record)
         self._act(actions)
 
     def _forget(self, job: Job) -> None:

@@ -74,7 +74,9 @@ class Job:
         "cancelled",
         "captures",
         "command",
+        "damage",
         "emitted",
+        "ended_by",
         "hashes",
         "held",
         "number",
@@ -88,6 +90,7 @@ class Job:
         "request",
         "seen",
         "seq",
+        "settling",
         "sink",
         "spool",
         "started",
@@ -95,6 +98,7 @@ class Job:
         "stdin_end_sent",
         "stdin_sent",
         "submitted",
+        "void",
         "waited",
     )
 
@@ -126,6 +130,10 @@ class Job:
         self.waited = False
         self.cancelled = False
         self.held: list[int] | None = None  # of a job that is yet to be sent: signals for it
+        self.settling = False  # it has ended, and what it wrote is on its way
+        self.void = False  # what it wrote is lost: once it has ended it runs again
+        self.ended_by = 0  # the signal that has come for a void one meanwhile
+        self.damage = ""  # why not all that it wrote is in the folder
         self.paused = False
         self.captures = (Capture(0), Capture(capture_bytes), Capture(capture_bytes))
         self.emitted = [0, 0, 0]  # bytes given to the sink and not taken back, per stream
@@ -153,6 +161,8 @@ class Job:
     def begin_attempt(self, start: Start, now: float) -> None:
         self.pod, self.attempt, self.started = start.pod, start.attempt, now
         self.held = None
+        self.settling = self.void = False
+        self.ended_by = 0
         self.pid = 0
         self.seen = [0, 0, 0]
         self.owed = [0, 0, 0]

@@ -27,13 +27,21 @@ class Lazy:
     """See TaskShare."""
 
     def __init__(self, spec: ShareSpec, voice: Voice) -> None:
-        self._share = LazyShare(spec.folder, read_only=spec.read_only, on_lost=voice.lost, say=voice.say)
+        self._share = LazyShare(
+            spec.folder,
+            read_only=spec.read_only,
+            on_lost=voice.lost,
+            on_disk_lost=self._disk_lost,
+            say=voice.say,
+        )
         self.spec = replace(spec, secret=self._share.keys.secret())
-        self.jobs: SharedFolder | None = LazyFolder(self._share, spec.folder, writable=not spec.read_only)
+        self._folder = LazyFolder(self._share, spec.folder, writable=not spec.read_only)
+        self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
         self._say = voice.say
         self._traffic = voice.traffic
+        self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
 
@@ -41,6 +49,11 @@ class Lazy:
         self._share.start(cluster.share_dial())
         cluster.before_share_ends(self._end)
         self._watch = asyncio.create_task(self._watch_traffic())
+
+    def _disk_lost(self) -> None:
+        self._folder.forget()
+        if not self.spec.read_only:
+            self._jobs_lose()
 
     async def _end(self) -> None:
         """Before the file server goes: all is here, and what went over the link is known."""
@@ -136,6 +149,10 @@ class LazyFolder:
             more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
             return f"what jobs wrote is not in the folder: {path}: {why}{more}"
         return ""
+
+    def forget(self) -> None:
+        """Anything may have changed: pods know what was written to a disk that is lost."""
+        self._note([""])
 
     def _note(self, paths: list[str]) -> None:
         for path in paths:

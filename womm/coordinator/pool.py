@@ -31,7 +31,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """`job` lost its worker in its `attempt`-th try and is queued again."""
+    """`job` lost its worker, or what it wrote, in its `attempt`-th try and is queued again."""
 
     job: int
     attempt: int
@@ -166,19 +166,27 @@ class Pool:
 
     def job_out_of_memory(self, job: int) -> list[Action]:
         """The kernel killed this job and spared its worker: it runs again, within limits."""
+        return self._job_lost(job, Loss.OOM_KILLED)
+
+    def job_void(self, job: int) -> list[Action]:
+        """It has ended, and the share has lost what it wrote: it runs again."""
+        return self._job_lost(job, Loss.DISK)
+
+    def _job_lost(self, job: int, loss: Loss) -> list[Action]:
         known = self._jobs.get(job)
         if known is None or known.pod is None:
             return []
         pod, known.pod = known.pod, None
         self._workers[pod].running.discard(job)
         self._strikes.pop(pod, None)
-        times, limit = self._count(known, Loss.OOM_KILLED)
-        if known.once or times >= limit:
+        times, limit = self._count(known, loss)
+        if known.once or (limit and times >= limit):
             del self._jobs[job]
-            return [GiveUp(job, pod, Loss.OOM_KILLED, times), *self._assign()]
-        known.crashed_on = pod
+            return [GiveUp(job, pod, loss, times), *self._assign()]
+        if loss is Loss.OOM_KILLED:
+            known.crashed_on = pod
         self._queue.appendleft(job)
-        return [Lost(job, known.attempt, pod, Loss.OOM_KILLED), *self._assign()]
+        return [Lost(job, known.attempt, pod, loss), *self._assign()]
 
     def worker_left(self, pod: str) -> list[Action]:
         """No worker of that name comes any more: jobs that must run in it cannot."""

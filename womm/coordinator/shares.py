@@ -23,7 +23,9 @@ class Voice:
 
     say: Callable[[str], None]
     lost: Callable[[str], None]
-    """The file server's disk is lost, and with it what was not written yet: the task must end."""
+    """The share is lost for good: the task must end."""
+    disk_lost: Callable[[], None]
+    """Another file server has come with an empty disk: what was not written yet is lost."""
     ask: Callable[[str], bool] | None
     traffic: Callable[[int, int, int, int], None]
     """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""

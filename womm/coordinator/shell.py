@@ -68,7 +68,10 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         def lost(reason: str) -> None:
             _say(f"{reason}: what was written last may be lost")
 
-        voice = Voice(_say, lost, ask_terminal(), traffic)
+        def disk_lost() -> None:
+            dispatcher.disk_lost()
+
+        voice = Voice(_say, lost, disk_lost, ask_terminal(), traffic)
         share = await make_share(settings, task.folder, task_id, voice)
         if share is not None:
             stack.push_async_callback(_close_share, share)

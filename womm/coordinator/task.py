@@ -137,7 +137,7 @@ class _Run:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
-            voice = Voice(self.say, self._share_lost, ask_terminal(), self._share_traffic)
+            voice = Voice(self.say, self._share_lost, self._disk_lost, ask_terminal(), self._share_traffic)
             self.share = await make_share(settings, task.folder, self.id, voice)
             if self.share is not None:
                 stack.push_async_callback(self.share.close)
@@ -200,6 +200,9 @@ class _Run:
         self.stuck.set()
         if self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
+
+    def _disk_lost(self) -> None:
+        self.dispatcher.disk_lost()
 
     async def _clean_cluster(self) -> None:
         """Remove what the task has in the cluster; a second Ctrl-C does not wait for the pods' end."""
