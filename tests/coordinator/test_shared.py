@@ -221,7 +221,7 @@ def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_p
         first.set()  # a late answer for the lost attempt
         assert bytes(settling.text[1]) == b"settling 2\n"
         assert (await outcome(queued)).exit == 5
-        command = b"echo ${WOMM_ATTEMPT-1}; [ $WOMM_ATTEMPT ] || exec sleep 1000"
+        command = b"echo ${WOMM_ATTEMPT-1}; [ $WOMM_ATTEMPT = 2 ] || exec sleep 1000"
         dispatcher.submit(RunRequest(command), running)
         await until(lambda: bytes(running.text[1]) == b"1\n", "its start")
         dispatcher.disk_lost()
@@ -297,4 +297,4 @@ def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, t
         await until(lambda: dispatcher.pool.queued == 1, "its return")
         dispatcher.cancel(number)
 
-    assert len(lost(tmp_path)) == 1
+    assert [attempt for _, attempt, _ in lost(tmp_path)] in ([1], [1, 2])

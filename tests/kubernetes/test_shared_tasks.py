@@ -4,17 +4,22 @@ import hashlib
 import json
 import os
 import re
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Home
-from tests.faults.tasks import wait_for, womm
+from tests.faults.tasks import joblog_lines, wait_for, womm
 from tests.kubernetes.project import Project
 from tests.kubernetes.test_shares import on_nodes
 from tests.soak import count
-from womm.journal.events import ShareTraffic
+from womm import process
+from womm.cluster.base import Loss
+from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.journal.events import JobEnded, JobLost, ShareTraffic
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +147,59 @@ def test_doctor_times_the_share_and_leaves_nothing(
     assert re.match(r"\d+ MB/s from a pod into the folder, \d+ files a second made", second)
     assert sorted(os.listdir(shared.folder)) == before
     shared.nothing_left(womm_home.runtime)
+
+
+def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_file(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """The pod is frozen, so that it sends nothing more, and then deleted: another one takes its place."""
+    write(shared, fileserver_image, "lazy", procs_per_pod="2")
+    folder, jobs, rounds = shared.folder, 60, 2
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    content = {number: os.urandom(200_000) for number in range(jobs)}
+    for number, data in content.items():
+        (folder / f"in/{number}").write_bytes(data)
+    command = (
+        "cd out && mkdir -p d{}; for part in 1 2 3 4; do cp ../in/{} d{}/$part.new || exit;"
+        " mv d{}/$part.new d{}/$part || exit; sleep 0.3; done; sha256sum <d{}/4; echo ${WOMM_ATTEMPT-1}"
+    )
+    words = ["parallel", "--kube-pods", "2", "--joblog", "log", "--", "-k", command]
+    numbers = "".join(f"{number}\n" for number in content)
+    with shared.started(*words, stdin=numbers.encode()) as run:
+        for loss in range(1, rounds + 1):
+
+            def has_moved_on(least: int = 12 * loss) -> bool:
+                return run.process.poll() is not None or len(run.events(JobEnded)) >= least
+
+            wait_for(has_moved_on, f"jobs: {run.err}", 200)
+            (server,) = shared.pods(run.task, FILE_SERVER)
+            for pid in shared.kube.own.pod_processes(shared.namespace, server):
+                process.kill(pid, signal.SIGSTOP)
+            time.sleep(1)  # jobs write, and nothing of it goes on
+            shared.delete_pod(server)
+
+            def is_told(times: int = loss) -> bool:
+                return run.process.poll() is not None or has_been_told(run.err, times)
+
+            wait_for(is_told, f"the news: {run.err}", 200)
+        assert run.wait(400) == 0, run.err
+        lost = run.events(JobLost)
+        assert lost and {event.cause for event in lost} == {Loss.DISK.value}
+        ended = [event.seq for event in run.events(JobEnded)]
+        assert sorted(ended) == list(range(1, jobs + 1))
+        printed = run.out.decode().splitlines()
+    assert len(joblog_lines(folder / "log")) == jobs
+    assert "Stale" not in run.err and "error" not in run.err, run.err
+    assert len(printed) == 2 * jobs
+    for number, data in content.items():
+        digest, attempt = printed[2 * number : 2 * number + 2]
+        assert digest.split()[0] == hashlib.sha256(data).hexdigest()
+        assert int(attempt) == 1 + sum(event.job == number + 1 for event in lost)
+        found = {path.name: path.read_bytes() for path in (folder / f"out/d{number}").iterdir()}
+        assert found == dict.fromkeys("1234", data), number
+    shared.nothing_left(womm_home.runtime)
+
+
+def has_been_told(text: str, times: int) -> bool:
+    return len(re.findall(r"disk is lost: \d+ jobs? runs? again", text)) >= times
