@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Home
-from tests.faults.tasks import joblog_lines, wait_for, womm
+from tests.faults.tasks import joblog_lines, started, wait_for, womm
 from tests.kubernetes.project import Project
-from tests.kubernetes.test_shares import on_nodes
+from tests.kubernetes.test_reasons import project_in
+from tests.kubernetes.test_shares import LEVEL, on_nodes
 from tests.soak import count
 from womm import process
 from womm.cluster.base import Loss
 from womm.cluster.kubernetes.shares import FILE_SERVER
-from womm.journal.events import JobEnded, JobLost, ShareTraffic
+from womm.journal.events import JobEnded, JobLost, JobStarted, ShareTraffic
 
 pytestmark = pytest.mark.slow
 
@@ -149,12 +150,14 @@ def test_doctor_times_the_share_and_leaves_nothing(
     shared.nothing_left(womm_home.runtime)
 
 
+@pytest.mark.timeout(600)
 def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_file(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
     """The pod is frozen, so that it sends nothing more, and then deleted: another one takes its place."""
     write(shared, fileserver_image, "lazy", procs_per_pod="2")
-    folder, jobs, rounds = shared.folder, 60, 2
+    rounds = count(1, 5)
+    folder, jobs = shared.folder, 12 + 12 * rounds
     (folder / "in").mkdir()
     (folder / "out").mkdir()
     content = {number: os.urandom(200_000) for number in range(jobs)}
@@ -169,7 +172,7 @@ def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_
     with shared.started(*words, stdin=numbers.encode()) as run:
         for loss in range(1, rounds + 1):
 
-            def has_moved_on(least: int = 12 * loss) -> bool:
+            def has_moved_on(least: int = 10 * loss) -> bool:
                 return run.process.poll() is not None or len(run.events(JobEnded)) >= least
 
             wait_for(has_moved_on, f"jobs: {run.err}", 200)
@@ -186,7 +189,7 @@ def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_
         assert run.wait(400) == 0, run.err
         lost = run.events(JobLost)
         assert lost and {event.cause for event in lost} == {Loss.DISK.value}
-        ended = [event.seq for event in run.events(JobEnded)]
+        ended = [event.seq or 0 for event in run.events(JobEnded)]
         assert sorted(ended) == list(range(1, jobs + 1))
         printed = run.out.decode().splitlines()
     assert len(joblog_lines(folder / "log")) == jobs
@@ -199,6 +202,49 @@ def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_
         found = {path.name: path.read_bytes() for path in (folder / f"out/d{number}").iterdir()}
         assert found == dict.fromkeys("1234", data), number
     shared.nothing_left(womm_home.runtime)
+
+
+def test_eager_share_under_restricted_fills_each_worker_and_those_that_come_later(
+    project: Project, womm_home: Home
+) -> None:
+    """No NFS volumes there: an emptyDir in each pod, and no file server."""
+    with project_in(project, "proj", {f"{LEVEL}/enforce": "restricted"}) as one:
+        folder = one.folder
+        fill(folder)
+        (folder / ".wommignore").write_text("secret\n")
+        (folder / "secret").touch()
+        (folder / "src/tool").write_text("#!/bin/sh\necho tool\n")
+        (folder / "src/tool").chmod(0o755)
+        names = sorted(path.name for path in folder.glob("src/*.txt"))
+        options = {"share": "eager", "fileserver_image": "registry/no/such:1", "kube_cpu": "100m"}
+        one.write(image=one.kube.images["worker-user"].pinned, **options)
+        before = tree(folder)
+        command = (
+            "[ {#} = 1 ] && [ $WOMM_ATTEMPT = 1 ] && exec sleep 1000; id -u; pwd; ./tool; sha256sum <{};"
+            " ls -A .. | grep -c ^secret; chmod 600 {}; echo more >>{}; mkdir -p d"
+        )
+        words = ["parallel", "--kube-pods", "2", "--", "-k", command, ":::", *names[:6]]
+        with started(folder / "src", *words) as run:
+            wait_for(lambda: run.events(JobStarted) or run.process.poll(), "the first job", 200)
+            held = next(event.pod for event in run.events(JobStarted) if event.seq == 1)
+            pods = {pod["metadata"]["name"]: pod["spec"] for pod in one.pod_objects(run.task)}
+            assert all("nfs" not in volume for volume in pods[held]["volumes"])
+            assert one.pods(run.task, FILE_SERVER) == []
+            one.delete_pod(held)
+            assert run.wait(300) == 0, run.err
+        printed = run.out.decode().splitlines()
+        assert "each pod gets a copy of its own" in run.err
+        for number, name in enumerate(names[:6]):
+            assert printed[5 * number : 5 * number + 5] == [
+                "1000",
+                f"{folder}/src",
+                "tool",
+                f"{before[f'src/{name}']}  -",
+                "0",
+            ]
+        made = {"src/womm.err", "src/womm.out"}
+        assert {name: value for name, value in tree(folder).items() if name not in made} == before
+        wait_for(lambda: one.objects() == [], "the end of all objects", 60)
 
 
 def has_been_told(text: str, times: int) -> bool:

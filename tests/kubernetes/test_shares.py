@@ -224,19 +224,20 @@ def test_keepers_end_takes_a_share_along_without_a_hanging_umount(shared: Shared
     run(main(), 2 * SLOW_S + ENDED_S)
 
 
+@pytest.mark.parametrize("share", [{"kind": "lazy"}, {"kind": "eager-syncback"}, {"claim": "disk"}])
 def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
-    kube_cluster: KubeCluster, womm_home: Home
+    kube_cluster: KubeCluster, womm_home: Home, share: dict[str, Any]
 ) -> None:
     async def main(namespace: str) -> None:
         shared = Shared(kube_cluster, namespace, "files:1", ["node1"], womm_home.runtime)
         cluster = await shared.cluster(image=kube_cluster.images["worker-user"].pinned)
         try:
             with pytest.raises(ClusterError) as raised:
-                await cluster.start(shared.spec(), Observer())
+                await cluster.start(shared.spec(**share), Observer())
         finally:
             await cluster.stop()
         assert "refuses NFS volumes (Pod Security `restricted`)" in raised.value.message
-        assert "--share none" in (raised.value.hint or "")
+        assert "womm parallel --share eager" in (raised.value.hint or "")
         assert shared.objects() == []
 
     with kube_cluster.kubectl.namespace({f"{LEVEL}/enforce": "restricted"}) as namespace:

@@ -141,6 +141,16 @@ class Cluster(Protocol):
         is none.
         """
 
+    @property
+    def fills(self) -> bool:
+        """There is no file server: each worker has a folder of its own, to be filled (see `fill_dial`).
+
+        Known when the cluster has started.
+        """
+
+    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        """Return what connects to stdin and stdout of a command that is run in this worker."""
+
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         """Have this done while the task ends: when no worker has the share any more, and its file
         server is still there. An exception of it ends nothing else."""

@@ -172,6 +172,13 @@ class BothClusters:
     def share_dial(self, command: Sequence[str] = ()) -> Dial:
         return self._remote.share_dial(command)
 
+    @property
+    def fills(self) -> bool:
+        return self._remote.fills
+
+    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        return self._remote.fill_dial(pod, command)
+
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._remote.before_share_ends(work)
 

@@ -88,6 +88,8 @@ class Dispatcher:
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
         self.share: SharedFolder | None = None
+        self.fill: Callable[[Cluster, Pod], Coroutine[Any, Any, None] | None] = lambda cluster, pod: None
+        """What a worker needs before it gets jobs."""
         self.timeout = False
         """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
         self._cluster = cluster
@@ -108,6 +110,7 @@ class Dispatcher:
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
         self._burials: dict[str, asyncio.Task[None]] = {}  # a pod's next life waits for its last one's
+        self._fillings: dict[str, asyncio.Task[None]] = {}
         self._last_gone: dict[str, int] = {}  # instance, by the pod's name
         self._reasons: Mapping[str, int] = {}
         self._notice: asyncio.TimerHandle | None = None
@@ -351,6 +354,8 @@ class Dispatcher:
             await asyncio.wait({last})
         opened = self._pods.get(pod.name) == pod
         if opened:
+            if filling := self._fillings.pop(pod.name, None):
+                filling.cancel()
             link = self._links[pod.name]
             # What the agent wrote before it went is still in the stream: end records above all.
             await link.drain(1.0)
@@ -401,9 +406,24 @@ class Dispatcher:
                 known.pid = int.from_bytes(payload)
         elif kind == FrameType.READY:
             pod = self._pods[link.name]
-            self._journal.append(PodReady(time.time(), pod.name, pod.instance))
-            self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots))
-            self.on_change()
+            work = self.fill(self._cluster, pod)
+            if work is None:
+                self._ready(pod)
+            else:
+                self._fillings[pod.name] = self._later(self._fill(pod, work))
+
+    async def _fill(self, pod: Pod, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ShareError as exc:
+            self._cluster.leave(pod.name, exc.message)
+        else:
+            self._ready(pod)
+
+    def _ready(self, pod: Pod) -> None:
+        self._journal.append(PodReady(time.time(), pod.name, pod.instance))
+        self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots))
+        self.on_change()
 
     # ---- within -----------------------------------------------------------------------------------
 

@@ -1,27 +1,46 @@
-"""An eager share and the task: copied before the first job, brought back after the last."""
+"""An eager share and the task: copied before the first job, brought back after the last.
+
+Where pods may not mount it (Pod Security `restricted`) there is no store: each worker is filled by itself
+before it gets jobs, and what jobs write stays in their pod.
+"""
 
 import asyncio
+import os
 import sys
-from typing import Final
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
-from womm.cluster.base import Cluster, ShareSpec
+from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.job import SharedFolder
 from womm.coordinator.shares import Voice
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
+from womm.link.frames import RunRequest
 from womm.settings import EAGER_SYNCBACK
 from womm.share.eager import EagerShare, state_name
 from womm.share.ignore import Ignore
 
 STORE: Final = "/womm/store"
+FILL: Final = ("perl", "/womm/bin/fill.pl")
 
 
 class Eager:
     """See TaskShare."""
 
-    def __init__(self, spec: ShareSpec, task: str, voice: Voice, *, keep: bool, patience_s: float) -> None:
+    def __init__(
+        self, spec: ShareSpec, working: Path, task: str, voice: Voice, *, keep: bool, patience_s: float
+    ) -> None:
         self.spec = spec
-        self.jobs: SharedFolder | None = None
+        self._working = working
+        self._task = task
+        self._voice = voice
+        self._patience_s = patience_s
+        self._turn = asyncio.Lock()
+        self._told: set[str] = set()
+        self._in_pods = FilledFolder(working)
+        self.jobs: SharedFolder | None = self._in_pods
         self.failed = ""
         self.words = ""
         self._cluster: Cluster | None = None
@@ -47,7 +66,39 @@ class Eager:
     async def confirm(self) -> None:
         await self._share.confirm()
 
+    def fill(self, cluster: Cluster, pod: Pod) -> Coroutine[Any, Any, None] | None:
+        if not cluster.fills or pod.pid:
+            return None
+        self._in_pods.filled = True
+        return self._fill(cluster, pod)
+
+    async def _fill(self, cluster: Cluster, pod: Pod) -> None:
+        """One after the other: all come over the same line, and so the first begins soonest."""
+        share = EagerShare(
+            self.spec.folder,
+            self._task,
+            state=self._state,
+            command=[*FILL, str(self.spec.folder)],
+            yes=True,  # asked once
+            say=self._say_once,
+            ignore=self._ignore,
+            retry_s=self._patience_s,
+        )
+        async with self._turn:
+            await share.push(lambda command: cluster.fill_dial(pod, command))
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._voice.say(text)
+
     async def begin(self, cluster: Cluster) -> None:
+        if cluster.fills:
+            self._voice.say(
+                f"namespace {cluster.where.namespace} refuses NFS volumes (Pod Security `restricted`):"
+                " each pod gets a copy of its own, and what jobs write stays there"
+            )
+            return
         await self._share.push(cluster.share_dial)
         self._cluster = cluster
         cluster.before_share_ends(self._end)
@@ -71,3 +122,24 @@ class Eager:
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task
             await asyncio.to_thread(self._share.forget)
+
+
+class FilledFolder:
+    """See SharedFolder. Of workers with a folder of their own: jobs run where the user is in it."""
+
+    quiet = True
+
+    def __init__(self, working: Path) -> None:
+        self.filled = False
+        self._working = os.fsencode(working)
+
+    async def refresh(self) -> None:
+        """What has changed here since the copy is not seen there."""
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        if not self.filled or request.folder is not None:
+            return request
+        return replace(request, folder=self._working)
+
+    async def settle(self, job: int, pod: str) -> str:
+        return ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from womm.cluster.base import Cluster, ShareSpec
+from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.job import SharedFolder
 from womm.coordinator.shares import Voice
 from womm.errors import ShareError
@@ -44,6 +44,9 @@ class Lazy:
         self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
+
+    def fill(self, cluster: Cluster, pod: Pod) -> None:
+        """Every worker mounts the share."""
 
     async def begin(self, cluster: Cluster) -> None:
         self._share.start(cluster.share_dial())

@@ -5,12 +5,12 @@ here, and after each whether what it wrote has come; of an eager one jobs know n
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from womm.cluster.base import Cluster, ShareSpec
+from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
 from womm.errors import ShareError, UsageError
@@ -41,6 +41,9 @@ class TaskShare(Protocol):
     words: str
     """What went over the share; known when the cluster has stopped."""
 
+    def fill(self, cluster: Cluster, pod: Pod) -> Coroutine[Any, Any, None] | None:
+        """What is to be done in a worker before it gets jobs; None: nothing. Raises ShareError."""
+
     async def begin(self, cluster: Cluster) -> None:
         """Once the cluster has started: return when jobs may. Raises ShareError."""
 
@@ -68,7 +71,7 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
             return Lazy(spec, voice)
         from womm.coordinator.eager import Eager
 
-        eager = Eager(spec, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)
+        eager = Eager(spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)
         await eager.confirm()
         return eager
     except OSError as exc:

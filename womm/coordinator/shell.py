@@ -108,7 +108,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
         if share is not None:
-            dispatcher.share = share.jobs
+            dispatcher.share, dispatcher.fill = share.jobs, share.fill
         spec = _spec(task, task_id, share)
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
         if share is not None and not interrupted.done():

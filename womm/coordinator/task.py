@@ -162,7 +162,8 @@ class _Run:
             )
             self.dispatcher.earlier = earlier
             self.dispatcher.timeout = task.plan.options.has("timeout")
-            self.dispatcher.share = self.share.jobs if self.share is not None else None
+            if self.share is not None:
+                self.dispatcher.share, self.dispatcher.fill = self.share.jobs, self.share.fill
             if not task.quiet:
                 self.say(f"task {self.id} created: {self._where()}")
             stack.push_async_callback(self.dispatcher.close)

@@ -52,9 +52,10 @@ class EagerShare:
     cancelled one leaves nothing behind that runs, and the next one continues.
 
     state: the file that keeps what both sides have in common; keep: there will be another copy to this
-    store, so it is needed without syncback too. store: the folder in the pod; python: how
-    to run Python there. ask: called with a question, on the event loop's thread, may block; None: nobody
-    can be asked, which means no. yes: not even asked. retry_s: how long a store may be out of reach.
+    store, so it is needed without syncback too. store: the folder in the pod; python: how to run Python
+    there; command: what to run instead of womm.share.store. ask: called with a question, on the event
+    loop's thread, may block; None: nobody can be asked, which means no. yes: not even asked. retry_s: how
+    long a store may be out of reach.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class EagerShare:
         state: Path,
         store: str = "/womm/store",
         python: Sequence[str] = ("python3",),
+        command: Sequence[str] = (),
         syncback: bool = False,
         keep: bool = False,
         limits: Limits | None = None,
@@ -84,7 +86,7 @@ class EagerShare:
         self._begun = state.with_name(state.name + ".begun")
         self._remembers = syncback or keep
         self._store = store
-        self._command = [*python, "-m", "womm.share.store", store]
+        self._command = [*command] or [*python, "-m", "womm.share.store", store]
         self._syncback = syncback
         self._limits = Limits() if limits is None else limits
         self._yes = yes

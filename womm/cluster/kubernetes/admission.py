@@ -1,6 +1,7 @@
 """Asking a namespace, before anything is made there, whether it takes the pods of a task."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from womm.cluster.base import TaskSpec
@@ -9,6 +10,7 @@ from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
 from womm.cluster.kubernetes.manifests import WorkerSpec
 from womm.errors import ClusterError
+from womm.settings import EAGER
 
 _NO_NFS: Final = re.compile(r'restricted volume type[s]? [^,;]*"nfs"')
 _NO_SERVER: Final = "192.0.2.1"
@@ -21,21 +23,24 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
     Raises ClusterError for what will never be admitted. A quota that is used up is waited for.
     """
     path = f"/api/v1/namespaces/{client.namespace}/pods"
-    for _ in range(2):
+    for _ in range(3):
         try:
             await client.request("POST", path, query=[("dryRun", "All")], body=_sample(spec, task))
             return spec
         except ApiError as exc:
             if task.share is not None and _NO_NFS.search(exc.message):
-                raise ClusterError(
-                    f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
-                    f"and a share ({task.share.kind}) needs one",
-                    "a namespace that takes pods of `baseline`, or: womm parallel --share none ...",
-                ) from exc
+                if task.share.kind != EAGER or task.share.claim:
+                    kind = "eager with share-volume" if task.share.kind == EAGER else task.share.kind
+                    raise ClusterError(
+                        f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
+                        f"and a share ({kind}) needs one",
+                        "womm parallel --share eager ... copies the folder into each pod and brings nothing"
+                        " back; or a namespace that takes pods of `baseline`",
+                    ) from exc
+                spec = replace(spec, restricted=True, fills=True)
+                continue
             if "violates PodSecurity" in exc.message and not spec.restricted:
-                spec = WorkerSpec(
-                    **{name: getattr(spec, name) for name in spec.__slots__} | {"restricted": True}
-                )
+                spec = replace(spec, restricted=True)
                 continue
             may_not_ask = exc.code == 403 and "cannot create resource" in exc.message
             if may_not_ask or "exceeded quota" in exc.message or exc.code in {409, 429} or exc.code >= 500:
@@ -55,4 +60,6 @@ def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
     sample = manifests.sample_worker(spec)
     if task.share is None:
         return sample
+    if spec.fills:
+        return shares.filled(sample, task.share)
     return shares.mounted(sample, shares.Mount(_NO_SERVER, task.share, str(task.folder)))

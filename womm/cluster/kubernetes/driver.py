@@ -73,6 +73,7 @@ class KubernetesCluster:
         self._book = PodBook(1, "")
         self._early = EarlyDials(self._bridge, self._is_creating, self._answered)
         self._server: FileServer | None = None
+        self._fills = False
         self._share_end: Callable[[], Awaitable[None]] | None = None
         self._keepers: dict[str, Keeper] = {}
         self._gone_keepers: list[Keeper] = []  # whose links may not have closed yet
@@ -131,10 +132,12 @@ class KubernetesCluster:
             raise
         self._replicas = spec.pods
         scripts = client.request("POST", self._config_maps, body=manifests.agent_scripts(workers, root))
-        if spec.share is None:
-            await asyncio.gather(
-                scripts, client.request("POST", self._deployments, body=manifests.workers(workers, root))
-            )
+        if spec.share is None or workers.fills:
+            self._fills = workers.fills
+            body = manifests.workers(workers, root)
+            if spec.share is not None:
+                body["spec"]["template"] = shares.filled(body["spec"]["template"], spec.share)
+            await asyncio.gather(scripts, client.request("POST", self._deployments, body=body))
         else:
             self._server = FileServer()
             await scripts
@@ -199,6 +202,13 @@ class KubernetesCluster:
             return await (run(factory) if command else greeted(run, factory))
 
         return connect
+
+    @property
+    def fills(self) -> bool:
+        return self._fills
+
+    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        return self._dialler(pod.name, manifests.WORKER, lambda: self._book.is_live(pod), command)
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._share_end = work

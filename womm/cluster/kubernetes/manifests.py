@@ -105,6 +105,8 @@ class WorkerSpec:
     template: Mapping[str, Any] = field(default_factory=dict)
     restricted: bool = False
     """The namespace enforces Pod Security `restricted`: the image must run as another user than root."""
+    fills: bool = False
+    """It takes no NFS volumes: each worker has the share's folder as a volume of its own, and is filled."""
 
 
 def root_name(task: str) -> str:
@@ -173,11 +175,12 @@ def task_job(spec: WorkerSpec) -> Object:
 
 def agent_scripts(spec: WorkerSpec, owner: Object) -> Object:
     """The ConfigMap that brings the agent and its bridge into any image that has perl."""
+    scripts = (worker.AGENT, worker.BRIDGE, *((worker.FILL,) if spec.fills else ()))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned(spec, AGENT, owner),
-        "data": {path.name: path.read_text() for path in (worker.AGENT, worker.BRIDGE)},
+        "data": {path.name: path.read_text() for path in scripts},
     }
 
 

@@ -117,6 +117,19 @@ def mounted(pod: Object, mount: Mount) -> Object:
     return pod
 
 
+def filled(pod: Object, share: ShareSpec) -> Object:
+    """Return a worker's pod with a folder of its own in the place of the share's, for `fill.pl`.
+
+    Its working folder may be one below, which is not there yet: jobs are told.
+    """
+    pod = deepcopy(pod)
+    pod["spec"]["volumes"].append({"name": VOLUME, "emptyDir": {}})
+    container = pod["spec"]["containers"][0]
+    container["volumeMounts"].append({"name": VOLUME, "mountPath": str(share.folder)})
+    container["workingDir"] = str(share.folder)
+    return pod
+
+
 def _selector(spec: WorkerSpec) -> dict[str, str]:
     return {TASK: spec.task, COMPONENT: FILE_SERVER}
 
