@@ -89,7 +89,7 @@ def test_lazy_flushes_tells_and_ends(folder, tmp_path):
         user = UserThread(top, server.socket)
         try:
             user.wait()
-            assert user.side.control.hello.result()["version"] == 1
+            assert user.side.control.hello.result()["version"] == 2
             assert user.ask("stats") == {
                 "id": 1,
                 "ok": True,
