@@ -14,6 +14,7 @@ from tests.link.wires import agent, dial, run
 from womm.cluster.base import Loss, Pod
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import Outcome
+from womm.errors import ShareError
 from womm.journal.events import JobEnded, JobLost
 from womm.journal.store import TaskStore
 from womm.link.frames import WINDOW, RunRequest
@@ -56,6 +57,7 @@ class OnePod:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
+        self.left: list[tuple[str, str]] = []
 
     def dial(self, pod: Pod) -> object:
         return dial(self.socket)
@@ -63,9 +65,12 @@ class OnePod:
     def drain(self) -> None:
         pass
 
+    def leave(self, name: str, reason: str) -> None:
+        self.left.append((name, reason))
+
 
 @asynccontextmanager
-async def dispatching(socket, tmp_path):
+async def dispatching(socket, tmp_path, fill=None):
     said: list[str] = []
     with TaskStore(tmp_path / "tasks").create(TASK, on_failure=print) as journal:
         dispatcher = Dispatcher(
@@ -80,9 +85,12 @@ async def dispatching(socket, tmp_path):
         )
         dispatcher.share = folder = Folder()
         folder.said = said
+        if fill is not None:
+            dispatcher.fill = fill
         dispatcher.pod_started(POD)
         try:
-            await until(lambda: dispatcher.pool.slots == 1, "the worker")
+            if fill is None:
+                await until(lambda: dispatcher.pool.slots == 1, "the worker")
             yield dispatcher, folder
         finally:
             await dispatcher.close()
@@ -298,3 +306,51 @@ def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, t
         dispatcher.cancel(number)
 
     assert [attempt for _, attempt, _ in lost(tmp_path)] in ([1], [1, 2])
+
+
+def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
+    async def main(socket):
+        filled = asyncio.Event()
+
+        async def work() -> None:
+            await filled.wait()
+
+        async with dispatching(socket, tmp_path, lambda cluster, pod: work()) as (dispatcher, _):
+            sink = Sink()
+            dispatcher.submit(RunRequest(b"echo here"), sink)
+            await until(lambda: dispatcher.filling == 1, "the filling")
+            assert dispatcher.waiting_for() == "1 gets its copy of the folder"
+            assert dispatcher.pool.slots == 0
+            filled.set()
+            assert (await outcome(sink)).exit == 0
+            assert dispatcher.filling == 0 and dispatcher.waiting_for() == ""
+
+    with agent(womm_home.runtime) as one:
+        run(main(one.socket))
+
+
+def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
+    async def main(socket):
+        async def refuse() -> None:
+            raise ShareError("no room")
+
+        async with dispatching(socket, tmp_path, lambda cluster, pod: refuse()) as (dispatcher, _):
+            await until(lambda: dispatcher._cluster.left, "its leave")
+            assert dispatcher._cluster.left == [(POD.name, "no room")]
+            assert dispatcher.pool.slots == 0 and dispatcher.filling == 0
+
+    with agent(womm_home.runtime) as one:
+        run(main(one.socket))
+
+
+def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
+    async def main(socket):
+        never = asyncio.Event()
+        async with dispatching(socket, tmp_path, lambda cluster, pod: never.wait()) as (dispatcher, _):
+            await until(lambda: dispatcher.filling == 1, "the filling")
+            dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+            await until(lambda: dispatcher.filling == 0, "its end")
+            assert dispatcher._cluster.left == []
+
+    with agent(womm_home.runtime) as one:
+        run(main(one.socket))

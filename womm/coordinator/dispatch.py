@@ -336,7 +336,13 @@ class Dispatcher:
 
     def waiting_for(self) -> str:
         """Why workers that are wanted are not there, in words: "3 restarting, 1 no perl"."""
-        return ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
+        filling = {"gets its copy of the folder": self.filling} if self.filling else {}
+        return ", ".join(f"{count} {reason}" for reason, count in {**self._reasons, **filling}.items())
+
+    @property
+    def filling(self) -> int:
+        """Workers that are there and get what they need before jobs: however long it takes."""
+        return sum(not task.done() for task in self._fillings.values())
 
     @property
     def places_left(self) -> int:

@@ -113,12 +113,15 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
         if share is not None and not interrupted.done():
             await unless(asyncio.shield(interrupted), share.begin(cluster))
-        await first_of(
-            settings.ready_timeout_s,
-            ready.wait(),
-            asyncio.shield(interrupted),
-            say_what_is_missing(dispatcher, _say),
-        )
+        waits = True
+        while waits and not ready.is_set() and not interrupted.done():
+            await first_of(
+                settings.ready_timeout_s,
+                ready.wait(),
+                asyncio.shield(interrupted),
+                say_what_is_missing(dispatcher, _say),
+            )
+            waits = dispatcher.filling > 0
         if not ready.is_set():
             if interrupted.done():
                 return 128 + interrupted.result()

@@ -274,7 +274,11 @@ class _Run:
         self.dispatcher.on_change = changed
         changed()
         timeout_s = self.task.settings.ready_timeout_s
-        done = await first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
+        done = False
+        while not done:
+            done = await first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
+            if not self.dispatcher.filling:
+                break
         if self.interrupted.is_set():
             return False
         if ready.is_set():
@@ -337,7 +341,8 @@ class _Run:
         since: float | None = None
         while True:
             await asyncio.sleep(1.0)
-            if self.dispatcher.pool.slots or not self.dispatcher.pool.queued:
+            d = self.dispatcher
+            if d.pool.slots or d.filling or not d.pool.queued:
                 since = None
                 continue
             since = since or time.monotonic()

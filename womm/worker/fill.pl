@@ -29,6 +29,7 @@ eval { main(); 1 } or do {
 exit 0;
 
 sub main {
+    more();    # who still writes may not hear why it is no use
     chdir $folder or die "$folder: $!\n";
     # One that was cut ends as soon as it notices.
     sysopen my $lock, '.', O_RDONLY or die "$folder: $!\n";
