@@ -1,6 +1,7 @@
 """Jobs whose pods share the folder: fresh before they start, settled before they are reported."""
 
 import asyncio
+import os
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,6 +32,7 @@ class Folder:
         self.settled = asyncio.Event()
         self.settled.set()
         self.why = ""
+        self.synced = b"/"
         self.asked: list[str] = []
         self.said: list[str] = []
 
@@ -41,6 +43,10 @@ class Folder:
     def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         self.asked.append(f"renew {pod}")
         return replace(request, fresh=[b"/etc/hostname", b"/not/there"], fresh_tree=b"/etc/perl")
+
+    def sync(self) -> RunRequest:
+        self.asked.append("sync")
+        return RunRequest(None, argv=[b"sh", b"-c", b"until [ -e %b ]; do sleep 0.02; done" % self.synced])
 
     async def settle(self, job: int, pod: str) -> str:
         self.asked.append("settle")
@@ -277,6 +283,44 @@ def test_job_that_is_ended_while_it_goes_for_a_lost_disk_does_not_run_again(go, 
         assert cancelled.outcome is None
 
     assert lost(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", ["runs again", "signal", "cancel", "lost"])
+def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(go, tmp_path, how):
+    @go
+    async def main(dispatcher, folder):
+        sink, last = Sink(), Sink()
+        folder.synced = os.fsencode(tmp_path / "synced")
+        command = b"echo ${WOMM_ATTEMPT-1}; [ $WOMM_ATTEMPT = 2 ] || exec sleep 1000"
+        number = dispatcher.submit(RunRequest(command), sink)
+        await until(lambda: bytes(sink.text[1]) == b"1\n", "its start")
+        dispatcher.disk_lost()
+        await until(lambda: "sync" in folder.asked, "its end")
+        dispatcher.disk_lost()
+        await asyncio.sleep(0.1)
+        assert dispatcher.pool.where(number) == POD.name and sink.outcome is None
+        assert dispatcher.pool.attempts(number) == 1
+        if how == "lost":
+            dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+            await until(lambda: dispatcher.pool.queued == 1, "its return")
+            await asyncio.sleep(0.05)
+            dispatcher.cancel(number)
+            return
+        if how == "signal":
+            dispatcher.signal(number, int(signal.SIGTERM))
+        elif how == "cancel":
+            dispatcher.cancel(number)
+        (tmp_path / "synced").touch()
+        if how == "runs again":
+            assert (await outcome(sink)).exit == 0
+            assert bytes(sink.text[1]) == b"2\n"
+        elif how == "signal":
+            assert await outcome(sink) == Outcome(0, signal.SIGTERM)
+        dispatcher.submit(RunRequest(b"exit 4"), last)
+        assert (await outcome(last)).exit == 4
+        assert folder.asked.count("sync") == 1
+
+    assert len(lost(tmp_path)) == (how in {"runs again", "lost"})
 
 
 def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):

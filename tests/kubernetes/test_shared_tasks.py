@@ -164,8 +164,10 @@ def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_
     for number, data in content.items():
         (folder / f"in/{number}").write_bytes(data)
     command = (
-        "cd out && mkdir -p d{}; for part in 1 2 3 4; do cp ../in/{} d{}/$part.new || exit;"
-        " mv d{}/$part.new d{}/$part || exit; sleep 0.3; done; sha256sum <d{}/4; echo ${WOMM_ATTEMPT-1}"
+        "cd out && mkdir -p d{}; for part in 1 2 3 4; do"
+        " { echo $WOMM_ATTEMPT; cat ../in/{}; } >d{}/$part.new || exit;"
+        " mv d{}/$part.new d{}/$part && { echo $WOMM_ATTEMPT; cat ../in/{}; } >>d{}/all || exit;"
+        " sleep 0.3; done; tail -c 200000 <d{}/4 | sha256sum; echo $WOMM_ATTEMPT"
     )
     words = ["parallel", "--kube-pods", "2", "--joblog", "log", "--", "-k", command]
     numbers = "".join(f"{number}\n" for number in content)
@@ -200,7 +202,10 @@ def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_
         assert digest.split()[0] == hashlib.sha256(data).hexdigest()
         assert int(attempt) == 1 + sum(event.job == number + 1 for event in lost)
         found = {path.name: path.read_bytes() for path in (folder / f"out/d{number}").iterdir()}
-        assert found == dict.fromkeys("1234", data), number
+        whole = b"%s\n" % attempt.encode() + data
+        assert {name: found[name] for name in "1234"} == dict.fromkeys("1234", whole), number
+        # Appended: what earlier attempts have left is in front.
+        assert found["all"].endswith(whole * 4), number
     shared.nothing_left(womm_home.runtime)
 
 

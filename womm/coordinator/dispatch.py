@@ -19,6 +19,7 @@ from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFo
 from womm.coordinator.pool import Action, GiveUp, Leave, Lost, Pool, Start
 from womm.coordinator.results import Results
 from womm.coordinator.spool import Spool
+from womm.coordinator.syncs import Syncs
 from womm.errors import ShareError
 from womm.journal.events import (
     JobEnded,
@@ -110,6 +111,7 @@ class Dispatcher:
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
         self._burials: dict[str, asyncio.Task[None]] = {}  # a pod's next life waits for its last one's
+        self._syncs = Syncs()
         self._fillings: dict[str, asyncio.Task[None]] = {}
         self._last_gone: dict[str, int] = {}  # instance, by the pod's name
         self._reasons: Mapping[str, int] = {}
@@ -273,7 +275,7 @@ class Dispatcher:
 
         What may not run again goes on, and fails at its end.
         """
-        ended, again = list[int](), 0
+        again = 0
         for job in [] if self.stopping else list(self._jobs.values()):
             if self.pool.where(job.number) is None or job.held is not None or job.cancelled:
                 continue
@@ -284,15 +286,15 @@ class Dispatcher:
                 self._say("the file server's disk is lost: what was written in the last seconds may be, too")
                 continue
             again += 1
+            if job.void:
+                continue
+            job.void = True
             if job.settling:
-                ended.append(job.number)
-            elif not job.void:
-                job.void = True
+                self._later(self._repeat(job))
+            else:
                 self._links[job.pod].send(encode_signal(job.number, SIGKILL))
         if again:
             self._say(f"the file server's disk is lost: {again} job{'s run' if again > 1 else ' runs'} again")
-        for number in reversed(ended):
-            self._act(self.pool.job_void(number))
 
     def job_processes(self, pod: Pod) -> list[int]:
         """Process ids, and session ids, of the jobs that the pod's agent runs."""
@@ -366,6 +368,7 @@ class Dispatcher:
             # What the agent wrote before it went is still in the stream: end records above all.
             await link.drain(1.0)
             await link.close()
+            self._syncs.lost(pod.name)
             del self._links[pod.name], self._pods[pod.name]
         self._journal.append(PodGone(time.time(), pod.name, pod.instance, loss.value, detail))
         if self.stopping:
@@ -572,9 +575,10 @@ class Dispatcher:
     def _end_record(self, number: int, record: EndRecord) -> None:
         job = self._jobs.get(number)
         if job is None:
+            self._syncs.ended(number)
             return
         if job.void and not job.cancelled:
-            self._end_void(job, record)
+            self._later(self._repeat(job))
             return
         if record.kind is EndKind.OOM_KILLED and not job.cancelled:
             self._say(f"job {job.seq or number} ({job.short}) ran out of memory in {job.pod}")
@@ -587,13 +591,25 @@ class Dispatcher:
         else:
             self._conclude(job, record)
 
-    def _end_void(self, job: Job, record: EndRecord) -> None:
-        """What a job wrote is lost: it runs again, unless somebody has ended it meanwhile."""
-        if not job.ended_by:
+    async def _repeat(self, job: Job) -> None:
+        """What a job wrote is lost, and it has ended: it runs again, unless somebody ends it meanwhile.
+
+        Not before the kernel under it has let go of its pages.
+        """
+        attempt, pod = job.attempt, job.pod
+        share, link = self._share_of(pod), self._links.get(pod)
+        if share is not None and link is not None and (request := share.sync()) is not None:
+            await self._syncs.run(link, request)
+        if job.number not in self._jobs or job.attempt != attempt or not job.pod:
+            return
+        if not job.cancelled and not job.ended_by:
             self._act(self.pool.job_void(job.number))
             return
         actions = self.pool.job_ended(job.number)
-        self._results.finish(job, Outcome(0, job.ended_by), record)
+        if job.cancelled:
+            self._forget(job)
+        else:
+            self._results.finish(job, Outcome(0, job.ended_by), None)
         self._act(actions)
 
     async def _settle(self, share: SharedFolder, job: Job, record: EndRecord) -> None:
@@ -603,7 +619,7 @@ class Dispatcher:
             unsettled = await share.settle(job.number, job.pod)
         except ShareError:  # the task ends, and nothing is known of this job
             return
-        if job.number in self._jobs and job.attempt == attempt and job.pod:
+        if job.number in self._jobs and job.attempt == attempt and job.pod and not job.void:
             self._conclude(job, record, unsettled or job.damage)
 
     def _conclude(self, job: Job, record: EndRecord, unsettled: str = "") -> None:

@@ -141,5 +141,8 @@ class FilledFolder:
             return request
         return replace(request, folder=self._working)
 
+    def sync(self) -> None:
+        """It has no kernel's pages to be written anywhere."""
+
     async def settle(self, job: int, pod: str) -> str:
         return ""

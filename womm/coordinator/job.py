@@ -62,6 +62,9 @@ class SharedFolder(Protocol):
     def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         """Have the job's kernel look again at what has changed since it did so last."""
 
+    def sync(self) -> RunRequest | None:
+        """What has a pod's kernel write all that it holds of the folder; None: it holds nothing."""
+
     async def settle(self, job: int, pod: str) -> str:
         """Return when all that the job wrote is in the folder; else why it is not, in words."""
 
