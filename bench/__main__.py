@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import cluster, links, memory, nfs, rates, report, scale, waits
+from bench import cluster, eager, links, memory, nfs, rates, report, scale, share, waits
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "first": waits.first_output,
     "memory": memory.queued_lines,
     "commands": waits.commands,
+    "eager": eager.section,
 }
 KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
     "kube-first": cluster.first_output,
@@ -34,6 +35,8 @@ KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
     "kube-cost": cluster.cost_of_a_pod,
     "kube-scale": scale.scheduled,
     "kube-track": scale.tracked,
+    "kube-share": share.fast,
+    "kube-share-slow": share.slow,
 }
 NFS = "nfs"
 """The NFS server beside NFS-Ganesha: `python -m bench.nfs` measures parts of it."""

@@ -1,14 +1,14 @@
 """The Kubernetes that is measured: the tests' own, started when the first benchmark wants it.
 
 With WOMM_TEST_KUBECONFIG it is the cluster of that file, its images pushed to WOMM_TEST_REGISTRY (see
-tests.cluster.fixtures).
+tests.cluster.fixtures). WOMM_TEST_INSTANCE says which of this machine's the tests' own is.
 """
 
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,9 @@ from tests.cluster.instances import claim
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.startup import KUBE
 
+NFS_TAINT = "womm.test/nfs"
+"""Of nodes that can mount NFS, see CONTRIBUTING.md."""
+
 
 class Unable(Exception):
     """This machine cannot run what is to be measured: the reason, in a sentence."""
@@ -27,11 +30,31 @@ class Unable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kube:
-    """A cluster and what pods run in it. `own`: it is nobody else's, and goes at the end."""
+    """A cluster and what pods run in it. `own`: it is nobody else's, and goes at the end.
+
+    `add_nfs_nodes` has it get nodes that can mount NFS, where it can.
+    """
 
     kubectl: Kubectl
     image: str
     own: bool
+    registry: str
+    add_nfs_nodes: Callable[[int], object] = lambda _: None
+
+    def nfs_nodes(self, count: int) -> list[str]:
+        """Return the names of nodes that can mount NFS: those with the taint. Raises Unable."""
+        if lacking := requirements.lacking_for_nfs():
+            raise Unable(lacking)
+        self.add_nfs_nodes(count)
+        nodes = self.kubectl.json("get", "nodes")["items"]
+        found = [
+            node["metadata"]["name"]
+            for node in nodes
+            if any(taint["key"] == NFS_TAINT for taint in node["spec"].get("taints", ()))
+        ]
+        if len(found) < count:
+            raise Unable(f"{count} nodes with the taint {NFS_TAINT} are needed, there are {len(found)}")
+        return sorted(found)[:count]
 
     @contextmanager
     def project(self, place: Place, **changes: str) -> Iterator["Project"]:
@@ -108,7 +131,7 @@ class Kubes:
             raise Unable("WOMM_TEST_KUBECONFIG is set, but there is no WOMM_TEST_REGISTRY or no kubectl")
         pushed = images.worker_images(registry)
         kubectl = Kubectl(program, Path(kubeconfig), self._home)
-        return Kube(kubectl, pushed["worker"].pinned, own=False)
+        return Kube(kubectl, pushed["worker"].pinned, own=False, registry=registry)
 
 
 @contextmanager
@@ -116,10 +139,12 @@ def _own() -> Iterator[Kube]:
     lacking = requirements.lacking()
     if lacking:
         raise Unable(lacking)
-    cluster = Cluster(claim(None, remove))
+    number = os.environ.get("WOMM_TEST_INSTANCE")
+    cluster = Cluster(claim(int(number) if number else None, remove))
     try:
         took_s = cluster.up()
         print(f"bench: a cluster, up in {took_s:.0f} s", file=sys.stderr)
-        yield Kube(cluster.kubectl, cluster.images["worker"].pinned, own=True)
+        image = cluster.images["worker"].pinned
+        yield Kube(cluster.kubectl, image, True, cluster.registry, cluster.add_nfs_nodes)
     finally:
         cluster.down()

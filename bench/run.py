@@ -147,16 +147,16 @@ class Talk:
         self._process = process
         self._lines = lines
 
-    def ask(self, line: str) -> Any:
+    def ask(self, line: str, timeout_s: float = TIMEOUT_S) -> Any:
         """Raises BenchError when it has ended."""
         with suppress(BrokenPipeError):
             print(line, file=self._lines, flush=True)
-        return self.hear()
+        return self.hear(timeout_s)
 
-    def hear(self) -> Any:
+    def hear(self, timeout_s: float = TIMEOUT_S) -> Any:
         """Wait for a line that nobody has asked for. Raises BenchError."""
         assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], TIMEOUT_S)
+        readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
         answer = self._process.stdout.readline() if readable else b""
         if not answer:
             raise BenchError(f"{_shown(self._words)}: no answer{last_words(self._where)}")

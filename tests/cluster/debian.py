@@ -40,6 +40,11 @@ def python_layer() -> Path:
     return _layer("python", "--include=python3")
 
 
+def tools_layer() -> Path:
+    """Return a file system with what benchmarks run in pods, as a compressed tar archive."""
+    return _layer("tools", "--include=python3,git")
+
+
 def _layer(name: str, *options: str) -> Path:
     def make(partial: Path) -> None:
         with scratch(name) as tree:

@@ -1,0 +1,337 @@
+"""The lazy share on the two-node test cluster: file server on node1, NFS clients on nodes with other kernels.
+
+Strategy: the whole way is measured, from the user's folder over an exec of the API server into the file
+server and from there to a kernel's NFS client; nodes in user-mode Linux are one slow core each, which is what
+a figure that is not compared with another of the same node says. What is read cold has a name that nobody has
+seen: a file server forgets nothing that has not changed. The slow link is bench.slowlink.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from bench.kube import Kube, Project
+from bench.report import Figure, Section, absolute, compared
+from bench.run import ROOT, BenchError, Place, interleave, measure
+from bench.shared import MEMORY, Shared, memory_server, shared
+from bench.slowlink import SlowLink, slow_link
+from bench.stats import Target, spread
+from tests.cluster.cache import cached, scratch
+
+MB = 1_000_000
+LINK_MB_PER_S = 20.0
+ROUND_TRIP_S = 0.05
+NUMPY = "numpy==2.4.6"
+"""Its wheels are for the pods' Python, which is Debian's 3.11, not for the one that runs here."""
+
+_OF_KUBECTL = Target(least=0.4)
+_OF_LINK = Target(least=0.9)
+_OF_MEMORY = Target(least=0.9)
+_UPLINK = Target(most=1.05)
+_IMPORT = Target(most=3.0)
+_STATUS = Target(most=3.0)
+_REQUESTS = Target(most=0.0, unit="requests")
+_ARRIVAL = Target(most=1.0, unit="s")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured. `kept_mb` is less than what the file server has in its memory."""
+
+    stream_mb: int
+    slow_mb: int
+    kept_mb: int
+    tree_mb: int
+    files: int
+    arrivals: int
+    rounds: int
+
+
+FULL = Sizes(stream_mb=256, slow_mb=256, kept_mb=96, tree_mb=64, files=5000, arrivals=12, rounds=5)
+QUICK = Sizes(stream_mb=16, slow_mb=16, kept_mb=16, tree_mb=8, files=300, arrivals=2, rounds=1)
+ARRIVAL_BYTES = 4096
+SLOW_ARRIVAL_MB = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """MB/s, and milliseconds of CPU for each MB."""
+
+    mb_per_s: float
+    user_ms: float
+    server_ms: float
+
+
+def fast(place: Place, kube: Kube) -> Section:
+    """Over a link that is as fast as the API server lets it be."""
+    sizes = QUICK if place.quick else FULL
+    with kube.project(place) as project:
+        _plain_pod(project)
+        memory = memory_server(project)
+        with shared(project, memory=memory) as task:
+            figures = [
+                *_cold_reads(task, project, sizes.stream_mb, sizes.rounds, _OF_KUBECTL),
+                _second_read(task, sizes),
+                *_imports(task, sizes),
+                absolute(
+                    f"from the close of a file of {ARRIVAL_BYTES:,} bytes to the user's folder",
+                    spread(
+                        [task.arrival_s(f"small{n}", ARRIVAL_BYTES) for n in range(sizes.arrivals + 1)][1:]
+                    ),
+                    "s",
+                    _ARRIVAL,
+                ),
+            ]
+    return Section(
+        "Kubernetes: the lazy share",
+        f"A cold read is `dd` of a new file of {sizes.stream_mb} MB in a pod on a node in user-mode Linux"
+        " (one slow core), from the job's submission to its end with barrier and flush; beside `kubectl exec"
+        " -i POD -- sh -c 'cat > /dev/null' < FILE` with such a file, into a pod on the file server's node,"
+        f" from its start to its end. The second read is another node's, of {sizes.kept_mb} MB, beside that node's read of as much from womm's NFS server with its files in"
+        " memory, on the file server's node; by the pod's clock. `import numpy` is timed within"
+        " python, from a venv in the folder beside a copy in the pod, each once before.",
+        figures,
+    )
+
+
+def slow(place: Place, kube: Kube) -> Section:
+    """Over a link like a user's."""
+    sizes = QUICK if place.quick else FULL
+    rounds = min(3, sizes.rounds)
+    with kube.project(place) as project:
+        _plain_pod(project)
+        own = project.place.folder / "link"
+        own.mkdir()
+        where = replace(place, folder=own, env={**place.env, "PYTHONPATH": str(ROOT)})
+        with slow_link(where, kube.kubectl.kubeconfig) as link:
+            there = replace(kube, kubectl=replace(kube.kubectl, kubeconfig=link.kubeconfig))
+            over = replace(project, kube=there)
+            with shared(project, kubeconfig=link.kubeconfig) as task:
+                link.set(mb_per_s=LINK_MB_PER_S)
+                figures = _cold_reads(task, over, sizes.slow_mb, rounds, _OF_LINK)
+                figures += [_uplink(task, link, sizes, rounds), _slow_arrival(task, rounds)]
+                link.set(round_trip_s=ROUND_TRIP_S)
+                figures += _git(task, link, sizes, rounds)
+                link.set()
+    return Section(
+        "Kubernetes: the lazy share over a slow link",
+        f"A proxy between this machine and the API server carries {LINK_MB_PER_S:g} MB/s in each direction;"
+        f" for git it has a round trip of {ROUND_TRIP_S * 1000:g} ms and no limit. Cold reads as above, of"
+        f" {sizes.slow_mb} MB. The tree is {sizes.tree_mb} MB in 100 files, read by two kernels at once;"
+        " bytes are those that the proxy passes from this machine to the cluster, with TLS, SSH and the jobs."
+        f" `git status` is of a repository of {sizes.files:,} files in 100 folders whose index was written"
+        " here or in a pod; beside it one SFTP client in the file server's pod that lists the same folders"
+        " one after the other over the same link.",
+        figures,
+    )
+
+
+def _plain_pod(project: Project) -> None:
+    project.kube.kubectl.run_pod(project.namespace, "plain", project.kube.image, "sleep", "100000")
+    project.kube.kubectl.wait_ready(project.namespace, "plain")
+
+
+def _cold_reads(task: Shared, project: Project, size_mb: int, rounds: int, target: Target) -> list[Figure]:
+    kubectl_ms: list[float] = []
+
+    def ours() -> _Read:
+        path = task.new_file(size_mb * MB)
+        ran = task.run(f"dd if={path.name} of=/dev/null bs=1M 2>/dev/null")
+        path.unlink()
+        cpu = [seconds / size_mb * 1000 for seconds in (ran.user_cpu_s, ran.server_cpu_s)]
+        return _Read(size_mb / ran.wall_s, *cpu)
+
+    def theirs() -> _Read:
+        path = task.new_file(size_mb * MB)
+        words = project.kubectl("exec", "-i", "plain", "--", "sh", "-c", "cat > /dev/null")
+        run = measure(replace(project.place, folder=task.project.place.folder), words, path, timeout_s=600)
+        path.unlink()
+        kubectl_ms.append(run.cpu_s / size_mb * 1000)
+        return _Read(size_mb / run.wall_s, kubectl_ms[-1], 0.0)
+
+    task.run(f"sha256sum {task.new_file(MB).name}")
+    found = interleave({"womm": ours, "kubectl": theirs}, rounds=rounds, budget_s=240)
+    reads, plain = found["womm"], found["kubectl"]
+    return [
+        compared(
+            f"cold read of {size_mb} MB, beside kubectl exec -i",
+            [read.mb_per_s for read in reads],
+            [read.mb_per_s for read in plain],
+            "MB/s",
+            target,
+        ),
+        compared(
+            "its CPU on the user's side, beside kubectl's",
+            [read.user_ms for read in reads],
+            [read.user_ms for read in plain],
+            "ms/MB",
+        ),
+        absolute("its CPU of the file server", spread([read.server_ms for read in reads]), "ms/MB"),
+    ]
+
+
+def _second_read(task: Shared, sizes: Sizes) -> Figure:
+    kept = f"{MEMORY}/kept"
+    size = sizes.kept_mb * MB
+    path = task.new_file(size)
+    task.run(f"dd if={path.name} of={kept} bs=1M 2>/dev/null && dd if={kept} iflag=nocache count=0", 1)
+
+    def rate(name: str) -> float:
+        return sizes.kept_mb / task.seconds(f"dd if={name} bs=1M of=/dev/null 2>/dev/null", 1)
+
+    def second() -> float:
+        fresh = task.new_file(size)
+        task.run(f"dd if={fresh.name} of=/dev/null bs=1M 2>/dev/null", 0)
+        before = task.stats()["read_bytes"]
+        found = rate(fresh.name)
+        if task.stats()["read_bytes"] != before:
+            raise BenchError("the second read went to the user's folder")
+        fresh.unlink()
+        return found
+
+    def memory() -> float:
+        task.run(f"dd if={kept} iflag=nocache count=0 2>/dev/null", 1)
+        return rate(kept)
+
+    found = interleave({"womm": second, "memory": memory}, rounds=sizes.rounds, budget_s=120)
+    what = "second read, from another node, beside the memory backend"
+    return compared(what, found["womm"], found["memory"], "MB/s", _OF_MEMORY)
+
+
+def _imports(task: Shared, sizes: Sizes) -> list[Figure]:
+    """Lay a venv into the folder; none where numpy cannot be had."""
+    venv = task.folder / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python").symlink_to("/usr/bin/python3")
+    (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+    packages = venv / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    with tarfile.open(_numpy()) as archive:
+        archive.extractall(packages, filter="data")
+    ask = "import time; a = time.perf_counter(); import numpy; print(time.perf_counter() - a)"
+
+    def imported(where: str) -> float:
+        return float(task.run(f"{where}/bin/python -c '{ask}'").out[0])
+
+    cold = imported("venv")
+    task.run("cp -a venv /tmp/venv")
+    local, share = partial(imported, "/tmp/venv"), partial(imported, "venv")
+    local(), share()
+    before = task.stats()["requests"]
+    found = interleave({"womm": share, "local": local}, rounds=2 * sizes.rounds, budget_s=120)
+    requests = task.stats()["requests"] - before
+    what = "import numpy, warm, beside the pod's own disk"
+    return [
+        compared(what, found["womm"], found["local"], "s", _IMPORT),
+        absolute("import numpy, the first time", spread([cold]), "s"),
+        absolute("questions to the user's side in all warm imports", spread([float(requests)]), ""),
+    ]
+
+
+def _numpy() -> Path:
+    """Return a tar archive of a site-packages folder with numpy. pip is asked once. Raises BenchError."""
+
+    def make(partial_file: Path) -> None:
+        with scratch("numpy") as folder:
+            words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
+            words += ["--python-version", "3.11", "--target", str(folder), NUMPY]
+            result = subprocess.run(words, capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise BenchError(f"pip does not bring numpy: {result.stderr.strip()[-300:]}")
+            with tarfile.open(partial_file, "w") as archive:
+                archive.add(folder, arcname=".")
+
+    return cached(f"site-packages-{NUMPY.replace('==', '-')}.tar", make)
+
+
+def _uplink(task: Shared, link: SlowLink, sizes: Sizes, rounds: int) -> Figure:
+    """Two kernels read one tree for the first time, at once."""
+    files = 100
+
+    def copies() -> float:
+        tree = task.new_name("tree")
+        tree.mkdir()
+        for number in range(files):
+            size = sizes.tree_mb * MB * 2 * (number + 1) // (files * (files + 1))
+            (tree / f"f{number}").write_bytes(os.urandom(size))
+        total = sum(path.stat().st_size for path in tree.iterdir())
+        before, _ = link.passed()
+        found = task.run(f"cat {tree.name}/* | wc -c", 0, 1)
+        up = link.passed()[0] - before
+        if any(int(out) != total for out in found.out):
+            raise BenchError(f"{found.out} bytes were read instead of {total}")
+        shutil.rmtree(tree)
+        return up / total
+
+    return absolute(
+        f"uplink for {sizes.tree_mb} MB that two kernels read, beside one copy",
+        spread([copies() for _ in range(rounds)]),
+        "x",
+        _UPLINK,
+    )
+
+
+def _slow_arrival(task: Shared, rounds: int) -> Figure:
+    size = SLOW_ARRIVAL_MB * MB
+    beyond = [task.arrival_s(f"large{n}", size) - SLOW_ARRIVAL_MB / LINK_MB_PER_S for n in range(rounds)]
+    return absolute(
+        f"from the close of a file of {SLOW_ARRIVAL_MB} MB to the user's folder, beyond its transfer",
+        spread(beyond),
+        "s",
+        _ARRIVAL,
+    )
+
+
+def _git(task: Shared, link: SlowLink, sizes: Sizes, rounds: int) -> list[Figure]:
+    """Each round has a repository of its own: nothing of it is known in the cluster."""
+    first = task.folder.parent / "repository"
+    _make_repository(first, sizes.files)
+    names = [f"repo{number}" for number in range(rounds)]
+    for name in names:
+        shutil.copytree(first, task.folder / name, symlinks=True)
+    time.sleep(1.1)  # else git does not trust the times of files as young as its index
+    for name in names:
+        _git_here(task.folder / name, "status")
+    listed, cold, warm, questions, passed = [], [], [], [], []
+    status = partial(_status, task)
+    status(names[0] + "/..", check=False)  # git itself is in the pod's memory
+    for name in names:
+        _, seconds = task.listing(name)
+        listed.append(seconds)
+        cold.append(status(name))
+        status(name)
+        before, bytes_before = task.stats()["requests"], sum(link.passed())
+        warm.append(status(name))
+        passed.append(sum(link.passed()) - bytes_before)
+        questions.append(task.stats()["requests"] - before)
+    return [
+        compared(f"git status of {sizes.files:,} files, cold, beside a listing", cold, listed, "s", _STATUS),
+        compared("the same, warm", warm, listed, "s"),
+        absolute("questions to the user's side when warm", spread(questions), "", _REQUESTS),
+        absolute("bytes over the link when warm, with the job's", spread(passed), ""),
+    ]
+
+
+def _status(task: Shared, name: str, *, check: bool = True) -> float:
+    command = f"git -C {name} status --porcelain"
+    return task.seconds(command if check else f"{{ {command}; true; }} 2>&1")
+
+
+def _make_repository(repo: Path, files: int) -> None:
+    for number in range(files):
+        path = repo / f"d{number % 100}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n" * 40)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"], ["gc", "-q"]):
+        _git_here(repo, *words)
+
+
+def _git_here(repo: Path, *words: str) -> None:
+    git = ["git", "-C", str(repo), "-c", "user.name=b", "-c", "user.email=b@example.org", *words]
+    subprocess.run(git, check=True, capture_output=True)
