@@ -14,6 +14,7 @@ import pytest
 
 from tests.fileserver.lazy import KEYS, Lazy, UserSide, fresh_folder, remove, write_secret
 from womm.fileserver.connection import Keys, Link
+from womm.fileserver.table import Table
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, WANT_KEY, Settings
 from womm.nfs.status import NFSError, Status
@@ -657,6 +658,45 @@ def test_server_without_names_tells_clients_to_wait_until_it_has_them(top, folde
             assert (await user.control.ask("flush"))["ok"]
             assert (await fs.lookup(fs.root(), b"d")).key == node.key
         user.close()
+
+    run(work)
+
+
+def test_numbers_of_files_are_the_users_inodes_over_a_restart(top, folder):
+    """Else what programs have noted here of files (git's index) would be worth nothing in a pod."""
+
+    async def numbers(fs):
+        found = {}
+        for name in await names(fs):
+            found[name] = (await fs.getattr(await fs.lookup(fs.root(), name), 1)).fileid
+        return found
+
+    async def work():
+        (top / "d").mkdir()
+        (top / "f").write_bytes(b"x")
+        async with Lazy(top, folder) as lazy:
+            made = await make(lazy.fs, b"made")
+            inodes = {os.fsencode(entry.name): entry.inode() for entry in os.scandir(top)}
+            assert await numbers(lazy.fs) == inodes
+        async with Lazy(top, folder) as lazy:
+            assert (await lazy.fs.getattr(await lazy.fs.resolve(made.key), 1)).fileid == inodes[b"made"]
+            assert await numbers(lazy.fs) == inodes
+
+    run(work)
+
+
+def test_numbers_of_files_below_another_mount_are_our_own(top, folder):
+    async def work():
+        (top / "f").write_bytes(b"x")
+        table = Table(folder / "state")
+        table.know_dev(top.stat().st_dev + 1)
+        table.close()
+        async with Lazy(top, folder) as lazy:
+            node = await lazy.fs.lookup(lazy.fs.root(), b"f")
+            number = (await lazy.fs.getattr(node, 1)).fileid
+            assert number >= 1 << 63
+        async with Lazy(top, folder) as lazy:
+            assert (await lazy.fs.getattr(await lazy.fs.resolve(node.key), 1)).fileid == number
 
     run(work)
 

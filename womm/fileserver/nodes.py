@@ -63,6 +63,7 @@ class FileNode:
         "kind",
         "lock",
         "log",
+        "number",
         "opens",
         "places",
         "stat",
@@ -73,8 +74,12 @@ class FileNode:
         "written",
     )
 
-    def __init__(self, fileid: int, kind: FileType, dev: int, ino: int, change: int) -> None:
+    def __init__(
+        self, fileid: int, kind: FileType, dev: int, ino: int, change: int, *, number: int = 0
+    ) -> None:
         self.fileid = fileid
+        self.number = number or fileid
+        """What clients see as its inode's."""
         self.key = fileid.to_bytes(8, "big")
         self.kind = kind
         self.dev = dev
@@ -131,7 +136,7 @@ class FileNode:
             used += self.log.pieces.size_bytes
         return Attributes(
             self.kind,
-            self.fileid,
+            self.number,
             self.change,
             stat.size,
             stat.mode & 0o7777,

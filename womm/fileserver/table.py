@@ -51,6 +51,9 @@ class Table:
         self.empty = self._db.execute("SELECT 1 FROM names LIMIT 1").fetchone() is None
         """It was, at the start: there is nothing to ask it for."""
         self.epoch = str(self._fact("epoch", secrets.token_hex(16)))
+        dev = self._db.execute("SELECT value FROM facts WHERE key = 'dev'").fetchone()
+        self.dev: int | None = None if dev is None else int(dev[0])
+        """The user's device that the top directory is on; None: nobody has looked yet."""
         # One after the other, so that rows are added at the end; no two processes have the same upper half.
         self.generation = int(self._fact("generation", 0))
         self._begin_generation(self.generation + 1)
@@ -105,6 +108,10 @@ class Table:
             self._floor = self._change + STEP
             self._db.execute("UPDATE facts SET value = ? WHERE key = 'change'", (self._floor,))
         return self._change
+
+    def know_dev(self, dev: int) -> None:
+        if self.dev is None:
+            self.dev = int(self._fact("dev", str(dev)))  # as text: SQLite's numbers are signed
 
     def number(self) -> int:
         """Return a number for a new file: nobody had it before."""

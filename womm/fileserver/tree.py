@@ -35,6 +35,8 @@ WALK_S: Final = 5.0
 """Two directories that are looked at for the first time within this: someone walks through the tree."""
 WALK_ENTRIES: Final = (256, 1024, 4096, 16384)
 _PAUSE_ENTRIES: Final = 1000
+_OURS: Final = 1 << 63
+"""Of a number that is no inode's of the user."""
 _U32 = Struct(">I")
 
 Stamp = tuple[int, int]
@@ -204,7 +206,7 @@ class Tree:
         for row in self.table.of_directory(node.fileid):
             child = self.nodes.get(row.fileid)
             if child is None:
-                child = FileNode(row.fileid, FileType(row.kind), row.dev, row.ino, self.table.change())
+                child = self._make(row.fileid, FileType(row.kind), row.dev, row.ino)
                 self.nodes[row.fileid] = child
                 self._by_ino[row.dev, row.ino] = child
             if row.name not in directory.entries:
@@ -275,10 +277,12 @@ class Tree:
         if node is not None and (node.kind is not kind or (node.dev, node.ino) != (stat.dev, stat.ino)):
             self.unplace(above, name)
             node = None
+        if own and self.table.dev is None:
+            self.table.know_dev(stat.dev)
         if node is None:
             node = self._known(above, stat, kind)
             if node is None:
-                node = FileNode(self.table.number(), kind, stat.dev, stat.ino, self.table.change())
+                node = self._make(self.table.number(), kind, stat.dev, stat.ino)
                 self.nodes[node.fileid] = node
                 self._by_ino[stat.dev, stat.ino] = node
             self.place(above, name, node)
@@ -286,6 +290,12 @@ class Tree:
             above.directory.unsure.discard(name)
         self.apply(node, stat, stamp, own=own)
         return node
+
+    def _make(self, fileid: int, kind: FileType, dev: int, ino: int) -> FileNode:
+        """Return a new node. Its number is the user's inode's, so that what programs have noted of a file
+        there (git's index) holds in pods; below another mount there, where inodes have the same, our own."""
+        ours = dev != self.table.dev or not ROOT < ino < _OURS
+        return FileNode(fileid, kind, dev, ino, self.table.change(), number=fileid | _OURS if ours else ino)
 
     def _known(self, above: FileNode, stat: Stat, kind: FileType) -> FileNode | None:
         """Return the node of an inode that has another name too, or had."""
@@ -384,7 +394,9 @@ class Tree:
         session = self.link.session()
         if node is self.root:
             with self._fetch() as stamp:
-                self.apply(node, sftp.as_stat(await ask(session.lstat(b""))), stamp)
+                stat = sftp.as_stat(await ask(session.lstat(b"")))
+                self.table.know_dev(stat.dev)
+                self.apply(node, stat, stamp)
             return
         above, name = node.places[0]
         await self.probe(above, name)
@@ -427,6 +439,8 @@ class Tree:
         if walk is not None:
             await asyncio.wait([walk])
             return
+        if self.table.dev is None:
+            await self.fresh(self.root)
         path = above.path()
         with self._fetch() as stamp:
             waiter = session.lstat(path + b"/" + name if path else name)
@@ -470,6 +484,8 @@ class Tree:
             await asyncio.wait([walk])
             if directory.listed == self.epoch and not directory.unsure:
                 return
+        if self.table.dev is None:
+            await self.fresh(self.root)
         with self._fetch() as stamp:
             try:
                 found = await session.listing(above.path())
