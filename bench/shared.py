@@ -1,16 +1,15 @@
 """A task with a lazy share for benchmarks: file server on node1, one worker on each node that mounts NFS."""
 
 import json
-import os
 import random
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.kube import NFS_TAINT, Project
 from bench.run import ROOT, BenchError, Talk, talking
@@ -23,36 +22,28 @@ MEMORY = "/womm-bench"
 """Where workers see the folder that an NFS server on node1 has in its memory."""
 LINE_S = 0.5
 """A job's line has come by then: what is timed from it begins so much later."""
-_HERTZ = os.sysconf("SC_CLK_TCK")
 _POLL_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A job in some pods: what it printed in each, its time with the share's barrier and flush, and the
-    CPU of the user's side and of the file server meanwhile."""
+class Ran(NamedTuple):
+    """A job in some pods: what it printed in each, and its time with the share's barrier and flush."""
 
     out: list[str]
     wall_s: float
-    user_cpu_s: float
-    server_cpu_s: float
 
 
 class Shared:
     """The task. `folder` is the user's, and the pods' working folder."""
 
-    def __init__(self, project: Project, folder: Path, talk: Talk, server: str) -> None:
+    def __init__(self, project: Project, folder: Path, talk: Talk) -> None:
         self.project = project
         self.folder = folder
         self._talk = talk
-        self._server = server
         self._made = 0
 
     def run(self, command: str, *pods: int) -> Ran:
         """Run a job in pods (the first) at once. Raises BenchError."""
-        before = self._server_cpu_s()
-        found = self._ask({"run": command, "pods": pods or (0,)})
-        return Ran(found["out"], found["wall_s"], found["cpu_s"], self._server_cpu_s() - before)
+        return Ran(**self._ask({"run": command, "pods": pods or (0,)}))
 
     def seconds(self, command: str, pod: int = 0) -> float:
         """Run a command in a pod; return how long it took by the pod's clock."""
@@ -65,9 +56,10 @@ class Shared:
         write = (
             f'$| = 1; open F, ">", "{name}" or die; $left = {size}; while ($left) {{ '
             '$n = syswrite F, "x" x ($left < 1048576 ? $left : 1048576) or die; $left -= $n } '
-            'print "closing\\n"; close F or die'
+            f'print "closing\\n"; select undef, undef, undef, {LINE_S}; close F or die'
         )
-        return float(self._ask({"arrive": f"perl -e '{write}'", "file": name, "bytes": size})["s"])
+        found = self._ask({"arrive": f"perl -e '{write}'", "file": name, "bytes": size})
+        return float(found["s"]) - LINE_S
 
     def listing(self, folder: str) -> tuple[int, float]:
         """Names in a folder and below, and the seconds of one SFTP client for them."""
@@ -94,11 +86,6 @@ class Shared:
 
     def _ask(self, question: dict[str, Any]) -> Any:
         return self._talk.ask(json.dumps(question), JOB_S)
-
-    def _server_cpu_s(self) -> float:
-        words = ["exec", "-n", self.project.namespace, self._server, "--", "cat", "/proc/1/stat"]
-        fields = self.project.kube.kubectl.text(*words).rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _HERTZ
 
 
 @contextmanager
@@ -133,11 +120,11 @@ def shared(
     try:
         with talking(where, [sys.executable, "-m", "bench.sharedriver", str(runtime / "options")]) as talk:
             try:
-                server = _server(project)
+                _await_server(project)
             finally:
                 kube.kubectl.run("uncordon", *nodes)
             talk.hear(READY_S)
-            yield Shared(project, folder, talk, server)
+            yield Shared(project, folder, talk)
     finally:
         kube.kubectl.run("uncordon", *nodes)
         shutil.rmtree(folder, ignore_errors=True)
@@ -165,14 +152,13 @@ def _template(nodes: list[str], memory: str) -> dict[str, Any]:
     return {"spec": spec}
 
 
-def _server(project: Project) -> str:
-    """Wait until the file server's pod has a node; return its name."""
+def _await_server(project: Project) -> None:
+    """Wait until the file server's pod has a node."""
     words = ["get", "pods", "-n", project.namespace, "-l", f"app.kubernetes.io/component={FILE_SERVER}"]
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
-        for pod in project.kube.kubectl.json(*words)["items"]:
-            if pod["spec"].get("nodeName"):
-                return str(pod["metadata"]["name"])
+        if any(pod["spec"].get("nodeName") for pod in project.kube.kubectl.json(*words)["items"]):
+            return
         time.sleep(_POLL_S)
     raise BenchError("the file server of the share is not scheduled")
 

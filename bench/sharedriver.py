@@ -4,18 +4,19 @@
 
 It prints the names of its pods when they are ready. Each line of stdin is a JSON object, answered by one:
 
-    {"run": COMMAND, "pods": [0, 1]}    a job in these pods at once: {"out": [...], "wall_s": N, "cpu_s": N}
+    {"run": COMMAND, "pods": [0, 1]}    a job in these pods at once: {"out": [...], "wall_s": N}
     {"arrive": COMMAND, "file": NAME, "bytes": N}   a job that prints a line when it closes the file: seconds
                                         from there until the file is in the folder with all its bytes
     {"list": FOLDER}                    one SFTP client lists it recursively from the file server's pod:
                                         {"names": N, "s": ...}
-    {"stats": true}                     what went through the share so far, and this process's CPU
+    {"stats": true}                     what went through the share so far, and the CPU of its two sides
 
 A job is what it is in a task: the share's barrier before it, its flush after it. The end of stdin is its end.
 """
 
 import asyncio
 import json
+import os
 import resource
 import secrets
 import signal
@@ -158,16 +159,26 @@ class Driver:
 
     async def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if "run" in asked:
-            before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()
+            began = time.perf_counter()
             outs = await asyncio.gather(*(self._run(number, asked["run"]) for number in asked["pods"]))
-            wall_s = time.perf_counter() - began
-            return {"out": outs, "wall_s": wall_s, "cpu_s": cpu_s(resource.RUSAGE_SELF) - before}
+            return {"out": outs, "wall_s": time.perf_counter() - began}
         if "arrive" in asked:
             return {"s": await self._arrive(asked["arrive"], self._folder / asked["file"], asked["bytes"])}
         if "list" in asked:
             return await self._list(asked["list"])
         traffic, stats = self._share.traffic, await self._share.stats()
-        return {**asdict(traffic), **asdict(stats), "cpu_s": cpu_s(resource.RUSAGE_SELF)}
+        cpu = {"user_cpu_s": cpu_s(resource.RUSAGE_SELF), "server_cpu_s": await self._server_cpu_s()}
+        return {**asdict(traffic), **asdict(stats), **cpu}
+
+    async def _server_cpu_s(self) -> float:
+        words = _Words()
+        transport = await self._cluster.share_dial(("cat", "/proc/1/stat"))(lambda: words)
+        assert isinstance(transport, asyncio.Transport)
+        try:
+            fields = (await words.lines.get()).rpartition(b") ")[2].split()
+        finally:
+            transport.abort()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def _start(self, number: int, command: str) -> tuple[int, Recorder]:
         pod, link, seen = self._links[number]
