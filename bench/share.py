@@ -93,10 +93,10 @@ def fast(place: Place, kube: Kube) -> Section:
         f"A cold read is `dd` of a new file of {sizes.stream_mb} MB in a pod on a node in user-mode Linux"
         " (one slow core), from the job's submission to its end with barrier and flush; beside `kubectl exec"
         " -i POD -- sh -c 'cat > /dev/null' < FILE` with such a file, into a pod on the file server's node,"
-        f" from its start to its end. The second read is another node's, of {sizes.kept_mb} MB, beside that node's"
-        " read of as much from womm's NFS server with its files in memory, on the file server's node; by the"
-        " pod's clock. `import numpy` is timed within python, from a venv in the folder beside a copy in the"
-        " pod, each once before.",
+        f" from its start to its end. The second read is another node's, of {sizes.kept_mb} MB, beside that"
+        " node's read of as much from womm's NFS server with its files in memory, on the file server's node;"
+        " by the pod's clock. `import numpy` is timed within python, from a venv in the folder beside a copy"
+        " in the pod, each once before.",
         figures,
     )
 
