@@ -473,6 +473,8 @@ class Tree:
                 raise NFSError(Status.STALE)
 
     async def _list_names(self, above: FileNode) -> None:
+        if self.table.dev is None:
+            await self.fresh(self.root)
         session = self.link.session()
         directory = self.directory(above)
         walk = self._covering(above)
@@ -484,8 +486,6 @@ class Tree:
             await asyncio.wait([walk])
             if directory.listed == self.epoch and not directory.unsure:
                 return
-        if self.table.dev is None:
-            await self.fresh(self.root)
         with self._fetch() as stamp:
             try:
                 found = await session.listing(above.path())
