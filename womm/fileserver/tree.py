@@ -162,6 +162,8 @@ class Tree:
     def apply(self, node: FileNode, stat: Stat, stamp: Stamp, *, own: bool = False) -> None:
         """Take over what the user's side says of a node. `own`: what is new in it a client has done."""
         version = stat.version
+        if node is self.root:
+            self.table.know_dev(stat.dev)
         if node.stat is None:
             node.stat, node.version = stat, version
             if node.log is not None:
@@ -394,9 +396,7 @@ class Tree:
         session = self.link.session()
         if node is self.root:
             with self._fetch() as stamp:
-                stat = sftp.as_stat(await ask(session.lstat(b"")))
-                self.table.know_dev(stat.dev)
-                self.apply(node, stat, stamp)
+                self.apply(node, sftp.as_stat(await ask(session.lstat(b""))), stamp)
             return
         above, name = node.places[0]
         await self.probe(above, name)
