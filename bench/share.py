@@ -126,11 +126,10 @@ def slow(place: Place, kube: Kube) -> Section:
         f" for git it has a round trip of {ROUND_TRIP_S * 1000:g} ms and no limit. Cold reads as above, of"
         f" {sizes.slow_mb} MB. The tree is {sizes.tree_mb} MB in 100 files, read by two kernels at once;"
         " bytes are those that the proxy passes from this machine to the cluster, with TLS, SSH and the jobs."
-        " A file's transfer is what `kubectl exec POD -- head -c N /dev/zero` takes for as many bytes from the"
-        " first one on."
-        f" `git status` is of a repository of {sizes.files:,} files in 100 folders whose index was written"
-        " here; beside it one SFTP client in the file server's pod that lists the same folders"
-        " one after the other over the same link.",
+        " A file's transfer is what `kubectl exec POD -- head -c N /dev/zero` takes for as many, from the"
+        f" first one on. `git status` is of a repository of {sizes.files:,} files in 100 folders whose index"
+        " was written here, by the pods' user id; beside it one SFTP client in the file server's pod that"
+        " lists the same folders one after the other over the same link.",
         figures,
     )
 
