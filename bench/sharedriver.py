@@ -43,7 +43,7 @@ from womm.link.frames import RunRequest, encode_run
 from womm.share import ssh
 from womm.share.lazy import LazyShare
 
-READY_S = 240.0
+READY_S = 400.0
 """Nodes in user-mode Linux pull images slowly."""
 JOB_S = 900.0
 POLL_S = 0.002
