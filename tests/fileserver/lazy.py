@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from contextlib import AsyncExitStack
@@ -90,7 +91,7 @@ class UserSide:
     def __init__(self, folder, keys=KEYS):
         self.keys = keys
         self.export = Export(Fence(folder))
-        self.names = NamesLog()
+        self.names = NamesLog(os.stat(folder).st_dev)
         self.gives = True
         self.connection: Any = None
         self.control: Any = None

@@ -14,7 +14,7 @@ side has of them; and for one that is not `whole` the same lines back, and an en
     server -> user  {"op":"names","number":1,"rows":[[directory,"name",fileid,kind,dev,ino],
                                                      [directory,"gone"]]}
     user -> server  {"op":"seen","number":1}
-                    {"op":"names",...} {"op":"names",...} {"op":"adopted","generation":1,"change":1}
+                    {"op":"names",...} {"op":"names",...} {"op":"adopted","generation":1,"change":1,"dev":1}
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class Control:
                 self._names.take(request["rows"])
                 return
             if op == "adopted":
-                self._adopted(int(request["generation"]), int(request["change"]))
+                self._adopted(int(request["generation"]), int(request["change"]), int(request["dev"]))
                 return
             number = request["id"]
             if op == "changed":
@@ -109,9 +109,10 @@ class Control:
         except (ValueError, KeyError, TypeError) as exc:
             log.warning("no request of the control channel: %s", exc)
 
-    def _adopted(self, generation: int, change: int) -> None:
+    def _adopted(self, generation: int, change: int, dev: int) -> None:
         """All names of the servers before are here: begin."""
         if not self._table.whole:
+            self._table.know_dev(dev)
             self._table.complete(generation, change)
             self._tree.took_over()
             self._link.release()

@@ -111,7 +111,7 @@ class LazyShare:
             # Threads of the export may have something to say.
             say=self._say_from_thread,
         )
-        self._names = NamesLog()
+        self._names = NamesLog(os.stat(folder).st_dev)
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Future[None] | None = None
         self._connection: ssh.Connection | None = None

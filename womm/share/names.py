@@ -17,10 +17,12 @@ CHANGE_AHEAD: Final = 1 << 33
 class NamesLog:
     """Lines of the control channel, as they came, in a compressed file without a name.
 
-    A disk that is full here costs the log, not the task: after a loss, handles are stale then.
+    `dev` is the device that the folder is on. A disk that is full here costs the log, not the task: after
+    a loss, handles are stale then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dev: int) -> None:
+        self._dev = dev
         self._file = tempfile.TemporaryFile(prefix="womm-names-")  # noqa: SIM115
         self._packer = zlib.compressobj(1)
         self._broken = False
@@ -39,9 +41,10 @@ class NamesLog:
         self._since_ns = now_ns
 
     def hand_over(self) -> dict[str, int]:
-        """Return what no server has counted up to by now: they begin with the time and are slower than it."""
+        """Return what no server has counted up to by now: they begin with the time and are slower than it;
+        and the device."""
         self.greeted(0, 0)
-        found = {"generation": self._generation, "change": self._change + CHANGE_AHEAD}
+        found = {"generation": self._generation, "change": self._change + CHANGE_AHEAD, "dev": self._dev}
         self.greeted(self._generation + 1, found["change"])  # so far will the new one be
         return found
 
