@@ -100,6 +100,10 @@ class Tracker:
         if self._inner is not None:
             self._inner.pods_wait(reasons)
 
+    def notice(self, text: str) -> None:
+        if self._inner is not None:
+            self._inner.notice(text)
+
 
 class Logins:
     """The files by which GNU parallel follows the workers, as a task writes them."""

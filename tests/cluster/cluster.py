@@ -10,19 +10,22 @@ Going down is the same as clearing up after a crash: all processes of the contro
 them go mounts and namespaces. Nothing of a cluster is worth an orderly end.
 """
 
+import base64
 import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.cluster import cgroups
 from tests.cluster.api import Api
-from tests.cluster.daemons import Daemons
+from tests.cluster.configs import ETCD
+from tests.cluster.daemons import ClusterError, Daemons
 from tests.cluster.debian import node_disk, worker_layer
 from tests.cluster.images import Image
 from tests.cluster.instances import BASE, Instance
@@ -122,6 +125,25 @@ class Cluster:
     def api(self, path: str, timeout_s: float = 5.0) -> Any:
         """Ask the API server as the administrator; raises OSError."""
         return self._api.get(path, timeout_s)
+
+    def compact(self) -> int:
+        """Have etcd forget all but the present; return the oldest version that is left."""
+        key = base64.b64encode(b"/registry/").decode()
+        version = int(self._etcd("range", {"key": key, "limit": 1})["header"]["revision"])
+        self._etcd("compaction", {"revision": version, "physical": True})
+        return version
+
+    def _etcd(self, call: str, body: Mapping[str, Any]) -> Any:
+        """Ask etcd, which listens in node1 alone."""
+        program = (
+            "import sys, urllib.request as r;"
+            "print(r.urlopen(sys.argv[1], sys.stdin.buffer.read()).read().decode())"
+        )
+        words = [*self.network.inside(), sys.executable, "-c", program, f"{ETCD}/v3/kv/{call}"]
+        result = subprocess.run(words, input=json.dumps(body), capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ClusterError(f"etcd: {call}: {result.stderr.strip()}")
+        return json.loads(result.stdout)
 
     def pod_processes(self, namespace: str, pod: str) -> list[process.ProcessIdentity]:
         """Return the processes of a pod on node1, for `womm.process.kill`; not the one that holds the pod."""

@@ -43,6 +43,7 @@ class Observer:
         self.gone: list[tuple[Pod, Loss, str]] = []
         self.left: list[tuple[str, str]] = []
         self.waits: list[Mapping[str, int]] = []
+        self.notices: list[str] = []
         self.jobs: dict[str, list[int]] = {}
         self.alive_when_gone: list[list[str]] = []
         self._bell = asyncio.Event()
@@ -66,6 +67,9 @@ class Observer:
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         self.waits.append(dict(reasons))
         self._bell.set()
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
 
     async def until(self, done, what):
         end = asyncio.get_running_loop().time() + DEADLINE_S

@@ -59,7 +59,11 @@ def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> N
 
         harms = itertools.cycle(HARMS if how == "any" else [how])
 
+        done = 0
+
         def harm() -> None:
+            nonlocal done
+            done += 1
             kind = next(harms)
             if kind == "reset":
                 proxy.cut(0.7)
@@ -74,13 +78,15 @@ def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> N
 
         with project.started("parallel", *words, ":::", *map(str, range(1, jobs + 1))) as run:
             wait_for(lambda: run.events(JobStarted) or run.process.poll(), "the first job")
-            with again_and_again(harm, lambda: chance.uniform(0.2, 1.5)):
+            # After a minute the links are dialled anew: in less than 5 s next to nothing would get through.
+            pause_s = (3.0, 8.0) if SOAK and how == "frozen" else (0.2, 1.5)
+            with again_and_again(harm, lambda: chance.uniform(*pause_s)):
                 assert run.wait(300 if not SOAK else 3600) == 0, run.err
+            print(f"{how}: {done} times")
             expected = hashlib.sha256(b"".join(printed(number) for number in range(1, jobs + 1)))
             assert hashlib.sha256(run.out).hexdigest() == expected.hexdigest()
             every_job_once(run, project, jobs)
-        if how != "frozen":
-            assert proxy.cuts >= 2
+        assert done >= 2
 
 
 def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:

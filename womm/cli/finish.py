@@ -162,10 +162,10 @@ def finish_view(store: TaskStore, task: TaskView, *, force: bool) -> Outcome:
     from womm.cluster.kubernetes.tasks import finish_task
 
     try:  # another machine's; or what is left although its journal says that it is clean
-        run_apart(finish_task(task.remote.target, task.task))
+        told = run_apart(finish_task(task.remote.target, task.task))
     except WommError as exc:
         return Outcome((), exc)
-    return Outcome((f"task {task.task} finished",))
+    return Outcome((*(f"womm: {line}" for line in told), f"task {task.task} finished"))
 
 
 def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:

@@ -107,6 +107,9 @@ class PodObserver(Protocol):
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         """Why pods that are wanted are not there yet, as counts by reason. Empty: none is missing."""
 
+    def notice(self, text: str) -> None:
+        """Something else that the user is to know: one line."""
+
 
 class Cluster(Protocol):
     """A source of pods. `start` is called once; after `stop` nothing of the task is left."""

@@ -191,6 +191,9 @@ class _Probe:
         if telling or not self.waits:
             self.waits = ", ".join(telling or reasons)
 
+    def notice(self, text: str) -> None:
+        pass
+
     def link_up(self, link: Link) -> None:
         self.up.set()
 

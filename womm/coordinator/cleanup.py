@@ -49,7 +49,7 @@ def clean(store: TaskStore, task: Observation) -> list[str]:
         if task.here:
             _end_processes(task)
         if started is not None and on_cluster:
-            _remove_objects(started)
+            lines += [f"womm: {line}" for line in _remove_objects(started)]
         if task.here:
             _remove_runtime_folder(task)
         elif started is not None and not on_cluster:
@@ -59,11 +59,11 @@ def clean(store: TaskStore, task: Observation) -> list[str]:
     return lines
 
 
-def _remove_objects(started: TaskStarted) -> None:
+def _remove_objects(started: TaskStarted) -> list[str]:
     from womm.cluster.kubernetes.tasks import finish_task
     from womm.coordinator.tasks import journalled_target, run_apart
 
-    run_apart(finish_task(journalled_target(started), started.task))
+    return run_apart(finish_task(journalled_target(started), started.task))
 
 
 def _end_processes(task: Observation) -> None:

@@ -211,6 +211,7 @@ class _LocalObserver:
         self.pod_gone = observer.pod_gone
         self.pod_left = observer.pod_left
         self.job_processes = observer.job_processes
+        self.notice = observer.notice
 
     def pod_started(self, pod: Pod) -> None:
         self._found(pod.name)

@@ -356,6 +356,9 @@ class Dispatcher:
         self.on_change()  # there may be none to come any more
         self._notice_soon()
 
+    def notice(self, text: str) -> None:
+        self._say(text)
+
     async def _lose(self, pod: Pod, loss: Loss, detail: str, last: asyncio.Task[None] | None) -> None:
         """Bury a life, after the one before it (`last`): both have the same name."""
         if last is not None:

@@ -24,7 +24,13 @@ from womm.cluster.kubernetes.early import EarlyDials
 from womm.cluster.kubernetes.keeper import Keeper
 from womm.cluster.kubernetes.manifests import About, WorkerSpec, root_name, selector
 from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started
-from womm.cluster.kubernetes.removal import RETRY_DELAYS_S, delete_at_once, delete_task, remaining
+from womm.cluster.kubernetes.removal import (
+    RETRY_DELAYS_S,
+    delete_at_once,
+    delete_task,
+    remaining,
+    without_lost_nodes,
+)
 from womm.cluster.kubernetes.server import FileServer, greeted, start_server
 from womm.errors import ClusterError, WommError
 from womm.link.client import Dial, Offline
@@ -265,6 +271,11 @@ class KubernetesCluster:
             await client.close()
 
     async def _remove(self) -> None:
+        assert self._observer is not None
+        async with without_lost_nodes(self._api, self._task, self._observer.notice):
+            await self._remove_all()
+
+    async def _remove_all(self) -> None:
         if self._deleting is None:
             self._deleting = asyncio.create_task(self._delete_all())
         try:

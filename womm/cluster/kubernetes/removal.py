@@ -5,8 +5,10 @@ kubelet's umount hangs for a minute without it (FAULTS C3).
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
@@ -14,12 +16,17 @@ from womm.cluster.kubernetes.manifests import WORKER, root_name, selector
 from womm.cluster.kubernetes.shares import server_name
 from womm.errors import ClusterError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 RETRY_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 WORKERS_GONE_S: Final = 45.0
 """How long a share's file server waits for the pods that use it: those of a lost node never go."""
+NODE_ANSWERS_S: Final = 15.0
+"""A kubelet that is there says so much later, at the most, that a pod has ended after its time of grace."""
 _LOOK_AGAIN_S: Final = 0.25
+_LOOK_FOR_STRANDED_S: Final = 5.0
 _KINDS: Final = (
     ("/api/v1", "pods"),
     ("/api/v1", "configmaps"),
@@ -105,6 +112,65 @@ async def _delete(client: KubeClient, collection: str, name: str) -> None:
         # What belongs to the root goes with it: to delete it is only quicker.
         if exc.code != 404 and not (exc.code == 403 and collection.endswith(("/services", "/secrets"))):
             raise
+
+
+@asynccontextmanager
+async def without_lost_nodes(
+    client: KubeClient, task: str, say: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """While pods are waited for: force the end of those whose nodes are gone, as `kubectl delete --force`.
+
+    Such a pod would be `Terminating` for as long as its node is an object, and its owners with it.
+    """
+    forcing = asyncio.create_task(_force_stranded(client, task, say))
+    try:
+        yield
+    finally:
+        forcing.cancel()
+        await asyncio.wait({forcing})
+
+
+async def _force_stranded(client: KubeClient, task: str, say: Callable[[str], None]) -> None:
+    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    since: dict[str, float] = {}  # by uid; the clock of the API server is not asked
+    while True:
+        await asyncio.sleep(_LOOK_FOR_STRANDED_S)
+        try:
+            pods, _ = await client.list(path, labels=selector(task))
+            forced = [pod for pod in filter(is_unconfirmed, pods) if _is_due(pod, since)]
+            for pod in forced:
+                metadata = pod["metadata"]
+                # Of this pod, not of another that has got its name.
+                body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+                await client.request("DELETE", f"{path}/{metadata['name']}", body=body)
+        except ClusterError as exc:
+            log.debug("pods of lost nodes: %s", exc)
+            continue
+        for node in sorted({pod["spec"]["nodeName"] for pod in forced}):
+            count = sum(pod["spec"]["nodeName"] == node for pod in forced)
+            say(
+                f"node {node} does not answer: {count} pod{'s' * (count > 1)} removed without its word;"
+                " what still runs there ends when it is back, or after the orphan timeout"
+            )
+
+
+def is_unconfirmed(pod: Object) -> bool:
+    """Whether a pod is told to end, and its node has not said that its containers have."""
+    if "deletionTimestamp" not in pod["metadata"] or not (pod.get("spec") or {}).get("nodeName"):
+        return False
+    status = pod.get("status") or {}
+    if status.get("phase") in {"Succeeded", "Failed"}:
+        return False
+    states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
+    return not states or any("terminated" not in state for state in states)
+
+
+def _is_due(pod: Object, since: dict[str, float]) -> bool:
+    metadata, now = pod["metadata"], time.monotonic()
+    if metadata.get("deletionGracePeriodSeconds") == 0:  # it has been forced: others hold it
+        return False
+    first = since.setdefault(metadata["uid"], now)
+    return now - first >= (metadata.get("deletionGracePeriodSeconds") or 0) + NODE_ANSWERS_S
 
 
 async def _persist(work: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ from typing import Final
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.client import KubeClient, Object, Target
 from womm.cluster.kubernetes.manifests import About, label_value, selector
-from womm.cluster.kubernetes.removal import delete_task, remaining
+from womm.cluster.kubernetes.removal import delete_task, remaining, without_lost_nodes
 from womm.errors import ClusterError
 
 STARTING_S: Final = 60.0
@@ -116,21 +116,27 @@ def _remote_task(client: KubeClient, job: Object, workers: dict[str | None, Obje
     )
 
 
-async def finish_task(target: Target, task: str) -> None:
-    """Remove everything a task has in the cluster and wait until it is gone. Raises ClusterError."""
+async def finish_task(target: Target, task: str) -> list[str]:
+    """Remove everything a task has in the cluster and wait until it is gone; return what is to be told.
+
+    Raises ClusterError.
+    """
+    told: list[str] = []
     client = await KubeClient.connect(target)
     try:
-        await delete_task(client, task)
-        deadline = time.monotonic() + GONE_TIMEOUT_S
-        while left := await remaining(client, task):
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"task {task}: still ending after {GONE_TIMEOUT_S:.0f} s: {', '.join(left)}",
-                    f"kubectl -n {client.namespace} get all -l {selector(task)}",
-                )
-            await asyncio.sleep(_POLL_S)
+        async with without_lost_nodes(client, task, told.append):
+            await delete_task(client, task)
+            deadline = time.monotonic() + GONE_TIMEOUT_S
+            while left := await remaining(client, task):
+                if time.monotonic() > deadline:
+                    raise ClusterError(
+                        f"task {task}: still ending after {GONE_TIMEOUT_S:.0f} s: {', '.join(left)}",
+                        f"kubectl -n {client.namespace} get all -l {selector(task)}",
+                    )
+                await asyncio.sleep(_POLL_S)
     finally:
         await client.close()
+    return told
 
 
 async def worker_logs(client: KubeClient, task: str, *, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
