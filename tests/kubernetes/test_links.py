@@ -87,6 +87,8 @@ def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> N
             assert hashlib.sha256(run.out).hexdigest() == expected.hexdigest()
             every_job_once(run, project, jobs)
         assert done >= 2
+        if how != "frozen":
+            assert proxy.cuts >= 2
 
 
 def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
