@@ -7,6 +7,7 @@ number of its channel.
 import asyncio
 import json
 import logging
+import re
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 MESSAGE_BYTES: Final = 65536
 _LAST_WORDS_BYTES: Final = 2000
+_OF_THE_PROXY: Final = re.compile(r'^(Internal error occurred: )?error sending request: \w+ "[^"]*": ')
+"""What an API server says before the reason for which it cannot reach a kubelet: a URL of 300 characters."""
 
 
 class ExecTransport(asyncio.Transport):
@@ -176,6 +179,7 @@ def _status_words(data: bytes) -> str:
     """The Status object that ends an exec; empty for success."""
     try:
         status = json.loads(data)
-        return "" if status.get("status") == "Success" else str(status.get("message", ""))
+        message = "" if status.get("status") == "Success" else str(status.get("message", ""))
+        return _OF_THE_PROXY.sub("", message)
     except (ValueError, AttributeError):
         return data.decode(errors="replace")[:_LAST_WORDS_BYTES]
