@@ -100,7 +100,7 @@ def test_stdout_is_fed_in_order_and_the_last_words_are_the_reason(kind: Any) -> 
         (b'{"status": "Failure", "message": "container not found"}', "container not found"),
         (
             b'{"status": "Failure", "message": "Internal error occurred: error sending request: Post'
-            b' \\"https://10.0.0.2:10250/exec/ns/pod/worker?command=perl\\": dial tcp 10.0.0.2:10250: i/o timeout"}',
+            b' \\"https://10.0.0.2:10250/exec/ns/pod?command=perl\\": dial tcp 10.0.0.2:10250: i/o timeout"}',
             "dial tcp 10.0.0.2:10250: i/o timeout",
         ),
         (b"not JSON", "not JSON"),
