@@ -27,16 +27,23 @@ def is_gone(project: Project, task: str) -> bool:
 
 
 @pytest.mark.parametrize("number", range(count(4, 100)))
-def test_c1_interrupt_at_any_moment_leaves_nothing(project: Project, number: int) -> None:
+def test_c1_interrupt_or_finish_at_any_moment_leaves_nothing(project: Project, number: int) -> None:
     """0.4 s: before anything is made; 1.5 s: while pods are created; 4 s: while jobs run."""
     chance = random.Random(number)
     after_s = [0.4, 1.2, 2.5, 5.0][number] if number < 4 else chance.uniform(0.2, 8.0)
-    kind = chance.choice([signal.SIGINT, signal.SIGTERM])
+    kinds = [signal.SIGINT, signal.SIGTERM] if number < 4 else [signal.SIGINT, signal.SIGTERM, None]
+    kind = chance.choice(kinds)
     with project.started(*SLEEPERS) as run:
         time.sleep(after_s)  # a random instant, not a synchronisation
-        os.killpg(run.process.pid, kind)
+        if kind is None:
+            for _ in range(2):
+                finished = womm(project.folder, "finish", run.task)
+                assert finished.returncode == 0, finished
+        else:
+            os.killpg(run.process.pid, kind)
+        ends = {128 + kind, -kind} if kind is not None else {128 + signal.SIGTERM}
         status = run.wait(90)
-        assert status in {128 + kind, -kind}, run.err
+        assert status in ends, run.err
         wait_for(lambda: project.objects() == [], "the end of all objects", 60)
         if "created" in run.err:
             assert carriers(f"WOMM_TASK={run.task}") == []
