@@ -37,13 +37,13 @@ def every_result_once(run: Run, project: Project, jobs: int) -> None:
 
 def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
     """The whole container dies with its agent; kubelet starts another, or womm another pod."""
-    jobs, kills = count(120, 20_000), 0
+    jobs, slots, kills = count(120, 20_000), count(1, 8), 0
     nap_s, every_s = count(400, 50) / 1000, count(1500, 2000) / 1000
     assert project.kube.own.is_running()
     project.write_with_notes()
     chance = random.Random(1)
-    words = ["parallel", "--kube-pods", "4", "--", "--joblog", "log", f"{NOTE}; sleep {nap_s}; echo {{}}"]
-    with project.started(*words, stdin=numbers(jobs)) as run:
+    words = ["parallel", "--kube-pods", "4", "--procs-per-pod", str(slots), "--", "--joblog", "log"]
+    with project.started(*words, f"{NOTE}; sleep {nap_s}; echo {{}}", stdin=numbers(jobs)) as run:
         wait_for(lambda: run.events(JobEnded) or run.process.poll(), "the first job")
 
         def kill() -> None:
@@ -58,7 +58,8 @@ def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
             assert run.wait(count(300, 5400)) == 0, run.err
         every_result_once(run, project, jobs)
         assert kills >= 3
-        check_executions(project.executions, jobs, kills)
+        executions = check_executions(project.executions, jobs, kills, slots)
+        print(f"{kills} kills, {executions} executions of {jobs} jobs")
         assert {event.cause for event in run.events(PodGone)} == {"crashed"}
 
 
