@@ -77,7 +77,7 @@ def test_node_that_is_lost_its_jobs_run_again_elsewhere_and_late_results_are_dro
     words = ["parallel", "--kube-pods", "2", "--procs-per-pod", "2", "--", "--joblog", "log"]
     lines = b"".join(b"%d\n" % n for n in range(1, jobs + 1))
     with project.started(*words, "sleep 5; echo {} $WOMM_ATTEMPT", stdin=lines) as run:
-        wait_for(lambda: len(run.events(PodReady)) == 2 or run.process.poll(), "both workers")
+        wait_for(lambda: len(run.events(PodReady)) == 2 or run.process.poll(), "both workers", 240)
         worker = worker_on(project, run, mortal)
         wait_for(lambda: [e for e in run.events(JobStarted) if e.pod == worker], "a job on that node")
         with lost(project, mortal, how):
@@ -110,7 +110,7 @@ def test_c1_pods_of_a_lost_node_are_removed_by_force_and_that_is_told(
     """Keeper and worker are on it: by itself the cluster would have them for as long as the node's object."""
     project.write_template(on_one(mortal))
     with project.started("parallel", "--kube-pods", "1", "--", "sleep 1000", ":::", "1") as run:
-        wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
+        wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job", 240)
         task = run.task
         with lost(project, mortal, "cut off"):
             if who == "interrupted":

@@ -100,7 +100,7 @@ def test_c4_tasks_that_end_take_nothing_of_others_along(project: Project) -> Non
         wait_for(lambda: beside.events(JobStarted) or beside.process.poll(), "the job beside")
         before = identities(project)
         assert len(before) >= 12, before
-        for number in range(count(2, 50)):
+        for number in range(count(1, 50)):
             words = ("parallel", "--kube-pods", "1", "--")
             with (
                 first.started(*words, "sleep 1000", ":::", "1", name=f"ended{number}") as ended,
