@@ -153,6 +153,8 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """Kill a daemon, or a node with a kernel of its own; pods of a killed containerd or kubelet go on."""
+        if _is_kernel(name):
+            self.freeze(name)  # else it could say how the first of its processes have ended
         self.daemons.kill(name, session=_is_kernel(name))
 
     def start(self, name: str) -> None:
