@@ -45,6 +45,11 @@ def tools_layer() -> Path:
     return _layer("tools", "--include=python3,git")
 
 
+def compiler_layer() -> Path:
+    """Return a file system that builds and tests projects of users, as a compressed tar archive."""
+    return _layer("compiler", "--include=python3,git,gcc,libc6-dev")
+
+
 def _layer(name: str, *options: str) -> Path:
     def make(partial: Path) -> None:
         with scratch(name) as tree:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.cache import cached, scratch
-from tests.cluster.debian import python_layer, tools_layer, worker_layer
+from tests.cluster.debian import compiler_layer, python_layer, tools_layer, worker_layer
 from womm.image import wheels
 
 BUSYBOX = Path("/bin/busybox")
@@ -77,6 +77,11 @@ def file_server_image(registry: str) -> Image:
 def tools_image(registry: str) -> Image:
     """Push an image for workers that has python and git; return it."""
     return push(registry, "tools", [_layer(tools_layer())], {"Env": [_PATH], "Cmd": ["bash"]})
+
+
+def compiler_image(registry: str) -> Image:
+    """Push an image for workers that has gcc, python and git; return it."""
+    return push(registry, "compiler", [_layer(compiler_layer())], {"Env": [_PATH], "Cmd": ["bash"]})
 
 
 def _womm_layer() -> Path:
