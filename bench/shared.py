@@ -51,15 +51,16 @@ class Shared:
         began, ended = out.split()[-2:]
         return (int(ended) - int(began)) / 1e9
 
-    def arrival_s(self, name: str, size: int) -> float:
-        """Write a file in a pod; return the time from before its close to all of it being in the folder."""
+    def arrival_s(self, name: str, size: int) -> tuple[float, float]:
+        """Write a file in a pod; return the time from before its close to all of it being in the folder, and
+        that of the close itself."""
         write = (
             f'$| = 1; open F, ">", "{name}" or die; $left = {size}; while ($left) {{ '
             '$n = syswrite F, "x" x ($left < 1048576 ? $left : 1048576) or die; $left -= $n } '
-            f'print "closing\\n"; select undef, undef, undef, {LINE_S}; close F or die'
+            f'print "closing\\n"; select undef, undef, undef, {LINE_S}; close F or die; print "closed\\n"'
         )
         found = self._ask({"arrive": f"perl -e '{write}'", "file": name, "bytes": size})
-        return float(found["s"]) - LINE_S
+        return found["s"] - LINE_S, found["closed_s"] - LINE_S
 
     def listing(self, folder: str) -> tuple[int, float]:
         """Names in a folder and below, and the seconds of one SFTP client for them."""

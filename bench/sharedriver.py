@@ -5,8 +5,9 @@
 It prints the names of its pods when they are ready. Each line of stdin is a JSON object, answered by one:
 
     {"run": COMMAND, "pods": [0, 1]}    a job in these pods at once: {"out": [...], "wall_s": N}
-    {"arrive": COMMAND, "file": NAME, "bytes": N}   a job that prints a line when it closes the file: seconds
-                                        from there until the file is in the folder with all its bytes
+    {"arrive": COMMAND, "file": NAME, "bytes": N}   a job that prints a line before it closes the file and one
+                                        after it: from the first one, {"s": ...} until the file is in the
+                                        folder with all its bytes, {"closed_s": ...} until the second one
     {"list": FOLDER}                    one SFTP client lists it recursively from the file server's pod:
                                         {"names": N, "s": ...}
     {"stats": true}                     what went through the share so far, and the CPU of its two sides
@@ -163,7 +164,7 @@ class Driver:
             outs = await asyncio.gather(*(self._run(number, asked["run"]) for number in asked["pods"]))
             return {"out": outs, "wall_s": time.perf_counter() - began}
         if "arrive" in asked:
-            return {"s": await self._arrive(asked["arrive"], self._folder / asked["file"], asked["bytes"])}
+            return await self._arrive(asked["arrive"], self._folder / asked["file"], asked["bytes"])
         if "list" in asked:
             return await self._list(asked["list"])
         traffic, stats = self._share.traffic, await self._share.stats()
@@ -203,15 +204,22 @@ class Driver:
         job, _ = await self._start(number, command)
         return await self._finish(number, job)
 
-    async def _arrive(self, command: str, path: Path, size: int) -> float:
+    async def _arrive(self, command: str, path: Path, size: int) -> dict[str, Any]:
         job, seen = await self._start(0, command)
-        await seen.until(lambda: b"\n" in seen.out(job) or job in seen.ends, f"the line of job {job}", JOB_S)
-        began = time.perf_counter()
+
+        async def line(count: int) -> float:
+            await seen.until(
+                lambda: seen.out(job).count(b"\n") >= count or job in seen.ends, f"line {count}", JOB_S
+            )
+            return time.perf_counter()
+
+        began = await line(1)
+        closed = asyncio.create_task(line(2))
         while not _has(path, size):
             await asyncio.sleep(POLL_S)
-        took_s = time.perf_counter() - began
+        there = time.perf_counter()
         await self._finish(0, job)
-        return took_s
+        return {"s": there - began, "closed_s": await closed - began}
 
     async def _list(self, top: str) -> dict[str, Any]:
         words = _Words()
