@@ -47,6 +47,11 @@ def test_share_without_an_image_says_how_to_get_it():
     assert "--prefix" in (raised.value.hint or "")
 
 
+def test_eager_share_without_an_image_is_for_the_namespace_to_judge():
+    share = share_spec(replace(SHARED, fileserver_image="", share="eager"), Path("/data/proj"), SECRET)
+    assert share is not None and share.image == ""
+
+
 def test_share_of_a_broad_folder_without_a_project_is_refused():
     with pytest.raises(ShareError, match="home folder"):
         share_spec(replace(SHARED, project=None), Path.home(), SECRET)

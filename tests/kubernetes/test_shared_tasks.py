@@ -221,7 +221,7 @@ def test_eager_share_under_restricted_fills_each_worker_and_those_that_come_late
         (folder / "src/tool").write_text("#!/bin/sh\necho tool\n")
         (folder / "src/tool").chmod(0o755)
         names = sorted(path.name for path in folder.glob("src/*.txt"))
-        options = {"share": "eager", "fileserver_image": "registry/no/such:1", "kube_cpu": "100m"}
+        options = {"share": "eager", "kube_cpu": "100m"}
         one.write(image=one.kube.images["worker-user"].pinned, **options)
         before = tree(folder)
         command = (

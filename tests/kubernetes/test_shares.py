@@ -244,6 +244,22 @@ def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
         run(main(namespace))
 
 
+def test_eager_share_without_an_image_is_refused_before_anything_is_made(
+    kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
+) -> None:
+    async def main() -> None:
+        shared = Shared(kube_cluster, kube_namespace, "", ["node1"], womm_home.runtime)
+        cluster = await shared.cluster()
+        try:
+            with pytest.raises(ClusterError, match="which image does the file server run"):
+                await cluster.start(shared.spec(), Observer())
+        finally:
+            await cluster.stop()
+        assert shared.objects() == []
+
+    run(main())
+
+
 def test_file_server_satisfies_restricted_and_an_image_that_is_not_there_is_told(
     kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
 ) -> None:

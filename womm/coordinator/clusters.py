@@ -17,7 +17,7 @@ from womm.coordinator.tasks import target_of
 from womm.errors import SettingsError, ShareError
 from womm.journal.observe import this_host, this_user
 from womm.link.client import Dial
-from womm.settings import KUBERNETES, NO_SHARE, Settings
+from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
     # Who has put a `.womm` there, or any other project, has been asked by womm setup.
     if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
         raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
-    if not settings.fileserver_image:
+    # Whether an eager share needs one, the namespace tells.
+    if not settings.fileserver_image and settings.share != EAGER:
         raise SettingsError(
             f"which image does the file server run? The project names none, and share is {settings.share}",
             f"womm setup --prefix REGISTRY/NAME/ --share {settings.share} --yes",

@@ -130,6 +130,12 @@ class KubernetesCluster:
             template=self._options.template,
         )
         workers = await admitted(client, workers, spec)
+        if spec.share is not None and not spec.share.image and not workers.fills:
+            kind = spec.share.kind
+            raise ClusterError(
+                f"which image does the file server run? The project names none, and share is {kind}",
+                f"womm setup --prefix REGISTRY/NAME/ --share {kind} --yes",
+            )
         self._created = True  # even of a request without an answer, something may have come
         try:
             root = await client.request("POST", self._jobs, body=manifests.task_job(workers))
