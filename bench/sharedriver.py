@@ -110,6 +110,9 @@ class _Observer:
     def job_processes(self, pod: Pod) -> list[int]:
         return []
 
+    def notice(self, text: str) -> None:
+        _say(text)
+
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         _say(f"pods: {dict(reasons)}")
 
@@ -261,12 +264,7 @@ async def serve(options: Options) -> None:
     folder = Path(options.folder)
     async with AsyncExitStack() as stack:
         share = LazyShare(folder, on_lost=_say, say=_say)
-        secret = {
-            "host_key.pub": share.keys.host_public,
-            "client_key": share.keys.client_private,
-            "export": share.keys.export.encode(),
-        }
-        spec = ShareSpec("lazy", folder, options.fileserver_image, secret, cache_bytes=4 << 30)
+        spec = ShareSpec("lazy", folder, options.fileserver_image, share.keys.secret(), cache_bytes=4 << 30)
         task = TaskSpec(options.task, folder, options.pods, 1, "500m", "256Mi", "/bin/sh", 60.0, share=spec)
         target = Target(namespace=options.namespace, kubeconfig=options.kubeconfig)
         client = await KubeClient.connect(target, Path(options.runtime))

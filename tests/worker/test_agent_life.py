@@ -1,8 +1,12 @@
 """The agent's own life: its end, its coordinator's silence, memory that runs out, strangers and garbage."""
 
+import asyncio
+import os
 import signal
 import socket
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +85,49 @@ def test_orphan_timeout_ends_agent_and_jobs(place):
         assert process.process.stderr is not None
         assert process.process.stderr.read() == "womm agent: no coordinator for 1 s: ending\n"
         assert not process.socket.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root says which number the next process has")
+def test_end_of_an_agent_spares_who_has_got_the_number_of_a_group_that_is_gone(place):
+    last = Path("/proc/sys/kernel/ns_last_pid")
+
+    def is_there(group):
+        with suppress(ProcessLookupError):
+            os.killpg(group, 0)
+            return True
+        return False
+
+    def take(number):
+        """Start a process of this number, in a group of its own; others may come in between."""
+        for _ in range(100):
+            last.write_text(str(number - 1))
+            other = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+            if other.pid == number:
+                return other
+            other.kill()
+            other.wait()
+        raise AssertionError(f"{number} is taken")
+
+    async def main(process):
+        async with linked(process.socket) as to:
+            job = to.start("sleep 0.5 >/dev/null 2>&1 & echo $$")
+            await to.seen.until(lambda: to.seen.out(job), "its number")
+            group = int(to.seen.out(job))
+            os.killpg(group, 0)
+            while is_there(group):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(2.5)  # the agent looks every second
+            return group
+
+    with agent(place) as process:
+        other = take(run(main(process)))
+        try:
+            process.process.terminate()
+            process.process.wait(20)
+            assert other.poll() is None
+        finally:
+            other.kill()
+            other.wait()
 
 
 def test_orphan_timeout_of_an_agent_that_nobody_called(place):

@@ -70,7 +70,8 @@ my %jobs;             # job number => job, until its end record
 my %job_of;           # pid => job
 my %readers;          # descriptor => [job, stream] of output being read; [undef, handle] = discard
 my %writers;          # descriptor => job whose stdin is being written
-my %leftovers;        # process groups whose job has ended while members live on
+my %leftovers;        # process groups of jobs that have ended while members live on
+my $groups_seen = 0;  # when they were looked at last
 my ($read_set, $write_set) = ('', '');
 
 my ($session, $peer, $peer_input) = (undef, undef, '');
@@ -277,6 +278,7 @@ sub handle {
 # Nobody there for too long: the jobs' results can reach nobody, so they end (DESIGN: orphan timeout).
 sub keep_alive {
     acknowledge() if $owe_ack and $now - $owe_ack >= 1;
+    forget_groups() if %leftovers and $now - $groups_seen >= 1;
     drop_peer() if $peer and $now - $last_heard > $option{'silence-timeout'};
     if (!$peer and $now - $lost_since > $option{'orphan-timeout'}) {
         print STDERR "womm agent: no coordinator for $option{'orphan-timeout'} s: ending\n";
@@ -388,7 +390,9 @@ sub force_stat {
 # To the whole process group; until the job has made one (setsid), to the job alone.
 sub signal_job {
     my ($job, $number) = @_;
-    kill($number, -$job->{pid}) or $job->{wait} or kill $number, $job->{pid};
+    my $pid = $job->{pid};
+    return if $job->{wait} and !$leftovers{$pid};
+    kill($number, -$pid) or $job->{wait} or kill $number, $pid;
 }
 
 sub child_fails {
@@ -505,6 +509,7 @@ sub reap {
         last if $pid <= 0;
         my $code = $nr ? unpack 'i', $status : $?;
         my $job = delete $job_of{$pid} or next;    # as pid 1: a zombie of somebody's grandchild
+        $leftovers{$pid} = 1 if kill 0, -$pid;
         my @u = $nr ? unpack 'q5', $usage : (0) x 5;
         $job->{wait} = [$code, $u[0] * 1000000 + $u[1], $u[2] * 1000000 + $u[3], $u[4]];
         drain($job);
@@ -528,7 +533,6 @@ sub drain {
         if ($job->{terminal}) { close_stream($job, $stream) }
         else { $readers{fileno $handle} = [undef, $handle]; watch_read($handle) }
     }
-    $leftovers{$job->{pid}} = 1 if kill 0, -$job->{pid};
     delete $jobs{ $job->{number} };
     return if $ending;
     # The shell of a job lives on when the kernel kills what it ran, and says 128 + SIGKILL.
@@ -536,6 +540,12 @@ sub drain {
     my $oom = $killed && $oom_counter && oom_kills($oom_counter) > $job->{ooms};
     send_frame(ENDED, $job->{number}, pack 'C l> Q>5', $oom ? OOM_KILLED : $signal ? SIGNALED : EXITED,
         $signal || $code >> 8, $job->{bytes}[1], $job->{bytes}[2], $user, $system, $rss);
+}
+
+# A number is the group's for as long as it has members. Then it may become another process's.
+sub forget_groups {
+    $groups_seen = $now;
+    delete @leftovers{ grep { !kill 0, -$_ } keys %leftovers };
 }
 
 sub not_started {
@@ -551,15 +561,16 @@ sub end_everything {
     drop_peer() if $peer;
     close $listener;
     unlink $option{socket};
-    my @groups = (map({ $_->{pid} } values %jobs), keys %leftovers);
-    for my $name ('TERM', 'CONT') { kill($name, -$_) or kill $name, $_ for @groups }
+    forget_groups();
+    my @groups = (keys %job_of, keys %leftovers);
+    for my $name ('TERM', 'CONT') { kill($name, -$_) or $job_of{$_} && kill $name, $_ for @groups }
     my $until = clock() + $grace;
     while (@groups and clock() < $until) {
         select undef, undef, undef, 0.02;
         reap();
         @groups = grep { kill(0, -$_) or $job_of{$_} && kill 0, $_ } @groups;
     }
-    for (@groups) { kill('KILL', -$_) or kill 'KILL', $_ }
+    for (@groups) { kill('KILL', -$_) or $job_of{$_} && kill 'KILL', $_ }
     exit $exit_status;
 }
 
