@@ -1,18 +1,15 @@
 """FAULTS J1, J2, J5, J7, J8 in pods: killed, deleted, evicted, preempted, out of memory."""
 
 import json
-import os
 import random
 import re
-import signal
 from collections import Counter
-from contextlib import suppress
 
 import pytest
 
 from tests.faults.tasks import Run, joblog_lines, wait_for
 from tests.faults.test_lost_workers import check_executions
-from tests.kubernetes.pods import agent_of
+from tests.kubernetes.pods import kill_agent
 from tests.kubernetes.project import NOTES, Project
 from tests.kubernetes.repeat import again_and_again
 from tests.soak import count
@@ -49,10 +46,8 @@ def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
         def kill() -> None:
             nonlocal kills
             names = project.pods(run.task)
-            with suppress(ValueError, ProcessLookupError):  # it has gone meanwhile
-                if names:
-                    os.kill(agent_of(chance.choice(names)), signal.SIGKILL)
-                    kills += 1
+            if names and kill_agent(chance.choice(names)):
+                kills += 1
 
         with again_and_again(kill, lambda: every_s):
             assert run.wait(count(300, 5400)) == 0, run.err
