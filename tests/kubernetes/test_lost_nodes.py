@@ -103,7 +103,20 @@ def test_node_that_is_lost_its_jobs_run_again_elsewhere_and_late_results_are_dro
         assert len(run.events(JobEnded)) == jobs
 
 
-@pytest.mark.parametrize("who", ["interrupted", pytest.param("finished", marks=pytest.mark.soak)])
+def test_c1_pods_of_a_frozen_kubelet_are_removed_by_force_and_that_is_told(project: Project) -> None:
+    own = project.kube.own
+    with project.started("parallel", "--kube-pods", "1", "--", "sleep 1000", ":::", "1") as run:
+        wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
+        with own.frozen("kubelet"):
+            run.process.send_signal(signal.SIGINT)
+            assert run.wait(90) == 130, run.err
+            assert "node node1 does not answer: 2 pods removed without its word" in run.err
+            assert project.objects() == []
+    own.wait_ready()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("who", ["interrupted", "finished"])
 def test_c1_pods_of_a_lost_node_are_removed_by_force_and_that_is_told(
     project: Project, mortal: str, who: str
 ) -> None:
