@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from womm.journal.events import Event
 from womm.journal.store import TaskRecord, TaskStore
+from womm.process import end_marked
 
 ROOT = Path(__file__).parents[2]
 WOMM = [sys.executable, "-X", "faulthandler", "-m", "womm"]
@@ -107,9 +108,7 @@ def started(
             print(run.err[-20_000:])
         found = re.search(r"task ([a-z]{8}) created", run.err)
         if found:
-            for pid in carriers(f"WOMM_TASK={found[1]}"):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            end_marked("WOMM_TASK", found[1])
 
 
 def _state(run: Run) -> str:
