@@ -101,6 +101,7 @@ def test_task_outlives_its_keeper(project: Project) -> None:
     words = ["parallel", "--kube-pods", "1", "--", "sleep 25; echo {} $WOMM_ATTEMPT", ":::", "x"]
     with project.started(*words) as run:
         wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
+        wait_for(lambda: is_ready(project, run.task), "the keeper")
         (first,) = project.pods(run.task, "keeper")
         os.kill(agent_of(first), signal.SIGKILL)
         wait_for(lambda: is_ready(project, run.task, but=first), "another one that hears")
