@@ -2,6 +2,9 @@
 
 import os
 import re
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -137,7 +140,13 @@ def test_records_with_one_key_go_to_one_job(pair: Pair, line: str) -> None:
     # GNU parallel starts itself for this, as the first `parallel` on PATH.
     pair.env["PATH"] = os.path.dirname(PLAIN[1]) + ":" + os.environ["PATH"]
     words = ["-k", "--pipe", *line.split(), "--colsep", "\t", "--tagstring", "{#}", "sort"]
-    same(*pair.both(words, 3, table))
+    # With these GNU parallel itself hangs once in a while: plain --shard did so in 1 of 15 runs of this.
+    for number in range(3):
+        with suppress(subprocess.TimeoutExpired):
+            one = replace(pair, folder=pair.folder.parent / f"run{number}" / pair.folder.name)
+            same(*one.both(words, 3, table))
+            return
+    pytest.fail("three runs did not end")
 
 
 def test_round_robin_in_order_is_as_plain(pair: Pair) -> None:
