@@ -88,7 +88,7 @@ def test_lazy_share_is_fresh_for_each_job_of_a_running_task(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
     """The stale `ls` of the guide: by test -e, stat and a deleted name, without a look at the directory."""
-    rounds = count(20, 200)
+    rounds = count(10, 200)
     write(shared, fileserver_image, "lazy")
     folder = shared.folder
     (folder / "sub").mkdir()
