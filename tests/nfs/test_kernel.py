@@ -187,7 +187,8 @@ def test_python_package_and_its_tests(guest: Guest, serve: Serve) -> None:
             """
             cd /mnt/a; tar xf /host/src.tar
             python3 -m pytest -q -c /dev/null --rootdir=. --noconftest --import-mode=importlib \\
-              -p no:cacheprovider -o pythonpath=. tests/bench/test_stats.py tests/test_project.py 2>&1 | tail -5
+              -p no:cacheprovider -o pythonpath=. tests/bench/test_stats.py tests/test_project.py 2>&1 \\
+              | tail -5
             find . -name '*.pyc' | grep -q .
             """,
             600,
