@@ -53,7 +53,7 @@ class Table:
         self.epoch = str(self._fact("epoch", secrets.token_hex(16)))
         dev = self._db.execute("SELECT value FROM facts WHERE key = 'dev'").fetchone()
         self.dev: int | None = None if dev is None else int(dev[0])
-        """The user's device that the top directory is on; None: nobody has looked yet."""
+        """The user's device that the top directory is on; None: not `whole` yet."""
         # One after the other, so that rows are added at the end; no two processes have the same upper half.
         self.generation = int(self._fact("generation", 0))
         self._begin_generation(self.generation + 1)

@@ -162,8 +162,6 @@ class Tree:
     def apply(self, node: FileNode, stat: Stat, stamp: Stamp, *, own: bool = False) -> None:
         """Take over what the user's side says of a node. `own`: what is new in it a client has done."""
         version = stat.version
-        if node is self.root:
-            self.table.know_dev(stat.dev)
         if node.stat is None:
             node.stat, node.version = stat, version
             if node.log is not None:
@@ -279,8 +277,6 @@ class Tree:
         if node is not None and (node.kind is not kind or (node.dev, node.ino) != (stat.dev, stat.ino)):
             self.unplace(above, name)
             node = None
-        if own and self.table.dev is None:
-            self.table.know_dev(stat.dev)
         if node is None:
             node = self._known(above, stat, kind)
             if node is None:
@@ -439,8 +435,6 @@ class Tree:
         if walk is not None:
             await asyncio.wait([walk])
             return
-        if self.table.dev is None:
-            await self.fresh(self.root)
         path = above.path()
         with self._fetch() as stamp:
             waiter = session.lstat(path + b"/" + name if path else name)
@@ -473,8 +467,6 @@ class Tree:
                 raise NFSError(Status.STALE)
 
     async def _list_names(self, above: FileNode) -> None:
-        if self.table.dev is None:
-            await self.fresh(self.root)
         session = self.link.session()
         directory = self.directory(above)
         walk = self._covering(above)
