@@ -1,14 +1,16 @@
 """The Kubernetes driver under the contract, on a real cluster."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.cluster_contract import ClusterContract
+from tests.contracts.cluster_contract import ClusterContract, unique_task
 from tests.faults.tasks import wait_for
 from tests.kubernetes.pods import about, agent_of
+from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Pod
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
@@ -33,3 +35,17 @@ class TestKubernetesCluster(ClusterContract):
 
     def kill_agent(self, pod: Pod) -> None:
         os.kill(agent_of(pod.name), signal.SIGKILL)
+
+    def test_why_no_pod_is_wanted_any_more_is_told_before_none_is(self, go):
+        task = unique_task()
+
+        @go(task=task, pods=1)
+        async def main(cluster, observer):
+            await self.all_started(observer, 1)
+            words = ("delete", "job", f"womm-task-{task}", "-n", self.namespace)
+            foreground = ("--cascade=foreground", "--wait=false")
+            await asyncio.to_thread(self.kube.kubectl.run, *words, *foreground)
+            async with asyncio.timeout(DEADLINE_S):
+                while cluster.wanted:
+                    await asyncio.sleep(0)
+            assert any("removed from the cluster" in reason for reason in observer.waits[-1])

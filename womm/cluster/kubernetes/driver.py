@@ -182,10 +182,10 @@ class KubernetesCluster:
             await asyncio.sleep(delay)
 
     def _give_up(self, why: str) -> None:
-        """No worker will ever come."""
+        """No worker will ever come. Told at once: who sees that none is `wanted` asks the observer why."""
         self._replicas = 0
         self._ended = why
-        self._tell_reasons()
+        self._tell_reasons_now()
 
     def dial(self, pod: Pod) -> Dial:
         fresh = self._dialler(pod.name, manifests.WORKER, lambda: self._book.is_live(pod))
@@ -441,7 +441,9 @@ class KubernetesCluster:
 
     def _tell_reasons_now(self) -> None:
         assert self._observer is not None
-        self._telling = None
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         reasons = self._reasons()
         if reasons != self._told and not self._stopping:
             self._told = reasons
