@@ -59,6 +59,12 @@ class _Count:
     def take_back(self, stream: int) -> None:
         self.size = 0
 
+    def file(self, stream: int) -> None:
+        return None
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        return b""
+
     def resume_input(self) -> None:
         pass
 

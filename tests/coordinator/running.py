@@ -58,6 +58,7 @@ async def task(
     shell: str = "/bin/sh",
     folder: Path | None = None,
     orphan_timeout_s: float = 1800.0,
+    capture_bytes: int = 1 << 20,
 ) -> AsyncIterator[Task]:
     """Start everything of a task but GNU parallel; wait for no worker yet."""
     store = TaskStore(tmp_path / "tasks")
@@ -72,7 +73,7 @@ async def task(
             spool_folder=tmp_path,
             stdin_memory_bytes=memory_bytes,
             stdin_cap_bytes=cap_bytes,
-            capture_bytes=1 << 20,
+            capture_bytes=capture_bytes,
         )
         spec = TaskSpec(
             task=TASK,

@@ -26,6 +26,12 @@ class Sink:
         self.calls.append(f"take back {stream}")
         self.text[stream].clear()
 
+    def file(self, stream: int) -> None:
+        return None
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        return b""
+
     def resume_input(self) -> None:
         self.calls.append("resume input")
 

@@ -6,11 +6,12 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.coordinator.running import task
+from tests.coordinator.running import TASK, task
 from tests.link.wires import PERL, run
 from womm.coordinator.runtime import install_shim, shim_variable
 from womm.coordinator.shims import MAX_REQUEST, ShimServer
@@ -376,6 +377,41 @@ def test_shim_takes_back_what_a_lost_worker_printed(serve, shim, tmp_path):
             os.kill(pod.life.pod.pid, signal.SIGKILL)
             assert await asyncio.to_thread(process.wait) == 0
         assert (tmp_path / "out").read_bytes() == b"before\nattempt 2\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are no paths here")
+@pytest.mark.parametrize("mode", ["wb", "w+b"])
+def test_job_on_this_machine_writes_into_the_shims_files_and_the_beginning_is_kept(
+    serve, shim, tmp_path, mode
+):
+    """Nothing of it passes through here; `wb` as GNU parallel opens files of --results."""
+    kept_bytes = 100
+
+    @serve(capture_bytes=kept_bytes)
+    async def main(running, server, connect):
+        with open(tmp_path / "out", mode) as out, open(tmp_path / "err", mode) as err:
+            process = shim("readlink /proc/$$/fd/1; seq 1000; echo err >&2; exit 2", stdout=out, stderr=err)
+            assert await asyncio.to_thread(process.wait) == 2
+        text = f"{tmp_path}/out\n".encode() + b"".join(b"%d\n" % n for n in range(1, 1001))
+        assert (tmp_path / "out").read_bytes() == text
+        assert (tmp_path / "err").read_bytes() == b"err\n"
+        (ended,) = running.events(JobEnded)
+        assert (ended.out_bytes, ended.err_bytes, ended.reason) == (len(text), 4, "")
+        assert ended.out is not None and ended.err is not None
+        with running.store.resolve(TASK).output() as kept:
+            assert (kept.get(ended.out), ended.out.cut) == (text[:kept_bytes], True)
+            assert (kept.get(ended.err), ended.err.cut) == (b"err\n", False)
+
+
+def test_output_that_does_not_stand_at_its_files_end_is_written_where_it_stands(serve, shim, tmp_path):
+    @serve()
+    async def main(running, server, connect):
+        (tmp_path / "out").write_bytes(b"0123456789")
+        with open(tmp_path / "out", "r+b") as out, open(tmp_path / "err", "wb") as err:
+            out.seek(4)
+            process = shim("printf abc", stdout=out, stderr=err)
+            assert await asyncio.to_thread(process.wait) == 0
+        assert (tmp_path / "out").read_bytes() == b"0123abc789"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

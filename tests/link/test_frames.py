@@ -200,6 +200,7 @@ def test_small_frames_have_the_documented_bytes():
         ),
         (RunRequest(b"x", stdin=True, nice=-5), [b"c=x", b"i=1", b"n=-5"]),
         (RunRequest(b"x", terminal=(24, 80)), [b"c=x", b"t=24,80"]),
+        (RunRequest(b"x", stdout=b"/a 1", stderr=b"/b"), [b"c=x", b"1=/a 1", b"2=/b"]),
     ],
 )
 def test_run_fields_are_joined_by_nul(request_, fields):

@@ -201,10 +201,12 @@ class Recorder:
                     return
                 raise AssertionError(f"waited {deadline_s:.0f} s for {what}; {self!r}") from None
 
-    async def end(self, job: int) -> EndRecord:
-        """Wait for the one end record of a job."""
+    async def end(self, job: int, *, in_files: bool = False) -> EndRecord:
+        """Wait for the one end record of a job; `in_files`: it counts more than what was sent."""
         await self.until(lambda: job in self.ends, f"the end of job {job}")
         (record,) = self.ends[job]
+        if in_files:
+            return record
         assert record.out_bytes == self.sizes.get((job, 1), 0)
         assert record.err_bytes == self.sizes.get((job, 2), 0)
         return record
@@ -239,7 +241,8 @@ class Linked:
 
     async def run(self, command: str | bytes | None, **fields: Any) -> EndRecord:
         """Start a job and wait for its end."""
-        return await self.seen.end(self.start(command, **fields))
+        in_files = not fields.keys().isdisjoint({"stdout", "stderr"})
+        return await self.seen.end(self.start(command, **fields), in_files=in_files)
 
     async def feed(self, job: int, chunks: Iterable[bytes]) -> None:
         """Send stdin as far as credit goes, then its end."""

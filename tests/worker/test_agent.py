@@ -151,6 +151,34 @@ def test_end_record_counts_bytes_and_usage(place):
         assert 0 < small.maxrss_kib < 48_000
 
 
+def test_output_into_files_is_appended_counted_and_not_sent(place):
+    @alone(place)
+    async def main(process, to):
+        out, err = place / "out", place / "err"
+        out.write_bytes(b"before\n")
+        err.write_bytes(b"")
+        files = {"stdout": os.fsencode(out), "stderr": os.fsencode(err)}
+        record = await to.run("echo out; echo err >&2; printf more; exit 3", **files)
+        assert (record.kind, record.value) == (EndKind.EXITED, 3)
+        assert (record.out_bytes, record.err_bytes) == (8, 4)
+        assert (out.read_bytes(), err.read_bytes()) == (b"before\nout\nmore", b"err\n")
+        assert to.seen.out(1) == to.seen.out(1, 2) == b""
+        # What a job, or somebody else, makes shorter than it was counts as nothing.
+        record = await to.run(f": > {out}; echo x", **files)
+        assert (record.out_bytes, record.err_bytes) == (0, 0)
+        assert out.read_bytes() == b"x\n"
+
+
+def test_output_into_a_file_that_cannot_be_opened_is_sent(place):
+    @alone(place)
+    async def main(process, to):
+        err = place / "err"
+        err.touch()
+        record = await to.run("echo out; echo err >&2", stdout=b"/nowhere/out", stderr=os.fsencode(err))
+        assert (record.out_bytes, record.err_bytes) == (4, 4)
+        assert (to.seen.out(1), to.seen.out(1, 2), err.read_bytes()) == (b"out\n", b"", b"err\n")
+
+
 # ---- jobs that cannot start
 
 

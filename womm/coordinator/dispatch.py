@@ -493,7 +493,7 @@ class Dispatcher:
             self._links[job.pod].send(encode_signal(job.number, signal))
 
     def _send(self, job: Job) -> None:
-        request = job.request
+        request = job.write_files() if self._pods[job.pod].pid else job.request
         if job.attempt > 1:
             env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % job.attempt}
             request = replace(request, env=env)
@@ -583,6 +583,7 @@ class Dispatcher:
         if job.void and not job.cancelled:
             self._later(self._repeat(job))
             return
+        job.take_files(record)
         if record.kind is EndKind.OOM_KILLED and not job.cancelled:
             self._say(f"job {job.seq or number} ({job.short}) ran out of memory in {job.pod}")
             self._act(self.pool.job_out_of_memory(number))

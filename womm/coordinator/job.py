@@ -1,13 +1,13 @@
 """One job as the coordinator knows it: its request, its input, what it has shown of its output."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from womm.coordinator.pool import Start
 from womm.coordinator.spool import Spool
 from womm.journal.output import Capture
-from womm.link.frames import WINDOW, RunRequest
+from womm.link.frames import WINDOW, EndRecord, RunRequest
 
 STDOUT, STDERR = 1, 2
 
@@ -38,6 +38,15 @@ class JobSink(Protocol):
 
     def take_back(self, stream: int) -> None:
         """Undo all output of the stream: the attempt that wrote it was lost."""
+
+    def file(self, stream: int) -> bytes | None:
+        """Path to append to by which a process of this machine writes the stream, if there is one.
+
+        Such a stream can be taken back.
+        """
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        """Return the beginning of what was written to the file; nothing if it cannot be read."""
 
     def resume_input(self) -> None:
         """There is room for more of the job's stdin (after `Dispatcher.feed` returned False)."""
@@ -75,9 +84,11 @@ class Job:
     __slots__ = (
         "attempt",
         "cancelled",
+        "capture_bytes",
         "captures",
         "command",
         "damage",
+        "direct",
         "emitted",
         "ended_by",
         "hashes",
@@ -138,11 +149,13 @@ class Job:
         self.ended_by = 0  # the signal that has come for a void one meanwhile
         self.damage = ""  # why not all that it wrote is in the folder
         self.paused = False
+        self.capture_bytes = capture_bytes
         self.captures = (Capture(0), Capture(capture_bytes), Capture(capture_bytes))
         self.emitted = [0, 0, 0]  # bytes given to the sink and not taken back, per stream
         self.hashes = [None, hashlib.blake2b(), hashlib.blake2b()]  # of those, where they stay
         self.replayed = [None, hashlib.blake2b(), hashlib.blake2b()]  # of this attempt's repeat
         self.seen = [0, 0, 0]  # bytes received from the present attempt
+        self.direct = [False, False, False]  # the present attempt writes to the sink's file by itself
         self.owed = [0, 0, 0]  # credit to return
         self.stdin_credit = 0
         self.stdin_sent = 0
@@ -168,6 +181,7 @@ class Job:
         self.ended_by = 0
         self.pid = 0
         self.seen = [0, 0, 0]
+        self.direct = [False, False, False]
         self.owed = [0, 0, 0]
         self.replayed = [None, hashlib.blake2b(), hashlib.blake2b()]
         self.stdin_credit, self.stdin_sent, self.stdin_end_sent = WINDOW, 0, False
@@ -176,11 +190,26 @@ class Job:
         """Take back what the lost attempt wrote, where that can be; the rest must come again."""
         for stream in (STDOUT, STDERR):
             if self.sink.can_take_back(stream):
-                if self.emitted[stream]:
+                if self.emitted[stream] or self.direct[stream]:
                     self.sink.take_back(stream)
                 self.emitted[stream] = 0
                 self.captures[stream].reset()
         self.pod = ""
+
+    def write_files(self) -> RunRequest:
+        """Return the request with which the job, on this machine, writes its output where it goes."""
+        paths = [self.sink.file(stream) for stream in (STDOUT, STDERR)]
+        self.direct = [False, *(path is not None for path in paths)]
+        return replace(self.request, stdout=paths[0], stderr=paths[1])
+
+    def take_files(self, record: EndRecord) -> None:
+        """Account for what the attempt that ended wrote by itself."""
+        for stream, size in ((STDOUT, record.out_bytes), (STDERR, record.err_bytes)):
+            if self.direct[stream] and size:
+                self.seen[stream] = self.emitted[stream] = size
+                kept = self.sink.read_back(stream, min(size, self.capture_bytes))
+                self.captures[stream].add(kept)
+                self.captures[stream].cut = size > len(kept)
 
     def take_output(self, stream: int, data: bytes | memoryview) -> bytes | memoryview | None:
         """Account for output of the present attempt; return the part that is new to the sink.
@@ -188,6 +217,7 @@ class Job:
         None: a repeat differs from what has been shown already and cannot be taken back.
         """
         size = len(data)
+        self.direct[stream] = False  # the agent could not open the file
         before, self.seen[stream] = self.seen[stream], self.seen[stream] + size
         shown = self.emitted[stream]
         if before < shown:

@@ -5,7 +5,8 @@ The shim sends `length (4 bytes), fields joined by NUL`, then frames `type (1), 
 bytes, 3 take a stream back to where it began, 4 exit status and signal. See womm/worker/shim.pl.
 
 A shim whose stdout and stderr are files passes those along (SCM_RIGHTS): output is then written once,
-here, instead of going through one more socket and one more process.
+here, instead of going through one more socket and one more process; by the job itself, where its worker
+is on this machine and the system shows a process's open files as paths (proc(5)).
 """
 
 import asyncio
@@ -36,6 +37,9 @@ BATCH, SHOW_AFTER_S = 262144, 0.1
 for those who look at the files of --results meanwhile."""
 HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 """Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
+
+
+_SHOWS_FILES = os.path.isdir("/proc/self/fd")
 
 
 class ShimServer:
@@ -285,6 +289,27 @@ class _ShimConnection:
             return
         self._output += _FRAME.pack(_TAKE_BACK, 1) + bytes([stream])
         self._flush_soon()
+
+    def file(self, stream: int) -> bytes | None:
+        fd, start = self._files.get(stream), self._start.get(stream)
+        if fd is None or self._server.live or not _SHOWS_FILES or os.fstat(fd).st_size != start:
+            return None
+        return b"/proc/%d/fd/%d" % (os.getpid(), fd)
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        fd, start = self._files.get(stream), self._start.get(stream)
+        if fd is None or start is None:
+            return b""
+        try:  # not the file as it is open here: GNU parallel may have it open for writing only
+            again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        except OSError:
+            return b""
+        try:
+            return os.pread(again, size_bytes, start)
+        except OSError:
+            return b""
+        finally:
+            os.close(again)
 
     def _write_file(self, stream: int, data: bytes | memoryview) -> None:
         """Write where GNU parallel will read. The file is a temporary one of its own, or of --results."""

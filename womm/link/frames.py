@@ -142,6 +142,8 @@ class RunRequest:
     shell itself). `env` is set on top of the agent's own environment, `unset` taken from it.
     `terminal` is (rows, columns) of a pseudo-terminal, None for pipes. Before it starts, `fresh` paths,
     and what is below `fresh_tree`, are looked at past the kernel's cache: see statx(2), AT_STATX_FORCE_SYNC.
+    `stdout` and `stderr` are files to append to instead of sending OUT and ERR; one that the agent cannot
+    open is sent after all.
     """
 
     command: bytes | None
@@ -154,6 +156,8 @@ class RunRequest:
     terminal: tuple[int, int] | None = None
     fresh: Sequence[bytes] = ()
     fresh_tree: bytes | None = None
+    stdout: bytes | None = None
+    stderr: bytes | None = None
 
 
 def encode_run(job: int, request: RunRequest) -> bytes:
@@ -176,6 +180,10 @@ def encode_run(job: int, request: RunRequest) -> bytes:
     fields += [b"s=" + path for path in request.fresh]
     if request.fresh_tree is not None:
         fields.append(b"S=" + request.fresh_tree)
+    if request.stdout is not None:
+        fields.append(b"1=" + request.stdout)
+    if request.stderr is not None:
+        fields.append(b"2=" + request.stderr)
     return encode(FrameType.RUN, job, b"\0".join(fields))
 
 

@@ -22,7 +22,7 @@ use strict;
 use warnings;
 use Config;
 use Errno qw(EAGAIN EINTR EIO);
-use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY);
+use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY O_WRONLY O_APPEND);
 use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN pack_sockaddr_un);
 
 use constant {
@@ -306,15 +306,18 @@ sub run_job {
         elsif ($key eq 'n') { $nice = $value }
         elsif ($key eq 's') { push @fresh, $value }
         elsif ($key eq 'S') { $tree = $value }
+        elsif ($key eq '1' or $key eq '2') { open_file(\%job, $key, $value) }
     }
-    my ($in_r, $in_w, $out_r, $out_w, $err_r, $err_w, $tty_name);
+    my ($in_r, $in_w, $out_r, $err_r, $tty_name);
+    my ($out_w, $err_w) = ($job{file}[1], $job{file}[2]);
     if (defined $terminal) {
         ($out_r, $tty_name) = open_terminal();
         if (!$out_r) { not_started($number, "no terminal: $!"); return }
         $job{terminal} = $out_r;
         set_size(\%job, split /,/, $terminal);
     }
-    elsif (!pipe($out_r, $out_w) or !pipe($err_r, $err_w) or ($piped and !pipe($in_r, $in_w))) {
+    elsif (!$out_w && !pipe($out_r, $out_w) or !$err_w && !pipe($err_r, $err_w)
+        or $piped && !pipe($in_r, $in_w)) {
         not_started($number, "pipe: $!");
         return;
     }
@@ -351,12 +354,10 @@ sub run_job {
     }
     $job{pid} = $pid;
     $jobs{$number} = $job_of{$pid} = \%job;
-    add_reader(\%job, 1, $out_r);
+    add_reader(\%job, 1, $out_r) if $out_r;
+    add_reader(\%job, 2, $err_r) if $err_r;
     if (defined $terminal) { open($job{handle}[0], '+<&', $out_r) }
-    else {
-        add_reader(\%job, 2, $err_r);
-        $job{handle}[0] = $in_w;
-    }
+    else { $job{handle}[0] = $in_w }
     nonblocking($job{handle}[0]) if $job{handle}[0];
     send_frame(STARTED, $number, pack 'N', $pid);
 }
@@ -393,6 +394,14 @@ sub signal_job {
     my $pid = $job->{pid};
     return if $job->{wait} and !$leftovers{$pid};
     kill($number, -$pid) or $job->{wait} or kill $number, $pid;
+}
+
+# The job's output goes to a file of this machine, without a way through here; else to a pipe.
+sub open_file {
+    my ($job, $stream, $path) = @_;
+    sysopen(my $handle, $path, O_WRONLY | O_APPEND) or return;
+    $job->{file}[$stream] = $handle;
+    $job->{bytes}[$stream] = 0 - (-s $handle || 0);
 }
 
 sub child_fails {
@@ -529,6 +538,10 @@ sub drain {
     my $signal = $code & 127;
     close_stdin($job);
     for my $stream (1, 2) {
+        if (my $file = $job->{file}[$stream]) {
+            my $grown = $job->{bytes}[$stream] + (-s $file || 0);
+            $job->{bytes}[$stream] = $grown < 0 ? 0 : $grown;    # it may have been cut short, too
+        }
         my $handle = $job->{handle}[$stream] or next;
         if ($job->{terminal}) { close_stream($job, $stream) }
         else { $readers{fileno $handle} = [undef, $handle]; watch_read($handle) }
