@@ -139,6 +139,9 @@ def test_progress_is_drawn_now_and_then_and_taken_away() -> None:
     drawn = out.getvalue().split("\r\x1b[K")
     assert 20 <= len(drawn) <= 30
     assert drawn[1] == "copying: 0 of 100 files, 0 B of 100 kB" and drawn[-1] == ""
+    now[0] += 1
+    line("copying", 1234, 0, 5000, 0)  # while it still looks how many there are
+    assert out.getvalue().endswith("copying: 1,234 files, 5 kB")
 
 
 # ---- the store's program alone

@@ -82,7 +82,7 @@ def shown_bytes(count: int) -> str:
 
 
 class ProgressLine:
-    """One line on a terminal that is drawn over and over. May be called from a thread."""
+    """One line on a terminal that is drawn over and over; of_files 0: not known yet. For any thread."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
@@ -95,7 +95,9 @@ class ProgressLine:
         if now - self._drawn_at < REDRAW_S:
             return
         self._drawn_at, self._drawn = now, True
-        line = f"{what}: {files:,} of {of_files:,} files, {shown_bytes(size)} of {shown_bytes(of_size)}"
+        line = f"{what}: {files:,} files, {shown_bytes(size)}"
+        if of_files:
+            line = f"{what}: {files:,} of {of_files:,} files, {shown_bytes(size)} of {shown_bytes(of_size)}"
         self._out.write(f"\r\x1b[K{line}")
         self._out.flush()
 

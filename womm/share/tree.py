@@ -81,81 +81,106 @@ class Walk:
         return total
 
 
+Seen = Callable[["Walk", int, bytes, list[bytes]], None]
+"""Hears of each directory that was looked at: what is found so far, its descriptor, valid during the call,
+its path, and the paths of the regular files in it. What it raises ends the walk."""
+
+
 def walk(
     root: int,
     ignore: IgnoreRules | None = None,
     stop: Callable[[], None] = lambda: None,
     *,
+    seen: Seen = lambda walk, fd, path, files: None,
     force: bool = False,
 ) -> Walk:
     """Walk the folder that is open as `root`. `stop` is called now and then, and may raise.
 
     `force`: directories of ours that cannot be read are made so, which is for a store only.
     """
-    found = Walk(os.fstat(root))
+    walker = _Walker(Walk(os.fstat(root)), ignore, stop, seen, force)
     top = os.open(b".", _DIRECTORY, dir_fd=root)
     try:
-        _walk(top, b"", found.root.st_dev, found, ignore=ignore, stop=stop, force=force)
+        walker.go_on(top, b"", walker.scan(top, b""), walker.walk.root.st_dev)
     finally:
         os.close(top)
-    return found
+    return walker.walk
 
 
-def _walk(
-    fd: int,
-    below: bytes,
-    dev: int,
-    walk: Walk,
-    *,
-    ignore: IgnoreRules | None,
-    stop: Callable[[], None],
-    force: bool,
-) -> None:
-    stop()
-    directories = []
-    entries = walk.entries
-    with os.scandir(fd) as scan:
-        for entry in scan:
-            name = os.fsencode(entry.name)
-            path = below + name
+class _Walker:
+    def __init__(
+        self, walk: Walk, ignore: IgnoreRules | None, stop: Callable[[], None], seen: Seen, force: bool
+    ) -> None:
+        self.walk = walk
+        self._ignore = ignore
+        self._stop = stop
+        self._seen = seen
+        self._force = force
+
+    def scan(self, fd: int, below: bytes) -> "_Scan":
+        """Enter what is in one directory. Raises OSError."""
+        self._stop()
+        walk, ignore, entries = self.walk, self._ignore, self.walk.entries
+        files: list[bytes] = []
+        directories: list[tuple[bytes, bytes]] = []
+        with os.scandir(fd) as scan:
+            for entry in scan:
+                name = os.fsencode(entry.name)
+                path = below + name
+                try:
+                    now = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                mode = now.st_mode
+                if name.startswith(STAGING):
+                    walk.staging.append(path)
+                elif ignore is not None and ignore.is_ignored(path, stat.S_ISDIR(mode)):
+                    walk.ignored += 1
+                elif stat.S_ISREG(mode):
+                    stamp = Stamp(FILE, mode & 0o7777, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+                    entries[path] = Found(stamp, now.st_dev, now.st_ino, now.st_nlink, now.st_blocks)
+                    files.append(path)
+                elif stat.S_ISDIR(mode):
+                    directories.append((name, path))
+                elif stat.S_ISLNK(mode):
+                    stamp = Stamp(LINK, 0o777, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+                    entries[path] = Found(stamp, now.st_dev, now.st_ino, 1, 0)
+                else:
+                    walk.special.append(path)
+        return files, directories
+
+    def go_on(self, fd: int, path: bytes, found: "_Scan", dev: int) -> None:
+        """Tell of a directory, and walk those in it."""
+        walk = self.walk
+        files, directories = found
+        self._seen(walk, fd, path, files)
+        for name, inner_path in directories:
             try:
-                now = entry.stat(follow_symlinks=False)
+                inner = _open_directory(name, fd, self._force)
             except FileNotFoundError:
                 continue
-            mode = now.st_mode
-            if name.startswith(STAGING):
-                walk.staging.append(path)
-            elif ignore is not None and ignore.is_ignored(path, stat.S_ISDIR(mode)):
-                walk.ignored += 1
-            elif stat.S_ISREG(mode):
-                stamp = Stamp(FILE, mode & 0o7777, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-                entries[path] = Found(stamp, now.st_dev, now.st_ino, now.st_nlink, now.st_blocks)
-            elif stat.S_ISDIR(mode):
-                directories.append((name, path))
-            elif stat.S_ISLNK(mode):
-                stamp = Stamp(LINK, 0o777, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-                entries[path] = Found(stamp, now.st_dev, now.st_ino, 1, 0)
-            else:
-                walk.special.append(path)
-    for name, path in directories:
-        try:
-            inner = _open_directory(name, fd, force)
-        except FileNotFoundError:
-            continue
-        except OSError as exc:
-            walk.unreadable[path] = exc.strerror or str(exc)
-            continue
-        try:
-            opened = os.fstat(inner)
-            stamp = Stamp(DIRECTORY, opened.st_mode & 0o7777, 0, opened.st_mtime_ns, opened.st_ctime_ns)
-            entries[path] = Found(stamp, opened.st_dev, opened.st_ino, 1, 0)
-            if opened.st_dev != dev:
-                walk.mounts.append(path)
-            _walk(inner, path + b"/", opened.st_dev, walk, ignore=ignore, stop=stop, force=force)
-        except OSError as exc:
-            walk.unreadable[path] = exc.strerror or str(exc)
-        finally:
-            os.close(inner)
+            except OSError as exc:
+                walk.unreadable[inner_path] = exc.strerror or str(exc)
+                continue
+            try:
+                try:
+                    opened = os.fstat(inner)
+                    mode, mtime_ns, ctime_ns = opened.st_mode & 0o7777, opened.st_mtime_ns, opened.st_ctime_ns
+                    stamp = Stamp(DIRECTORY, mode, 0, mtime_ns, ctime_ns)
+                    walk.entries[inner_path] = Found(stamp, opened.st_dev, opened.st_ino, 1, 0)
+                    if opened.st_dev != dev:
+                        walk.mounts.append(inner_path)
+                    inside = self.scan(inner, inner_path + b"/")
+                except OSError as exc:
+                    walk.unreadable[inner_path] = exc.strerror or str(exc)
+                    continue
+                self.go_on(inner, inner_path, inside, opened.st_dev)
+            finally:
+                os.close(inner)
+
+
+_Scan = tuple[list[bytes], list[tuple[bytes, bytes]]]
+"""Paths of regular files; names and paths of directories."""
 
 
 def _open_directory(name: bytes, fd: int, force: bool) -> int:
