@@ -20,6 +20,7 @@ from womm.share.exporter import Export
 from womm.share.fence import Fence
 from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys, connect
+from womm.share.unsent import UnsentFiles
 
 KEYS = TaskKeys.make()
 WAIT_S = 10.0
@@ -46,6 +47,9 @@ class ControlEnd:
         self._waiting = {}
         self.hello = asyncio.get_running_loop().create_future()
         self._number = 0
+        self.unsent = UnsentFiles()
+        self.told: list[dict[str, Any]] = []
+        """What it was told of them."""
 
     def received(self, data):
         *lines, self._unread = (self._unread + data).split(b"\n")
@@ -59,6 +63,9 @@ class ControlEnd:
             elif value.get("op") == "names":
                 self.names.add(line, reset="reset" in value)
                 self.send("seen", number=value["number"])
+            elif value.get("op") == "unsent":
+                self.told.append(value)
+                self.unsent.take(value)
             else:
                 self._waiting.pop(value["id"]).set_result(value)
 

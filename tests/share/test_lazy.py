@@ -13,6 +13,7 @@ from tests.share.pod import OPEN_OR_CREATE, Control, Pod
 from womm import worker
 from womm.errors import ShareError
 from womm.share.lazy import FlushResult, LazyShare, ShareStats
+from womm.share.unsent import Unsent
 
 
 @pytest.fixture
@@ -431,6 +432,66 @@ def test_a_server_with_an_empty_disk_gets_the_names_and_answers_what_was_asked(s
             again = await fourth.hear("adopted")
             assert again["generation"] == 4 and again["change"] > end["change"]
             assert losses == ["lost", "lost"] and not pod.lost
+
+    run(main())
+
+
+def test_what_is_not_sent_is_known_while_the_server_is_away_and_when_it_is_lost(sharing):
+    losses: list[Unsent] = []
+
+    async def main():
+        def lost():
+            losses.append(share.unsent)
+
+        async with sharing(on_disk_lost=lost) as (share, pod):
+            assert (share.unsent, share.heard_s) == (Unsent(), 0.0)
+            first = await connect(pod)
+            first.say({"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True})
+            first.say({"op": "unsent", "files": [[7, "a"], [8, "b\udcff"]], "sent": [], "more": 3})
+            await settled(lambda: share.unsent)
+            assert share.unsent == Unsent(("a", "b\udcff"), 5)
+            assert share.heard_s > 0
+            # Renamed, sent, new.
+            first.say({"op": "unsent", "files": [[7, "d/a"], [9, "c"]], "sent": [8], "more": 0})
+            await settled(lambda: share.unsent.count == 2)
+            assert share.unsent == Unsent(("d/a", "c"), 2)
+            await pod.hang_up()
+            await settled(lambda: not share.connected)
+            assert share.unsent == Unsent(("d/a", "c"), 2)
+            second = await connect(pod)
+            second.say({"op": "unsent", "files": [[9, "c"]], "sent": [], "more": 0, "whole": True})
+            await settled(lambda: share.unsent.count == 1)
+            assert share.unsent == Unsent(("c",), 1)
+            await pod.hang_up()
+            third = await connect(pod, "e2")
+            third.say({"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True})
+            await settled(lambda: not share.unsent)
+            assert losses == [Unsent(("c",), 1)] and not pod.lost
+        assert share.unsent == Unsent()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"op": "unsent"},
+        {"op": "unsent", "files": [["x", "a"]], "sent": [], "more": 0},
+        {"op": "unsent", "files": [[1, "\ud800"]], "sent": [], "more": 0},
+        {"op": "unsent", "files": [1], "sent": [], "more": 0},
+        {"op": "unsent", "files": [[1, "a"]], "sent": None, "more": 0},
+    ],
+)
+def test_files_that_make_no_sense_end_the_connection(sharing, message):
+    async def main():
+        async with sharing() as (share, pod):
+            control = await connect(pod)
+            await share.ready()
+            control.say(message)
+            await pod.ssh.wait_closed()
+            await connect(pod)
+            await settled(lambda: share.connected)
+            assert share.unsent == Unsent() and not pod.lost
 
     run(main())
 

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +70,8 @@ class Contents:
         """Paths that clients have changed since `flush` told them last."""
         self.failed: dict[bytes, OSError] = {}
         """What could not be written and will not be tried again; told once."""
+        self.on_unsent: Callable[[], None] = lambda: None
+        """Hears of each file that has its first bytes to be sent."""
 
     def __repr__(self) -> str:
         return f"<Contents {self.unwritten} bytes unwritten in {len(self._flushers)} files>"
@@ -108,6 +110,11 @@ class Contents:
     def from_cache(self) -> int:
         """Bytes that were read and did not come over the link for that."""
         return self._fetcher.from_cache
+
+    @property
+    def unsent(self) -> Collection[FileNode]:
+        """Files with bytes to be sent, those that wait longest first."""
+        return self._flushers.keys()
 
     def now_ns(self) -> int:
         """The time of the user's side."""
@@ -288,6 +295,7 @@ class Contents:
             task = asyncio.get_running_loop().create_task(self._flusher(node, soon))
             self._flushers[node] = task
             task.add_done_callback(self._flusher_done)
+            self.on_unsent()
         if not delay_s:
             soon.set()
         elif not soon.is_set():
@@ -482,7 +490,7 @@ class Contents:
             while node.log is found and found.flushed < mark and node.error is None:
                 await self._progress.wait()
         failed, self.failed = self.failed, {}
-        failed |= {node.written: node.error for node, _, _ in marks if node.error is not None}
+        failed |= {node.name(): node.error for node, _, _ in marks if node.error is not None}
         return self.written - before, failed
 
     # -- handles ----------------------------------------------------------------------------------

@@ -15,6 +15,12 @@ side has of them; and for one that is not `whole` the same lines back, and an en
                                                      [directory,"gone"]]}
     user -> server  {"op":"seen","number":1}
                     {"op":"names",...} {"op":"names",...} {"op":"adopted","generation":1,"change":1,"dev":1}
+
+Nor is there one to the files that have bytes to be sent: all after a hello, then what has changed (see
+unsent.py). `more` is how many are not named. A `flush` is answered after what it has changed is told.
+
+    server -> user  {"op":"unsent","files":[[fileid,"a/b"]],"sent":[],"more":0,"whole":true}
+                    {"op":"unsent","files":[],"sent":[fileid],"more":0}
 """
 
 import asyncio
@@ -29,6 +35,7 @@ from womm.fileserver.contents import Contents
 from womm.fileserver.names import Names
 from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
+from womm.fileserver.unsent import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +62,13 @@ class Control:
     ) -> None:
         """Give it what it asks: they are made of each other."""
         self._tree, self._contents, self._link, self._gone = tree, contents, link, gone
-
+        self._unsent = Unsent(contents)
         if not self._table.whole:
             link.hold()
 
     async def stop(self) -> None:
         self._names.stop()
+        self._unsent.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -73,6 +81,7 @@ class Control:
         hello = {"epoch": table.epoch, "version": VERSION, "whole": table.whole}
         self._send(lines, {"op": "hello", **hello, "generation": table.generation, "change": table.changed})
         self._names.connected(lines)
+        self._unsent.connected(lines)
 
     @staticmethod
     def _send(lines: Lines, value: Reply) -> None:
@@ -141,6 +150,7 @@ class Control:
     async def _result(self, number: int) -> Reply:
         """Flush; what has changed is told once, with a reply that is likely to be read."""
         size, failed = await self._contents.flush()
+        self._unsent.tell()
         if failed:
             words = {os.fsdecode(path): error.strerror or str(error) for path, error in failed.items()}
             return {"id": number, "ok": False, "failed": words}

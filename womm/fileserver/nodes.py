@@ -123,6 +123,11 @@ class FileNode:
             parts.append(name)
         return b"/".join(reversed(parts))
 
+    def name(self) -> bytes:
+        """Return what to call it when its writes are told of; of what nobody misses, b""."""
+        path = self.path()
+        return self.written if self.gone or path == b"?" else path
+
     def locked(self) -> asyncio.Lock:
         if self.lock is None:
             self.lock = asyncio.Lock()

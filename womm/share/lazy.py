@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from womm.share.fence import Fence
 from womm.share.ignore import Ignore
 from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys
+from womm.share.unsent import Unsent, UnsentFiles
 from womm.share.watch import ALL, NOTHING, Changes, Watcher
 
 log = logging.getLogger(__name__)
@@ -125,6 +127,9 @@ class LazyShare:
         self._asked: dict[int, tuple[bytes, asyncio.Future[dict[str, Any]]]] = {}
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
         """As they were told last, and what servers that are gone had told."""
+        self._unsent = UnsentFiles()
+        self.heard_s = 0.0
+        """When the file server was heard of last, in seconds since 1970; 0: never."""
         self._seen_flush = 0
         self._unknown = NOTHING
         """Changes that the server has not acknowledged."""
@@ -147,6 +152,12 @@ class LazyShare:
     def traffic(self) -> Traffic:
         """What went through this side."""
         return self._export.traffic
+
+    @property
+    def unsent(self) -> Unsent:
+        """What pods have written that is not in the folder, as far as the file server has told; in
+        `on_disk_lost`: what was lost."""
+        return self._unsent.now
 
     def start(self, dial: Dial) -> None:
         """Dial, and again after every cut, until `close`."""
@@ -388,6 +399,10 @@ class LazyShare:
         self._names.add(line, reset=bool(message.get("reset")))
         control.send(b'{"op":"seen","number":%d}\n' % _count(message, "number"))
 
+    def told_unsent(self, control: "_Control", message: dict[str, Any]) -> None:
+        if control is self._control:
+            self._unsent.take(message)
+
     def _give_up(self, reason: str) -> None:
         if not self._lost:
             self._fail(reason)
@@ -428,6 +443,7 @@ class _Control:
         self._channel.abort()
 
     def received(self, data: bytes) -> None:
+        self._share.heard_s = time.time()
         while (end := data.find(b"\n")) >= 0:
             line = b"".join((*self._parts, data[:end]))
             data = data[end + 1 :]
@@ -435,7 +451,7 @@ class _Control:
             self._bytes = 0
             try:
                 self._take(json.loads(line), line)
-            except (ValueError, TypeError, RecursionError) as exc:
+            except (ValueError, TypeError, KeyError, RecursionError) as exc:
                 self._refuse(f"{exc}: {line[:200]!r}")
                 return
         if data:
@@ -450,6 +466,8 @@ class _Control:
         if self._greeted:
             if message.get("op") == "names":
                 self._share.told_names(self, message, line)
+            elif message.get("op") == "unsent":
+                self._share.told_unsent(self, message)
             else:
                 self._share.answered(message)
             return

@@ -62,12 +62,17 @@ def preview(walk: Walk) -> Preview:
 
 def shown(path: bytes) -> str:
     """A path for a terminal: what no terminal should get is escaped."""
-    text = os.fsdecode(path)
+    return shown_text(os.fsdecode(path))
+
+
+def shown_text(text: str) -> str:
+    """The same, of os.fsdecode's text."""
     return "".join(one if one.isprintable() else _escaped(one) for one in text)
 
 
 def _escaped(one: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", "surrogateescape"))
+    errors = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", errors))
 
 
 def shown_bytes(count: int) -> str:

@@ -1,0 +1,60 @@
+"""Files that pods have written and the folder does not have yet, as the file server has told of them last."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from womm.share.preview import shown_text
+
+NAMED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Paths below the folder (by os.fsdecode), and how many files there are: not all may be named."""
+
+    names: tuple[str, ...] = ()
+    count: int = 0
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __or__(self, other: "Unsent") -> "Unsent":
+        names = tuple(dict.fromkeys((*self.names, *other.names)))
+        return Unsent(names, self.count - len(self.names) + other.count - len(other.names) + len(names))
+
+
+class UnsentFiles:
+    """Takes what the file server says; what was heard last stays while it is away, and when it is gone."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._more = 0
+
+    def __repr__(self) -> str:
+        return f"<UnsentFiles {len(self._names)} and {self._more} more>"
+
+    @property
+    def now(self) -> Unsent:
+        return Unsent(tuple(self._names.values()), len(self._names) + self._more)
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Take a message `unsent` of the control channel. Raises ValueError, TypeError, KeyError."""
+        files = {int(fileid): str(name) for fileid, name in message["files"]}
+        for name in files.values():
+            os.fsencode(name)
+        sent, self._more = [int(fileid) for fileid in message["sent"]], int(message["more"])
+        if message.get("whole"):
+            self._names.clear()
+        for fileid in sent:
+            self._names.pop(fileid, None)
+        self._names.update(files)
+
+
+def not_in_the_folder(names: Sequence[str], count: int, why: str) -> str:
+    """A line for the user about `count` files; NAMED of them, at most, are named."""
+    words = ", ".join(shown_text(name) for name in names[:NAMED])
+    more = count - min(len(names), NAMED)
+    words += f" and {more} more" if more and words else f"{more} files" if more else ""
+    return f"what jobs wrote is not in the folder ({why}): {words}"
