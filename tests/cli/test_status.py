@@ -11,7 +11,7 @@ from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
 from womm.coordinator.tasks import local_view
-from womm.journal.events import Note, PodStarted, ShareTraffic, TaskCleaned, TaskEnded
+from womm.journal.events import Note, PodStarted, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
 from womm.journal.store import TaskRecord, TaskStore
@@ -21,6 +21,8 @@ ID        AGE    STATUS     CPU    MEM  HEALTH    PWD                          C
 --------  -----  -------  -----  -----  --------  ---------------------------  ----------------------------------
 blhqwudx  50m    RUNNING      1  512Mi  1/1       /home/audrey/proj/supercool  'parallel' '--' 'sleep 1; echo {}'
 """  # noqa: E501
+
+SENT = ShareUnsent(2.0, (), 0, "")
 
 
 def observation(tmp_path, **changes):
@@ -95,6 +97,26 @@ def test_status_tells_what_went_over_a_share(womm_home):
     assert task["share"] == {"fetched": 3_000_000, "cached": 512, "written": 0, "unwritten": 7}
     told = "womm: aaaaaaaa: 3 MB fetched, 512 B from the cache, 0 B written back, 7 B still to be written\n"
     assert run("status", "-A").err == told
+
+
+def test_status_names_what_is_not_in_the_folder(womm_home):
+    why = "No space left on device"
+    event = ShareUnsent(1.0, ("out/a", "caf\udce9\n"), 14, why)
+    write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), event)
+    (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
+    assert task["unsent"] == {"names": ["out/a", "caf\udce9\n"], "count": 14, "reason": why}
+    line = r"womm: aaaaaaaa: what jobs wrote is not in the folder (%s): out/a, caf\xe9\x0a and 12 more"
+    assert run("status", "-A").err == line % why + "\n"
+
+
+@pytest.mark.parametrize(("ends", "words"), [((), "(the coordinator is gone): a\n"), ((SENT,), "")])
+def test_status_of_what_was_on_its_way_when_the_coordinator_ended(womm_home, ends, words):
+    events = ShareUnsent(1.0, ("a",), 1, ""), *ends
+    write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), *events)
+    (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
+    assert (task["unsent"] is None) == bool(ends)
+    assert run("status", "-A").err.endswith(words)
+    assert bool(run("status", "-A").err) == bool(words)
 
 
 def test_status_other_machines_need_a_flag(womm_home):

@@ -238,7 +238,7 @@ def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_p
         command = b"echo ${WOMM_ATTEMPT-1}; [ $WOMM_ATTEMPT = 2 ] || exec sleep 1000"
         dispatcher.submit(RunRequest(command), running)
         await until(lambda: bytes(running.text[1]) == b"1\n", "its start")
-        dispatcher.disk_lost()
+        assert not dispatcher.disk_lost()
         dispatcher.disk_lost()
         assert (await outcome(running)).exit == 0
         assert bytes(running.text[1]) == b"2\n"
@@ -329,13 +329,14 @@ def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo on; cat", stdin=True), sink, repeatable=False)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
-        dispatcher.disk_lost()
+        assert dispatcher.disk_lost()
         dispatcher.feed(number, b"more\n")
         dispatcher.feed_end(number)
         ended = await outcome(sink)
         assert bytes(sink.text[1]) == b"on\nmore\n"
         assert ended.exit == 255 and "disk was lost" in ended.reason
         assert any("what was written in the last seconds" in line for line in folder.said)
+        assert not dispatcher.disk_lost()
 
 
 def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, tmp_path):

@@ -11,7 +11,7 @@ from womm.cli import tables
 from womm.cli.options import cluster_options, load_settings
 from womm.cli.tables import Column
 from womm.coordinator.tasks import TaskView, all_tasks
-from womm.journal.events import ShareTraffic
+from womm.journal.events import ShareTraffic, ShareUnsent
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
@@ -69,6 +69,9 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
         for task in tasks:
             if (share := _share(task)) is not None:
                 tables.say(f"womm: {task.task}: {_share_words(share)}")
+            unsent = _unsent(task)
+            if unsent is not None and (unsent.reason or task.status is not TaskStatus.RUNNING):
+                tables.say(f"womm: {task.task}: {_unsent_words(unsent)}")
     else:
         tables.say(_none_text(all_hosts, ended))
     return 0
@@ -141,6 +144,16 @@ def _share_words(share: ShareTraffic) -> str:
     return ", ".join(f"{shown_bytes(count)} {what}" for count, what in words)
 
 
+def _unsent(task: TaskView) -> ShareUnsent | None:
+    return task.observation.state.unsent if task.observation is not None else None
+
+
+def _unsent_words(unsent: ShareUnsent) -> str:
+    from womm.share.unsent import not_in_the_folder
+
+    return not_in_the_folder(unsent.names, unsent.count, unsent.reason or "the coordinator is gone")
+
+
 def as_json(task: TaskView, now_s: float) -> dict[str, object]:
     """Return the documented object of a task; keys stay, their values are null when unknown."""
     started = task.started
@@ -167,6 +180,9 @@ def as_json(task: TaskView, now_s: float) -> dict[str, object]:
         "share": None
         if (share := _share(task)) is None
         else {name: getattr(share, name) for name in ("fetched", "cached", "written", "unwritten")},
+        "unsent": None
+        if (unsent := _unsent(task)) is None
+        else {"names": list(unsent.names), "count": unsent.count, "reason": unsent.reason},
         "ended": None
         if ended is None
         else {

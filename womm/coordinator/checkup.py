@@ -258,10 +258,11 @@ def _silent(probe: _Probe) -> Voice:
     def lost(reason: str) -> None:
         probe.waits = reason
 
-    def disk_lost() -> None:
+    def disk_lost() -> bool:
         lost("the file server's disk is lost")
+        return False
 
-    return Voice(lambda text: None, lost, disk_lost, None, lambda *count_bytes: None)
+    return Voice(lambda text: None, lost, disk_lost, None, lambda *count_bytes: None, lambda unsent: None)
 
 
 def _bad(exc: WommError) -> Finding:

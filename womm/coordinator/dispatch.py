@@ -270,12 +270,12 @@ class Dispatcher:
             if job.spool is not None:
                 job.spool.close()
 
-    def disk_lost(self) -> None:
+    def disk_lost(self) -> bool:
         """What jobs in pods wrote last is lost: those without a result run again, once they have ended.
 
-        What may not run again goes on, and fails at its end.
+        What may not run again goes on, and fails at its end; then this returns True.
         """
-        again = 0
+        again, damaged = 0, False
         for job in [] if self.stopping else list(self._jobs.values()):
             if self.pool.where(job.number) is None or job.held is not None or job.cancelled:
                 continue
@@ -284,6 +284,7 @@ class Dispatcher:
             if not job.repeatable:
                 job.damage = "the file server's disk was lost, and with it what was written last"
                 self._say("the file server's disk is lost: what was written in the last seconds may be, too")
+                damaged = True
                 continue
             again += 1
             if job.void:
@@ -295,6 +296,7 @@ class Dispatcher:
                 self._links[job.pod].send(encode_signal(job.number, SIGKILL))
         if again:
             self._say(f"the file server's disk is lost: {again} job{'s run' if again > 1 else ' runs'} again")
+        return damaged
 
     def job_processes(self, pod: Pod) -> list[int]:
         """Process ids, and session ids, of the jobs that the pod's agent runs."""

@@ -118,6 +118,9 @@ class Eager:
         elif left:
             self.failed = f"{left} files could not be brought back"
 
+    def report(self) -> None:
+        """What is not brought back is told when it is tried."""
+
     async def close(self) -> None:
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task

@@ -2,18 +2,21 @@
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.coordinator.bar import duration
 from womm.coordinator.job import SharedFolder
 from womm.coordinator.shares import Voice
+from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
 from womm.share.lazy import LazyShare, ShareStats
-from womm.share.preview import shown_bytes
+from womm.share.preview import shown_bytes, shown_text
 
 FINISH_S: Final = 40.0
 TRAFFIC_S: Final = 10.0
@@ -32,7 +35,7 @@ REFRESHED_BYTES: Final = 262144
 class Lazy:
     """See TaskShare."""
 
-    def __init__(self, spec: ShareSpec, voice: Voice) -> None:
+    def __init__(self, spec: ShareSpec, voice: Voice, *, end_s: float = END_S) -> None:
         self._share = LazyShare(
             spec.folder,
             read_only=spec.read_only,
@@ -45,7 +48,14 @@ class Lazy:
         self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
+        self._end_s = end_s
         self._say = voice.say
+        self._unsent = UnsentReport(voice.say, voice.unsent)
+        self._refused: dict[str, str] = {}
+        """Why files were not written, by their paths."""
+        self._settled = False
+        self._unsettled = ""
+        """Why not, once it is known."""
         self._traffic = voice.traffic
         self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
@@ -61,31 +71,50 @@ class Lazy:
 
     def _disk_lost(self) -> None:
         self._folder.forget()
-        if not self.spec.read_only:
-            self._jobs_lose()
+        if not self.spec.read_only and self._jobs_lose():
+            self._unsent.lost(self._share.unsent, "the file server's disk was lost")
 
     async def _end(self) -> None:
         """Before the file server goes: all is here, and what went over the link is known."""
         try:
-            async with asyncio.timeout(END_S):
+            async with asyncio.timeout(self._end_s):
                 await self._settle()
         except TimeoutError:
-            self.failed = self.failed or f"the file server did not end within {END_S:.0f} s"
+            self.failed = self.failed or f"the file server did not end within {self._end_s:.0f} s"
         except ShareError as exc:
             self.failed = self.failed or exc.message
+        finally:
+            if not self._settled:
+                self._unsettled = self._why_unsettled()
 
     async def _settle(self) -> None:
         if not self.spec.read_only:
             found = await self._share.flush()
-            for path, why in found.failed.items():
-                self._say(f"not written: {self.spec.folder / path}: {why}")
-                self.failed = self.failed or f"{path}: {why}"
+            self._refused = found.failed
         stats = await self._stats()
         self.words = (
             f"{shown_bytes(stats.fetched)} fetched, {shown_bytes(stats.cached)} from the cache,"
             f" {shown_bytes(stats.written)} written back"
         )
         await self._share.finish(FINISH_S)
+        self._settled = True
+
+    def _why_unsettled(self) -> str:
+        if self._share.connected:
+            return NOT_SENT
+        ago = duration(max(0.0, time.time() - self._share.heard_s))
+        return f"the file server was last heard of {ago} ago; what was written after that is not known"
+
+    def report(self) -> None:
+        if self.spec.read_only or not self._share.heard_s:
+            return
+        why = "" if self._settled else self._unsettled or self._why_unsettled()
+        missing = self._unsent.end(self._share.unsent, self._refused, why)
+        if missing:
+            files = "1 file is" if missing == 1 else f"{missing} files are"
+            self.failed = self.failed or f"{files} not in the folder as jobs wrote them"
+        elif why and why != NOT_SENT:
+            self._say(f"what jobs wrote is in the folder, as far as is known: {why}")
 
     async def _stats(self) -> ShareStats:
         stats = await self._share.stats()
@@ -98,6 +127,8 @@ class Lazy:
         with suppress(ShareError):
             while True:
                 await asyncio.sleep(TRAFFIC_S)
+                if not self.spec.read_only:
+                    self._unsent.look(self._share.unsent)  # first: the link may be down
                 await self._stats()
 
     async def close(self) -> None:
@@ -159,7 +190,7 @@ class LazyFolder:
         if found.failed:
             path, why = next(iter(found.failed.items()))
             more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
-            return f"what jobs wrote is not in the folder: {path}: {why}{more}"
+            return f"what jobs wrote is not in the folder: {shown_text(path)}: {why}{more}"
         return ""
 
     def forget(self) -> None:

@@ -14,6 +14,7 @@ from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
 from womm.errors import ShareError, UsageError
+from womm.journal.events import ShareUnsent
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
 
 
@@ -24,11 +25,14 @@ class Voice:
     say: Callable[[str], None]
     lost: Callable[[str], None]
     """The share is lost for good: the task must end."""
-    disk_lost: Callable[[], None]
-    """Another file server has come with an empty disk: what was not written yet is lost."""
+    disk_lost: Callable[[], bool]
+    """Another file server has come with an empty disk: what was not written yet is lost. Returns whether
+    some of it is not written again."""
     ask: Callable[[str], bool] | None
     traffic: Callable[[int, int, int, int], None]
     """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
+    unsent: Callable[[ShareUnsent], None]
+    """Hears which files of the jobs' are not in the folder, when it has changed."""
 
 
 class TaskShare(Protocol):
@@ -46,6 +50,9 @@ class TaskShare(Protocol):
 
     async def begin(self, cluster: Cluster) -> None:
         """Once the cluster has started: return when jobs may. Raises ShareError."""
+
+    def report(self) -> None:
+        """Once the cluster has stopped, however: tell what of the jobs' files is not in the folder."""
 
     async def close(self) -> None: ...
 

@@ -24,7 +24,7 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless
 from womm.errors import ClusterError
-from womm.journal.events import ShareTraffic, TaskCleaned, TaskEnded
+from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, Settings
@@ -68,10 +68,13 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         def lost(reason: str) -> None:
             _say(f"{reason}: what was written last may be lost")
 
-        def disk_lost() -> None:
-            dispatcher.disk_lost()
+        def disk_lost() -> bool:
+            return dispatcher.disk_lost()
 
-        voice = Voice(_say, lost, disk_lost, ask_terminal(), traffic)
+        def unsent(event: ShareUnsent) -> None:
+            journal.append(event)
+
+        voice = Voice(_say, lost, disk_lost, ask_terminal(), traffic, unsent)
         share = await make_share(settings, task.folder, task_id, voice)
         if share is not None:
             stack.push_async_callback(_close_share, share)
@@ -92,7 +95,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
                 runtime=runtime,
             )
         )
-        stack.push_async_callback(_clean_cluster, cluster, journal, task_id)
+        stack.push_async_callback(_clean_cluster, cluster, share, journal, task_id)
         dispatcher = Dispatcher(
             task_id,
             cluster,
@@ -140,9 +143,13 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         return status
 
 
-async def _clean_cluster(cluster: Cluster, journal: Journal, task_id: str) -> None:
+async def _clean_cluster(cluster: Cluster, share: TaskShare | None, journal: Journal, task_id: str) -> None:
     try:
-        await cluster.stop()
+        try:
+            await cluster.stop()
+        finally:
+            if share is not None:
+                share.report()
     except ClusterError as exc:
         _say(f"{exc.message}; what is left: womm finish {task_id}")
     else:

@@ -34,7 +34,7 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.engine.joblog import mismatch_check
 from womm.errors import ClusterError
-from womm.journal.events import ShareTraffic, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
@@ -137,8 +137,7 @@ class _Run:
             runtime = stack.enter_context(runtime_folder(self.id, os.environ))
             store = TaskStore.default()
             earlier = self._earlier(store)
-            voice = Voice(self.say, self._share_lost, self._disk_lost, ask_terminal(), self._share_traffic)
-            self.share = await make_share(settings, task.folder, self.id, voice)
+            self.share = await make_share(settings, task.folder, self.id, self._voice())
             if self.share is not None:
                 stack.push_async_callback(self.share.close)
             self.cluster = await make_cluster(settings, runtime, task.perl, self.origin)
@@ -192,8 +191,17 @@ class _Run:
             self._say_end(done, failed)
         return status
 
-    def _share_traffic(self, *count_bytes: int) -> None:
-        self.journal.append(ShareTraffic(time.time(), *count_bytes))
+    def _voice(self) -> Voice:
+        def disk_lost() -> bool:
+            return self.dispatcher.disk_lost()
+
+        def traffic(*count_bytes: int) -> None:
+            self.journal.append(ShareTraffic(time.time(), *count_bytes))
+
+        def unsent(event: ShareUnsent) -> None:
+            self.journal.append(event)
+
+        return Voice(self.say, self._share_lost, disk_lost, ask_terminal(), traffic, unsent)
 
     def _share_lost(self, reason: str) -> None:
         """What jobs wrote last may be lost: none of them is reported any more."""
@@ -201,9 +209,6 @@ class _Run:
         self.stuck.set()
         if self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
-
-    def _disk_lost(self) -> None:
-        self.dispatcher.disk_lost()
 
     async def _clean_cluster(self) -> None:
         """Remove what the task has in the cluster; a second Ctrl-C does not wait for the pods' end."""
@@ -214,6 +219,8 @@ class _Run:
             if len(self.interrupts) >= 2 and not stopping.done():
                 stopping.cancel()
                 await asyncio.wait({stopping})
+        if self.share is not None:
+            self.share.report()
         try:
             stopping.result()
         except ClusterError as exc:

@@ -191,6 +191,21 @@ class ShareTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareUnsent:
+    """Files that pods have written and the folder does not have, as far as is known.
+
+    `names`: paths below the folder, the first of `count`. `reason`: why they will not come any more;
+    empty: they are on their way. No names: all has come.
+    """
+
+    KIND: ClassVar[str] = "share_unsent"
+    time: float
+    names: tuple[str, ...]
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnding:
     """No new jobs from here on."""
 
@@ -236,6 +251,7 @@ Event: TypeAlias = (
     | JobLost
     | JobEnded
     | ShareTraffic
+    | ShareUnsent
     | TaskEnding
     | TaskEnded
     | TaskCleaned
@@ -253,6 +269,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     JobLost,
     JobEnded,
     ShareTraffic,
+    ShareUnsent,
     TaskEnding,
     TaskEnded,
     TaskCleaned,

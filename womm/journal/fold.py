@@ -18,6 +18,7 @@ from womm.journal.events import (
     PodReady,
     PodStarted,
     ShareTraffic,
+    ShareUnsent,
     TaskCleaned,
     TaskEnded,
     TaskEnding,
@@ -77,6 +78,7 @@ class TaskState:
     pods: dict[str, PodState] = field(default_factory=dict)
     jobs: dict[int, JobState] = field(default_factory=dict)
     share: ShareTraffic | None = None
+    unsent: ShareUnsent | None = None
     ending: TaskEnding | None = None
     ended: TaskEnded | None = None
     cleaned: TaskCleaned | None = None
@@ -216,6 +218,10 @@ def _on_share_traffic(state: TaskState, event: ShareTraffic) -> None:
     state.share = event
 
 
+def _on_share_unsent(state: TaskState, event: ShareUnsent) -> None:
+    state.unsent = event if event.count else None
+
+
 def _on_task_ending(state: TaskState, event: TaskEnding) -> None:
     state.ending = event
 
@@ -243,6 +249,7 @@ _HANDLERS: dict[type[Event], Callable[[TaskState, Any], None]] = {
     JobLost: _on_job_lost,
     JobEnded: _on_job_ended,
     ShareTraffic: _on_share_traffic,
+    ShareUnsent: _on_share_unsent,
     TaskEnding: _on_task_ending,
     TaskEnded: _on_task_ended,
     TaskCleaned: _on_task_cleaned,
