@@ -59,12 +59,13 @@ async def task(
     folder: Path | None = None,
     orphan_timeout_s: float = 1800.0,
     capture_bytes: int = 1 << 20,
+    made: Callable[[Path, str], LocalCluster] = LocalCluster,
 ) -> AsyncIterator[Task]:
     """Start everything of a task but GNU parallel; wait for no worker yet."""
     store = TaskStore(tmp_path / "tasks")
     said: list[str] = []
     with store.create(TASK, on_failure=said.append) as journal:
-        cluster = LocalCluster(runtime, PERL)
+        cluster = made(runtime, PERL)
         dispatcher = Dispatcher(
             TASK,
             cluster,

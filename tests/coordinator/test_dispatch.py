@@ -11,6 +11,7 @@ from tests.coordinator.running import DEADLINE_S, TASK, task
 from tests.coordinator.sinks import Sink
 from tests.link.wires import agent, dial, run, sleepers, unique_sleep
 from womm.cluster.base import Loss, Pod
+from womm.cluster.local import LocalCluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
 from womm.journal.store import TaskStore
@@ -244,3 +245,56 @@ def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(womm_home
     (womm_home.runtime / "2").mkdir()
     with agent(womm_home.runtime / "1") as first, agent(womm_home.runtime / "2") as second:
         run(main(first, second))
+
+
+REASON = "its workers ended under 3 different jobs and finished none"
+
+
+class OnNodes(LocalCluster):
+    """Pods on this machine that say of themselves to be on two nodes: the last on `well`, the others not."""
+
+    async def start(self, spec, observer):
+        self.observer, self.last = observer, f"{spec.task}-{spec.pods - 1}"
+        await super().start(spec, self)  # as much of an observer as is called
+
+    def pod_started(self, pod):
+        self.observer.pod_started(self.placed(pod))
+
+    def pod_gone(self, pod, loss, detail):
+        self.observer.pod_gone(self.placed(pod), loss, detail)
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["observer"], name)
+
+    def placed(self, pod):
+        return replace(pod, node="well" if pod.name == self.last else "bad")
+
+    def dial(self, pod):
+        return super().dial(replace(pod, node=""))
+
+
+def test_black_hole_node_is_avoided_and_named_and_no_job_fails(go, tmp_path):
+    """Two of its workers at a time: what ran when one of them ended is one event with it."""
+
+    @go(pods=3, made=OnNodes)
+    async def main(running):
+        changes = []
+        running.dispatcher.on_change = lambda: changes.append(running.dispatcher.pool.slots)
+        await running.until(lambda: len(running.events(PodReady)) == 3, "all workers")
+        ends = b"kill -KILL $PPID; sleep 1000"
+        waits = b"until [ -e go ]; do sleep 0.05; done; echo done"
+        command = b"case $WOMM_POD in *-2) %b;; *) %b; esac" % (waits, ends)
+        sinks = [Sink() for _ in range(40)]
+        for sink in sinks:
+            running.dispatcher.submit(RunRequest(command), sink)
+        told = [f"node bad is avoided while there are workers elsewhere: {REASON}"]
+        await running.until(lambda: [s for s in running.said if s.startswith("node ")] == told, "the line")
+        (tmp_path / "go").touch()
+        await running.until(lambda: all(sink.outcome for sink in sinks), "all jobs")
+        assert {(sink.outcome and sink.outcome.exit, bytes(sink.text[1])) for sink in sinks} == {
+            (0, b"done\n")
+        }
+        lost = running.events(JobLost)
+        assert len({event.job for event in lost}) == len(lost) <= 2 * 3
+        assert [line for line in running.said if line.startswith("node ")] == told
+        assert changes[-1] == 1

@@ -47,7 +47,11 @@ def pod(
     return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": found}
 
 
-A1, A2 = Pod("a", 1, 2), Pod("a", 2, 2)
+def life(name: str, instance: int) -> Pod:
+    return Pod(name, instance, 2, node="node1")
+
+
+A1, A2 = life("a", 1), life("a", 2)
 
 
 def book() -> PodBook:
@@ -79,6 +83,18 @@ def test_start_tells_of_the_worker_once_and_of_why_it_waited() -> None:
     assert pods.is_live(A1)
     assert not pods.is_live(A2)
     assert repr(pods) == "<PodBook 1/1 live>"
+
+
+def test_worker_is_known_with_its_node_as_soon_as_it_answers() -> None:
+    pods = book()
+    pods.apply(pod(phase="Pending", node=""))
+    assert pods.answered("a") == []
+    pods.apply(pod(waiting("ContainerCreating"), phase="Pending", node="node2"))
+    assert pods.answered("a") == [Started(Pod("a", 1, 2, node="node2"))]
+    assert pods.apply(pod(RUNNING, node="node2")) == []
+    assert pods.apply(pod(ended(9), node="node2")) == [
+        Gone(Pod("a", 1, 2, node="node2"), Loss.CRASHED, "exit status 9")
+    ]
 
 
 def test_restart_in_place_is_a_lost_worker_and_a_new_one() -> None:
@@ -203,13 +219,13 @@ def test_list_after_a_gap_tells_what_was_missed() -> None:
     pods.replace([pod(RUNNING), pod(RUNNING, name="b"), pod(RUNNING, name="c")])
     changes = pods.replace([pod(RUNNING), pod(RUNNING, 2, name="b", last=ended(1)), pod(RUNNING, name="d")])
     assert changes == [
-        Gone(Pod("b", 1, 2), Loss.CRASHED, "exit status 1"),
-        Started(Pod("b", 3, 2)),
-        Started(Pod("d", 1, 2)),
-        Gone(Pod("c", 1, 2), Loss.REMOVED, "deleted"),
+        Gone(life("b", 1), Loss.CRASHED, "exit status 1"),
+        Started(life("b", 3)),
+        Started(life("d", 1)),
+        Gone(life("c", 1), Loss.REMOVED, "deleted"),
     ]
     assert pods.replace([]) == [
-        Gone(Pod(name, instance, 2), Loss.REMOVED, "deleted")
+        Gone(life(name, instance), Loss.REMOVED, "deleted")
         for name, instance in (("a", 1), ("b", 3), ("d", 1))
     ]
 

@@ -34,6 +34,8 @@ class Pod:
     slots: int
     pid: int = 0
     """The agent's process on this machine; 0 elsewhere."""
+    node: str = ""
+    """The machine that it is on, where pods of one task may be on several; empty: this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from womm.cluster.base import Cluster, Loss, Pod
 from womm.coordinator import outcomes
 from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFolder
-from womm.coordinator.pool import Action, GiveUp, Leave, Lost, Pool, Start
+from womm.coordinator.pool import Action, Avoid, GiveUp, Leave, Lost, Pool, Start, Trust
 from womm.coordinator.results import Results
 from womm.coordinator.spool import Spool
 from womm.coordinator.syncs import Syncs
@@ -436,7 +436,7 @@ class Dispatcher:
 
     def _ready(self, pod: Pod) -> None:
         self._journal.append(PodReady(time.time(), pod.name, pod.instance))
-        self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots))
+        self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots, pod.node))
         self.on_change()
 
     # ---- within -----------------------------------------------------------------------------------
@@ -456,6 +456,12 @@ class Dispatcher:
                 self._given_up(job, action)
             elif isinstance(action, Leave):
                 self._cluster.leave(action.pod, action.reason)
+            elif isinstance(action, Avoid):
+                self._say(f"node {action.node} is avoided while there are workers elsewhere: {action.reason}")
+                self.on_change()
+            elif isinstance(action, Trust):
+                self._say(f"node {action.node} is used again: {action.reason}")
+                self.on_change()
 
     def _start(self, action: Start) -> None:
         job = self._jobs[action.job]

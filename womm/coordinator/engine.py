@@ -148,6 +148,7 @@ class Engine:
         now = time.time()
         self._width.write(width_text(slots, plan.cap), now)
         if plan.logins:
-            text, pods = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.workers))
-            self.shims.pods_of_logins = pods
+            text, _ = login_lines(sorted((pod, settings.procs_per_pod) for pod in pool.usable))
+            # What GNU parallel has begun in a worker goes on there: its files are in it.
+            _, self.shims.pods_of_logins = login_lines((pod, settings.procs_per_pod) for pod in pool.workers)
             self._logins.write(text, now)

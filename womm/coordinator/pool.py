@@ -2,10 +2,12 @@
 
 Strategy: methods take what happened and return the actions that follow; the caller carries them
 out in order. A job is queued, running in one worker, or forgotten. A worker that is lost gives its
-jobs back to the front of the queue: they ran first, and GNU parallel -k waits for them.
+jobs back to the front of the queue: they ran first, and GNU parallel -k waits for them. Crashes are
+counted by worker and by node; a job that finishes clears both.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,7 +18,8 @@ CRASH_LIMIT = 5
 OOM_LIMIT = 2
 """A second OOM kill of the same job is the job's own doing."""
 BLACK_HOLE_JOBS = 3
-"""A worker that crashed under this many different jobs and finished none leaves the pool."""
+"""A worker that crashed under this many different jobs and finished none leaves the pool. A node whose
+workers did is avoided: they get no jobs while there is a worker elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,23 @@ class Leave:
     reason: str
 
 
-Action: TypeAlias = Start | Lost | GiveUp | Leave
+@dataclass(frozen=True, slots=True)
+class Avoid:
+    """The node is a black hole: `usable` has its workers no more while there is another."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The node that was avoided is no black hole."""
+
+    node: str
+    reason: str
+
+
+Action: TypeAlias = Start | Lost | GiveUp | Leave | Avoid | Trust
 
 
 @dataclass(slots=True)
@@ -65,6 +84,7 @@ class _Worker:
     pod: str
     instance: int
     slots: int
+    node: str
     running: set[int] = field(default_factory=set)
     paused: bool = False
 
@@ -80,8 +100,28 @@ class _Job:
     pod: str | None = None
     crashes: int = 0
     ooms: int = 0
-    crashed_on: str | None = None
+    crashed_on: set[str] = field(default_factory=set)
+    """Workers that were lost under it, and their nodes if those may be why."""
+    crashed_last: tuple[str, ...] = ()
+    """The last such worker, and its node if that may be why."""
+    nodes: set[str] = field(default_factory=set)
+    """All nodes where workers crashed under it."""
     once: bool = False
+    started: int = 0
+    """Which of the pool's starts its last one was."""
+
+    def crashed(self, *places: str) -> None:
+        self.crashed_on.update(places)
+        self.crashed_last = places
+
+
+@dataclass(slots=True)
+class _Node:
+    """What speaks against a node: lives that ended by a crash, and no job that has finished since."""
+
+    lives: list[frozenset[int]] = field(default_factory=list)
+    starts: int = 0
+    """Of the pool, when the last of these was counted: what ran by then and is lost, too, is no new one."""
 
 
 class Pool:
@@ -93,18 +133,27 @@ class Pool:
         self._queue: deque[int] = deque()
         self._strikes: dict[str, list[frozenset[int]]] = {}
         """The jobs of each life in a row that ended by a crash and finished none, by worker."""
+        self._nodes: dict[str, _Node] = {}
+        """Those of which something bad is known."""
+        self._avoided: set[str] = set()
+        self._starts = 0
 
     def __repr__(self) -> str:
         return f"<Pool {len(self._workers)} workers, {len(self.running)} running, {len(self._queue)} queued>"
 
     @property
     def slots(self) -> int:
-        """Jobslots of the workers that are there, busy or not."""
-        return sum(worker.slots for worker in self._workers.values())
+        """Jobslots of the workers that may get jobs, busy or not."""
+        return sum(worker.slots for worker in self._usable())
 
     @property
     def workers(self) -> list[str]:
         return list(self._workers)
+
+    @property
+    def usable(self) -> list[str]:
+        """The workers that may get jobs: all, or all that are elsewhere than on nodes to be avoided."""
+        return [worker.pod for worker in self._usable()]
 
     @property
     def running(self) -> list[int]:
@@ -122,8 +171,8 @@ class Pool:
     def attempts(self, job: int) -> int:
         return self._jobs[job].attempt
 
-    def worker_ready(self, pod: str, instance: int, slots: int) -> list[Action]:
-        self._workers[pod] = _Worker(pod, instance, slots)
+    def worker_ready(self, pod: str, instance: int, slots: int, node: str = "") -> list[Action]:
+        self._workers[pod] = _Worker(pod, instance, slots, node)
         return self._assign()
 
     def worker_paused(self, pod: str) -> None:
@@ -141,8 +190,10 @@ class Pool:
         worker = self._workers.pop(pod, None)
         if worker is None:
             return []
+        latest = max((self._jobs[number].started for number in worker.running), default=0)
         actions: list[Action] = []
         again: list[int] = []
+        poison: set[int] = set()
         for number in sorted(worker.running):
             job = self._jobs[number]
             job.pod = None
@@ -150,18 +201,20 @@ class Pool:
             if job.once or (limit and times >= limit):
                 del self._jobs[number]
                 actions.append(GiveUp(number, pod, loss, times))
+                if len(job.nodes | {worker.node}) > 1 and times >= CRASH_LIMIT:
+                    poison.add(number)
                 continue
-            job.crashed_on = pod if loss is not Loss.REMOVED else job.crashed_on
+            if loss is Loss.CRASHED:
+                job.nodes.add(worker.node)
+                job.crashed(pod, worker.node or pod)
+            elif loss is not Loss.REMOVED:
+                job.crashed(pod)
             actions.append(Lost(number, job.attempt, pod, loss))
             again.append(number)
         self._queue.extendleft(reversed(again))
         if loss is Loss.CRASHED:
-            lives = self._strikes.setdefault(pod, [])
-            lives.append(frozenset(worker.running))
-            jobs = frozenset().union(*lives)
-            if len(jobs) >= BLACK_HOLE_JOBS <= len(lives) and not lives[-1].intersection(*lives[-3:]):
-                reason = f"it ended under {len(jobs)} different jobs and finished none"
-                actions.append(Leave(pod, reason))
+            actions += self._acquit(poison) if poison else []
+            actions += self._strike(worker, latest, poison)
         return actions + self._assign()
 
     def job_out_of_memory(self, job: int) -> list[Action]:
@@ -177,16 +230,15 @@ class Pool:
         if known is None or known.pod is None:
             return []
         pod, known.pod = known.pod, None
-        self._workers[pod].running.discard(job)
-        self._strikes.pop(pod, None)
+        trust = self._works(self._workers[pod], job)
         times, limit = self._count(known, loss)
         if known.once or (limit and times >= limit):
             del self._jobs[job]
-            return [GiveUp(job, pod, loss, times), *self._assign()]
+            return [GiveUp(job, pod, loss, times), *trust, *self._assign()]
         if loss is Loss.OOM_KILLED:
-            known.crashed_on = pod
+            known.crashed(pod)
         self._queue.appendleft(job)
-        return [Lost(job, known.attempt, pod, loss), *self._assign()]
+        return [Lost(job, known.attempt, pod, loss), *trust, *self._assign()]
 
     def worker_left(self, pod: str) -> list[Action]:
         """No worker of that name comes any more: jobs that must run in it cannot."""
@@ -214,9 +266,8 @@ class Pool:
         known = self._jobs.pop(job, None)
         if known is None or known.pod is None:
             return []
-        self._strikes.pop(known.pod, None)
-        self._workers[known.pod].running.discard(job)
-        return self._assign() if self._queue else []
+        trust = self._works(self._workers[known.pod], job)
+        return trust + self._assign() if self._queue else trust
 
     def withdraw(self, job: int) -> bool:
         """Forget a job that is still queued. False: it runs, or is unknown."""
@@ -233,8 +284,47 @@ class Pool:
             assert len(worker.running) <= worker.slots
             assert all(self._jobs[number].pod == pod for number in worker.running)
         assert sorted(self._queue) == sorted(n for n, job in self._jobs.items() if job.pod is None)
+        assert self._avoided <= self._nodes.keys()
         ran = {n for worker in self._workers.values() for n in worker.running}
         assert ran == {n for n, job in self._jobs.items() if job.pod is not None}
+
+    def _strike(self, worker: _Worker, latest: int, poison: set[int]) -> list[Action]:
+        """Count a crashed life, whose last job was the `latest` start. The node is blamed first: a worker
+        leaves only where others do well."""
+        jobs = frozenset(worker.running)
+        lives = self._strikes.setdefault(worker.pod, [])
+        lives.append(jobs)
+        known = self._nodes.setdefault(worker.node, _Node()) if worker.node else None
+        if known is not None and latest > known.starts and not poison:
+            known.lives.append(jobs)
+            known.starts = self._starts
+            if worker.node not in self._avoided and (number := _black_hole(known.lives)):
+                self._avoided.add(worker.node)
+                reason = f"its workers ended under {number} different jobs and finished none"
+                return [Avoid(worker.node, reason)]
+        if worker.node not in self._avoided and (number := _black_hole(lives)):
+            return [Leave(worker.pod, f"it ended under {number} different jobs and finished none")]
+        return []
+
+    def _acquit(self, poison: set[int]) -> list[Action]:
+        """These jobs were given up after crashes on several nodes: no node is to blame for those."""
+        actions: list[Action] = []
+        for node, known in self._nodes.items():
+            known.lives = [life for life in known.lives if life.isdisjoint(poison)]
+            if node in self._avoided and not _black_hole(known.lives):
+                self._avoided.discard(node)
+                actions.append(Trust(node, "what ended its workers was the jobs"))
+        return actions
+
+    def _works(self, worker: _Worker, job: int) -> list[Action]:
+        """The job has ended and its worker has not: both worker and node do their work."""
+        worker.running.discard(job)
+        self._strikes.pop(worker.pod, None)
+        self._nodes.pop(worker.node, None)
+        if worker.node not in self._avoided:
+            return []
+        self._avoided.discard(worker.node)
+        return [Trust(worker.node, "a job has finished there")]
 
     @staticmethod
     def _count(job: _Job, loss: Loss) -> tuple[int, int]:
@@ -250,31 +340,54 @@ class Pool:
     def _assign(self) -> list[Action]:
         actions: list[Action] = []
         held: list[int] = []
+        full = False
         while self._queue:
             number = self._queue.popleft()
             job = self._jobs[number]
-            worker = self._choose(job)
+            worker = None if full and job.pinned is None else self._choose(job)
             if worker is None:
                 held.append(number)
-                if job.pinned is None and job.crashed_on is None:
-                    break  # there is no room for anybody
+                full = full or (job.pinned is None and not job.crashed_on)
+                if full and not self._avoided:
+                    break  # there is no room for anybody, not even for who must go to an avoided node
                 continue
-            job.pod, job.attempt = worker.pod, job.attempt + 1
+            self._starts += 1
+            job.pod, job.attempt, job.started = worker.pod, job.attempt + 1, self._starts
             worker.running.add(number)
             actions.append(Start(number, worker.pod, worker.instance, job.attempt))
         self._queue.extendleft(reversed(held))
         return actions
 
     def _choose(self, job: _Job) -> _Worker | None:
-        """The emptiest worker with a free slot; not the one that just crashed under this job, be the
-        others ever so busy: it may be a black hole."""
+        """The emptiest worker with a free slot, of those that may have this job."""
         if job.pinned is not None:
             worker = self._workers.get(job.pinned)
             return worker if worker is not None and worker.free > 0 else None
         best: _Worker | None = None
-        for worker in self._workers.values():
+        for worker in self._elsewhere(job):
             if worker.free > 0 and (best is None or worker.free > best.free):
-                if worker.pod == job.crashed_on and len(self._workers) > 1:
-                    continue
                 best = worker
         return best
+
+    def _usable(self) -> Collection[_Worker]:
+        workers = self._workers.values()
+        if not self._avoided:
+            return workers
+        return [worker for worker in workers if worker.node not in self._avoided] or workers
+
+    def _elsewhere(self, job: _Job) -> Collection[_Worker]:
+        """Not where workers crashed under this job, be the others ever so busy: it may be a black hole. When
+        it has been everywhere: not where it was last, at least not in that worker."""
+        usable = self._usable()
+        for places in (job.crashed_on, job.crashed_last, job.crashed_last[:1]) if job.crashed_on else ():
+            if others := [w for w in usable if not {w.pod, w.node} & {*places}]:
+                return others
+        return usable
+
+
+def _black_hole(lives: list[frozenset[int]]) -> int:
+    """Return under how many different jobs these lives ended, if they are too many to be to blame; else 0."""
+    jobs = frozenset().union(*lives)
+    if len(jobs) >= BLACK_HOLE_JOBS <= len(lives) and not lives[-1].intersection(*lives[-3:]):
+        return len(jobs)
+    return 0

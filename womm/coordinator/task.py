@@ -401,7 +401,7 @@ class _Run:
     def _progress(self) -> Progress:
         d = self.dispatcher
         wanted = self.task.pods + (1 if self.task.settings.local_procs else 0)
-        return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.workers), wanted)
+        return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.usable), wanted)
 
     def _where(self) -> str:
         pods = self.task.pods

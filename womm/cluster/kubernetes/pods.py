@@ -70,6 +70,7 @@ class _Known:
     waits: str = ""
     text: str = ""
     instance: int = 1
+    node: str = ""
 
 
 class PodBook:
@@ -150,7 +151,7 @@ class PodBook:
             return []
         del self._creating[name]
         known = self._pods[name]
-        known.live, known.waits = Pod(name, known.instance, self._slots), ""
+        known.live, known.waits = Pod(name, known.instance, self._slots, node=known.node), ""
         return [Started(known.live)]
 
     def expect_end(self, pod: Pod, why: str) -> None:
@@ -173,6 +174,7 @@ class PodBook:
         container = _container_status(status, self._container)
         state = container.get("state") or {}
         instance = known.instance = int(container.get("restartCount") or 0) + 1
+        known.node = str((item.get("spec") or {}).get("nodeName") or "")
         if not known.leaving:
             known.leaving = _why_leaving(item)
         changes: list[Change] = []
@@ -184,13 +186,13 @@ class PodBook:
             changes.append(Gone(live, *self._loss(known, status, last)))
         fresh = known.live is None and not known.leaving
         if fresh and "running" in state and status.get("phase") == "Running":
-            known.live = Pod(name, instance, self._slots)
+            known.live = Pod(name, instance, self._slots, node=known.node)
             self._trouble = None
             changes.append(Started(known.live))
         waits, text = _waiting(item, container)
         known.waits = "" if known.live is not None or known.leaving else waits
         known.text = text
-        if known.waits == "ContainerCreating" and "nodeName" in (item.get("spec") or {}):
+        if known.waits == "ContainerCreating" and known.node:
             self._creating[name] = None
         else:
             self._creating.pop(name, None)
