@@ -12,6 +12,7 @@ from tests.faults.test_lost_workers import check_executions
 from tests.kubernetes.pods import kill_agent
 from tests.kubernetes.project import NOTES, Project
 from tests.kubernetes.repeat import again_and_again
+from tests.kubernetes.test_lost_nodes import spread
 from tests.soak import count
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodStarted
 
@@ -182,6 +183,27 @@ def test_j7_black_hole_takes_3_jobs_at_the_most(project: Project) -> None:
         assert run.wait(300) == 0, run.err
         every_result_once(run, project, jobs)
         assert 1 <= len(project.executions.read_text().splitlines()) <= 3
+
+
+def test_j7_black_hole_node_is_avoided_whatever_its_pods_are_called(
+    project: Project, nfs_nodes: list[str]
+) -> None:
+    """Its containers end under every job, and are replaced by pods of other names on the same node."""
+    jobs, pods = count(60, 1000), 2
+    template = spread("node1", nfs_nodes[0])
+    place = {"path": f"/var/log/{project.namespace}", "type": "DirectoryOrCreate"}
+    node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    container = {"name": "worker", "env": [node], "volumeMounts": [{"name": "notes", "mountPath": NOTES}]}
+    template["spec"] |= {"containers": [container], "volumes": [{"name": "notes", "hostPath": place}]}
+    project.write_template(template)
+    falls = f'if [ "$NODE" = node1 ]; then {NOTE}; kill -TERM 1; sleep 1000; fi'
+    words = ["parallel", "--kube-pods", str(2 * pods), "--", "--joblog", "log"]
+    with project.started(*words, f"{falls}; sleep 0.5; echo {{}}", stdin=numbers(jobs)) as run:
+        assert run.wait(600) == 0, run.err
+        every_result_once(run, project, jobs)
+        taken = [line.split()[0] for line in project.executions.read_text().splitlines()]
+        assert len(taken) == len(set(taken)) <= 3 * pods  # as many at a time as it has workers
+        assert run.err.count("node node1 is avoided while there are workers elsewhere") == 1
 
 
 GROW = r"""perl -e '$x = "x" x (300 << 20); sleep 100'"""
