@@ -107,6 +107,9 @@ class _Observer:
     def pod_left(self, name: str, reason: str) -> None:
         _say(f"{name} has left: {reason}")
 
+    def pod_vanished(self, name: str) -> None:
+        pass
+
     def job_processes(self, pod: Pod) -> list[int]:
         return []
 

@@ -93,6 +93,10 @@ class Tracker:
         if self._inner is not None:
             self._inner.pod_left(name, reason)
 
+    def pod_vanished(self, name: str) -> None:
+        if self._inner is not None:
+            self._inner.pod_vanished(name)
+
     def job_processes(self, pod: Pod) -> list[int]:
         return []
 

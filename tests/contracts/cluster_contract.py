@@ -42,6 +42,7 @@ class Observer:
         self.started: list[Pod] = []
         self.gone: list[tuple[Pod, Loss, str]] = []
         self.left: list[tuple[str, str]] = []
+        self.vanished: list[str] = []
         self.waits: list[Mapping[str, int]] = []
         self.notices: list[str] = []
         self.jobs: dict[str, list[int]] = {}
@@ -59,6 +60,10 @@ class Observer:
 
     def pod_left(self, name: str, reason: str) -> None:
         self.left.append((name, reason))
+        self._bell.set()
+
+    def pod_vanished(self, name: str) -> None:
+        self.vanished.append(name)
         self._bell.set()
 
     def job_processes(self, pod: Pod) -> list[int]:

@@ -147,6 +147,17 @@ def test_worker_left_gives_up_the_jobs_pinned_to_it_and_no_others():
     assert starts(pool.job_ended(4)) == [(6, "b")]
 
 
+def test_worker_left_lets_jobs_that_are_not_bound_to_it_run_anywhere():
+    pool = Watched(a=1, b=1)
+    pool.submit(1, "a", bound=False)
+    pool.submit(2, "a", bound=False)
+    pool.submit(3, "a")
+    assert pool.gone("a", Loss.REMOVED) == [Lost(1, 1, "a", Loss.REMOVED)]
+    assert pool.worker_left("a") == [GiveUp(3, "a", Loss.REMOVED, 1), Start(1, "b", 1, 2)]
+    assert starts(pool.job_ended(1)) == [(2, "b")]
+    pool.check()
+
+
 # ---- cut links
 
 
@@ -755,7 +766,7 @@ class AnyOrder(RuleBasedStateMachine):
         if pod not in self.there:
             self.instances[pod] = self.instances.get(pod, 0) + 1
             self.there[pod] = slots
-            self.nodes[pod] = node
+            node = self.nodes.setdefault(pod, node)  # a worker of that name comes again where it was
             self.apply(self.pool.worker_ready(pod, self.instances[pod], slots, node))
 
     @rule(pinned=st.none() | PODS)

@@ -97,6 +97,17 @@ def test_j5_exit_codes_and_signals_are_those_of_plain_gnu_parallel(project: Proj
         assert "memory" not in run.err
 
 
+def test_deleted_pod_of_a_login_its_job_runs_in_its_replacement(project: Project) -> None:
+    """It was handed over for a pod of that name, and none has it any more."""
+    words = ["parallel", "--kube-pods", "1", "--logins", "--"]
+    command = "if [ $WOMM_ATTEMPT = 1 ]; then sleep 1000; fi; echo {} $WOMM_ATTEMPT"
+    with project.started(*words, command, ":::", "job") as run:
+        wait_for(lambda: run.events(JobStarted) or run.process.poll(), "the job")
+        project.delete_pod(project.pods(run.task)[0], 0)
+        assert run.wait(120) == 0, run.err
+        assert run.out == b"job 2\n"
+
+
 def test_evicted_pod_is_replaced_and_its_node_takes_no_more(project: Project) -> None:
     """A node is drained: its pods are evicted while it is cordoned."""
     kubectl = project.kube.own.kubectl

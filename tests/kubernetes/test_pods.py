@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from womm.cluster.base import Loss, Pod
-from womm.cluster.kubernetes.pods import Gone, PodBook, Replace, Started
+from womm.cluster.kubernetes.pods import Gone, PodBook, Replace, Started, Vanished
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
@@ -144,13 +144,13 @@ def test_deleted_pod_is_removed_whatever_its_exit_status() -> None:
     assert pods.apply(pod(RUNNING, deleted=True)) == []
     assert pods.apply(pod(ended(143), deleted=True)) == [Gone(A1, Loss.REMOVED, "deleted")]
     assert pods.apply(pod(RUNNING, 1, deleted=True)) == []  # it does not come again
-    assert pods.remove("a") == []
+    assert pods.remove("a") == [Vanished("a")]
     assert pods.names == []
 
 
 def test_deleted_at_once_is_gone_with_the_object() -> None:
     pods = started()
-    assert pods.remove("a") == [Gone(A1, Loss.REMOVED, "deleted")]
+    assert pods.remove("a") == [Gone(A1, Loss.REMOVED, "deleted"), Vanished("a")]
     assert pods.remove("a") == []
 
 
@@ -176,7 +176,7 @@ def test_lost_node_is_noticed_when_its_pod_is_deleted_for_it() -> None:
     pods = started()
     condition = ("DisruptionTarget", "True", "DeletionByTaintManager", "deleting due to NoExecute taint")
     assert pods.apply(pod(RUNNING, deleted=True, conditions=(condition,))) == []
-    assert pods.remove("a") == [Gone(A1, Loss.REMOVED, "deleting due to NoExecute taint")]
+    assert pods.remove("a") == [Gone(A1, Loss.REMOVED, "deleting due to NoExecute taint"), Vanished("a")]
 
 
 def test_crash_loop_is_replaced_once() -> None:
@@ -223,10 +223,12 @@ def test_list_after_a_gap_tells_what_was_missed() -> None:
         Started(life("b", 3)),
         Started(life("d", 1)),
         Gone(life("c", 1), Loss.REMOVED, "deleted"),
+        Vanished("c"),
     ]
     assert pods.replace([]) == [
-        Gone(life(name, instance), Loss.REMOVED, "deleted")
+        change
         for name, instance in (("a", 1), ("b", 3), ("d", 1))
+        for change in (Gone(life(name, instance), Loss.REMOVED, "deleted"), Vanished(name))
     ]
 
 
@@ -244,7 +246,7 @@ def test_given_up_pod_is_gone_and_nothing_follows_from_what_its_node_says_later(
     assert pods.give_up(A1) == []
     assert pods.apply(pod(RUNNING, deleted=True)) == []
     assert pods.apply(pod(RUNNING, 1, deleted=True)) == []
-    assert pods.remove("a") == []
+    assert pods.remove("a") == [Vanished("a")]
 
 
 def test_path_of_an_export_is_not_told() -> None:
@@ -300,6 +302,8 @@ def test_any_order_of_events_keeps_lives_apart(events: list[Any]) -> None:
             elif isinstance(change, Gone):
                 assert live.pop(change.pod.name) == change.pod
                 assert change.detail
+            elif isinstance(change, Vanished):
+                assert change.name not in [*pods.names, *live]
             else:
                 assert change.name in pods.names
         assert {known.name: known for known in pods.live} == live

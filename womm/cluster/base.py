@@ -103,6 +103,9 @@ class PodObserver(Protocol):
     def pod_left(self, name: str, reason: str) -> None:
         """No pod of this name will be started any more."""
 
+    def pod_vanished(self, name: str) -> None:
+        """It is gone, or never came, and none of its name will come: its replacement has another."""
+
     def job_processes(self, pod: Pod) -> list[int]:
         """Return the process ids (and session ids) of the jobs that run in the pod now."""
 

@@ -182,6 +182,9 @@ class _Probe:
     def pod_left(self, name: str, reason: str) -> None:
         self.waits = reason
 
+    def pod_vanished(self, name: str) -> None:
+        pass
+
     def job_processes(self, pod: Pod) -> list[int]:
         return []
 

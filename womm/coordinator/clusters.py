@@ -211,6 +211,7 @@ class _LocalObserver:
         self._found = found
         self.pod_gone = observer.pod_gone
         self.pod_left = observer.pod_left
+        self.pod_vanished = observer.pod_vanished
         self.job_processes = observer.job_processes
         self.notice = observer.notice
 

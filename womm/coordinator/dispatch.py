@@ -139,12 +139,13 @@ class Dispatcher:
         *,
         seq: int | None = None,
         pinned: str | None = None,
+        bound: bool = False,
         repeatable: bool = True,
     ) -> int:
         """Take a job; its output and outcome go to `sink`. Returns its number.
 
-        `seq` is GNU parallel's number of it, `pinned` the one pod to run it in. A job that is not
-        `repeatable` ends when its worker is lost.
+        `seq` is GNU parallel's number of it, `pinned` the one pod to run it in; `bound`: never in another,
+        also when that pod is gone for good. A job that is not `repeatable` ends when its worker is lost.
         """
         self._last_number += 1
         number = self._last_number
@@ -173,7 +174,7 @@ class Dispatcher:
             if kept is not None:
                 self._results.replay(job, *kept)
                 return number
-        actions = self.pool.submit(number, pinned)
+        actions = self.pool.submit(number, pinned, bound=bound)
         if not repeatable:
             self.pool.run_once(number)
         self._act(actions)
@@ -337,6 +338,16 @@ class Dispatcher:
         self._say(f"worker {name} leaves the pool: {reason}")
         self._act(self.pool.worker_left(name))
         self.on_change()
+
+    def pod_vanished(self, name: str) -> None:
+        burial = self._burials.get(name)
+        if burial is not None and not burial.done():  # it gives back the jobs that this is about
+            burial.add_done_callback(lambda _: self.pod_vanished(name))
+            return
+        self._burials.pop(name, None)
+        self._last_gone.pop(name, None)
+        if not self.stopping:
+            self._act(self.pool.worker_left(name))
 
     def waiting_for(self) -> str:
         """Why workers that are wanted are not there, in words: "3 restarting, 1 no perl"."""

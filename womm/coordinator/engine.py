@@ -65,6 +65,7 @@ class Engine:
             dispatcher,
             engine_env=self._env,
             live=task.plan.live,
+            bound=task.plan.bound,
             on_result=on_job,
         )
         self._process: asyncio.subprocess.Process | None = None

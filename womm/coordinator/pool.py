@@ -96,6 +96,7 @@ class _Worker:
 @dataclass(slots=True)
 class _Job:
     pinned: str | None
+    bound: bool
     attempt: int = 0
     pod: str | None = None
     crashes: int = 0
@@ -241,18 +242,21 @@ class Pool:
         return [Lost(job, known.attempt, pod, loss), *trust, *self._assign()]
 
     def worker_left(self, pod: str) -> list[Action]:
-        """No worker of that name comes any more: jobs that must run in it cannot."""
-        stuck = [n for n in self._queue if self._jobs[n].pinned == pod]
+        """No worker of that name comes any more: jobs bound to it cannot run, others may anywhere."""
         actions: list[Action] = []
-        for number in stuck:
+        for number in [n for n in self._queue if self._jobs[n].pinned == pod]:
+            job = self._jobs[number]
+            if not job.bound:
+                job.pinned = None
+                continue
             self._queue.remove(number)
             del self._jobs[number]
             actions.append(GiveUp(number, pod, Loss.REMOVED, 1))
-        return actions
+        return actions + self._assign()
 
-    def submit(self, job: int, pinned: str | None = None) -> list[Action]:
-        """Queue a job; `pinned` names the one worker that it must run in."""
-        self._jobs[job] = _Job(pinned)
+    def submit(self, job: int, pinned: str | None = None, *, bound: bool = True) -> list[Action]:
+        """Queue a job; `pinned` names the one worker that it must run in; not `bound`: while there is one."""
+        self._jobs[job] = _Job(pinned, bound)
         self._queue.append(job)
         return self._assign()
 

@@ -47,7 +47,8 @@ class ShimServer:
 
     `engine_env` is the environment GNU parallel was started with: what a shim has beyond it belongs
     to the job. `live` says that GNU parallel shows output while the job runs, so that none of it can
-    be taken back. `on_result` is called before GNU parallel can print anything of a job.
+    be taken back. `bound`: what a job needs is in the pod of its login, so it can run in no other one.
+    `on_result` is called before GNU parallel can print anything of a job.
 
     Plain sockets on the event loop's selector: asyncio's streams and transports make a task and four
     objects per connection, and a connection here is a job.
@@ -59,11 +60,13 @@ class ShimServer:
         *,
         engine_env: Mapping[bytes, bytes],
         live: bool,
+        bound: bool = False,
         on_result: Callable[[], None] = lambda: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.known_fields = {b"e=%b=%b" % item for item in engine_env.items()}
         self.live = live
+        self.bound = bound
         self.on_result = on_result
         self.pods_of_logins: Mapping[str, str] = {}
         """The pod of each login that a job must run in; jobs of other logins run anywhere."""
@@ -235,7 +238,7 @@ class _ShimConnection:
         if self._server.check is not None and seq is not None:
             self._server.warn(seq, command.decode(errors="surrogateescape"))
         pinned = self._server.pods_of_logins.get(login.decode()) if login else None
-        self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned)
+        self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned, bound=self._server.bound)
 
     def _take_frames(self) -> None:
         view, at, end = memoryview(self._input), 0, len(self._input)

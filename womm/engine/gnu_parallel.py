@@ -166,12 +166,14 @@ class Plan:
 
     `cap` limits the jobs at once (None: as many as there are jobslots); `fixed_width`: GNU parallel
     is told the final number of jobslots at once; `total` is the number of jobs where it is known
-    without reading the input; `appends`: the command names no place for the argument, so GNU parallel
+    without reading the input; `bound`: jobs use what GNU parallel has put into the worker of their login, or
+    are to run in each of them; `appends`: the command names no place for the argument, so GNU parallel
     puts it at the end, which surprises (`sleep 1` becomes `sleep 1 LINE`).
     """
 
     options: Options
     logins: bool
+    bound: bool
     live: bool
     stdin: bool
     fixed_width: bool
@@ -198,6 +200,7 @@ def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False)
     return Plan(
         options=options,
         logins=logins or options.has(*NEEDS_LOGINS),
+        bound=options.has(*NEEDS_LOGINS),
         live=options.has(*LIVE) and not options.has("dry-run"),
         stdin=options.has("pipe", "cat", "fifo", "tee", "shard", "bin", "round-robin", "group-by"),
         fixed_width=options.has(*FIXED_WIDTH),

@@ -23,7 +23,7 @@ from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Object
 from womm.cluster.kubernetes.early import EarlyDials
 from womm.cluster.kubernetes.keeper import Keeper
 from womm.cluster.kubernetes.manifests import About, WorkerSpec, root_name, selector
-from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started
+from womm.cluster.kubernetes.pods import Change, Gone, PodBook, Started, Vanished
 from womm.cluster.kubernetes.removal import (
     RETRY_DELAYS_S,
     delete_at_once,
@@ -401,6 +401,8 @@ class KubernetesCluster:
                 self._observer.pod_started(change.pod)
             elif isinstance(change, Gone):
                 self._observer.pod_gone(change.pod, change.loss, change.detail)
+            elif isinstance(change, Vanished):
+                self._observer.pod_vanished(change.name)
             elif not self._draining:
                 log.debug("pod %s is replaced: %s", change.name, change.why)
                 self._later(self._delete_pod(change.name, manifests.GRACE_S))

@@ -58,7 +58,14 @@ class Replace:
     why: str
 
 
-Change: TypeAlias = Started | Gone | Replace
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """There is no such pod any more; its replacement has another name."""
+
+    name: str
+
+
+Change: TypeAlias = Started | Gone | Replace | Vanished
 
 
 @dataclass(slots=True)
@@ -141,9 +148,11 @@ class PodBook:
         """The object is gone from the API server."""
         known = self._pods.pop(name, None)
         self._creating.pop(name, None)
-        if known is None or known.live is None:
+        if known is None:
             return []
-        return [Gone(known.live, Loss.REMOVED, known.leaving or "deleted")]
+        if known.live is None:
+            return [Vanished(name)]
+        return [Gone(known.live, Loss.REMOVED, known.leaving or "deleted"), Vanished(name)]
 
     def answered(self, name: str) -> list[Change]:
         """The worker's agent answers: it has started, whatever is told of it so far."""
