@@ -1,6 +1,7 @@
 """FAULTS J1, J2, J5, J7, J8 in pods: killed, deleted, evicted, preempted, out of memory."""
 
 import json
+import os
 import random
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from tests.kubernetes.project import NOTES, Project
 from tests.kubernetes.repeat import again_and_again
 from tests.kubernetes.test_lost_nodes import spread
 from tests.soak import count
-from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodStarted
+from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady, PodStarted
 
 pytestmark = pytest.mark.slow
 
@@ -196,10 +197,14 @@ def test_j7_black_hole_takes_3_jobs_at_the_most(project: Project) -> None:
         assert 1 <= len(project.executions.read_text().splitlines()) <= 3
 
 
+@pytest.mark.soak
 def test_j7_black_hole_node_is_avoided_whatever_its_pods_are_called(
     project: Project, nfs_nodes: list[str]
 ) -> None:
-    """Its containers end under every job, and are replaced by pods of other names on the same node."""
+    """Its containers end under every job, and are replaced by pods of other names on the same node.
+
+    The jobs come when all workers are there: while there are only those of the bad node, they have no choice.
+    """
     jobs, pods = count(60, 1000), 2
     template = spread("node1", nfs_nodes[0])
     place = {"path": f"/var/log/{project.namespace}", "type": "DirectoryOrCreate"}
@@ -209,7 +214,13 @@ def test_j7_black_hole_node_is_avoided_whatever_its_pods_are_called(
     project.write_template(template)
     falls = f'if [ "$NODE" = node1 ]; then {NOTE}; kill -TERM 1; sleep 1000; fi'
     words = ["parallel", "--kube-pods", str(2 * pods), "--", "--joblog", "log"]
-    with project.started(*words, f"{falls}; sleep 0.5; echo {{}}", stdin=numbers(jobs)) as run:
+    fifo = project.folder / "in"
+    os.mkfifo(fifo)
+    feed = os.open(fifo, os.O_RDWR)
+    with project.started(*words, f"{falls}; sleep 0.5; echo {{}}", stdin=fifo) as run:
+        wait_for(lambda: len(run.events(PodReady)) == 2 * pods or run.process.poll(), "all workers", 180)
+        os.write(feed, numbers(jobs))
+        os.close(feed)
         assert run.wait(600) == 0, run.err
         every_result_once(run, project, jobs)
         taken = [line.split()[0] for line in project.executions.read_text().splitlines()]
