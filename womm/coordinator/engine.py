@@ -13,7 +13,7 @@ from pathlib import Path
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.runtime import install_helper, install_shim, shim_variable
 from womm.coordinator.shims import ShimServer
-from womm.engine.gnu_parallel import GnuParallel, Plan
+from womm.engine.gnu_parallel import GnuParallel, Plan, start_words
 from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
 from womm.journal.events import EngineStarted
@@ -90,8 +90,7 @@ class Engine:
             self._process = await asyncio.create_subprocess_exec(
                 self._task.perl,
                 *("-e", _ENGINE_WRAPPER % (prctl, prctl), "--"),
-                self._task.perl,
-                str(self._task.parallel.path),
+                *start_words(self._task.perl, self._task.parallel.path),
                 *words,
                 env=self._env,
                 stdin=None,

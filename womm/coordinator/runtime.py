@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from womm import worker
+from womm.engine.gnu_parallel import start_words
 from womm.errors import EngineError
 
 SOCKET_PATH_LIMIT = 100
@@ -62,7 +63,7 @@ def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
     """Put a `parallel` beside the shim for GNU parallel's own use: --shard and --bin start another one,
     whose jobs are to run here, where their fifos are."""
     helper = folder / "parallel"
-    words = shlex.join([perl, str(parallel)])
+    words = shlex.join(start_words(perl, parallel))
     helper.write_text(
         "#!/bin/sh\n"
         "unset WOMM_SHIM\n"

@@ -185,6 +185,11 @@ class Plan:
     appends: bool
 
 
+def start_words(perl: str, parallel: Path) -> list[str]:
+    """How GNU parallel is started: it would kill processes of others. See OwnChildren.pm."""
+    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", str(parallel)]
+
+
 def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> Plan:
     """Decide; `elsewhere`: the workers are not on this machine. Raises UsageError for what cannot work."""
     refused = REFUSED
