@@ -253,6 +253,7 @@ def test_j8_oom_of_a_job_spares_the_worker_where_control_groups_are_v1(project: 
         assert len(run.events(PodStarted)) == 1
 
 
+@pytest.mark.soak
 def test_j8_oom_of_a_job_takes_its_worker_along_where_control_groups_are_v2(
     project: Project, nfs_nodes: list[str]
 ) -> None:

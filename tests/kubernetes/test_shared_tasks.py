@@ -133,6 +133,7 @@ def test_shell_has_the_share(shared: Project, fileserver_image: str, womm_home: 
     shared.nothing_left(womm_home.runtime)
 
 
+@pytest.mark.soak
 def test_doctor_times_the_share_and_leaves_nothing(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
@@ -151,6 +152,7 @@ def test_doctor_times_the_share_and_leaves_nothing(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.soak
 def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_file(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
