@@ -21,7 +21,7 @@ from womm.process import end_marked
 
 ROOT = Path(__file__).parents[2]
 WOMM = [sys.executable, "-X", "faulthandler", "-m", "womm"]
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 END_S = 20.0
 E = TypeVar("E", bound=Event)
 

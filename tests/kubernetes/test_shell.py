@@ -25,7 +25,7 @@ def test_pipes_both_ways_are_binary_clean_and_the_status_is_the_commands(womm_ho
         env=environment(),
         input=data,
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 5, result.stderr[-500:]

@@ -31,7 +31,7 @@ from womm.link.frames import (
 
 PERL = shutil.which("perl") or "perl"
 PERL_BASE = r"-Mstrict;BEGIN { my @base = grep m{/perl-base\z}, @INC; @INC = @base if @base }"
-DEADLINE_S = 60.0
+DEADLINE_S = 150.0
 SESSION_ID = bytes(range(1, 17))
 KEEP_BYTES = 1 << 20
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def unique_sleep(number: int) -> str:
     return f"1000.{os.getpid()}{number}"
 
 
-def run(main: Coroutine[Any, Any, T], deadline_s: float = 5 * DEADLINE_S) -> T:
+def run(main: Coroutine[Any, Any, T], deadline_s: float = 3 * DEADLINE_S) -> T:
     """Run a coroutine; what it forgets to end, and what its callbacks raise, fails the test."""
     problems: list[str] = []
 
