@@ -56,7 +56,7 @@ def fill(folder: Path) -> None:
     (folder / "link").symlink_to("src/deep")
 
 
-@pytest.mark.parametrize("kind", ["lazy", "eager-syncback"])
+@pytest.mark.parametrize("kind", ["lazy", pytest.param("eager-syncback", marks=pytest.mark.soak)])
 def test_jobs_read_the_folder_and_what_they_write_is_there_at_the_end(
     shared: Project, fileserver_image: str, womm_home: Home, kind: str
 ) -> None:

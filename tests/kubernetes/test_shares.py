@@ -154,6 +154,7 @@ def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(shared
     run(main(), 2 * SLOW_S + ENDED_S)
 
 
+@pytest.mark.soak
 def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
     shared: Shared, tmp_path: Path
 ) -> None:
