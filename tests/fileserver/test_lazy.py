@@ -12,27 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import KEYS, Lazy, UserSide, fresh_folder, remove, write_secret
+from tests.fileserver.lazy import KEYS, Lazy, UserSide, write_secret
 from womm.fileserver.connection import Keys, Link
 from womm.fileserver.table import Table
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, WANT_KEY, Settings
 from womm.nfs.status import NFSError, Status
 from womm.share.ssh import TaskKeys
-
-
-@pytest.fixture
-def folder():
-    path = fresh_folder()
-    yield path
-    remove(path)
-
-
-@pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
 
 
 def run(work):

@@ -6,26 +6,12 @@ import shutil
 
 import pytest
 
-from tests.fileserver.lazy import Lazy, fresh_folder, remove
+from tests.fileserver.lazy import Lazy
 from tests.fileserver.test_lazy import content, make, names
 from tests.soak import count
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status
 from womm.share.lazy import LazyShare
-
-
-@pytest.fixture
-def folder():
-    path = fresh_folder()
-    yield path
-    remove(path)
-
-
-@pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
 
 
 class Shared(Lazy):

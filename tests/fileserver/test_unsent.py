@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.fileserver.lazy import Lazy, fresh_folder, remove, write_secret
+from tests.fileserver.lazy import Lazy, write_secret
 from tests.fileserver.process import FileServer
 from tests.fileserver.test_lazy import make
 from tests.nfs import builder as nfs
@@ -20,20 +20,6 @@ from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32
 from womm.share.lazy import LazyShare
 from womm.share.unsent import Unsent
-
-
-@pytest.fixture
-def folder():
-    path = fresh_folder()
-    yield path
-    remove(path)
-
-
-@pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture
