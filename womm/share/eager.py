@@ -244,9 +244,7 @@ class EagerShare:
             # After an earlier copy both sides look at the same time. A first one goes into an empty store: it
             # waits for the word that it is, and then sends while it looks.
             first = not self._state.exists()
-            theirs = talk.list() if first else {}
-            if first and self._syncback:
-                talk.check_clock(self._clock_ns)
+            theirs = self._listed(talk) if first else {}
             if first and not theirs:
                 self._mark_begun()
                 found = walk(root, self._ignore, talk.check, seen=sender.early)
@@ -254,9 +252,7 @@ class EagerShare:
                 found = walk(root, self._ignore, talk.check)
             remove_stale(root, found.staging)
             if not first:
-                theirs = talk.list()
-                if self._syncback:
-                    talk.check_clock(self._clock_ns)
+                theirs = self._listed(talk)
             ancestor = self._load() or Ancestor(found.root.st_dev, found.root.st_ino)
             why = manifest.suspicious(ancestor, found, manifest.deleted(ancestor, found, theirs))
             if why:
@@ -273,6 +269,13 @@ class EagerShare:
             result = self._send(talk, sender, found, theirs, ancestor)
             self._begun.unlink(missing_ok=True)
             return result
+
+    def _listed(self, talk: "_Talk") -> dict[bytes, Stamp]:
+        """What the store has, whose clock is right if that matters."""
+        theirs = talk.list()
+        if self._syncback:
+            talk.check_clock(self._clock_ns)
+        return theirs
 
     def _mark_begun(self) -> None:
         """From now on the store may have what is ours and not noted: syncback must leave that alone."""
