@@ -6,7 +6,8 @@ from here: that no job outlives its pod is looked up in /proc.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,18 @@ class Observer:
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
+
+    @contextmanager
+    def explains(self) -> Iterator[None]:
+        """Whoever fails in here is told what has become of the pods."""
+        try:
+            yield
+        except BaseException as exc:
+            exc.add_note(
+                f"started {[pod.name for pod in self.started]}\ngone {self.gone}\nleft {self.left}\n"
+                f"waited for {self.waits}\nnotices {self.notices}"
+            )
+            raise
 
     async def until(self, done, what):
         end = asyncio.get_running_loop().time() + DEADLINE_S

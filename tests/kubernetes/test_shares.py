@@ -74,7 +74,14 @@ class Shared:
         }
         made = ShareSpec(**{**values, **share})
         return replace(
-            SPEC, task=unique_task(), folder=made.folder, pods=pods, slots=1, cpu="50m", share=made
+            SPEC,
+            task=unique_task(),
+            folder=made.folder,
+            pods=pods,
+            slots=1,
+            cpu="50m",
+            share=made,
+            orphan_timeout_s=2 * SLOW_S,  # a pod that waits for its first link is none
         )
 
     async def cluster(self, **options: Any) -> KubernetesCluster:
@@ -133,16 +140,17 @@ def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(shared
             ending.append(shared.objects(FILE_SERVER, kinds="pods"))
 
         try:
-            await cluster.start(shared.spec(), observer)
-            cluster.before_share_ends(share_ends)
-            await until(lambda: len(observer.started) == 2, "two workers")
-            assert any("file server" in reason for waits in observer.waits for reason in waits)
-            one, other = observer.started
-            async with linked_pod(cluster, one) as first, linked_pod(cluster, other) as second:
-                assert await result(first, 1, "pwd; echo hello >file") == os.fsencode(FOLDER) + b"\n"
-                told = await result(second, 1, "cat file; echo more >>file; mkdir -p a/b; mv file a/b/")
-                assert told == b"hello\n"
-                assert await result(first, 2, "cat a/b/file; ls") == b"hello\nmore\na\n"
+            with observer.explains():
+                await cluster.start(shared.spec(), observer)
+                cluster.before_share_ends(share_ends)
+                await until(lambda: len(observer.started) == 2, "two workers")
+                assert any("file server" in reason for waits in observer.waits for reason in waits)
+                one, other = observer.started
+                async with linked_pod(cluster, one) as first, linked_pod(cluster, other) as second:
+                    assert await result(first, 1, "pwd; echo hello >file") == os.fsencode(FOLDER) + b"\n"
+                    told = await result(second, 1, "cat file; echo more >>file; mkdir -p a/b; mv file a/b/")
+                    assert told == b"hello\n"
+                    assert await result(first, 2, "cat a/b/file; ls") == b"hello\nmore\na\n"
         finally:
             ended = time.monotonic()
             await cluster.stop()
