@@ -17,6 +17,7 @@ from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.manifests import Object
 from womm.cluster.kubernetes.server import GREETING, FileServer, greeted
+from womm.errors import ShareError
 
 EXPORT = "0123456789abcdef" * 2
 
@@ -187,6 +188,19 @@ def test_file_server_that_is_replaced_is_the_new_pod() -> None:
         assert not found.done()
         server.replace([pod("b")])
         assert await found == "b"
+
+    run(main())
+
+
+def test_file_server_that_was_removed_is_not_waited_for() -> None:
+    async def main() -> None:
+        server = FileServer()
+        server.apply(pod("a", **READY))
+        server.deployment_gone("removed by somebody")
+        assert await server.live_pod() == "a"
+        server.remove("a")
+        with pytest.raises(ShareError, match="the file server is removed by somebody"):
+            await server.live_pod()
 
     run(main())
 

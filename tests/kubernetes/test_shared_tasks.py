@@ -151,6 +151,28 @@ def test_doctor_times_the_share_and_leaves_nothing(
     shared.nothing_left(womm_home.runtime)
 
 
+@pytest.mark.soak
+def test_task_whose_user_slept_too_long_ends_at_once_and_keeps_what_was_written(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """F: the laptop sleeps for longer than the orphan timeout. Nothing waits for what will not come back."""
+    write(shared, fileserver_image, "lazy", orphan_timeout="20s")
+    with shared.started("parallel", "--kube-pods", "1", "--", "echo {} >kept; sleep 1000", ":::", "x") as run:
+        kept = shared.folder / "kept"
+        wait_for(lambda: kept.exists() or run.process.poll() is not None, f"the file: {run.err}", 200)
+        wait_for(lambda: kept.read_text() == "x\n", "what is in it", 60)
+        run.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: shared.objects() == [], "the end of all objects", 200)
+        finally:
+            run.process.send_signal(signal.SIGCONT)
+        assert run.wait(60) == 254, run.err
+        assert "removed from the cluster" in run.err
+        assert run.out == b""
+    assert kept.read_text() == "x\n"
+    shared.nothing_left(womm_home.runtime)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.soak
 def test_lost_disk_of_the_file_server_has_unsettled_jobs_run_again_and_loses_no_file(

@@ -380,6 +380,30 @@ def test_another_epoch_is_a_lost_file_server(sharing):
     run(main())
 
 
+def test_a_server_that_will_not_come_back_is_not_waited_for(sharing):
+    async def main():
+        async with sharing(dials=False) as (share, pod):
+            removed = False
+
+            async def dial(factory):
+                if removed:
+                    raise ShareError("the file server is removed")
+                return await pod.dial(factory)
+
+            share.start(dial)
+            await connect(pod)
+            await share.ready()
+            removed = True
+            flush = asyncio.ensure_future(share.flush())
+            await pod.hang_up()
+            async with asyncio.timeout(20):
+                with pytest.raises(ShareError, match="the file server is removed"):
+                    await flush
+            assert pod.lost == ["the file server is removed"]
+
+    run(main())
+
+
 def test_a_server_with_an_empty_disk_gets_the_names_and_answers_what_was_asked(sharing):
     losses: list[str] = []
 

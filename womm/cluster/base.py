@@ -146,7 +146,7 @@ class Cluster(Protocol):
         """Return what connects to the task's file server, whichever pod it is in at the time.
 
         With a command: to its stdin and stdout, run beside the file server. Raises ClusterError where there
-        is none.
+        is none. To connect raises OSError while it is out of reach, ShareError when it will not come back.
         """
 
     @property

@@ -39,7 +39,7 @@ class Lazy:
         self._share = LazyShare(
             spec.folder,
             read_only=spec.read_only,
-            on_lost=voice.lost,
+            on_lost=self._lost,
             on_disk_lost=self._disk_lost,
             say=voice.say,
         )
@@ -56,7 +56,9 @@ class Lazy:
         self._settled = False
         self._unsettled = ""
         """Why not, once it is known."""
+        self._ending = False
         self._traffic = voice.traffic
+        self._task_ends = voice.lost
         self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
@@ -69,6 +71,10 @@ class Lazy:
         cluster.before_share_ends(self._end)
         self._watch = asyncio.create_task(self._watch_traffic())
 
+    def _lost(self, reason: str) -> None:
+        if not self._ending:
+            self._task_ends(reason)
+
     def _disk_lost(self) -> None:
         self._folder.forget()
         if not self.spec.read_only and self._jobs_lose():
@@ -76,6 +82,7 @@ class Lazy:
 
     async def _end(self) -> None:
         """Before the file server goes: all is here, and what went over the link is known."""
+        self._ending = True
         try:
             async with asyncio.timeout(self._end_s):
                 await self._settle()

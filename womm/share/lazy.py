@@ -80,9 +80,9 @@ class LazyShare:
 
     `on_disk_lost` is called each time that another file server takes the place of one whose disk is lost:
     what that one had not written yet is gone. What is asked for waits, and the new one answers. `on_lost` is
-    called once, with the reason, when there is no such server, and without `on_disk_lost` for a lost disk,
-    too. From then on every call raises ShareError. `say` tells the user a line. Raises OSError when the
-    folder cannot be opened.
+    called once, with the reason, when there will be no server (to dial raises ShareError), and without
+    `on_disk_lost` for a lost disk, too. From then on every call raises ShareError. `say` tells the user a
+    line. Raises OSError when the folder cannot be opened.
     """
 
     def __init__(
@@ -308,6 +308,8 @@ class LazyShare:
                     attempt = 0
                 await connection.lost.wait()
                 log.debug("the share's connection is cut: %s", connection.reason)
+            except ShareError as exc:
+                self._give_up(exc.message)
             except (OSError, TimeoutError) as exc:
                 log.debug("the share is not connected: %r", exc)
             finally:

@@ -381,6 +381,8 @@ class KubernetesCluster:
         if kind == "DELETED":
             if not self._draining:
                 self._give_up(_REMOVED)
+            if component == shares.FILE_SERVER and self._server is not None:
+                self._server.deployment_gone(_REMOVED)
         else:
             self._deployed.add(component)
             conditions = (item.get("status") or {}).get("conditions") or ()

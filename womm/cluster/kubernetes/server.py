@@ -16,6 +16,7 @@ from womm.cluster.kubernetes.client import KubeClient, Object
 from womm.cluster.kubernetes.manifests import WorkerSpec
 from womm.cluster.kubernetes.pods import Change, PodBook, Replace
 from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.errors import ShareError
 from womm.link.client import Dial
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class FileServer:
         self.book = PodBook(1, "", FILE_SERVER)
         self.refusal = ""
         """What keeps its pod from being created, in the cluster's words."""
+        self._removed = ""
         self._ready: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -76,13 +78,20 @@ class FileServer:
             found[self.refusal] = ""
         return found or {"starting": ""}
 
+    def deployment_gone(self, why: str) -> None:
+        """No pod follows the one that there is, if there is one."""
+        self._removed = why
+        self._changed.set()
+
     async def until_ready(self) -> None:
         while not self.is_ready:
             await self._change()
 
     async def live_pod(self) -> str:
-        """Wait for a pod that can be asked; return its name."""
+        """Wait for a pod that can be asked; return its name. Raises ShareError: there will be none."""
         while (name := self.pod) is None:
+            if self._removed:
+                raise ShareError(f"the file server is {self._removed}")
             await self._change()
         return name
 
