@@ -18,7 +18,7 @@ def about(spec: TaskSpec) -> About:
         user="tester",
         pods=spec.pods,
         procs_per_pod=spec.slots,
-        cpu="50m",
+        cpu=spec.cpu,
         mem=spec.mem,
         started=0.0,
     )

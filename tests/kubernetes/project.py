@@ -29,7 +29,7 @@ class Project:
             "namespace": self.namespace,
             "image": self.kube.images["worker"].pinned,
             "share": "none",
-            "kube-cpu": "50m",
+            "kube-cpu": "200m",
             "kube-mem": "64Mi",
             **{name.replace("_", "-"): value for name, value in changes.items()},
         }

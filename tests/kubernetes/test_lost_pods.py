@@ -211,7 +211,7 @@ def test_j7_black_hole_node_is_avoided_whatever_its_pods_are_called(
     node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     container = {"name": "worker", "env": [node], "volumeMounts": [{"name": "notes", "mountPath": NOTES}]}
     template["spec"] |= {"containers": [container], "volumes": [{"name": "notes", "hostPath": place}]}
-    project.write_template(template)
+    project.write_template(template, kube_cpu="300m")
     falls = f'if [ "$NODE" = node1 ]; then {NOTE}; kill -TERM 1; sleep 1000; fi'
     words = ["parallel", "--kube-pods", str(2 * pods), "--", "--joblog", "log"]
     fifo = project.folder / "in"

@@ -79,7 +79,6 @@ class Shared:
             folder=made.folder,
             pods=pods,
             slots=1,
-            cpu="50m",
             share=made,
             orphan_timeout_s=2 * SLOW_S,  # a pod that waits for its first link is none
         )
