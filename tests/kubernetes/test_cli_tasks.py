@@ -75,9 +75,16 @@ def _has_deaf_keeper(project: Project, task: str) -> bool:
     return not job["status"].get("ready")
 
 
-def both_run(run: Run) -> None:
+def both_run(project: Project, run: Run) -> None:
+    """Wait for both jobs, and until the cluster knows as well that their pods are ready."""
     wait_for(lambda: len(run.events(JobStarted)) == 2 or run.process.poll(), "both jobs")
     assert run.process.poll() is None, run.err
+    wait_for(lambda: _ready_pods(project) == 2, "the readiness of both pods")
+
+
+def _ready_pods(project: Project) -> object:
+    (found,) = tasks_of(womm(project.folder, "status", "-o", "json"))
+    return found["ready"]
 
 
 def tasks_of(result: "subprocess.CompletedProcess[str]") -> list[dict[str, object]]:
@@ -95,7 +102,7 @@ def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(
     project, other, tmp_path, tmp_path_factory
 ):
     with project.started(*WORDS) as run:
-        both_run(run)
+        both_run(project, run)
         task, host = run.task, this_host()
         # Here: by the journal and the cluster.
         (found,) = tasks_of(womm(project.folder, "status", "-o", "json"))
@@ -107,7 +114,7 @@ def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(
         heading, _, row = other.womm(project.folder, "status", "-A").stdout.splitlines()
         assert heading.split() == "ID AGE STATUS CPU MEM HEALTH HOST PWD COMMAND".split()
         assert row.split()[0] == task
-        assert row.split()[2:8] == ["RUNNING", "100m", "128Mi", "2/2", host, str(project.folder)]
+        assert row.split()[2:8] == ["RUNNING", "400m", "128Mi", "2/2", host, str(project.folder)]
         # Another user of this machine has no journal of it, and sees it with -A.
         bob = Machine(tmp_path / "bob", user="bob", own_name=False)
         assert tasks_of(bob.womm(project.folder, "status", "-o", "json")) == []
@@ -172,7 +179,7 @@ def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(
 
 def test_finish_asks_the_coordinator_and_leaves_nothing(project):
     with project.started(*WORDS) as run:
-        both_run(run)
+        both_run(project, run)
         finished = womm(project.folder, "finish", "last")
         assert (finished.returncode, finished.stderr) == (0, f"task {run.task} finished\n")
         assert project.objects() == []
@@ -184,7 +191,7 @@ def test_finish_asks_the_coordinator_and_leaves_nothing(project):
 def test_finish_where_the_journal_is_lost_removes_all_by_what_the_cluster_knows(project, tmp_path):
     bare = Machine(tmp_path / "bare", own_name=False)
     with project.started(*WORDS) as run:
-        both_run(run)
+        both_run(project, run)
         (found,) = tasks_of(bare.womm(project.folder, "status", "-o", "json"))
         assert (found["id"], found["argv"], found["ready"]) == (run.task, WORDS, 2)
         finished = bare.womm(project.folder, "finish", run.task)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.tasks import wait_for
 from tests.kubernetes.project import Project
+from tests.kubernetes.test_clean_up import is_ready
 from tests.kubernetes.test_reasons import project_in
 from womm.journal.events import JobStarted
 
@@ -33,6 +34,7 @@ def test_s5_pods_satisfy_baseline_and_know_no_token_and_s6_no_secret_leaves_this
     planted = {name: f"planted-{number}" for number, name in enumerate(["AWS_SECRET_ACCESS_KEY", "TOKEN"])}
     with project.started(*SLEEP, **planted) as run:
         wait_for(lambda: run.events(JobStarted) or run.process.poll(), "the job")
+        wait_for(lambda: is_ready(project, run.task), "the keeper")
         assert violations(project, "baseline") == ""
         (pod,) = project.pod_objects(run.task)
         assert pod["spec"]["automountServiceAccountToken"] is False
