@@ -19,6 +19,7 @@ from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFo
 from womm.coordinator.pool import Action, Avoid, GiveUp, Leave, Lost, Pool, Start, Trust
 from womm.coordinator.results import Results
 from womm.coordinator.spool import Spool
+from womm.coordinator.streams import Streams
 from womm.coordinator.syncs import Syncs
 from womm.errors import ShareError
 from womm.journal.events import (
@@ -33,7 +34,6 @@ from womm.journal.events import (
 from womm.journal.store import Journal
 from womm.link.client import Link
 from womm.link.frames import (
-    STDIN_CHUNK,
     WINDOW,
     EndKind,
     EndRecord,
@@ -41,7 +41,6 @@ from womm.link.frames import (
     RunRequest,
     decode_credit,
     decode_ended,
-    encode,
     encode_credit,
     encode_resize,
     encode_run,
@@ -51,7 +50,6 @@ from womm.process import identify
 
 log = logging.getLogger(__name__)
 
-CREDIT_BATCH = WINDOW // 2
 WAIT_NOTICE_S = 2.0
 SIGKILL = 9
 
@@ -107,6 +105,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, Job] = {}
         self._links: dict[str, Link] = {}
+        self._streams = Streams(self._links, self._fail, self.pool.run_once)
         self._pods: dict[str, Pod] = {}
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -186,29 +185,17 @@ class Dispatcher:
     def feed(self, number: int, data: bytes | memoryview) -> bool:
         """Append to a job's stdin. False: the producer is to pause until `resume_input` is called."""
         job = self._jobs.get(number)
-        if job is None or job.spool is None or job.cancelled:
-            return True
-        try:
-            job.spool.append(data)
-        except OSError as exc:
-            self._fail(job, f"its input cannot be kept: {exc.strerror}: {self._spool_folder}")
-            return True
-        self._pump_stdin(job)
-        return not job.spool.wants_pause(job.stdin_sent)
+        return job is None or self._streams.feed(job, data)
 
     def feed_end(self, number: int) -> None:
-        job = self._jobs.get(number)
-        if job is not None and job.spool is not None:
-            job.spool.ended = True
-            self._pump_stdin(job)
+        if (job := self._jobs.get(number)) is not None:
+            self._streams.feed_end(job)
 
     def consumed(self, number: int) -> None:
         """The sink has room again."""
-        job = self._jobs.get(number)
-        if job is not None:
+        if (job := self._jobs.get(number)) is not None:
             job.paused = False
-            for stream in (STDOUT, STDERR):
-                self._return_credit(job, stream)
+            self._streams.return_credit(job)
 
     def signal(self, number: int, signal: int) -> None:
         """Deliver a signal to a job's process group. A job that still waits ends by it at once."""
@@ -253,8 +240,7 @@ class Dispatcher:
             self._forget(job)
         elif link := self._links.get(job.pod):
             link.send(encode_signal(number, SIGKILL))
-            for stream in (STDOUT, STDERR):
-                self._return_credit(job, stream)
+            self._streams.return_credit(job)
 
     async def close(self, grace_s: int = 2) -> None:
         """Ask every agent to end its jobs and itself; drop the links."""
@@ -417,17 +403,16 @@ class Dispatcher:
 
     def link_frame(self, link: Link, kind: int, job: int, payload: memoryview | bytes) -> None:
         if kind in (FrameType.OUT, FrameType.ERR):
-            self._output(link, job, STDOUT if kind == FrameType.OUT else STDERR, payload)
+            if (known := self._jobs.get(job)) is not None:
+                self._streams.output(known, STDOUT if kind == FrameType.OUT else STDERR, payload)
         elif kind == FrameType.ENDED:
             self._end_record(job, decode_ended(payload))
         elif kind == FrameType.CREDIT:
-            known = self._jobs.get(job)
-            if known is not None:
+            if (known := self._jobs.get(job)) is not None:
                 known.stdin_credit += decode_credit(payload)[1]
-                self._pump_stdin(known)
+                self._streams.pump_stdin(known)
         elif kind == FrameType.STARTED:
-            known = self._jobs.get(job)
-            if known is not None:
+            if (known := self._jobs.get(job)) is not None:
                 known.pid = int.from_bytes(payload)
         elif kind == FrameType.READY:
             pod = self._pods[link.name]
@@ -524,8 +509,7 @@ class Dispatcher:
             for stream in (STDOUT, STDERR):
                 link.send(encode_credit(job.number, stream, more))
             job.stdin_credit += more
-        if job.spool is not None:
-            self._pump_stdin(job)
+        self._streams.pump_stdin(job)
 
     def _lost(self, action: Lost) -> None:
         job = self._jobs[action.job]
@@ -550,49 +534,6 @@ class Dispatcher:
         job.cancelled = True
         self.pool.run_once(job.number)
         self._results.report(job, Outcome(outcomes.POISON_STATUS, reason=reason), None, None, None)
-
-    def _output(self, link: Link, number: int, stream: int, payload: memoryview | bytes) -> None:
-        job = self._jobs.get(number)
-        if job is None:
-            return
-        job.owed[stream] += len(payload)
-        if job.cancelled or job.void:
-            self._return_credit(job, stream)
-            return
-        fresh = job.take_output(stream, payload)
-        if fresh is None:
-            self._fail(job, "run again after a lost worker, it printed something else than before")
-            return
-        if fresh and not job.sink.write(stream, fresh):
-            job.paused = True
-        if job.owed[stream] >= CREDIT_BATCH:
-            self._return_credit(job, stream)
-
-    def _return_credit(self, job: Job, stream: int) -> None:
-        owed = job.owed[stream]
-        if owed and not job.paused and (link := self._links.get(job.pod)):
-            job.owed[stream] = 0
-            link.send(encode_credit(job.number, stream, owed))
-
-    def _pump_stdin(self, job: Job) -> None:
-        spool, link = job.spool, self._links.get(job.pod)
-        if spool is None or link is None or job.cancelled or job.held is not None:
-            return
-        while job.stdin_credit > 0:
-            data = spool.read(job.stdin_sent, min(STDIN_CHUNK, job.stdin_credit))
-            if not data:
-                break
-            link.send(encode(FrameType.STDIN_DATA, job.number, data))
-            job.stdin_sent += len(data)
-            job.stdin_credit -= len(data)
-        if spool.ended and job.stdin_sent == spool.size and not job.stdin_end_sent:
-            job.stdin_end_sent = True
-            link.send(encode(FrameType.STDIN_END, job.number))
-        spool.consumed(job.stdin_sent)
-        if not spool.complete:
-            self.pool.run_once(job.number)
-        if not spool.wants_pause(job.stdin_sent):
-            job.sink.resume_input()
 
     def _end_record(self, number: int, record: EndRecord) -> None:
         job = self._jobs.get(number)

@@ -16,7 +16,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, *, memory_bytes: int, cap_bytes: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._memory_bytes = memory_bytes
         self._cap_bytes = cap_bytes
         self._memory = bytearray()
@@ -46,7 +46,7 @@ class Spool:
             self._memory += data
         else:
             if self._fd < 0:
-                self._fd, name = tempfile.mkstemp(prefix="stdin-", dir=self._folder)
+                self._fd, name = tempfile.mkstemp(prefix="stdin-", dir=self.folder)
                 os.unlink(name)
                 _write_at(self._fd, self._memory, self._base)
                 self._memory = bytearray()
