@@ -10,14 +10,14 @@ The user's side asks with one-letter records, which are handled one after anothe
     x  delete if it is still what the user's side thinks      z  remove, whatever it is
     G  send what is named (n: it is gone); ends with .        e  set directories' times, answer e, end
 
-What cannot be done is said in a record `!`, whose path is the reason, and ends the program.
+What cannot be done is said in a record `!`, whose path is the reason, and ends the program. A copy waits for
+this program's start: what it needs only now and then it imports then.
 """
 
 import errno
 import fcntl
 import gc
 import os
-import shutil
 import stat
 import sys
 import time
@@ -305,6 +305,8 @@ class Store:
             return
         fd, name = self._tree.parent(record.path)
         if stat.S_ISDIR(found.st_mode):
+            import shutil
+
             shutil.rmtree(name, dir_fd=fd)
             self._tree.forget()
         else:

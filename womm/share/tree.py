@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from womm.share.pack import DIRECTORY, FILE, LINK, Stamp
@@ -46,7 +45,6 @@ class Found(NamedTuple):
         )
 
 
-@dataclass(slots=True)
 class Walk:
     """What was found, in an order in which a directory comes before what is in it.
 
@@ -54,13 +52,19 @@ class Walk:
     than the one they are in. staging: what earlier copies have left.
     """
 
-    root: os.stat_result
-    entries: dict[bytes, Found] = field(default_factory=dict)
-    special: list[bytes] = field(default_factory=list)
-    unreadable: dict[bytes, str] = field(default_factory=dict)
-    mounts: list[bytes] = field(default_factory=list)
-    staging: list[bytes] = field(default_factory=list)
-    ignored: int = 0
+    __slots__ = ("entries", "ignored", "mounts", "root", "special", "staging", "unreadable")
+
+    def __init__(self, root: os.stat_result) -> None:
+        self.root = root
+        self.entries: dict[bytes, Found] = {}
+        self.special: list[bytes] = []
+        self.unreadable: dict[bytes, str] = {}
+        self.mounts: list[bytes] = []
+        self.staging: list[bytes] = []
+        self.ignored = 0
+
+    def __repr__(self) -> str:
+        return f"<Walk {len(self.entries)} entries>"
 
     @property
     def files(self) -> int:
