@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from hashlib import blake2b
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -68,8 +69,6 @@ class Out:
 
 
 def digest(data: bytes) -> bytes:
-    from hashlib import blake2b
-
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
