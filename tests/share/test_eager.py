@@ -110,6 +110,33 @@ def test_push_without_a_note_of_the_last_one_deletes_nothing(rig: Rig) -> None:
     assert contents(rig.store) == {"a": b"a", "theirs": b"kept"}
 
 
+class Pause:
+    """Nothing is ignored, but the walk waits at one path: long enough for the store to start."""
+
+    def __init__(self, at: bytes) -> None:
+        self._at = at
+
+    def is_ignored(self, path: bytes, is_dir: bool) -> bool:
+        if path == self._at:
+            time.sleep(1)
+        return False
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["empty store", "store with something"])
+def test_first_push_is_whole_when_the_store_answers_in_the_middle_of_the_walk(rig: Rig, old: bool) -> None:
+    folder, at = rig.folder, "d/d/d/d/d"
+    for _ in range(10):
+        for name in ("one", "two"):
+            (folder / name).write_text(f"{folder}/{name}")
+        (folder / "link").symlink_to("one")
+        folder = folder / "d"
+        folder.mkdir()
+    if old:
+        (rig.store / "theirs").write_text("kept")
+    rig.push(ignore=Pause(at.encode()))
+    assert contents(rig.store) == contents(rig.folder) | ({"theirs": b"kept"} if old else {})
+
+
 @pytest.mark.parametrize("kinds", ["file-directory", "directory-file", "link-directory", "file-link"])
 def test_push_of_a_path_of_another_kind_replaces_it(rig: Rig, kinds: str) -> None:
     def make(kind: str) -> None:

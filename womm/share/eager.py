@@ -241,18 +241,7 @@ class EagerShare:
 
     def _push(self, talk: "_Talk") -> PushResult:
         with self._opened() as root, self._sender(talk, root) as sender:
-            # After an earlier copy both sides look at the same time. A first one goes into an empty store: it
-            # waits for the word that it is, and then sends while it looks.
-            first = not self._state.exists()
-            theirs = self._listed(talk) if first else {}
-            if first and not theirs:
-                self._mark_begun()
-                found = walk(root, self._ignore, talk.check, seen=sender.early)
-            else:
-                found = walk(root, self._ignore, talk.check)
-            remove_stale(root, found.staging)
-            if not first:
-                theirs = self._listed(talk)
+            found, theirs = self._look(talk, root, sender)
             ancestor = self._load() or Ancestor(found.root.st_dev, found.root.st_ino)
             why = manifest.suspicious(ancestor, found, manifest.deleted(ancestor, found, theirs))
             if why:
@@ -269,6 +258,30 @@ class EagerShare:
             result = self._send(talk, sender, found, theirs, ancestor)
             self._begun.unlink(missing_ok=True)
             return result
+
+    def _look(self, talk: "_Talk", root: int, sender: Sender) -> tuple[Walk, dict[bytes, Stamp]]:
+        """Walk here while the store does so there. Return what is here and what is there.
+
+        A first copy goes into an empty store: from the word that it is, it is sent while this side looks.
+        """
+        theirs: dict[bytes, Stamp] | None = None
+
+        def seen(walk: Walk, fd: int, directory: bytes, files: list[bytes]) -> None:
+            nonlocal theirs
+            if theirs is None and talk.heard:
+                theirs = self._listed(talk)
+                if not theirs:
+                    self._mark_begun()
+                    sender.directories(walk)
+            if theirs is not None and not theirs:
+                sender.early(walk, fd, directory, files)
+
+        if self._state.exists():
+            found = walk(root, self._ignore, talk.check)
+        else:
+            found = walk(root, self._ignore, talk.check, seen=seen)
+        remove_stale(root, found.staging)
+        return found, self._listed(talk) if theirs is None else theirs
 
     def _listed(self, talk: "_Talk") -> dict[bytes, Stamp]:
         """What the store has, whose clock is right if that matters."""
@@ -428,6 +441,11 @@ class _Talk(Source):
         self.out = Out(stream.send)
         self.answered = False
         self._awaits_welcome = False
+
+    @property
+    def heard(self) -> bool:
+        """Whether the store has said something that nobody has read."""
+        return self._stream.heard
 
     def record(self) -> Record:
         """The next one. Raises ShareError when the store says why it cannot go on."""

@@ -101,12 +101,18 @@ class Sender:
 
     def early(self, walk: Walk, fd: int, directory: bytes, files: list[bytes]) -> None:
         """Send a directory and what in it needs no plan: small files of one name. Raises Cut."""
-        if directory:
+        if directory and directory not in self._made:
             self._send_directory(directory, walk.entries[directory])
         at = len(directory) + 1 if directory else 0
         for path in files:
             self._send_small(path, walk.entries[path], fd, path[at:])
         self._progress(len(self.sent), self.size_bytes)
+
+    def directories(self, walk: Walk) -> None:
+        """Send those that were found and not sent yet. Raises Cut."""
+        for path, found in walk.entries.items():
+            if found.stamp.kind == DIRECTORY and path not in self._made:
+                self._send_directory(path, found)
 
     def _send_directory(self, path: bytes, found: Found) -> None:
         self._out.add(header(DIRECTORY, path, found.stamp.mode, found.stamp.mtime_ns))
@@ -119,9 +125,7 @@ class Sender:
             out.add(header(DELETE, path, stamp.kind[0], stamp.size, stamp.mtime_ns))
         for path in plan.replace:
             out.add(header(REMOVE, path))
-        for path, found in entries.items():
-            if found.stamp.kind == DIRECTORY and path not in self._made:
-                self._send_directory(path, found)
+        self.directories(walk)
         for path in plan.kept:
             found = entries[path]
             if found.links > 1:

@@ -140,6 +140,11 @@ class PodStream(asyncio.Protocol):
                 self._loop.call_soon_threadsafe(self._resume_reading)
             return data
 
+    @property
+    def heard(self) -> bool:
+        """`receive` would not wait."""
+        return bool(self._heard) or self._ended
+
     def check(self) -> None:
         """Raise Stopped if nobody wants the work any more."""
         if self.stopped:
