@@ -49,6 +49,9 @@ def end_of(child):
     if child.signalstatus == signal.SIGINT:  # Python itself had not begun, and dies of it as any program
         assert text.strip() in {"", "^C"}
         return text, 130
+    if "Could not import runpy module" in text:  # how `python -m` says it, a moment later
+        assert child.exitstatus == 1
+        return text, 130
     assert child.signalstatus is None, text
     return text, child.exitstatus
 

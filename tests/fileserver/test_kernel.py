@@ -99,12 +99,12 @@ def test_link_that_is_cut_again_and_again_costs_no_error_and_no_byte(guest, shar
     lazy.mount(guest)
     number = count(120, 10_000)
     job = guest.start(CHECKER + f"python3 /tmp/make.py /mnt/a {number}")
-    for _ in range(count(4, 100)):
+    for away_s in [0.5] * count(4, 100) + [30.0] * count(0, 5) + [300.0] * count(0, 1):
         time.sleep(0.7)  # the time between the faults
         lazy.user.cut()
-        time.sleep(0.5)
+        time.sleep(away_s)  # how long the user's machine is away
         lazy.user.mend()
-    job.wait(600)
+    job.wait(3600)
     assert lazy.user.ask("flush")["ok"]
     _check(lazy.top, number)
 

@@ -31,7 +31,7 @@ from tests.nfs.builder import (
     symlink,
     write,
 )
-from womm.nfs import Export
+from womm.nfs import Export, Limits
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import Credential
@@ -417,6 +417,21 @@ def test_readdir_that_has_no_room_for_an_entry_is_toosmall(bench):
     bench.ok(putrootfh(), mkdir(b"x" * 200))
     assert bench.call(putrootfh(), readdir(limit=100)).status is Status.TOOSMALL
     assert bench.call(putrootfh(), readdir(cookie=1)).status is Status.BAD_COOKIE
+
+
+def test_handles_of_more_files_than_are_kept_in_mind_are_found_again():
+    with Bench(limits=Limits(handles=6)) as bench:
+        handles = []
+        for number in range(40):
+            made = bench.ok(putrootfh(), mkdir(b"%d" % number), getfh())
+            handles.append(made.value(Op.GETFH))
+        for number in (*range(40), 39, 0, 0, 38, 0, 37, 0, 36, 0, 35, 0):
+            again = (plain(Op.LOOKUPP), lookup(b"%d" % number), getfh())
+            reply = bench.ok(putfh(handles[number]), getfh(), *again)
+            assert [reply.value(Op.GETFH, nth) for nth in (0, 1)] == [handles[number]] * 2
+        bench.ok(putrootfh(), named(Op.REMOVE, b"0"), putrootfh(), named(Op.REMOVE, b"7"))
+        assert bench.call(putfh(handles[0])).status is Status.STALE
+        assert bench.call(putfh(handles[7])).status is Status.STALE
 
 
 # -- exports -------------------------------------------------------------------------------------------

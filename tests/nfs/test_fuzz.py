@@ -12,10 +12,12 @@ import pytest
 
 from tests.nfs import builder as b
 from tests.soak import count
-from womm.nfs import rpc
+from womm.nfs import Export, rpc
+from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import RPCError
 from womm.nfs.state import StateLimits
+from womm.nfs.status import Status
 from womm.nfs.xdr import BadXDR, pack_opaque, pack_u32, pack_u64
 
 
@@ -166,11 +168,51 @@ def test_random_bytes_are_refused():
         bench.ok(b.putrootfh())
 
 
+def test_s2_guesses_of_path_and_handle_find_nothing():
+    """Who can talk to the server but has not been told the export's path lists and reads nothing."""
+    rnd = random.Random(14)
+    told = rnd.randbytes(16).hex()
+    with b.Bench(exports=[Export(f"/{told}", MemoryFilesystem())]) as bench:
+        tops = [b.lookup(told.encode()), b.getfh()]
+        handle = bench.ok(b.putrootfh(), *tops).value(Op.GETFH)
+        top = bench.ok(b.putrootfh(), b.getfh()).value(Op.GETFH)
+        bench.ok(b.putfh(handle), b.mkdir(b"found"))
+
+        def near(name):
+            at = rnd.randrange(len(name))
+            other = rnd.choice((b"", bytes([name[at] ^ rnd.randrange(1, 256)])))
+            return name[:at] + other + name[at + 1 :]
+
+        async def guess():
+            what = rnd.randrange(8)
+            if what < 5:
+                random_name = rnd.randbytes(16).hex().encode()
+                name = rnd.choice((random_name, near(told.encode()), told[: rnd.randrange(1, 32)].encode()))
+                name = name.replace(b"/", b"_").replace(b"\0", b"_")
+                first = [b.putrootfh(), b.lookup(name)]
+            elif what < 7:  # a handle of the right shape
+                first = [b.putfh(near(rnd.choice((handle, top))))]
+            else:  # the name of a folder that is there, asked for in the root
+                first = [b.putrootfh(), b.lookup(b"found")]
+            last = rnd.choice((b.getfh(), b.readdir(Attr.TYPE), b.named(Op.REMOVE, b"found")))
+            reply = await bench.compound(*first, last)
+            assert reply.status in (Status.NOENT, Status.BADHANDLE), first
+
+        async def run():
+            for number in range(count(10_000, 1_000_000)):
+                await guess()
+                if number % 1000 == 0:
+                    reply = await bench.compound(b.putrootfh(), b.readdir(Attr.TYPE))
+                    assert reply.value(Op.READDIR)["entries"] == []
+
+        bench.run(run())
+        assert bench.ok(b.putfh(handle), b.lookup(b"found")).status is Status.OK
+
+
 @pytest.mark.slow
 def test_garbage_on_the_wire_closes_its_connection_only():
     """Connections that send noise, stop half-way, or say nothing; a clean one is served between them."""
-    from womm.nfs import Export, Server
-    from womm.nfs.backends.memory import MemoryFilesystem
+    from womm.nfs import Server
 
     async def story():
         rnd = random.Random(12)

@@ -374,6 +374,33 @@ P
 """
 
 
+LOAD = (
+    FSX
+    + TREE.replace("FILES", "200")
+    + """
+find . -ls > /dev/null; du -s tree > /dev/null; rm -rf /tmp/local
+(cd tree; git init -q; git add .; git commit -qm all; git status; git gc -q) > /dev/null
+dd if=/dev/zero of=big bs=256k count=32 conv=fsync 2> /dev/null; sha256sum big > /dev/null
+for n in 1 2 3 4; do flock big python3 /tmp/fsx.py $n 30 /mnt/a/fsx$n; done
+exec 3> open; rm open; echo still >&3; exec 3>&-
+rm -rf tree big fsx*; [ -z "$(ls -A)" ]
+"""
+)
+
+
+def test_memory_is_flat_under_a_long_load(guest: Guest, serve: Serve) -> None:
+    """Files come, are worked on and go, again and again; in a soak for longer than an hour of ordinary work."""
+    server = serve()
+    resident = []
+    with mounted(guest, server):
+        for _ in range(count(3, 100)):
+            guest.run(LOAD, 300)
+            resident.append(server.rss_bytes() / 2**20)
+    print("MiB resident after each round:", *(f"{mib:.1f}" for mib in resident))
+    assert max(resident) < 100
+    assert max(resident) - max(resident[: 1 + len(resident) // 4]) < 8
+
+
 @pytest.mark.parametrize("kind", ["flock", "fcntl"])
 @pytest.mark.parametrize("version", ["4.0", "4.2"])
 def test_locks_between_two_kernels_exclude(

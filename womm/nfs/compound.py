@@ -81,7 +81,7 @@ class Service:
         pseudo: Served,
         table: Mapping[Op, Row],
         metrics: Metrics,
-        handle_cache: int = 65536,
+        kept_handles: int,
     ) -> None:
         self.state = state
         self.handles = HandleCodec(state.stable.secret)
@@ -89,8 +89,11 @@ class Service:
         self.root = root
         self.pseudo = pseudo
         self.metrics = metrics
-        self._handle_cache = handle_cache
+        self._generation = kept_handles // 2
         self._found: dict[bytes, tuple[Served, Node]] = {}
+        self._earlier: dict[bytes, tuple[Served, Node]] = {}
+        """What handles stand for: of those used of late, and of those used before and not again since. Two
+        generations forget the others, of removed files too, without an order to keep in every call."""
         self._tables = [
             {op.value: row for op, row in table.items() if row.first_minor <= minor <= row.last_minor}
             for minor in range(MAX_MINOR + 1)
@@ -104,12 +107,22 @@ class Service:
     def find_handle(self, handle: bytes) -> tuple[Served, Node] | None:
         """Return what a handle stands for if that needs no waiting."""
         found = self._found.get(handle)
-        if found is not None:
-            served, node = found
-            if served.fs.find(node.key) is node:
-                return found
-            del self._found[handle]
+        if found is None:
+            found = self._earlier.get(handle)
+            if found is None:
+                return None
+            self._remember(handle, found)
+        served, node = found
+        if served.fs.find(node.key) is node:
+            return found
+        del self._found[handle]
+        self._earlier.pop(handle, None)
         return None
+
+    def _remember(self, handle: bytes, found: tuple[Served, Node]) -> None:
+        if len(self._found) >= self._generation:
+            self._earlier, self._found = self._found, {}
+        self._found[handle] = found
 
     async def resolve_handle(self, handle: bytes) -> tuple[Served, Node]:
         export, key = self.handles.decode(handle)
@@ -119,10 +132,7 @@ class Service:
         node = served.fs.find(key)
         if node is None:
             node = await served.fs.resolve(key)
-        if len(self._found) >= self._handle_cache:
-            # Dropped all at once: a rare moment of slowness instead of an order to keep in every call.
-            self._found.clear()
-        self._found[handle] = served, node
+        self._remember(handle, (served, node))
         return served, node
 
     # -- COMPOUND ---------------------------------------------------------------------------------

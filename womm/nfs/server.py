@@ -64,6 +64,8 @@ class Limits:
     """Replies that a client has not read; then it is not read from either."""
     stall_s: float = 60.0
     """How long a record may be incomplete, or replies unread."""
+    handles: int = 32768
+    """Of how many it is kept in mind what they stand for; others are looked for again."""
     state: StateLimits = field(default_factory=StateLimits)
 
 
@@ -178,6 +180,7 @@ class Server:
             pseudo=self._pseudo,
             table=TABLE,
             metrics=self.metrics,
+            kept_handles=self.limits.handles,
         )
 
     async def start(self) -> None:
