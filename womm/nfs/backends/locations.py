@@ -3,7 +3,7 @@
 Strategy: file handles hold inode numbers, since nothing else is stable over renames and restarts, and an
 unprivileged server cannot open a file by its number. So it remembers names. The newest are in a dict,
 the others in a small database on disk, which outlives the server when it has a path: memory stays small
-with any number of files. What is in neither is searched for in the whole tree, once (local.py).
+with any number of files. What is in neither is searched for in the whole tree, once (tree.py).
 """
 
 import sqlite3
