@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.run import PODS
 from womm.cli.parallel import find_perl
-from womm.cluster.base import TaskSpec
+from womm.cluster.base import Cluster, TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import Outcome
@@ -80,23 +80,9 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
     loop.add_signal_handler(signal.SIGTERM, me.cancel)
     runtime = folder / "run"
     runtime.mkdir()
-    settings = Settings()
     async with AsyncExitStack() as stack:
-        store = TaskStore(folder / "tasks")
-        journal = stack.enter_context(store.create(TASK, on_failure=_say, task_bytes=settings.log_task_bytes))
         cluster = LocalCluster(runtime, find_perl())
-        dispatcher = Dispatcher(
-            TASK,
-            cluster,
-            journal,
-            _say,
-            spool_folder=folder,
-            stdin_memory_bytes=settings.stdin_memory_bytes,
-            stdin_cap_bytes=settings.stdin_cap_bytes,
-            capture_bytes=settings.log_job_bytes,
-        )
-        stack.push_async_callback(cluster.stop)
-        stack.push_async_callback(dispatcher.close)
+        dispatcher = new_dispatcher(TASK, cluster, stack, folder)
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None
         await cluster.start(TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher)
@@ -106,6 +92,26 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
         wall_s = time.perf_counter() - began
         coordinator_s = cpu_s(resource.RUSAGE_SELF) - before
     return Driven(jobs, wall_s, size, coordinator_s, cpu_s(resource.RUSAGE_CHILDREN))
+
+
+def new_dispatcher(task: str, cluster: Cluster, stack: AsyncExitStack, folder: Path) -> Dispatcher:
+    """A dispatcher with a journal in `folder`; with the stack it ends, then the cluster, then the journal."""
+    settings = Settings()
+    store = TaskStore(folder / "tasks")
+    journal = stack.enter_context(store.create(task, on_failure=_say, task_bytes=settings.log_task_bytes))
+    stack.push_async_callback(cluster.stop)
+    dispatcher = Dispatcher(
+        task,
+        cluster,
+        journal,
+        _say,
+        spool_folder=folder,
+        stdin_memory_bytes=settings.stdin_memory_bytes,
+        stdin_cap_bytes=settings.stdin_cap_bytes,
+        capture_bytes=settings.log_job_bytes,
+    )
+    stack.push_async_callback(dispatcher.close)
+    return dispatcher
 
 
 async def submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: str) -> int:

@@ -15,14 +15,11 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bench.driver import cpu_s, submit_all
+from bench.driver import cpu_s, new_dispatcher, submit_all
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import About
-from womm.coordinator.dispatch import Dispatcher
-from womm.journal.store import TaskStore
-from womm.settings import Settings
 
 READY_S = 60.0
 TASK = "benchpod"
@@ -42,24 +39,10 @@ async def serve(kubeconfig: str, namespace: str, image: str, cpu: str, folder: P
     me = asyncio.current_task()
     assert me is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-    settings = Settings()
     async with AsyncExitStack() as stack:
-        store = TaskStore(folder / "tasks")
-        journal = stack.enter_context(store.create(TASK, on_failure=_say, task_bytes=settings.log_task_bytes))
         client = await KubeClient.connect(Target(namespace=namespace, kubeconfig=kubeconfig), folder)
         cluster = KubernetesCluster(client, PodOptions(image), about)
-        stack.push_async_callback(cluster.stop)
-        dispatcher = Dispatcher(
-            TASK,
-            cluster,
-            journal,
-            _say,
-            spool_folder=folder,
-            stdin_memory_bytes=settings.stdin_memory_bytes,
-            stdin_cap_bytes=settings.stdin_cap_bytes,
-            capture_bytes=settings.log_job_bytes,
-        )
-        stack.push_async_callback(dispatcher.close)
+        dispatcher = new_dispatcher(TASK, cluster, stack, folder)
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
         await cluster.start(TaskSpec(TASK, folder, 1, 1, cpu, "256Mi", "/bin/sh", 60.0), dispatcher)
@@ -69,10 +52,6 @@ async def serve(kubeconfig: str, namespace: str, image: str, cpu: str, folder: P
             size = await submit_all(dispatcher, 1, 1, command)
             took_s = time.perf_counter() - began
             print(json.dumps([size, took_s, cpu_s(resource.RUSAGE_SELF) - before]), flush=True)
-
-
-def _say(text: str | OSError) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.driver import cpu_s
+from bench.driver import cpu_s, new_dispatcher
 from bench.poddriver import about
 from tests.kubernetes.simulation import POD_SPEC
 from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
@@ -31,9 +31,7 @@ from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.task import new_task_id
 from womm.engine.width import ChangingFile, login_lines, width_text
-from womm.journal.store import TaskStore
 from womm.link.client import Dial
-from womm.settings import Settings
 
 
 @dataclass(slots=True)
@@ -134,25 +132,6 @@ class Logins:
         return re.findall(r"^1/(\S+)$", self.file.path.read_text(), re.MULTILINE)
 
 
-def new_dispatcher(task: str, cluster: SimulatedCluster, stack: AsyncExitStack, folder: Path) -> Dispatcher:
-    """A dispatcher with a journal in `folder`; both end with the stack."""
-    settings = Settings()
-    store = TaskStore(folder / "tasks")
-    journal = stack.enter_context(store.create(task, on_failure=_say, task_bytes=settings.log_task_bytes))
-    dispatcher = Dispatcher(
-        task,
-        cluster,
-        journal,
-        _say,
-        spool_folder=folder,
-        stdin_memory_bytes=settings.stdin_memory_bytes,
-        stdin_cap_bytes=settings.stdin_cap_bytes,
-        capture_bytes=settings.log_job_bytes,
-    )
-    stack.push_async_callback(dispatcher.close)
-    return dispatcher
-
-
 async def track(kubeconfig: str, namespace: str, pods: int, folder: Path, socket: str) -> None:
     """Answer the lines of stdin."""
     task = new_task_id()
@@ -160,8 +139,9 @@ async def track(kubeconfig: str, namespace: str, pods: int, folder: Path, socket
         client = await KubeClient.connect(Target(namespace=namespace, kubeconfig=kubeconfig), folder)
         cluster = SimulatedCluster(client, PodOptions("none", template={"spec": POD_SPEC}), about)
         cluster.socket = socket
-        stack.push_async_callback(cluster.stop)
         dispatcher = new_dispatcher(task, cluster, stack, folder) if socket else None
+        if dispatcher is None:
+            stack.push_async_callback(cluster.stop)
         logins = Logins(dispatcher, folder) if dispatcher else None
         tracker = Tracker(dispatcher)
         await cluster.start(TaskSpec(task, folder, pods, 1, "1m", "1Mi", "/bin/sh", 600.0), tracker)
@@ -185,10 +165,6 @@ def rss_kib(pid: int) -> int:
     found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1])
-
-
-def _say(text: str | OSError) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.soak import count
 from womm import process
 from womm.cluster.base import Loss
 from womm.cluster.kubernetes.shares import FILE_SERVER
-from womm.journal.events import JobEnded, JobLost, JobStarted, ShareTraffic
+from womm.journal.events import JobEnded, JobLost, JobStarted, ShareTraffic, ShareUnsent
 
 pytestmark = pytest.mark.slow
 
@@ -171,6 +172,38 @@ def test_task_whose_user_slept_too_long_ends_at_once_and_keeps_what_was_written(
         assert run.out == b""
     assert kept.read_text() == "x\n"
     shared.nothing_left(womm_home.runtime)
+
+
+@pytest.mark.soak
+def test_file_for_which_the_users_disk_has_no_room_any_more_is_named_at_the_end(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """The disk fills up while this machine sleeps, when a job has written already."""
+    write(shared, fileserver_image, "lazy")
+    small = shared.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=True)
+    try:
+        command = "sleep 3; head -c 2000000 /dev/zero >small/{}; echo written >fine; sleep 1000"
+        with shared.started("parallel", "--kube-pods", "1", "--", command, ":::", "data") as run:
+            wait_for(lambda: run.events(JobStarted) or run.process.poll() is not None, "the job", 200)
+            run.process.send_signal(signal.SIGSTOP)
+            (small / "filler").write_bytes(bytes(3_500_000))
+            time.sleep(8)  # the machine sleeps, the job writes
+            run.process.send_signal(signal.SIGCONT)
+            wait_for(lambda: run.events(ShareUnsent) or run.process.poll() is not None, run.err, 100)
+            run.process.send_signal(signal.SIGINT)
+            assert run.wait(200) == 130, run.err
+            told = run.events(ShareUnsent)[-1]
+        assert (told.names, told.count) == (("small/data",), 1)
+        assert "No space left on device" in told.reason
+        assert "small/data" in run.err and "No space left on device" in run.err
+        assert (shared.folder / "fine").read_text() == "written\n"
+        assert (small / "filler").read_bytes() == bytes(3_500_000)
+        assert not [path.name for path in small.iterdir() if path.name not in {"data", "filler"}]
+        shared.nothing_left(womm_home.runtime)
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
 
 
 @pytest.mark.timeout(600)
