@@ -160,3 +160,21 @@ def test_module_and_script_are_the_same():
         [sys.executable, "-m", "womm", "--version"], cwd=ROOT, capture_output=True, check=True
     )
     assert result.stdout.decode() == run("--version").out
+
+
+INTERRUPTED_IMPORT = """
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Import:
+    attribute = Interrupted()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "platformdirs"])
+def test_ctrl_c_that_an_import_makes_another_exception_of_is_quiet(womm_home, tmp_path, module):
+    """What a Ctrl-C raises in a `__set_name__` Python 3.11 makes a RuntimeError."""
+    (tmp_path / f"{module}.py").write_text(INTERRUPTED_IMPORT)
+    result = run("status", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (result.status, result.out, result.err) == (130, "", "")

@@ -186,6 +186,11 @@ def run(argv: Sequence[str], name: str = "womm") -> int:
         status = FAILURE_STATUS
     except (click.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
+    except RuntimeError as exc:
+        # Python 3.11 makes one of what is raised in a __set_name__, when a module is imported.
+        if not isinstance(exc.__cause__, KeyboardInterrupt):
+            raise
+        status = _INTERRUPTED
     except BrokenPipeError:
         # Who read stdout has enough. What is in the buffer must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
