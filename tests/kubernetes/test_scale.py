@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench.tracked import Logins, SimulatedCluster, Tracker, new_dispatcher
+from bench.driver import new_dispatcher
+from bench.tracked import Logins, SimulatedCluster, Tracker
 from tests.cluster.fixtures import KubeCluster
 from tests.conftest import Home
 from tests.coordinator.sinks import Sink
@@ -107,7 +108,6 @@ def test_two_hundred_pods_of_a_task_are_followed(
     async def main() -> None:
         async with AsyncExitStack() as stack:
             cluster = await cluster_of(kube_cluster, kube_namespace, place, nodes.socket)
-            stack.push_async_callback(cluster.stop)
             dispatcher = new_dispatcher(task, cluster, stack, place)
             logins = Logins(dispatcher, place)
             await cluster.start(spec_of(task, place, pods), dispatcher)

@@ -389,7 +389,7 @@ rm -rf tree big fsx*; [ -z "$(ls -A)" ]
 
 
 def test_memory_is_flat_under_a_long_load(guest: Guest, serve: Serve) -> None:
-    """Files come, are worked on and go, again and again; in a soak for longer than an hour of ordinary work."""
+    """Files come, are worked on and go, again and again; in a soak, more than an hour of ordinary work."""
     server = serve()
     resident = []
     with mounted(guest, server):
