@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.tasks import carriers, wait_for, womm
 from tests.kubernetes.pods import agent_of
-from tests.kubernetes.project import Project
+from tests.kubernetes.project import NOTES, Project
 from tests.soak import count
 from womm.journal.events import JobStarted, PodGone, TaskEnding
 
@@ -97,8 +97,9 @@ def test_c2_killed_coordinator_is_missed_after_the_orphan_timeout(project: Proje
 
 def test_task_outlives_its_keeper(project: Project) -> None:
     """Another one comes; while there is none the workers have their own links."""
-    project.write(orphan_timeout="20s")
-    words = ["parallel", "--kube-pods", "1", "--", "sleep 25; echo {} $WOMM_ATTEMPT", ":::", "x"]
+    project.write_with_notes(orphan_timeout="20s")
+    job = f"until [ -e {NOTES}/go ]; do sleep 0.2; done; echo {{}} $WOMM_ATTEMPT"
+    words = ["parallel", "--kube-pods", "1", "--", job, ":::", "x"]
     with project.started(*words) as run:
         wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
         wait_for(lambda: is_ready(project, run.task), "the keeper")
@@ -107,6 +108,7 @@ def test_task_outlives_its_keeper(project: Project) -> None:
         wait_for(lambda: is_ready(project, run.task, but=first), "another one that hears")
         second = next(name for name in project.pods(run.task, "keeper") if name != first)
         project.delete_pod(second)
+        project.executions.with_name("go").touch()
         assert run.wait() == 0, run.err
         assert run.out == b"x 1\n"
         assert run.events(PodGone) == []
