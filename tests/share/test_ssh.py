@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,47 @@ def test_what_a_bridge_says_first_is_left_out(folder, place, greeting):
         export.close()
 
     run(main())
+
+
+def test_what_is_offered_is_safe_from_terrapin_and_has_nothing_old(folder, place):
+    """FAULTS S4: strict key exchange (CVE-2023-48795), in the message of RFC 4253 section 7.1."""
+
+    async def main():
+        export = Export(Fence(folder))
+        offered = asyncio.get_running_loop().create_future()
+
+        async def listen(reader, writer):
+            writer.write(b"SSH-2.0-test\r\n")
+            assert (await reader.readline()).startswith(b"SSH-2.0-")
+            size = int.from_bytes(await reader.readexactly(4), "big")
+            _, kind, *rest = await reader.readexactly(size)
+            assert kind == asyncssh.constants.MSG_KEXINIT
+            at, lists = 16, []
+            for _ in range(10):
+                end = at + 4 + int.from_bytes(bytes(rest[at : at + 4]), "big")
+                lists.append(bytes(rest[at + 4 : end]).decode().split(","))
+                at = end
+            offered.set_result(lists)
+            writer.close()
+
+        server = await asyncio.start_unix_server(listen, str(place / "socket"))
+
+        async def dial(factory):
+            await asyncio.get_running_loop().create_unix_connection(factory, str(place / "socket"))
+
+        with pytest.raises(OSError):
+            await ssh.connect(dial, TaskKeys.make(), export, NoControl)
+        server.close()
+        await server.wait_closed()
+        export.close()
+        return offered.result()
+
+    exchanges, keys, *ciphers_and_more = run(main())
+    assert exchanges == ["curve25519-sha256", "ext-info-s", "kex-strict-s-v00@openssh.com"]
+    assert keys == ["ssh-ed25519"]
+    for ciphers in ciphers_and_more[:2]:
+        assert ciphers and all(re.fullmatch(r"aes\d+-gcm@openssh\.com", name) for name in ciphers)
+    assert ciphers_and_more[4:6] == [["none"], ["none"]]
 
 
 def test_who_only_talks_is_hung_up_on(folder, place):
