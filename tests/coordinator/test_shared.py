@@ -48,6 +48,9 @@ class Folder:
         self.asked.append("sync")
         return RunRequest(None, argv=[b"sh", b"-c", b"until [ -e %b ]; do sleep 0.02; done" % self.synced])
 
+    def reconnected(self) -> None:
+        self.asked.append("reconnected")
+
     async def settle(self, job: int, pod: str) -> str:
         self.asked.append("settle")
         await self.settled.wait()
@@ -135,6 +138,19 @@ def test_quiet_folder_holds_no_job_up(go):
         assert (await outcome(sink)).exit == 0
         assert bytes(sink.text[1]) == b"here\n"
         assert folder.asked == [f"renew {POD.name}", "settle"]
+
+
+def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
+    @go
+    async def main(dispatcher, folder):
+        sink = Sink()
+        number = dispatcher.submit(RunRequest(b"cat", stdin=True), sink)
+        await until(lambda: folder.asked, "the start")
+        dispatcher._links[POD.name]._connection.abort()
+        await until(lambda: "reconnected" in folder.asked, "the news")
+        dispatcher.feed_end(number)
+        assert (await outcome(sink)).exit == 0
+        assert folder.asked == [f"renew {POD.name}", "reconnected", "settle"]
 
 
 def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(go):

@@ -123,4 +123,4 @@ def test_lazy_with_a_stranger_on_its_socket_goes_on(folder, tmp_path):
             assert user.ask("stats")["ok"]
         finally:
             user.close()
-    assert KEYS.export not in server.log.read_text()
+    assert KEYS.nfs["export"].decode() not in server.log.read_text()

@@ -178,9 +178,7 @@ def test_file_server_that_is_replaced_is_the_new_pod() -> None:
     async def main() -> None:
         server = FileServer()
         server.apply(pod("a", **READY))
-        leaving = pod("a", **READY)
-        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        server.apply(leaving)
+        server.apply(leaving("a"))
         assert not server.is_ready
         server.remove("a")
         found = asyncio.ensure_future(server.live_pod())
@@ -188,6 +186,38 @@ def test_file_server_that_is_replaced_is_the_new_pod() -> None:
         assert not found.done()
         server.replace([pod("b")])
         assert await found == "b"
+
+    run(main())
+
+
+def leaving(name: str) -> dict[str, Any]:
+    found = pod(name, **READY)
+    found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return found
+
+
+def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone() -> None:
+    async def main() -> None:
+        server = FileServer()
+        moves: list[str | None] = []
+        server.when_it_moves(lambda: moves.append(server.staying))
+        server.apply(pod("a", **READY))
+        assert moves == []  # the first one
+        server.apply(leaving("a"))
+        assert moves == [None]
+        server.apply(pod("b", **READY))
+        assert moves == [None, "b"]
+        assert await server.live_pod() == "b"
+        alone = asyncio.ensure_future(server.live_pod(alone=True))
+        await asyncio.sleep(0)
+        assert not alone.done()  # clients are still with the other one
+        server.remove("a")
+        assert await alone == "b"
+        again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
+        server.apply(pod("b", **READY, containerStatuses=[again]))
+        assert moves == [None, "b"]  # its disk is still there
+        server.replace([pod("c")])
+        assert moves == [None, "b", "c"]
 
     run(main())
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Home
-from tests.faults.tasks import womm
+from tests.faults.tasks import wait_for, womm
 from tests.kubernetes.project import Project
 from tests.kubernetes.test_shared_tasks import fill, shared, tree, write
+from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.journal.events import JobLost
 
 __all__ = ["shared"]
 pytestmark = pytest.mark.slow
@@ -70,6 +72,29 @@ def test_an_eager_share_on_a_volume_sends_the_next_task_what_differs(
         shared.nothing_left(womm_home.runtime)
         (shared.folder / "src/new.txt").write_text("new\n")
         names.append("src/new.txt")
+
+
+@pytest.mark.soak
+def test_file_server_of_a_volume_that_is_replaced_costs_no_job(
+    shared: Project, fileserver_image: str, volume: Path, womm_home: Home
+) -> None:
+    """N7: its handles and what it has are the same in another pod, also for a file that is open."""
+    write(shared, fileserver_image, "eager-syncback", share_volume=CLAIM)
+    (shared.folder / "name").write_text("laptop\n")
+    command = "exec 3>>log.{}; for n in $(seq 30); do cat name; echo $n >&3; sleep 1; done"
+    with shared.started("parallel", "--kube-pods", "2", "--", "-k", command, ":::", "a", "b") as run:
+        wait_for(
+            lambda: len([*volume.glob("*/log.*")]) == 2 or run.process.poll(), f"the jobs: {run.err}", 200
+        )
+        (server,) = shared.pods(run.task, FILE_SERVER)
+        shared.delete_pod(server)
+        assert run.wait(300) == 0, run.err
+        assert run.events(JobLost) == []
+        assert run.out == b"laptop\n" * 60
+        assert "disk is lost" not in run.err
+    for name in ("a", "b"):
+        assert (shared.folder / f"log.{name}").read_text().split() == [str(n) for n in range(1, 31)]
+    shared.nothing_left(womm_home.runtime)
 
 
 def copies(volume: Path) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import pytest
 from tests.share.eagers import Rig, contents, in_store, snapshot
 from tests.soak import count
 from womm.errors import ShareError
-from womm.link.client import Dial
+from womm.link.client import Dial, Offline
+from womm.share.eager import StoreLost
 from womm.share.staging import Staging
 from womm.share.stream import LocalStore
 from womm.share.tree import STAGING
@@ -28,6 +30,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from womm.share.eager import EagerShare
+from womm.share.eager import StoreLost
 from womm.share.staging import Staging
 from womm.share.stream import LocalStore
 what, folder, store, state = sys.argv[1:]
@@ -473,3 +476,62 @@ def test_store_that_makes_a_link_and_then_writes_below_it_stays_inside(rig: Rig,
     assert os.listdir(outside) == []
     assert result.conflicts[0] == (b"d", b"d.womm-t1")
     assert contents(rig.folder) == {"d.womm-t1/evil": b"evil"}
+
+
+# ---- the store's disk is lost
+
+
+def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig, tmp_path: Path) -> None:
+    (rig.folder / "given").write_text("given")
+    disk = tmp_path / "disk"
+    share = rig.share(identity=str(disk))
+
+    async def main() -> None:
+        async with LocalStore() as store:
+            await share.push(store.exec_dial)
+            await share.check(store.exec_dial)
+            (rig.store / "made").write_text("made")
+            kept = disk.read_bytes()
+            disk.unlink()
+            shutil.rmtree(rig.store)
+            rig.store.mkdir()
+            for work in (share.check, share.pull):
+                with pytest.raises(StoreLost, match="disk of the file server is lost"):
+                    await work(store.exec_dial)
+            assert contents(rig.folder) == {"given": b"given"}
+            assert contents(rig.store) == {}
+            assert disk.read_bytes() != kept
+            # Filled again, it is the one; what jobs make in it comes back.
+            (rig.folder / "given").write_text("changed")
+            await share.push(store.exec_dial)
+            await share.check(store.exec_dial)
+            (rig.store / "again").write_text("again")
+            assert (await share.pull(store.exec_dial)).brought == (b"again",)
+
+    asyncio.run(main())
+    assert contents(rig.folder) == contents(rig.store) == {"given": b"changed", "again": b"again"}
+
+
+def test_check_waits_for_as_long_as_this_machine_is_offline(rig: Rig) -> None:
+    (rig.folder / "f").write_text("f")
+    share = rig.share()
+    answers: list[OSError | None] = [Offline("no network"), Offline("no network"), None]
+
+    async def main() -> None:
+        async with LocalStore() as store:
+            await share.push(store.exec_dial)
+
+            def exec_dial(command: Sequence[str]) -> Dial:
+                async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+                    if (error := answers.pop(0)) is not None:
+                        raise error
+                    return await store.exec_dial(command)(factory)
+
+                return connect
+
+            await share.check(exec_dial)
+            answers.append(OSError("no pod"))
+            with pytest.raises(ShareError, match="cannot be reached: no pod"):
+                await share.check(exec_dial)
+
+    asyncio.run(main())

@@ -163,6 +163,10 @@ class Cluster(Protocol):
         """Have this done while the task ends: when no worker has the share any more, and its file
         server is still there. An exception of it ends nothing else."""
 
+    def when_share_moves(self, tell: Callable[[], None]) -> None:
+        """Have this called from now on when the pod of the file server has gone, and when another has come:
+        what is on its disk may have gone with it."""
+
     async def end_pod(self, pod: Pod, reason: str) -> None:
         """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""
 

@@ -126,6 +126,9 @@ class LocalCluster:
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         pass
 
+    def when_share_moves(self, tell: Callable[[], None]) -> None:
+        pass
+
     def dial(self, pod: Pod) -> Dial:
         life = self._places[pod.name].life
         path = str(life.socket) if life is not None and life.pod == pod else ""

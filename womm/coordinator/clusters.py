@@ -183,6 +183,9 @@ class BothClusters:
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._remote.before_share_ends(work)
 
+    def when_share_moves(self, tell: Callable[[], None]) -> None:
+        self._remote.when_share_moves(tell)
+
     async def end_pod(self, pod: Pod, reason: str) -> None:
         await self._of(pod.name).end_pod(pod, reason)
 

@@ -390,6 +390,8 @@ class Dispatcher:
 
     def link_up(self, link: Link) -> None:
         if link.name in self.pool.workers:
+            if (share := self._share_of(link.name)) is not None:
+                share.reconnected()
             self._act(self.pool.worker_resumed(link.name))
 
     def link_cut(self, link: Link, reason: str) -> None:

@@ -1,5 +1,9 @@
 """An eager share and the task: copied before the first job, brought back after the last.
 
+While it is not certain that the file server still has what was copied - its pod has moved, or news of
+that may have been missed - no job starts and none is done. A lost disk is filled again: jobs without a
+result run again, and what those with one have written is told to be missing.
+
 Where pods may not mount it (Pod Security `restricted`) there is no store: each worker is filled by itself
 before it gets jobs, and what jobs write stays in their pod.
 """
@@ -7,22 +11,25 @@ before it gets jobs, and what jobs write stays in their pod.
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.job import SharedFolder
-from womm.coordinator.shares import Voice
+from womm.coordinator.shares import Voice, sync_request
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import EAGER_SYNCBACK
-from womm.share.eager import EagerShare, state_name
+from womm.share.eager import EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
 
 STORE: Final = "/womm/store"
+DISK: Final = "/womm/state/disk"
+"""There while the file server's own disk is."""
 FILL: Final = ("perl", "/womm/bin/fill.pl")
 
 
@@ -39,8 +46,8 @@ class Eager:
         self._patience_s = patience_s
         self._turn = asyncio.Lock()
         self._told: set[str] = set()
-        self._in_pods = FilledFolder(working)
-        self.jobs: SharedFolder | None = self._in_pods
+        self._folder = EagerFolder(spec.folder, working, self._doubt)
+        self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
         self._cluster: Cluster | None = None
@@ -49,11 +56,17 @@ class Eager:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ignore = Ignore(spec.folder)
         self._state = folder / (state_name(spec.folder, store) if spec.store else task)
+        self._checking: asyncio.Task[None] | None = None
+        self._doubts = 0
+        self._copied = self._ending = False
+        self._lost_results = 0
+        self._lost_at = ""
         self._share = EagerShare(
             spec.folder,
             task,
             state=self._state,
             store=store,
+            identity="" if spec.store else DISK,  # on a volume of the user's it is wherever that is
             syncback=spec.kind == EAGER_SYNCBACK,
             keep=keep or bool(spec.store),
             ask=voice.ask,
@@ -69,7 +82,7 @@ class Eager:
     def fill(self, cluster: Cluster, pod: Pod) -> Coroutine[Any, Any, None] | None:
         if not cluster.fills or pod.pid:
             return None
-        self._in_pods.filled = True
+        self._folder.filled = True
         return self._fill(cluster, pod)
 
     async def _fill(self, cluster: Cluster, pod: Pod) -> None:
@@ -99,11 +112,59 @@ class Eager:
                 " each pod gets a copy of its own, and what jobs write stays there"
             )
             return
-        await self._share.push(cluster.share_dial)
         self._cluster = cluster
+        cluster.when_share_moves(self._doubt)
+        await self._share.push(cluster.share_dial)
         cluster.before_share_ends(self._end)
+        self._copied = True
+        if self._doubts:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """Perhaps what is in the store is not what was copied."""
+        self._doubts += 1
+        if not self._copied or self._ending:
+            return
+        self._folder.in_doubt()
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check())
+            self._checking.add_done_callback(self._checked)
+
+    async def _check(self) -> None:
+        assert self._cluster is not None
+        while True:
+            doubts = self._doubts
+            try:
+                await self._share.check(self._cluster.share_dial)
+            except StoreLost:
+                await self._fill_again(self._cluster)
+            if doubts == self._doubts:
+                self._folder.certain()
+                return
+
+    def _checked(self, task: asyncio.Task[None]) -> None:
+        self._checking = None
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._ending = True
+        self._folder.end()
+        if isinstance(error, ShareError):
+            self._voice.lost(error.message)
+        else:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "the share is not checked any more", "exception": error}
+            )
+
+    async def _fill_again(self, cluster: Cluster) -> None:
+        self._voice.say("the file server's disk is lost: the folder is copied again")
+        if ended := self._folder.lost():
+            self._lost_results += ended
+            self._lost_at = time.strftime("%H:%M:%S")
+        self._voice.disk_lost()
+        await self._share.push(cluster.share_dial)
 
     async def _end(self) -> None:
+        await self._stop_checking()
         if self.spec.kind != EAGER_SYNCBACK or self._cluster is None:
             return
         try:
@@ -113,7 +174,13 @@ class Eager:
             return
         self.words = f"{len(found.brought)} files brought back"
         left = len(found.refused) + len(found.kept_changing)
-        if found.conflicts:
+        if self._lost_results:
+            jobs = "1 job" if self._lost_results == 1 else f"{self._lost_results:,} jobs"
+            self.failed = (
+                f"the file server's disk was lost, and with it what {jobs} wrote that had ended by"
+                f" {self._lost_at}: run them again"
+            )
+        elif found.conflicts:
             self.failed = f"{len(found.conflicts)} files changed on both sides"
         elif left:
             self.failed = f"{left} files could not be brought back"
@@ -121,31 +188,85 @@ class Eager:
     def report(self) -> None:
         """What is not brought back is told when it is tried."""
 
+    async def _stop_checking(self) -> None:
+        self._ending = True
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait({self._checking})
+
     async def close(self) -> None:
+        await self._stop_checking()
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task
             await asyncio.to_thread(self._share.forget)
 
 
-class FilledFolder:
-    """See SharedFolder. Of workers with a folder of their own: jobs run where the user is in it."""
+class EagerFolder:
+    """See SharedFolder. What has changed on this machine since the copy is not seen by jobs.
 
-    quiet = True
+    `filled`: workers have a folder of their own, in `working` of which jobs run.
+    """
 
-    def __init__(self, working: Path) -> None:
+    def __init__(self, folder: Path, working: Path, doubt: Callable[[], None]) -> None:
         self.filled = False
+        self._folder = os.fsencode(folder)
         self._working = os.fsencode(working)
+        self._doubt = doubt
+        self._sure = asyncio.Event()
+        self._sure.set()
+        self._is_over = False
+        self._losses = 0
+        self._known: dict[str, int] = {}  # by pod: how many losses its kernel knows of
+        self._looking: dict[int, int] = {}  # by job: how many it will know of by that job's end
+        self._ended = 0  # jobs, since the last loss
+
+    def __repr__(self) -> str:
+        return f"<EagerFolder {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
+
+    @property
+    def quiet(self) -> bool:
+        return self._sure.is_set()
 
     async def refresh(self) -> None:
-        """What has changed here since the copy is not seen there."""
+        await self._sure.wait()
+        if self._is_over:
+            raise ShareError("the share is lost")
 
     def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        if not self.filled or request.folder is not None:
+        if request.folder is None and (self.filled or self._losses):
+            # By its path: what the agent itself is in may be a folder of the lost disk.
+            request = replace(request, folder=self._working)
+        self._looking[job] = self._losses
+        if self.filled or self._known.get(pod, 0) == self._losses:
             return request
-        return replace(request, folder=self._working)
+        return replace(request, fresh_tree=self._folder)
 
-    def sync(self) -> None:
-        """It has no kernel's pages to be written anywhere."""
+    def sync(self) -> RunRequest:
+        return sync_request(self._folder)
+
+    def reconnected(self) -> None:
+        self._doubt()
 
     async def settle(self, job: int, pod: str) -> str:
+        looked = self._looking.pop(job, 0)
+        self._known[pod] = max(self._known.get(pod, 0), looked)
+        await self.refresh()
+        self._ended += 1
         return ""
+
+    def in_doubt(self) -> None:
+        self._sure.clear()
+
+    def certain(self) -> None:
+        self._sure.set()
+
+    def end(self) -> None:
+        """What jobs have done last will never be known."""
+        self._is_over = True
+        self._sure.set()
+
+    def lost(self) -> int:
+        """The store is empty: return how many jobs have ended since it was filled."""
+        self._losses += 1
+        ended, self._ended = self._ended, 0
+        return ended

@@ -74,6 +74,9 @@ class SharedFolder(Protocol):
     def sync(self) -> RunRequest | None:
         """What has a pod's kernel write all that it holds of the folder; None: it holds nothing."""
 
+    def reconnected(self) -> None:
+        """A pod was out of reach: what it tells now may come before news of the cluster from that time."""
+
     async def settle(self, job: int, pod: str) -> str:
         """Return when all that the job wrote is in the folder; else why it is not, in words."""
 

@@ -11,7 +11,7 @@ from typing import Final
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.bar import duration
 from womm.coordinator.job import SharedFolder
-from womm.coordinator.shares import Voice
+from womm.coordinator.shares import Voice, sync_request
 from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
@@ -22,12 +22,6 @@ FINISH_S: Final = 40.0
 TRAFFIC_S: Final = 10.0
 END_S: Final = 120.0
 """A cut link is waited for so long, for the last bytes that jobs have written."""
-SYNC: Final = (
-    b"my %nr = ('x86_64' => 306, 'aarch64' => 267);"  # syncfs(2)
-    b"my $nr = $nr{(split ' ', `uname -m`)[0]};"
-    b"open my $folder, '<', $ARGV[0];"
-    b"$nr ? syscall($nr, fileno $folder) : system 'sync'"
-)
 REFRESHED_BYTES: Final = 262144
 """Of paths for one job to look at again; with more it looks at everything."""
 
@@ -185,7 +179,10 @@ class LazyFolder:
         return replace(request, fresh=fresh) if fresh else request
 
     def sync(self) -> RunRequest | None:
-        return RunRequest(None, argv=[b"perl", b"-e", SYNC, self._folder]) if self._writable else None
+        return sync_request(self._folder) if self._writable else None
+
+    def reconnected(self) -> None:
+        """Whatever it tells, the file server itself is asked about each job."""
 
     async def settle(self, job: int, pod: str) -> str:
         looked = self._looking.pop(job, 0)

@@ -1,21 +1,29 @@
 """The folder of a task in its pods: what is to be done before the first job, around each, and at the end.
 
 On this machine there is nothing to do. A lazy share is asked before each job to forget what has changed
-here, and after each whether what it wrote has come; of an eager one jobs know nothing.
+here, and after each whether what it wrote has come; an eager one is only asked whether it is still there.
 """
 
-import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
 from womm.errors import ShareError, UsageError
 from womm.journal.events import ShareUnsent
+from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
+from womm.share.nfs_secret import nfs_secret
+
+SYNC: Final = (
+    b"my %nr = ('x86_64' => 306, 'aarch64' => 267);"  # syncfs(2)
+    b"my $nr = $nr{(split ' ', `uname -m`)[0]};"
+    b"open my $folder, '<', $ARGV[0];"
+    b"$nr ? syscall($nr, fileno $folder) : system 'sync'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
             "--keep: what an eager share has copied goes with its pod, unless it is on a volume",
             "share-volume = NAME in .womm (kubectl get pvc lists them), or leave --keep out",
         )
-    spec = share_spec(settings, folder, {"export": secrets.token_hex(16).encode()})
+    spec = share_spec(settings, folder, nfs_secret())
     assert spec is not None
     try:
         if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
@@ -83,6 +91,11 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
         return eager
     except OSError as exc:
         raise ShareError(f"{spec.folder} cannot be shared: {exc.strerror}", f"ls -ld {spec.folder}") from exc
+
+
+def sync_request(folder: bytes) -> RunRequest:
+    """What has a pod's kernel write all that it holds of a folder."""
+    return RunRequest(None, argv=[b"perl", b"-e", SYNC, folder])
 
 
 def ask_terminal() -> Callable[[str], bool] | None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
 from womm.errors import ShareError
-from womm.link.client import RETRY_DELAYS_S
+from womm.link.client import RETRY_DELAYS_S, Offline
 from womm.share import manifest
 from womm.share.manifest import Ancestor, Base
 from womm.share.pack import DIRECTORY, FILE, LINK, VERSION, BadPack, Record, Source, Stamp, check_path, header
@@ -48,15 +48,20 @@ BLOCKS_BYTES: Final = 1 << 30
 T = TypeVar("T")
 
 
+class StoreLost(ShareError):
+    """The store is another one than that which was filled: its disk is lost."""
+
+
 class EagerShare:
-    """One folder and its store. `preview`, `push` and `pull` are for the event loop, one at a time; a
-    cancelled one leaves nothing behind that runs, and the next one continues.
+    """One folder and its store. `preview`, `push`, `check` and `pull` are for the event loop, one at a time;
+    a cancelled one leaves nothing behind that runs, and the next one continues.
 
     state: the file that keeps what both sides have in common; keep: there will be another copy to this
-    store, so it is needed without syncback too. store: the folder in the pod; python: how to run Python
-    there; command: what to run instead of womm.share.store. ask: called with a question, on the event
-    loop's thread, may block; None: nobody can be asked, which means no. yes: not even asked. retry_s: how
-    long a store may be out of reach.
+    store, so it is needed without syncback too. store: the folder in the pod; identity: the file by which
+    its disk is told from another one (see womm.share.store); python: how to run Python there; command: what
+    to run instead of womm.share.store. ask: called with a question, on the event loop's thread, may block;
+    None: nobody can be asked, which means no. yes: not even asked. retry_s: how long a store may be out of
+    reach.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class EagerShare:
         *,
         state: Path,
         store: str = "/womm/store",
+        identity: str = "",
         python: Sequence[str] = ("python3",),
         command: Sequence[str] = (),
         syncback: bool = False,
@@ -87,7 +93,8 @@ class EagerShare:
         self._begun = state.with_name(state.name + ".begun")
         self._remembers = syncback or keep
         self._store = store
-        self._command = [*command] or [*python, "-m", "womm.share.store", store]
+        self._command = [*command] or [*python, "-m", "womm.share.store", store, *filter(None, [identity])]
+        self._filled = b""  # which store was, as far as stores tell
         self._syncback = syncback
         self._limits = Limits() if limits is None else limits
         self._yes = yes
@@ -140,6 +147,13 @@ class EagerShare:
         self._tell(result)
         return result
 
+    async def check(self, exec_dial: ExecDial) -> None:
+        """Raise StoreLost when the store is not the one that the last `push` has filled.
+
+        Raises ShareError when it cannot be reached; while nothing can, it waits.
+        """
+        await self._persistently(exec_dial, self._check, checks=True)
+
     async def pull(self, exec_dial: ExecDial) -> PullResult:
         """Bring back what is new or changed in the store; nothing here is deleted. Raises ShareError.
 
@@ -155,19 +169,28 @@ class EagerShare:
         for path in (self._state, self._begun):
             path.unlink(missing_ok=True)
 
-    async def _persistently(self, exec_dial: ExecDial, work: "Callable[[_Talk], T]") -> T:
-        """Talk to the store until it is done, over as many connections as it takes."""
+    async def _persistently(
+        self, exec_dial: ExecDial, work: "Callable[[_Talk], T]", *, checks: bool = False
+    ) -> T:
+        """Talk to the store until it is done, over as many connections as it takes.
+
+        checks: what it has is not asked for, and however long this machine reaches nothing, it goes on.
+        """
         loop = asyncio.get_running_loop()
         attempt = 0
         lost_at = loop.time()
         while True:
             try:
-                return await converse(exec_dial(self._command), lambda stream: self._talk(stream, work))
+                return await converse(
+                    exec_dial(self._command), lambda stream: self._talk(stream, work, checks)
+                )
             except _CutLater as exc:
                 attempt, lost_at, reason = 0, loop.time(), str(exc)
             except OSError as exc:
                 reason = str(exc)
-                if loop.time() - lost_at >= self._retry_s:
+                if checks and isinstance(exc, Offline):
+                    lost_at = loop.time()
+                elif loop.time() - lost_at >= self._retry_s:
                     raise ShareError(f"the store of {self._folder} cannot be reached: {reason}") from exc
             if attempt == 0:
                 self._say(f"share: {reason}; trying again")
@@ -184,14 +207,15 @@ class EagerShare:
         return await in_thread(lambda: work(stop), stopped.set)
 
     # -- the thread's
-    def _talk(self, stream: PodStream, work: "Callable[[_Talk], T]") -> T:
+    def _talk(self, stream: PodStream, work: "Callable[[_Talk], T]", checks: bool) -> T:
         talk = _Talk(stream)
         collects = gc.isenabled()
         gc.disable()  # to look at 100,000 tuples again and again takes a sixth of the time
         try:
             # Asked at once: it takes its time to start and to look, and so does what follows here.
             talk.hello()
-            talk.ask_list()
+            if not checks:
+                talk.ask_list()
             return work(talk)
         except (Cut, EOFError) as exc:
             talk.last_words()
@@ -257,6 +281,7 @@ class EagerShare:
             self._mark_begun()
             result = self._send(talk, sender, found, theirs, ancestor)
             self._begun.unlink(missing_ok=True)
+            self._filled = talk.identity
             return result
 
     def _look(self, talk: "_Talk", root: int, sender: Sender) -> tuple[Walk, dict[bytes, Stamp]]:
@@ -313,9 +338,7 @@ class EagerShare:
         todo = plan(found, theirs, manifest.deleted(ancestor, found, theirs))
         self._of_files, self._of_bytes = len(todo.send), todo.size_bytes
         sender.run(todo, found)
-        talk.out.add(header(END, b""))
-        talk.out.flush()
-        store_ns = talk.expect(END, 2).numbers[1]
+        store_ns = talk.end()
         if self._remembers:
             self._remember(found, theirs, ancestor, sender, store_ns)
         return PushResult(
@@ -357,6 +380,14 @@ class EagerShare:
     def _load(self) -> Ancestor | None:
         return manifest.load(self._state) if self._remembers else None
 
+    def _check(self, talk: "_Talk") -> None:
+        talk.welcome()
+        self._recognize(talk)
+
+    def _recognize(self, talk: "_Talk") -> None:
+        if talk.identity != self._filled and self._filled:
+            raise StoreLost("the disk of the file server is lost, and what jobs have written there with it")
+
     def _pull(self, talk: "_Talk") -> None:
         ancestor = manifest.load(self._state)
         if ancestor is None:
@@ -369,10 +400,10 @@ class EagerShare:
                     " brought back into it; what jobs have written is still in the store"
                 )
             remove_stale(root, walk(root, self._ignore, talk.check).staging)
-            self._bring_back(talk, root, ancestor, talk.list())
-            talk.out.add(header(END, b""))
-            talk.out.flush()
-            talk.expect(END, 2)
+            theirs = talk.list()
+            self._recognize(talk)
+            self._bring_back(talk, root, ancestor, theirs)
+            talk.end()
 
     def _bring_back(self, talk: "_Talk", root: int, ancestor: Ancestor, theirs: dict[bytes, Stamp]) -> bool:
         """Return whether anything here has changed. Adds to `so_far`, also when it fails."""
@@ -440,6 +471,8 @@ class _Talk(Source):
         self.check = stream.check
         self.out = Out(stream.send)
         self.answered = False
+        self.identity = b""
+        """Which store it is, once it has welcomed; empty: it does not tell."""
         self._awaits_welcome = False
 
     @property
@@ -475,8 +508,9 @@ class _Talk(Source):
     def welcome(self) -> int:
         """Return the store's clock."""
         self._awaits_welcome = False
-        version, now_ns = self.expect(WELCOME, 2).numbers
-        self.answered = True
+        record = self.expect(WELCOME, 2)
+        version, now_ns = record.numbers
+        self.answered, self.identity = True, record.path
         if version != VERSION:
             raise ShareError(f"the file server speaks version {version} of the store, this womm {VERSION}")
         return now_ns
@@ -485,6 +519,12 @@ class _Talk(Source):
         before_ns = clock_ns()
         self.hello()
         check_clock(self.welcome(), before_ns, clock_ns())
+
+    def end(self) -> int:
+        """Return the store's time of the end, in nanoseconds of its files' clock."""
+        self.out.add(header(END, b""))
+        self.out.flush()
+        return self.expect(END, 2).numbers[1]
 
     def blocks(self, path: bytes) -> bytes:
         """The digests of the blocks of what the store has; none: it has nothing to compare with."""

@@ -9,9 +9,8 @@ import asyncio
 import ctypes
 import hmac
 import logging
-import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
@@ -19,6 +18,7 @@ import asyncssh
 
 from womm.link.client import Dial
 from womm.share.exporter import Export
+from womm.share.nfs_secret import nfs_secret
 from womm.share.sftp_channel import SftpChannel
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,6 @@ KEEPALIVE_S: Final = 15.0
 KEEPALIVES: Final = 3
 """A connection that was silent for so many of them is dead (FAULTS: <= 45 s)."""
 LOGIN_TIMEOUT_S: Final = 30
-IDENTITY_BYTES: Final = 48
-"""See womm.nfs.state.recovery."""
 _NOISE_BYTES: Final = 4096
 """What a bridge may say before the other side's first word."""
 _MAX_CHANNELS: Final = 16
@@ -50,13 +48,11 @@ _MAX_CHANNELS: Final = 16
 @dataclass(frozen=True, slots=True)
 class TaskKeys:
     """The keys of one task: what the file server gets (`host_public`, `client_private`: OpenSSH's formats;
-    `export`: the 128 bits that name the NFS export, hex; `identity`: what file handles are sealed with, hex),
-    and what this side needs."""
+    `nfs`: see nfs_secret), and what this side needs."""
 
     host_public: bytes
     client_private: bytes = field(repr=False)
-    export: str = field(repr=False)
-    identity: str = field(repr=False)
+    nfs: Mapping[str, bytes] = field(repr=False)
     host_private: asyncssh.SSHKey = field(repr=False)
     client_public: asyncssh.SSHKey = field(repr=False)
 
@@ -66,8 +62,7 @@ class TaskKeys:
         return cls(
             host.export_public_key(),
             client.export_private_key(),
-            secrets.token_hex(16),
-            secrets.token_hex(IDENTITY_BYTES),
+            nfs_secret(),
             host,
             client.convert_to_public(),
         )
@@ -77,8 +72,7 @@ class TaskKeys:
         return {
             "host_key.pub": self.host_public,
             "client_key": self.client_private,
-            "export": self.export.encode(),
-            "identity": self.identity.encode(),
+            **self.nfs,
         }
 
 

@@ -1,17 +1,19 @@
-"""`python -m womm.share.store FOLDER`: the other end of an eager share, in the file server's pod.
+"""`python -m womm.share.store FOLDER [ID]`: the other end of an eager share, in the file server's pod.
 
 Talks `womm.share.pack` on stdin and stdout until it is told to end. A file that replaces one gets its name
 when it is whole; the time of a new one is set last, so half of one never counts as what was to be copied.
 The user's side asks with one-letter records, which are handled one after another:
 
-    q  hello: answered by w, with this side's clock          L  list everything; ends with .
+    q  hello: answered by w, with the clock and the id here  L  list everything; ends with .
     d f F l  a directory, file, large file, symbolic link    h  one more name for a file
     B  the digests of a large file's blocks                   D  those blocks of it that are others now
     x  delete if it is still what the user's side thinks      z  remove, whatever it is
     G  send what is named (n: it is gone); ends with .        e  set directories' times, answer e, end
 
-What cannot be done is said in a record `!`, whose path is the reason, and ends the program. A copy waits for
-this program's start: what it needs only now and then it imports then.
+The id is what the file ID holds, made at random when there is none: a file that is beside FOLDER on the same
+disk tells an empty store from one that was filled. What cannot be done is said in a record `!`, whose path is
+the reason, and ends the program. A copy waits for this program's start: what it needs only now and then it
+imports then.
 """
 
 import errno
@@ -58,6 +60,7 @@ HELLO, WELCOME, LIST, END_OF_LIST = b"q", b"w", b"L", b"."
 HARD_LINK, DELETE, REMOVE, GET, GONE, END, FAILED = b"h", b"x", b"z", b"G", b"n", b"e", b"!"
 PATHS_BYTES: Final = 1 << 30
 LOCK_S: Final = 30
+ID_BYTES: Final = 16
 _PART: Final = STAGING + b"part"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -77,10 +80,11 @@ def receive_pieces(source: Source, fd: int, size: int) -> bool:
 
 
 class Store:
-    """One conversation. `root`: the folder's descriptor."""
+    """One conversation. `root`: the folder's descriptor; `identity`: see above, empty: not told."""
 
-    def __init__(self, root: int, source: Source, out: Out) -> None:
+    def __init__(self, root: int, source: Source, out: Out, identity: bytes) -> None:
         self._root = root
+        self._identity = identity
         self._source = source
         self._out = out
         self._tree = Tree(root, force=True)
@@ -116,7 +120,7 @@ class Store:
                     shown = record.path.decode(errors="backslashreplace")
                     raise OSError(exc.errno, f"{shown}: {exc.strerror or exc}") from exc
             elif record.kind == HELLO:
-                out.add(header(WELCOME, b"", VERSION, time.time_ns()))
+                out.add(header(WELCOME, self._identity, VERSION, time.time_ns()))
                 out.flush()
             elif record.kind == LIST:
                 self._list()
@@ -358,6 +362,17 @@ def _lock(root: int) -> None:
     raise OSError(errno.EBUSY, "another copy to this store is running")
 
 
+def _identify(path: str) -> bytes:
+    """Return what the file holds. Under the store's lock."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        if found := file.read(ID_BYTES * 2):
+            return found
+    made = os.urandom(ID_BYTES).hex().encode()
+    with open(path, "wb") as file:
+        file.write(made)
+    return made
+
+
 def main() -> int:
     os.umask(0)
     gc.disable()  # nothing here is a cycle, and a long list would be looked at again and again
@@ -370,7 +385,8 @@ def main() -> int:
             raise OSError(exc.errno, f"{sys.argv[1]}: {exc.strerror}") from exc
         _lock(root)
         _forget_part(root)  # of a conversation that was cut
-        Store(root, Source(lambda count: os.read(0, count)), out).run()
+        identity = _identify(sys.argv[2]) if len(sys.argv) > 2 else b""
+        Store(root, Source(lambda count: os.read(0, count)), out, identity).run()
     except BrokenPipeError:
         return 1
     except (EOFError, BadPack, OSError, ValueError, OverflowError) as exc:

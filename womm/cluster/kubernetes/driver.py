@@ -207,9 +207,10 @@ class KubernetesCluster:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             try:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
-                    pod = await server.live_pod()
+                    pod = await server.live_pod(alone=bool(command))
             except TimeoutError as exc:
-                raise OSError(f"the file server is not there: {', '.join(server.reasons())}") from exc
+                why = ", ".join(server.reasons()) or "its last pod has not ended"
+                raise OSError(f"the file server is not there: {why}") from exc
             run = self._dialler(pod, shares.FILE_SERVER, lambda: True, command or shares.BRIDGE)
             return await (run(factory) if command else greeted(run, factory))
 
@@ -224,6 +225,10 @@ class KubernetesCluster:
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._share_end = work
+
+    def when_share_moves(self, tell: Callable[[], None]) -> None:
+        if self._server is not None:
+            self._server.when_it_moves(lambda: None if self._draining else tell())
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         # The watch may be about to say that it has ended by itself.

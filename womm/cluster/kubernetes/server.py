@@ -36,7 +36,11 @@ class FileServer:
         """What keeps its pod from being created, in the cluster's words."""
         self._removed = ""
         self._ready: set[str] = set()
+        self._leaving: set[str] = set()
         self._changed = asyncio.Event()
+        self._tell_move: Callable[[], None] = lambda: None
+        self._stays: str | None = None
+        self._has_moved = False
 
     def __repr__(self) -> str:
         return f"<FileServer {self.book!r} ready {sorted(self._ready)}>"
@@ -57,7 +61,9 @@ class FileServer:
         found = list(items)
         for item in found:
             self._note(item)
-        self._ready &= {item["metadata"]["name"] for item in found}
+        names = {item["metadata"]["name"] for item in found}
+        self._ready &= names
+        self._leaving &= names
         return self._did(self.book.replace(found))
 
     def apply(self, item: Object) -> list[str]:
@@ -66,6 +72,7 @@ class FileServer:
 
     def remove(self, name: str) -> list[str]:
         self._ready.discard(name)
+        self._leaving.discard(name)
         return self._did(self.book.remove(name))
 
     def reasons(self) -> dict[str, str]:
@@ -83,13 +90,25 @@ class FileServer:
         self._removed = why
         self._changed.set()
 
+    @property
+    def staying(self) -> str | None:
+        """The pod whose disk the next one to connect will find, if there is one."""
+        return next((pod.name for pod in self.book.live if pod.name not in self._leaving), None)
+
+    def when_it_moves(self, tell: Callable[[], None]) -> None:
+        """See Cluster.when_share_moves."""
+        self._tell_move = tell
+
     async def until_ready(self) -> None:
         while not self.is_ready:
             await self._change()
 
-    async def live_pod(self) -> str:
-        """Wait for a pod that can be asked; return its name. Raises ShareError: there will be none."""
-        while (name := self.pod) is None:
+    async def live_pod(self, *, alone: bool = False) -> str:
+        """Wait for a pod that can be asked; return its name. Raises ShareError: there will be none.
+
+        alone: one that no client has another server beside: one that is to go serves on for a while.
+        """
+        while (name := self.pod) is None or (alone and len(self.book.live) > 1):
             if self._removed:
                 raise ShareError(f"the file server is {self._removed}")
             await self._change()
@@ -103,13 +122,18 @@ class FileServer:
         conditions = (item.get("status") or {}).get("conditions") or ()
         ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
         name = item["metadata"]["name"]
-        if ready and "deletionTimestamp" not in item["metadata"]:
-            self._ready.add(name)
-        else:
-            self._ready.discard(name)
+        if "deletionTimestamp" in item["metadata"]:
+            self._leaving.add(name)
+            ready = False
+        (self._ready.add if ready else self._ready.discard)(name)
 
     def _did(self, changes: Iterable[Change]) -> list[str]:
         self._changed.set()
+        before, self._stays = self._stays, self.staying
+        if before != self._stays:
+            self._has_moved |= before is not None
+            if self._has_moved:
+                self._tell_move()
         return [change.name for change in changes if isinstance(change, Replace)]
 
 

@@ -5,7 +5,9 @@ relative to the file descriptor of its directory, with O_PATH | O_NOFOLLOW, so a
 like any other and never followed, and "..", which clients cannot send, is never used. Directories on other
 filesystems (mount points) are refused.
 
-A node is an inode: its number and its time of birth, which tells two files with one number apart.
+A node is an inode: its number and its time of birth, which tells two files with one number apart. Only
+the root has a number of womm's own: a directory that takes its place, on another disk, is the same root to
+clients that have mounted it.
 Descriptors of nodes are kept open; the least recently used ones are closed, and then opened again by
 directory and name. If that does not lead to the inode any more - the server was restarted, or someone
 else renamed it - the tree is searched, in a thread, once for all who wait.
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _KEY = Struct(">QQ")
 _O_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+ROOT_INO: Final = 1 << 62
+"""No file's: the lower 48 bits of those are not 0."""
 MAX_DEPTH: Final = 512
 SEARCH_PAUSE: Final = 10.0
 """Between two searches of the tree pass this many times what the last one took."""
@@ -137,7 +141,8 @@ class Tree:
         fd = os.open(self._top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         found = linux.statx(fd, b"")
         self.dev = (found.dev_major, found.dev_minor)
-        self.root = LocalNode(self.fileid(found), found.birth_ns, FileType.DIRECTORY)
+        self._top_ino = self.fileid(found)
+        self.root = LocalNode(ROOT_INO, 0, FileType.DIRECTORY)
         self.root.fd = fd
         self.root.pins = 1
         self.nodes[self.root.ino] = self.root
@@ -255,13 +260,13 @@ class Tree:
             if kind is FileType.DIRECTORY and (found.dev_major, found.dev_minor) != self.dev:
                 raise NFSError(Status.ACCESS)  # a mount point
             ino = self.fileid(found)
+            if ino == self._top_ino:
+                raise NFSError(Status.ACCESS)
             node = self.nodes.get(ino)
             if node is None or node.birth_ns != found.birth_ns or node.gone:
                 if node is not None:
                     node.gone = True
                 node = self.nodes[ino] = LocalNode(ino, found.birth_ns, kind)
-            if node is self.root:
-                raise NFSError(Status.ACCESS)
             if node.directory is not directory or node.name != name:
                 node.directory, node.name = directory, name
                 self.places.note(ino, directory.ino, name)
