@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fileserver.process import tree_of
-from tests.nfs.test_kernel import BASICS
+from tests.nfs.test_kernel import BASICS, LOCKER
 from tests.soak import count
 
 pytestmark = pytest.mark.slow
@@ -143,6 +143,37 @@ def test_two_kernels_read_one_tree_for_the_price_of_one(guest, other_guest, shar
     paths = sorted(lazy.top.rglob("f*"), key=bytes)
     assert first == second == hashlib.sha256(b"".join(map(Path.read_bytes, paths))).hexdigest() + "  -\n"
     assert lazy.user.ask("stats")["fetched"] <= 1.05 * size
+
+
+@pytest.mark.parametrize("kind", ["flock", "fcntl"])
+def test_locks_between_two_kernels_exclude(guest, other_guest, share, kind):
+    lazy = share()
+    times = count(40, 1000)
+    (lazy.top / "number").touch()
+    for each in (guest, other_guest):
+        lazy.mount(each)
+    script = LOCKER + f"python3 /tmp/locker.py {kind} {times} /mnt/a/number"
+    for job in [each.start(script) for each in (guest, other_guest)]:
+        job.wait(600)
+    assert lazy.user.ask("flush")["ok"]
+    assert int((lazy.top / "number").read_text()) == 2 * times
+
+
+def test_two_kernels_and_the_user_see_each_others_closes(guest, other_guest, share):
+    """N9, as a pod's job and this machine do it: after `flush`, and after `changed`."""
+    lazy = share()
+    for each in (guest, other_guest):
+        lazy.mount(each)
+    for number in range(count(10, 1000)):
+        writer, reader = (guest, other_guest) if number % 2 else (other_guest, guest)
+        writer.run(f"echo {number} > /mnt/a/shared")
+        assert reader.run("cat /mnt/a/shared").out.strip() == str(number)
+        assert lazy.user.ask("flush")["ok"]
+        assert (lazy.top / "shared").read_text() == f"{number}\n"
+        (lazy.top / "shared").write_text(f"local {number}\n")
+        assert lazy.user.ask("changed", paths=["shared"])["ok"]
+        assert writer.run("cat /mnt/a/shared").out.strip() == f"local {number}"
+    assert [path.name for path in lazy.top.iterdir()] == ["shared"]
 
 
 def test_job_sees_what_the_user_has_just_changed(guest, share):
