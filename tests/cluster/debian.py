@@ -42,7 +42,7 @@ def python_layer() -> Path:
 
 def tools_layer() -> Path:
     """Return a file system with what benchmarks run in pods, as a compressed tar archive."""
-    return _layer("tools", "--include=python3,git")
+    return _layer("tools-nfs", "--include=python3,git,libnfs-utils")
 
 
 def compiler_layer() -> Path:

@@ -64,6 +64,7 @@ class Cluster:
 class Heard:
     said: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    traffic: list[tuple[int, ...]] = field(default_factory=list)
     disks: int = 0
 
     def disk_lost(self):
@@ -71,10 +72,10 @@ class Heard:
         return False
 
     def voice(self):
-        def nothing(*_):
-            """Of no interest here."""
+        def traffic(*count_bytes):
+            self.traffic.append(count_bytes)
 
-        return Voice(self.said.append, self.lost.append, self.disk_lost, None, nothing, nothing)
+        return Voice(self.said.append, self.lost.append, self.disk_lost, None, traffic, lambda event: None)
 
 
 @pytest.fixture
@@ -142,7 +143,8 @@ def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
         assert share.jobs.renew(RunRequest(b"true"), 5, "another").fresh_tree == folder
         await cluster.end()
         assert "with it what 2 jobs wrote that had ended by" in share.failed
-        assert share.words == "1 files brought back"
+        assert share.words == "2 files (10 B) copied, 1 file (5 B) brought back"
+        assert heard.traffic == [(5, 0, 0, 0), (10, 0, 0, 0), (10, 0, 5, 0)]
 
     folder = go(test)
     assert sorted(path.name for path in folder.iterdir()) == ["given", "later", "sub"]

@@ -26,6 +26,8 @@ from womm.link.frames import RunRequest
 from womm.settings import EAGER_SYNCBACK
 from womm.share.eager import EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
+from womm.share.preview import shown_bytes
+from womm.share.push import PushResult
 
 STORE: Final = "/womm/store"
 DISK: Final = "/womm/state/disk"
@@ -59,6 +61,7 @@ class Eager:
         self._checking: asyncio.Task[None] | None = None
         self._doubts = 0
         self._copied = self._ending = False
+        self._files = self._bytes = 0  # copied
         self._lost_results = 0
         self._lost_at = ""
         self._share = EagerShare(
@@ -98,7 +101,7 @@ class Eager:
             retry_s=self._patience_s,
         )
         async with self._turn:
-            await share.push(lambda command: cluster.fill_dial(pod, command))
+            self._tell_copied(await share.push(lambda command: cluster.fill_dial(pod, command)))
 
     def _say_once(self, text: str) -> None:
         if text not in self._told:
@@ -114,7 +117,7 @@ class Eager:
             return
         self._cluster = cluster
         cluster.when_share_moves(self._doubt)
-        await self._share.push(cluster.share_dial)
+        self._tell_copied(await self._share.push(cluster.share_dial))
         cluster.before_share_ends(self._end)
         self._copied = True
         if self._doubts:
@@ -161,7 +164,13 @@ class Eager:
             self._lost_results += ended
             self._lost_at = time.strftime("%H:%M:%S")
         self._voice.disk_lost()
-        await self._share.push(cluster.share_dial)
+        self._tell_copied(await self._share.push(cluster.share_dial))
+
+    def _tell_copied(self, result: PushResult) -> None:
+        self._files += result.files
+        self._bytes += result.size_bytes
+        self.words = f"{_files(self._files, self._bytes)} copied"
+        self._voice.traffic(self._bytes, 0, 0, 0)
 
     async def _end(self) -> None:
         await self._stop_checking()
@@ -172,7 +181,8 @@ class Eager:
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
             return
-        self.words = f"{len(found.brought)} files brought back"
+        self.words += f", {_files(len(found.brought), found.size_bytes)} brought back"
+        self._voice.traffic(self._bytes, 0, found.size_bytes, 0)
         left = len(found.refused) + len(found.kept_changing)
         if self._lost_results:
             jobs = "1 job" if self._lost_results == 1 else f"{self._lost_results:,} jobs"
@@ -270,3 +280,7 @@ class EagerFolder:
         self._losses += 1
         ended, self._ended = self._ended, 0
         return ended
+
+
+def _files(count: int, size_bytes: int) -> str:
+    return f"{count:,} file{'s' if count != 1 else ''} ({shown_bytes(size_bytes)})"

@@ -176,7 +176,7 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class ShareTraffic:
-    """What went over a lazy share since the task began, in bytes.
+    """What went over a share since the task began, in bytes.
 
     From the folder into the cluster, from the file server's cache to pods, and back into the folder;
     `unwritten`: what pods have written that is not in the folder yet.
