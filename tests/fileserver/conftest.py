@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import subprocess
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -21,9 +22,15 @@ def share(net, tmp_path):
     """Start file servers with a user's side: what it gives has `top`, `server`, `user`, `mount(guest)`."""
     with ExitStack() as stack:
 
-        def start(*options, top=None):
+        def start(*options, top=None, state_bytes=None):
+            """state_bytes: the size of the server's own disk."""
             folder = fresh_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            if state_bytes is not None:
+                (folder / "state").mkdir()
+                words = ["mount", "-t", "tmpfs", "-o", f"size={state_bytes}", "tmpfs", folder / "state"]
+                subprocess.run(words, check=True)
+                stack.callback(subprocess.run, ["umount", "-l", folder / "state"], check=True)
             if top is None:
                 top = tmp_path / "top"
                 top.mkdir()

@@ -208,6 +208,27 @@ def test_full_disk_of_the_user_reaches_the_program(guest, share, tmp_path):
         subprocess.run(["umount", "-l", top], check=True)
 
 
+def test_full_disk_of_the_pod_has_writers_wait_and_costs_no_byte(guest, share):
+    """F5: more is written than it holds, also while the user's side is away."""
+    lazy = share(state_bytes=24 << 20)
+    lazy.mount(guest)
+    guest.run("cd /mnt/a; touch f1 f2 f3; sync")
+    lazy.user.cut()
+    script = "cd /mnt/a; for n in 1 2 3; do seq $n 5500000 >f$n; done; sync; sha256sum f?"
+    job = guest.start(script + "; mkdir d; for n in $(seq 200); do echo $n >d/$n; done; rm d/1; sync")
+    time.sleep(10)
+    lazy.user.mend()
+    sums = job.wait(300).out.split()[::2]
+    assert lazy.user.ask("flush")["ok"]
+    for number, digest in zip((1, 2, 3), sums, strict=True):
+        data = (lazy.top / f"f{number}").read_bytes()
+        assert data.startswith(b"%d\n" % number) and data.endswith(b"\n5500000\n")
+        assert hashlib.sha256(data).hexdigest() == digest
+    assert {path.name: path.read_text() for path in (lazy.top / "d").iterdir()} == {
+        str(number): f"{number}\n" for number in range(2, 201)
+    }
+
+
 def test_make_finds_nothing_to_do_afterwards_on_either_side(guest, share):
     lazy = share()
     for number in range(12):
