@@ -208,6 +208,48 @@ def test_full_disk_of_the_user_reaches_the_program(guest, share, tmp_path):
         subprocess.run(["umount", "-l", top], check=True)
 
 
+def test_names_are_the_same_bytes_on_both_sides(guest, share):
+    """F6, here and there."""
+    names = [
+        b"with  spaces ",
+        b"new\nline",
+        b"\xff\xfe not utf-8",
+        b"-rf",
+        b"Case",
+        b"case",
+        "caf\u00e9".encode(),
+        "cafe\u0301".encode(),
+        b"x" * 255,
+        b"\\'\"$(touch no)*?;\t",
+    ]
+    lazy = share()
+    here = os.fsencode(lazy.top) + b"/here"
+    os.mkdir(here)
+    for name in names:
+        Path(os.fsdecode(here + b"/" + name)).write_bytes(name)
+    lazy.mount(guest)
+    guest.run(
+        f"""
+        cat > /tmp/names.py <<'P'
+import os
+names = {names!r}
+os.chdir(b"/mnt/a")
+assert sorted(os.listdir(b"here")) == sorted(names)
+os.mkdir(b"there")
+for name in names:
+    assert open(b"here/" + name, "rb").read() == name
+    open(b"there/" + name, "wb").write(name)
+P
+        python3 /tmp/names.py
+        """
+    )
+    assert lazy.user.ask("flush")["ok"]
+    there = os.fsencode(lazy.top) + b"/there/"
+    assert sorted(os.listdir(there)) == sorted(names)
+    assert [Path(os.fsdecode(there + name)).read_bytes() for name in names] == names
+    assert sorted(os.listdir(lazy.top)) == ["here", "there"]
+
+
 def test_full_disk_of_the_pod_has_writers_wait_and_costs_no_byte(guest, share):
     """F5: more is written than it holds, also while the user's side is away."""
     lazy = share(state_bytes=24 << 20)

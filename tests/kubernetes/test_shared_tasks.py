@@ -80,7 +80,7 @@ def test_jobs_read_the_folder_and_what_they_write_is_there_at_the_end(
             size = sum((shared.folder / name).stat().st_size for name in before)
             assert size <= traffic.fetched < size + 10_000
             assert traffic.written == len(names) * 68  # what sha256sum prints
-            assert f"{len(names)} files (2.18 kB) brought back" in run.err
+            assert f"{len(names)} files (2.11 kB) brought back" in run.err
     assert printed[::2] == [str(shared.folder)] * len(names)
     assert [line.split()[0] for line in printed[1::2]] == [before[name] for name in names]
     after = tree(shared.folder)

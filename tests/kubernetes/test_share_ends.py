@@ -1,0 +1,109 @@
+"""Shares of whole tasks when the user is in the way: `finish`, local jobslots, a network that is away."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Home
+from tests.faults.tasks import wait_for, womm
+from tests.kubernetes.project import Project
+from tests.kubernetes.proxy import proxied
+from tests.kubernetes.test_shared_tasks import fill, shared, tree, write
+from tests.soak import count
+from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone
+
+__all__ = ["shared"]
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
+
+KINDS = pytest.mark.parametrize("kind", ["lazy", "eager-syncback"])
+
+
+@KINDS
+def test_c3_finish_keeps_what_was_written_and_leaves_nothing(
+    shared: Project, fileserver_image: str, womm_home: Home, kind: str
+) -> None:
+    write(shared, fileserver_image, kind)
+    with shared.started(
+        "parallel", "--kube-pods", "2", "--", "echo {} >kept{}; sleep 1000", ":::", "1", "2"
+    ) as run:
+        wait_for(lambda: len(run.events(JobStarted)) == 2 or run.process.poll(), f"the jobs: {run.err}", 200)
+        time.sleep(3)
+        began = time.monotonic()
+        for _ in range(2):
+            finished = womm(shared.folder, "finish", run.task)
+            assert finished.returncode == 0, finished
+        assert run.wait(60) != 0
+        assert run.out == b""
+    shared.nothing_left(womm_home.runtime, 60 - (time.monotonic() - began))
+    assert [(shared.folder / f"kept{n}").read_text() for n in (1, 2)] == ["1\n", "2\n"]
+
+
+@KINDS
+def test_local_jobs_have_the_folder_itself(
+    shared: Project, fileserver_image: str, womm_home: Home, kind: str
+) -> None:
+    write(shared, fileserver_image, kind)
+    fill(shared.folder)
+    (shared.folder / "sub").mkdir()
+    before = tree(shared.folder)
+    numbers = [str(number) for number in range(30)]
+    command = "sleep 1; sha256sum <'src/file {}.txt' >out/{}; pwd >>out/{}; echo $WOMM_POD"
+    words = ["parallel", "--kube-pods", "1", "--local-procs", "1", "--", "-k", command, ":::", *numbers]
+    with shared.started(*words) as run:
+        assert run.wait(300) == 0, run.err
+        pods = set(run.out.decode().split())
+        local = f"{run.task}-local"
+    assert len(pods) == 2 and local in pods, (pods, run.err)
+    for number in numbers:
+        told = f"{before[f'src/file {number}.txt']}  -\n{shared.folder}\n"
+        assert (shared.folder / f"out/{number}").read_text() == told
+    made = {*(f"out/{number}" for number in numbers), "womm.in", "womm.out", "womm.err"}
+    assert {name: value for name, value in tree(shared.folder).items() if name not in made} == before
+    shared.nothing_left(womm_home.runtime)
+
+
+def test_n6_network_that_is_away_for_minutes_costs_a_lazy_task_nothing(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """Jobs begin, read files that nobody has fetched, and write, while nothing gets through."""
+    folder, jobs = shared.folder, 60
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    content = {number: os.urandom(300_000) for number in range(jobs)}
+    for number, data in content.items():
+        (folder / f"in/{number}").write_bytes(data)
+    with proxied(shared.kube.kubeconfig, folder.parent) as (proxy, kubeconfig):
+        write(shared, fileserver_image, "lazy", kubeconfig=str(kubeconfig), procs_per_pod="2")
+        command = "for n in 1 2; do cat in/{} >>out/{} || exit; sleep 0.5; done; sha256sum <out/{}"
+        words = ["parallel", "--kube-pods", "2", "--joblog", "log", "--", "-k", command, ":::"]
+        with shared.started(*words, *map(str, content)) as run:
+            wait_for(lambda: len(run.events(JobEnded)) >= 4 or run.process.poll(), f"jobs: {run.err}", 200)
+            proxy.freeze()
+            time.sleep(count(20, 200))
+            proxy.cut()  # as when the machine comes back with another address
+            proxy.thaw()
+            assert run.wait(400) == 0, run.err
+            assert run.events(JobLost, PodGone) == []
+            printed = run.out.decode().split()[::2]
+        shared.nothing_left(womm_home.runtime)
+    assert printed == [hashlib.sha256(data * 2).hexdigest() for data in content.values()]
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == {
+        str(number): data * 2 for number, data in content.items()
+    }
+
+
+def test_shell_brings_back_what_it_made_in_an_eager_share(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    write(shared, fileserver_image, "eager-syncback")
+    (shared.folder / "name").write_text("laptop\n")
+    with shared.started("shell", "--", "cat name; echo pod >written; rm name") as run:
+        assert run.wait(200) == 0, run.err
+        assert run.out == b"laptop\n"
+        assert "1 file (4 B) brought back" in run.err
+    assert (shared.folder / "written").read_text() == "pod\n"
+    assert Path(shared.folder / "name").read_text() == "laptop\n"  # nothing is deleted here
+    shared.nothing_left(womm_home.runtime)
