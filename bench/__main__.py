@@ -35,6 +35,7 @@ KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
     "kube-cost": cluster.cost_of_a_pod,
     "kube-scale": scale.scheduled,
     "kube-track": scale.tracked,
+    "kube-eager": eager.into_a_pod,
     "kube-share": share.fast,
     "kube-share-slow": share.slow,
 }

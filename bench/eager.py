@@ -4,43 +4,106 @@ Strategy: the stream is the share's own (womm.share.stream), into a process of t
 the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take turns in every
 round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave). womm's time is
 all of it: starting Python at the far end, looking at the folder, and the note of what both sides have.
-`make bench` has it as a section.
+`make bench` has it as a section, and another one into a pod, over womm's exec of the API server.
 """
 
 import argparse
 import asyncio
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
+from bench.kube import Kube, Project
 from bench.report import Figure, Section, as_text, compared
 from bench.run import BenchError, Place, interleave
 from bench.stats import Target
+from tests.cluster import images
+from womm.cluster.kubernetes import client as api
+from womm.link.client import Dial
 from womm.share.eager import EagerShare
 from womm.share.pack import CHUNK
-from womm.share.stream import LocalStore, PodStream, converse
+from womm.share.stream import ExecDial, LocalStore, PodStream, converse
 
 _FIRST = Target(least=0.8)
+
+
+class Far(Protocol):
+    """Where the store is."""
+
+    python: str
+    """How to run Python there."""
+
+    def talk(self, work: Callable[[ExecDial], Coroutine[Any, Any, object]]) -> None:
+        """Run `work` with what runs commands there."""
+
+    def shell(self, script: str) -> str:
+        """Run a script there; return what it prints. Raises BenchError."""
+
+
+class Here:
+    """See Far: on this machine."""
+
+    python = sys.executable
+
+    def talk(self, work: Callable[[ExecDial], Coroutine[Any, Any, object]]) -> None:
+        async def main() -> None:
+            async with LocalStore() as store:
+                await work(store.exec_dial)
+
+        asyncio.run(main())
+
+    def shell(self, script: str) -> str:
+        return subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
+
+
+class InPod:
+    """See Far: in a pod, by womm's own exec."""
+
+    python = "python3"
+
+    def __init__(self, project: Project, pod: str) -> None:
+        self._project, self._pod = project, pod
+
+    def talk(self, work: Callable[[ExecDial], Coroutine[Any, Any, object]]) -> None:
+        async def main() -> None:
+            kubeconfig = str(self._project.kube.kubectl.kubeconfig)
+            client = await api.KubeClient.connect(
+                api.Target(namespace=self._project.namespace, kubeconfig=kubeconfig)
+            )
+
+            def exec_dial(command: Sequence[str]) -> Dial:
+                return lambda factory: client.exec(self._pod, "main", command, factory)
+
+            try:
+                await work(exec_dial)
+            finally:
+                await client.close()
+
+        asyncio.run(main())
+
+    def shell(self, script: str) -> str:
+        words = self._project.kubectl("exec", self._pod, "--", "sh", "-c", script)
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     folder: Path
-    store: Path
+    store: str
     state: Path
     files: int
+    far: Far
 
     def clear(self) -> None:
-        shutil.rmtree(self.store, ignore_errors=True)
-        self.store.mkdir()
+        self.far.shell(f"rm -rf {self.store} && mkdir {self.store}")
         for path in self.state.parent.glob(self.state.name + "*"):
             path.unlink()
 
@@ -50,6 +113,38 @@ def section(place: Place) -> Section:
     files, rounds = (2000, 1) if place.quick else (50_000, 5)
     with tempfile.TemporaryDirectory(prefix="womm-bench-", dir="/dev/shm") as base:
         return _section(Path(base), files, rounds)
+
+
+def into_a_pod(place: Place, kube: Kube) -> Section:
+    """The same through the API server, into a pod's tmpfs."""
+    files, rounds = (2000, 1) if place.quick else (50_000, 5)
+    image = images.file_server_image(kube.registry).pinned
+    with kube.project(place) as project, tempfile.TemporaryDirectory(dir="/dev/shm") as base:
+        container = {
+            "name": "main",
+            "image": image,
+            "command": ["sleep", "100000"],
+            "volumeMounts": [{"name": "memory", "mountPath": "/memory"}],
+        }
+        spec = {
+            "containers": [container],
+            "volumes": [{"name": "memory", "emptyDir": {"medium": "Memory"}}],
+            "terminationGracePeriodSeconds": 0,
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "store"}, "spec": spec}
+        kube.kubectl.apply(project.namespace, pod)
+        kube.kubectl.wait_ready(project.namespace, "store")
+        ground = Ground(
+            Path(base) / "folder", "/memory/store", Path(base) / "state", files, InPod(project, "store")
+        )
+        _fill(ground)
+        figures = first_copy(ground, rounds)
+    return Section(
+        "Kubernetes: the eager share",
+        f"{files:,} files as above, tmpfs to the tmpfs of a pod on node1, over womm's exec of the API server,"
+        " for tar, too; from the start of the exec to its end.",
+        figures,
+    )
 
 
 def main() -> int:
@@ -68,7 +163,7 @@ def main() -> int:
 
 
 def _section(base: Path, files: int, rounds: int) -> Section:
-    ground = Ground(base / "folder", base / "store", base / "state", files)
+    ground = Ground(base / "folder", str(base / "store"), base / "state", files, Here())
     _fill(ground)
     return Section(
         "The eager share",
@@ -84,16 +179,20 @@ def first_copy(ground: Ground, rounds: int) -> list[Figure]:
         "womm": partial(_timed, ground, partial(_womm, ground, syncback=False)),
         "tar": partial(_timed, ground, partial(_tar, ground)),
         "womm with syncback": partial(_timed, ground, partial(_womm, ground, syncback=True)),
-        "rsync": partial(_timed, ground, partial(_rsync, ground)),
     }
+    if isinstance(ground.far, Here):
+        candidates["rsync"] = partial(_timed, ground, partial(_rsync, ground))
     candidates["tar"]()
     found = interleave(candidates, rounds=rounds, budget_s=150)
     rates = {name: [ground.files / seconds for seconds in times] for name, times in found.items()}
-    return [
+    figures = [
         compared("first copy, beside tar", rates["womm"], rates["tar"], "files/s", _FIRST),
         compared("with syncback, beside tar", rates["womm with syncback"], rates["tar"], "files/s"),
-        compared("beside rsync -rlpt --whole-file", rates["womm"], rates["rsync"], "files/s"),
     ]
+    if "rsync" in rates:
+        what = "beside rsync -rlpt --whole-file"
+        figures.append(compared(what, rates["womm"], rates["rsync"], "files/s"))
+    return figures
 
 
 def next_copy(ground: Ground, rounds: int) -> list[Figure]:
@@ -134,27 +233,23 @@ def _timed(ground: Ground, copy: Callable[[], None]) -> float:
     began = time.perf_counter()
     copy()
     seconds = time.perf_counter() - began
-    count = sum(len(files) for _, _, files in os.walk(ground.store))
+    count = int(ground.far.shell(f"find {ground.store} -type f | wc -l"))
     if count != ground.files:
         raise BenchError(f"{count} files of {ground.files} arrived")
     return seconds
 
 
 def _womm(ground: Ground, *, syncback: bool) -> None:
-    async def copy() -> None:
-        async with LocalStore() as store:
-            share = EagerShare(
-                ground.folder,
-                "bench",
-                state=ground.state,
-                store=str(ground.store),
-                python=(sys.executable,),
-                syncback=syncback,
-                yes=True,
-            )
-            await share.push(store.exec_dial)
-
-    asyncio.run(copy())
+    share = EagerShare(
+        ground.folder,
+        "bench",
+        state=ground.state,
+        store=ground.store,
+        python=(ground.far.python,),
+        syncback=syncback,
+        yes=True,
+    )
+    ground.far.talk(share.push)
 
 
 def _tar(ground: Ground) -> None:
@@ -164,10 +259,14 @@ def _tar(ground: Ground) -> None:
             while data := os.read(tar.stdout.fileno(), CHUNK):
                 stream.send(data)
         # The shell says so when tar is done: a stream into a pod has no half that can be closed.
-        while stream.receive(CHUNK):
-            pass
+        said = b""
+        while data := stream.receive(CHUNK):
+            said += data
+        if said != b"done\n":
+            raise BenchError(f"tar did not end well: {said!r} {stream.reason}")
 
-    _stream(["sh", "-c", f"tar -C {ground.store} -xf - && echo done"], send)
+    command = ["sh", "-c", f"tar -C {ground.store} -xf - && echo done"]
+    ground.far.talk(lambda exec_dial: converse(exec_dial(command), send))
 
 
 def _rsync(ground: Ground) -> None:
@@ -186,14 +285,6 @@ def _rsync(ground: Ground) -> None:
 
 
 _SHELL = "sh -c 'shift; exec \"$@\"' sh"
-
-
-def _stream(command: Sequence[str], work: Callable[[PodStream], None]) -> None:
-    async def copy() -> None:
-        async with LocalStore() as store:
-            await converse(store.exec_dial(command), work)
-
-    asyncio.run(copy())
 
 
 if __name__ == "__main__":

@@ -30,11 +30,12 @@ class Cluster:
         self.base, self.store = base, store
         self.dials = 0
         self.gone = ""
+        self.leaving = False
         self.hold = asyncio.Event()
         self.hold.set()
         self.lose_disk()
 
-    def share_dial(self, command):
+    def share_dial(self, command, *, last=False):
         """The file server's command, with its paths in `base` and this Python."""
         here = {"python3": sys.executable, eager.STORE: str(self.base / "store")}
         here[eager.DISK] = str(self.base / "disk")
@@ -42,6 +43,9 @@ class Cluster:
         async def dial(factory):
             self.dials += 1
             await self.hold.wait()
+            if self.leaving and not last:
+                self.leaving = False
+                self.lose_disk()
             if self.gone:
                 raise ShareError(self.gone)
             return await self.store.exec_dial([here.get(word, word) for word in command])(factory)
@@ -129,7 +133,7 @@ def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
         for job in (1, 2):
             assert await share.jobs.settle(job, POD) == ""
         cluster.lose_disk()
-        cluster.moves()
+        cluster.moves(False)
         await share.jobs.refresh()
         assert (store / "given").read_text() == "given"
         assert heard.disks == 1
@@ -150,6 +154,27 @@ def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
     assert sorted(path.name for path in folder.iterdir()) == ["given", "later", "sub"]
 
 
+def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
+    async def test(share, cluster, heard):
+        store = cluster.base / "store"
+        (store / "made").write_text("made")
+        await share.jobs.settle(1, POD)
+        cluster.leaving = True
+        cluster.moves(True)
+        await share.jobs.refresh()
+        assert heard.disks == 1
+        assert (cluster.base / "folder/made").read_text() == "made"
+        assert (store / "made").read_text() == "made"
+        (store / "later").write_text("later")
+        await share.jobs.settle(2, POD)
+        await cluster.end()
+        assert (share.failed, heard.lost) == ("", [])
+        assert share.words == "3 files (14 B) copied, 2 files (9 B) brought back"
+
+    folder = go(test)
+    assert sorted(path.name for path in folder.iterdir()) == ["given", "later", "made", "sub"]
+
+
 def test_disk_that_nobody_missed_until_the_end_is_no_success(go):
     @go
     async def folder(share, cluster, heard):
@@ -166,7 +191,7 @@ def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
     async def folder(share, cluster, heard):
         for _ in range(2):
             cluster.lose_disk()
-            cluster.moves()
+            cluster.moves(False)
             while heard.disks == 0:
                 await asyncio.sleep(0.01)
         await share.jobs.refresh()
@@ -180,10 +205,10 @@ def test_file_server_that_does_not_come_back_ends_the_task(go):
     @go
     async def folder(share, cluster, heard):
         cluster.gone = "the file server is removed"
-        cluster.moves()
+        cluster.moves(False)
         with pytest.raises(ShareError):
             await share.jobs.settle(1, POD)
-        cluster.moves()
+        cluster.moves(False)
         with pytest.raises(ShareError):
             await share.jobs.refresh()
         assert heard.lost == ["the file server is removed"]

@@ -199,25 +199,28 @@ def leaving(name: str) -> dict[str, Any]:
 def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone() -> None:
     async def main() -> None:
         server = FileServer()
-        moves: list[str | None] = []
-        server.when_it_moves(lambda: moves.append(server.staying))
+        moves: list[tuple[str | None, bool]] = []
+        server.when_it_moves(lambda goes: moves.append((server.staying, goes)))
         server.apply(pod("a", **READY))
         assert moves == []  # the first one
         server.apply(leaving("a"))
-        assert moves == [None]
-        server.apply(pod("b", **READY))
-        assert moves == [None, "b"]
-        assert await server.live_pod() == "b"
+        assert moves == [(None, True)]
         alone = asyncio.ensure_future(server.live_pod(alone=True))
+        await asyncio.sleep(0)
+        assert not alone.done()
+        assert await server.oldest_pod() == "a"
+        server.apply(pod("b", **READY))
+        assert moves == [(None, True), ("b", False)]
+        assert (await server.live_pod(), await server.oldest_pod()) == ("b", "a")
         await asyncio.sleep(0)
         assert not alone.done()  # clients are still with the other one
         server.remove("a")
         assert await alone == "b"
         again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
         server.apply(pod("b", **READY, containerStatuses=[again]))
-        assert moves == [None, "b"]  # its disk is still there
+        assert len(moves) == 2  # its disk is still there
         server.replace([pod("c")])
-        assert moves == [None, "b", "c"]
+        assert moves[2:] == [("c", False)]
 
     run(main())
 

@@ -142,11 +142,13 @@ class Cluster(Protocol):
     def dial(self, pod: Pod) -> Dial:
         """Return what connects to this pod's agent."""
 
-    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
         """Return what connects to the task's file server, whichever pod it is in at the time.
 
-        With a command: to its stdin and stdout, run beside the file server. Raises ClusterError where there
-        is none. To connect raises OSError while it is out of reach, ShareError when it will not come back.
+        With a command: to its stdin and stdout, run beside the file server, once that is in a pod that is to
+        stay, and in no other; `last`: as long as it can be asked, in one that is to go. Raises ClusterError
+        where there is none. To connect raises OSError while it is out of reach, ShareError when it will not
+        come back.
         """
 
     @property
@@ -163,9 +165,9 @@ class Cluster(Protocol):
         """Have this done while the task ends: when no worker has the share any more, and its file
         server is still there. An exception of it ends nothing else."""
 
-    def when_share_moves(self, tell: Callable[[], None]) -> None:
-        """Have this called from now on when the pod of the file server has gone, and when another has come:
-        what is on its disk may have gone with it."""
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
+        """Have this called from now on when the pod of the file server goes, and when another has come: what
+        is on its disk may go with it. True: it is still there (see `last`)."""
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""

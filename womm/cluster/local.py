@@ -113,7 +113,7 @@ class LocalCluster:
             keeper.add_done_callback(_tell_failure)
             self._keepers.append(keeper)
 
-    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
         raise ClusterError("pods on this machine have the folder itself: there is no file server")
 
     @property
@@ -126,7 +126,7 @@ class LocalCluster:
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         pass
 
-    def when_share_moves(self, tell: Callable[[], None]) -> None:
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
         pass
 
     def dial(self, pod: Pod) -> Dial:

@@ -170,8 +170,8 @@ class BothClusters:
     def dial(self, pod: Pod) -> Dial:
         return self._of(pod.name).dial(pod)
 
-    def share_dial(self, command: Sequence[str] = ()) -> Dial:
-        return self._remote.share_dial(command)
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
+        return self._remote.share_dial(command, last=last)
 
     @property
     def fills(self) -> bool:
@@ -183,7 +183,7 @@ class BothClusters:
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._remote.before_share_ends(work)
 
-    def when_share_moves(self, tell: Callable[[], None]) -> None:
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
         self._remote.when_share_moves(tell)
 
     async def end_pod(self, pod: Pod, reason: str) -> None:

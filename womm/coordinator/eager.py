@@ -13,7 +13,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from womm.share.eager import EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
 from womm.share.preview import shown_bytes
 from womm.share.push import PushResult
+from womm.share.syncback import PullResult
 
 STORE: Final = "/womm/store"
 DISK: Final = "/womm/state/disk"
@@ -60,6 +63,8 @@ class Eager:
         self._state = folder / (state_name(spec.folder, store) if spec.store else task)
         self._checking: asyncio.Task[None] | None = None
         self._doubts = 0
+        self._goes = False
+        self._back = PullResult()
         self._copied = self._ending = False
         self._files = self._bytes = 0  # copied
         self._lost_results = 0
@@ -123,9 +128,10 @@ class Eager:
         if self._doubts:
             self._doubt()
 
-    def _doubt(self) -> None:
-        """Perhaps what is in the store is not what was copied."""
+    def _doubt(self, goes: bool = False) -> None:
+        """Perhaps what is in the store is not what was copied. goes: it will not be for long."""
         self._doubts += 1
+        self._goes |= goes
         if not self._copied or self._ending:
             return
         self._folder.in_doubt()
@@ -137,6 +143,9 @@ class Eager:
         assert self._cluster is not None
         while True:
             doubts = self._doubts
+            if self._goes and self.spec.kind == EAGER_SYNCBACK:
+                await self._rescue(self._cluster)
+            self._goes = False
             try:
                 await self._share.check(self._cluster.share_dial)
             except StoreLost:
@@ -158,6 +167,14 @@ class Eager:
                 {"message": "the share is not checked any more", "exception": error}
             )
 
+    async def _rescue(self, cluster: Cluster) -> None:
+        """Bring back what jobs have written until now: the disk that it is on will go."""
+        with suppress(ShareError):  # there is no other try: what is missing is told
+            found = await self._share.pull(partial(cluster.share_dial, last=True))
+            self._back += found
+            if not found.refused:
+                self._folder.rescued()
+
     async def _fill_again(self, cluster: Cluster) -> None:
         self._voice.say("the file server's disk is lost: the folder is copied again")
         if ended := self._folder.lost():
@@ -177,12 +194,13 @@ class Eager:
         if self.spec.kind != EAGER_SYNCBACK or self._cluster is None:
             return
         try:
-            found = await self._share.pull(self._cluster.share_dial)
+            found = await self._share.pull(partial(self._cluster.share_dial, last=True))
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
             return
-        self.words += f", {_files(len(found.brought), found.size_bytes)} brought back"
-        self._voice.traffic(self._bytes, 0, found.size_bytes, 0)
+        self._back += found
+        self.words += f", {_files(len(set(self._back.brought)), self._back.size_bytes)} brought back"
+        self._voice.traffic(self._bytes, 0, self._back.size_bytes, 0)
         left = len(found.refused) + len(found.kept_changing)
         if self._lost_results:
             jobs = "1 job" if self._lost_results == 1 else f"{self._lost_results:,} jobs"
@@ -190,8 +208,8 @@ class Eager:
                 f"the file server's disk was lost, and with it what {jobs} wrote that had ended by"
                 f" {self._lost_at}: run them again"
             )
-        elif found.conflicts:
-            self.failed = f"{len(found.conflicts)} files changed on both sides"
+        elif self._back.conflicts:
+            self.failed = f"{len(self._back.conflicts)} files changed on both sides"
         elif left:
             self.failed = f"{left} files could not be brought back"
 
@@ -217,7 +235,7 @@ class EagerFolder:
     `filled`: workers have a folder of their own, in `working` of which jobs run.
     """
 
-    def __init__(self, folder: Path, working: Path, doubt: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, working: Path, doubt: Callable[[], object]) -> None:
         self.filled = False
         self._folder = os.fsencode(folder)
         self._working = os.fsencode(working)
@@ -274,6 +292,10 @@ class EagerFolder:
         """What jobs have done last will never be known."""
         self._is_over = True
         self._sure.set()
+
+    def rescued(self) -> None:
+        """What jobs that have ended wrote is not in the store alone any more."""
+        self._ended = 0
 
     def lost(self) -> int:
         """The store is empty: return how many jobs have ended since it was filled."""

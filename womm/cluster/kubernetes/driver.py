@@ -199,7 +199,7 @@ class KubernetesCluster:
 
         return connect
 
-    def share_dial(self, command: Sequence[str] = ()) -> Dial:
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
         server = self._server
         if server is None:
             raise ClusterError("this task has no share")
@@ -207,7 +207,7 @@ class KubernetesCluster:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             try:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
-                    pod = await server.live_pod(alone=bool(command))
+                    pod = await (server.oldest_pod() if last else server.live_pod(alone=bool(command)))
             except TimeoutError as exc:
                 why = ", ".join(server.reasons()) or "its last pod has not ended"
                 raise OSError(f"the file server is not there: {why}") from exc
@@ -226,9 +226,9 @@ class KubernetesCluster:
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._share_end = work
 
-    def when_share_moves(self, tell: Callable[[], None]) -> None:
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
         if self._server is not None:
-            self._server.when_it_moves(lambda: None if self._draining else tell())
+            self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         # The watch may be about to say that it has ended by itself.

@@ -38,7 +38,7 @@ class FileServer:
         self._ready: set[str] = set()
         self._leaving: set[str] = set()
         self._changed = asyncio.Event()
-        self._tell_move: Callable[[], None] = lambda: None
+        self._tell_move: Callable[[bool], None] = lambda goes: None
         self._stays: str | None = None
         self._has_moved = False
 
@@ -95,7 +95,7 @@ class FileServer:
         """The pod whose disk the next one to connect will find, if there is one."""
         return next((pod.name for pod in self.book.live if pod.name not in self._leaving), None)
 
-    def when_it_moves(self, tell: Callable[[], None]) -> None:
+    def when_it_moves(self, tell: Callable[[bool], None]) -> None:
         """See Cluster.when_share_moves."""
         self._tell_move = tell
 
@@ -106,13 +106,23 @@ class FileServer:
     async def live_pod(self, *, alone: bool = False) -> str:
         """Wait for a pod that can be asked; return its name. Raises ShareError: there will be none.
 
-        alone: one that no client has another server beside: one that is to go serves on for a while.
+        alone: one that is to stay, and beside which no client has another: one that is to go serves on for a
+        while.
         """
-        while (name := self.pod) is None or (alone and len(self.book.live) > 1):
-            if self._removed:
-                raise ShareError(f"the file server is {self._removed}")
-            await self._change()
+        while (name := self.pod) is None or (alone and (len(self.book.live) > 1 or name in self._leaving)):
+            await self._another()
         return name
+
+    async def oldest_pod(self) -> str:
+        """As live_pod: the one that is to go, as long as it can be asked."""
+        while not (live := self.book.live):
+            await self._another()
+        return live[0].name
+
+    async def _another(self) -> None:
+        if self._removed:
+            raise ShareError(f"the file server is {self._removed}")
+        await self._change()
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -133,7 +143,7 @@ class FileServer:
         if before != self._stays:
             self._has_moved |= before is not None
             if self._has_moved:
-                self._tell_move()
+                self._tell_move(self._stays is None and bool(self.book.live))
         return [change.name for change in changes if isinstance(change, Replace)]
 
 
