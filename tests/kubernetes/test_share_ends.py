@@ -1,12 +1,15 @@
-"""Shares of whole tasks when the user is in the way: `finish`, local jobslots, a network that is away."""
+"""Shares of whole tasks when somebody is in the way: `finish`, local jobslots, no network, pods of others."""
 
 import hashlib
 import os
+import secrets
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import images
 from tests.conftest import Home
 from tests.faults.tasks import wait_for, womm
 from tests.kubernetes.project import Project
@@ -93,6 +96,48 @@ def test_n6_network_that_is_away_for_minutes_costs_a_lazy_task_nothing(
     assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == {
         str(number): data * 2 for number, data in content.items()
     }
+
+
+def test_s2_pods_of_others_reach_the_port_and_see_nothing(
+    shared: Project, fileserver_image: str, womm_home: Home
+) -> None:
+    """From the same namespace, from another one, and from a node's own network. Guesses in earnest, of paths
+    and of handles, are tests/nfs/test_fuzz.py's."""
+    write(shared, fileserver_image, "lazy")
+    (shared.folder / "crown").write_text("jewels\n")
+    kubectl = shared.kube.kubectl
+    image = images.tools_image(shared.kube.registry).pinned
+    guesses = "; ".join(
+        f"nfs-ls nfs://$1/womm-{secrets.token_hex(16)}?version=4 && exit 9" for _ in range(count(5, 200))
+    )
+    script = f"nfs-ls nfs://$1/?version=4; {guesses}; nfs-ls nfs://$1/womm-?version=4 && exit 9; echo none"
+    with (
+        kubectl.namespace() as other,
+        shared.started("parallel", "--kube-pods", "1", "--", "cat {}; sleep 1000", ":::", "crown") as run,
+    ):
+        wait_for(lambda: run.events(JobStarted) or run.process.poll(), f"the job: {run.err}", 200)
+        (service,) = kubectl.json("get", "services", "-n", shared.namespace, "-l", f"womm/task={run.task}")[
+            "items"
+        ]
+        address = service["spec"]["clusterIP"]
+        (pod,) = shared.pod_objects(run.task)
+        (path,) = [volume["nfs"]["path"] for volume in pod["spec"]["volumes"] if "nfs" in volume]
+        places = [(shared.namespace, {}), (other, {}), (shared.namespace, {"hostNetwork": True})]
+        for number, (namespace, spec) in enumerate(places):
+            name = f"other{number}"
+            kubectl.run_pod(namespace, name, image, "sleep", "1000", nodeName="node1", **spec)
+            kubectl.wait_ready(namespace, name)
+            words = ["exec", "-n", namespace, name, "--"]
+            seen = kubectl.text(*words, "sh", "-c", script + " 2>&1", "sh", address)
+            assert seen.endswith("none\n")
+            assert "crown" not in seen and path not in seen, seen
+            # With the path it is all there: what is seen above is not for want of a way.
+            url = f"nfs://{address}{path}/crown?version=4"
+            assert kubectl.text(*words, "nfs-cat", url) == "jewels\n"
+            kubectl.run("delete", "pod", name, "-n", namespace, "--wait=false")
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+    shared.nothing_left(womm_home.runtime)
 
 
 def test_shell_brings_back_what_it_made_in_an_eager_share(
