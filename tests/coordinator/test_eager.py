@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from tests.link.wires import run
 from womm.cluster.base import ShareSpec
 from womm.coordinator import eager
-from womm.coordinator.eager import Eager
+from womm.coordinator.eager import LOSSES, Eager
 from womm.coordinator.shares import Voice
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
@@ -199,6 +200,89 @@ def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
         await share.jobs.settle(1, POD)
         await cluster.end()
         assert share.failed == ""
+
+
+def test_what_is_doubted_in_the_very_moment_in_which_it_becomes_certain_is_looked_at(go):
+    @go
+    async def folder(share, cluster, heard):
+        cluster.hold.clear()
+        share.jobs.reconnected()
+
+        async def doubting():
+            await share.jobs.refresh()
+            share.jobs.reconnected()
+
+        first = asyncio.ensure_future(doubting())
+        second = asyncio.ensure_future(share.jobs.refresh())
+        await asyncio.sleep(0.1)
+        cluster.hold.set()
+        await first
+        await second  # woken with the first, but it is in doubt again
+        assert share.jobs.quiet and cluster.dials == 3
+
+
+def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
+    @go
+    async def folder(share, cluster, heard):
+        for _ in range(2):
+            cluster.hold.clear()
+            cluster.lose_disk()
+            cluster.moves(False)
+            settling = asyncio.ensure_future(share.jobs.settle(1, POD))
+            await asyncio.sleep(0.1)
+            cluster.hold.set()
+            await settling
+        await cluster.end()
+        assert (heard.disks, share.failed) == (2, "")
+
+
+def test_disk_that_is_lost_again_and_again_before_any_job_has_ended_ends_the_task(go):
+    @go
+    async def folder(share, cluster, heard):
+        for _ in range(LOSSES):
+            assert heard.lost == []
+            cluster.lose_disk()
+            cluster.moves(False)
+            with suppress(ShareError):
+                await share.jobs.refresh()
+        (reason,) = heard.lost
+        assert f"lost {LOSSES} times, and no job ended in between" in reason
+
+
+def test_end_that_was_never_reached_is_no_success(go):
+    """The API server is away for too long: the cluster is not stopped in order."""
+
+    @go
+    async def folder(share, cluster, heard):
+        await share.jobs.settle(1, POD)
+        share.report()
+        assert share.failed.startswith("what jobs wrote is not brought back")
+
+
+def test_rescue_that_could_not_fetch_a_file_is_told_when_the_disk_is_lost(go):
+    async def test(share, cluster, heard):
+        store = cluster.base / "store"
+        (store / "made").write_text("made")
+        log = store / "log"
+        log.write_bytes(b"x" * 3_000_000)
+        code = f"f = open({str(log)!r}, 'ab', 0)\nwhile True: f.write(b'y' * 1000)"
+        writer = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+        try:
+            await share.jobs.settle(1, POD)
+            while log.stat().st_size == 3_000_000:
+                await asyncio.sleep(0.01)
+            cluster.leaving = True
+            cluster.moves(True)
+            await share.jobs.refresh()
+        finally:
+            writer.kill()
+            await writer.wait()
+        assert (cluster.base / "folder/made").read_text() == "made"
+        assert not (cluster.base / "folder/log").exists()
+        await cluster.end()
+        assert "with it what 1 job wrote that had ended by" in share.failed
+
+    go(test)
 
 
 def test_file_server_that_does_not_come_back_ends_the_task(go):

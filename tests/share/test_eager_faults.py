@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ from tests.soak import count
 from womm.errors import ShareError
 from womm.link.client import Dial, Offline
 from womm.share.eager import StoreLost
+from womm.share.pack import VERSION
 from womm.share.staging import Staging
 from womm.share.stream import LocalStore
 from womm.share.tree import STAGING
@@ -30,8 +32,6 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from womm.share.eager import EagerShare
-from womm.share.eager import StoreLost
-from womm.share.staging import Staging
 from womm.share.stream import LocalStore
 what, folder, store, state = sys.argv[1:]
 async def main():
@@ -395,7 +395,7 @@ def test_file_that_is_written_while_it_is_read_is_whole_or_said(rig: Rig) -> Non
 # ---- a hostile store
 
 
-def hostile(rig: Rig, tmp_path: Path, body: str) -> list[str]:
+def hostile(rig: Rig, tmp_path: Path, body: str, version: int = VERSION) -> list[str]:
     """Say `body` on stdout as a store would, after what the honest one has said of `q` and `L`."""
     program = tmp_path / "hostile.py"
     program.write_text(
@@ -403,7 +403,7 @@ def hostile(rig: Rig, tmp_path: Path, body: str) -> list[str]:
         "out = sys.stdout.buffer\n"
         "def say(kind, path, *numbers):\n"
         "    out.write(kind + b' ' + b','.join(b'%d' % n for n in numbers) + b' ' + path + b'\\0')\n"
-        "say(b'w', b'', 1, time.time_ns())\n"
+        f"say(b'w', b'', {version}, time.time_ns())\n"
         + textwrap.dedent(body)
         + "\nout.flush()\nsys.stdin.buffer.read()\n"
     )
@@ -510,6 +510,110 @@ def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig, tm
 
     asyncio.run(main())
     assert contents(rig.folder) == contents(rig.store) == {"given": b"changed", "again": b"again"}
+
+
+def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """A job that does not know of the loss yet: it appends to a file, and makes what it finds missing."""
+    (rig.folder / "log").write_bytes(b"line\n" * 2000)
+    (rig.folder / "sub").mkdir()
+    (rig.folder / "sub/file").write_text("file")
+    before = snapshot(rig.folder)
+    disk = tmp_path / "disk"
+    share = rig.share(identity=str(disk))
+
+    async def main() -> None:
+        async with LocalStore() as store:
+            await share.push(store.exec_dial)
+            disk.unlink()
+            shutil.rmtree(rig.store)
+            (rig.store / "half/made").mkdir(parents=True)
+            (rig.store / "half/made/file").write_text("half")
+            (rig.store / "log").write_text("line\n")
+            (rig.store / "sub").write_text("no folder")
+            await share.push(store.exec_dial)
+            assert snapshot(rig.folder) == before
+            assert snapshot(rig.store) == before
+            assert (await share.pull(store.exec_dial)).brought == ()
+
+    asyncio.run(main())
+    assert snapshot(rig.folder) == before
+
+
+@pytest.mark.parametrize("how", ["replaced", "emptied"])
+def test_lost_disk_is_not_filled_from_a_folder_that_is_another_one(
+    rig: Rig, tmp_path: Path, how: str
+) -> None:
+    """As after an unmount: what jobs make would go into the mount point."""
+    (rig.folder / "given").write_text("given")
+    disk = tmp_path / "disk"
+    share = rig.share(identity=str(disk))
+
+    async def main() -> None:
+        async with LocalStore() as store:
+            await share.push(store.exec_dial)
+            disk.unlink()
+            (rig.store / "given").unlink()
+            (rig.store / "made").write_text("made")
+            if how == "replaced":
+                rig.folder.rename(tmp_path / "away")
+                rig.folder.mkdir()
+            else:
+                (rig.folder / "given").unlink()
+            with pytest.raises(ShareError, match="is not the folder that was copied|it is empty"):
+                await share.push(store.exec_dial)
+
+    asyncio.run(main())
+    assert contents(rig.folder) == {}
+    assert contents(rig.store) == {"made": b"made"}
+
+
+def test_disk_that_is_lost_again_and_again_while_it_is_filled_ends_the_copy(rig: Rig, tmp_path: Path) -> None:
+    (rig.folder / "f").write_text("f")
+    program = tmp_path / "lost.py"
+    program.write_text(
+        "import os, time\n"
+        f"print(f'w {VERSION},{{time.time_ns()}} {{os.urandom(8).hex()}}', end='\\0')\n"
+        "print('.  ', end='\\0', flush=True)\n"
+    )
+    share = rig.share(command=[sys.executable, str(program)], syncback=False, retry_s=60.0)
+    with pytest.raises(ShareError, match="disk was lost 5 times while .* is there room"):
+        in_store(share.push)
+
+
+def test_store_of_another_version_is_refused(rig: Rig, tmp_path: Path) -> None:
+    """One that tells no id would be taken for the one that was filled, whatever is on its disk."""
+    share = rig.share(command=hostile(rig, tmp_path, "", version=VERSION - 1))
+    with pytest.raises(ShareError, match=f"speaks version {VERSION - 1} of the store, this womm {VERSION}"):
+        in_store(share.push)
+
+
+def test_check_needs_no_lock_of_a_conversation_that_has_not_noticed_its_end(rig: Rig, tmp_path: Path) -> None:
+    share = rig.share(identity=str(tmp_path / "disk"))
+    in_store(share.push)
+    root = os.open(rig.store, os.O_RDONLY)
+    try:
+        fcntl.flock(root, fcntl.LOCK_EX)
+        in_store(share.check)
+    finally:
+        os.close(root)
+
+
+def test_check_gives_up_a_connection_on_which_nobody_answers(rig: Rig) -> None:
+    share = rig.share(check_s=0.2, retry_s=30.0)
+    silent = iter([True, True])
+
+    def dial(store: LocalStore, command: Sequence[str]) -> Dial:
+        return store.exec_dial(["sleep", "1000"] if next(silent, False) else command)
+
+    async def main() -> None:
+        async with LocalStore() as store:
+            await share.push(store.exec_dial)
+            await share.check(lambda command: dial(store, command))
+
+    asyncio.run(main())
+    assert rig.said == ["share: the store does not answer; trying again"]
 
 
 def test_check_waits_for_as_long_as_this_machine_is_offline(rig: Rig) -> None:

@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,8 @@ STORE: Final = "/womm/store"
 DISK: Final = "/womm/state/disk"
 """There while the file server's own disk is."""
 FILL: Final = ("perl", "/womm/bin/fill.pl")
+LOSSES: Final = 5
+"""So many lost disks, between which no job has ended, are no accident: there may be no room on them."""
 
 
 class Eager:
@@ -65,9 +66,10 @@ class Eager:
         self._doubts = 0
         self._goes = False
         self._back = PullResult()
-        self._copied = self._ending = False
+        self._copied = self._ending = self._is_back = False
         self._files = self._bytes = 0  # copied
         self._lost_results = 0
+        self._vain = 0  # losses since a job has ended
         self._lost_at = ""
         self._share = EagerShare(
             spec.folder,
@@ -152,10 +154,12 @@ class Eager:
                 await self._fill_again(self._cluster)
             if doubts == self._doubts:
                 self._folder.certain()
+                self._checking = None  # at once: what is doubted from now on nobody looks at any more
                 return
 
     def _checked(self, task: asyncio.Task[None]) -> None:
-        self._checking = None
+        if self._checking is task:
+            self._checking = None
         if task.cancelled() or (error := task.exception()) is None:
             return
         self._ending = True
@@ -169,17 +173,27 @@ class Eager:
 
     async def _rescue(self, cluster: Cluster) -> None:
         """Bring back what jobs have written until now: the disk that it is on will go."""
-        with suppress(ShareError):  # there is no other try: what is missing is told
+        try:
             found = await self._share.pull(partial(cluster.share_dial, last=True))
-            self._back += found
-            if not found.refused:
-                self._folder.rescued()
+        except ShareError as exc:  # there is no other try: what is missing is told once it is known
+            self._voice.say(f"not all that jobs wrote came back before the file server goes: {exc.message}")
+            return
+        finally:
+            self._back += self._share.so_far
+        if not found.refused and not found.kept_changing:
+            self._folder.rescued()
 
     async def _fill_again(self, cluster: Cluster) -> None:
         self._voice.say("the file server's disk is lost: the folder is copied again")
         if ended := self._folder.lost():
             self._lost_results += ended
             self._lost_at = time.strftime("%H:%M:%S")
+        self._vain = 0 if ended else self._vain + 1
+        if self._vain >= LOSSES:
+            raise ShareError(
+                f"the file server's disk was lost {LOSSES} times, and no job ended in between: is there room"
+                " for the folder, and for what jobs write?"
+            )
         self._voice.disk_lost()
         self._tell_copied(await self._share.push(cluster.share_dial))
 
@@ -198,7 +212,9 @@ class Eager:
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
             return
-        self._back += found
+        finally:
+            self._back += self._share.so_far
+        self._is_back = True
         self.words += f", {_files(len(set(self._back.brought)), self._back.size_bytes)} brought back"
         self._voice.traffic(self._bytes, 0, self._back.size_bytes, 0)
         left = len(found.refused) + len(found.kept_changing)
@@ -214,7 +230,9 @@ class Eager:
             self.failed = f"{left} files could not be brought back"
 
     def report(self) -> None:
-        """What is not brought back is told when it is tried."""
+        """What is not brought back is told when it is tried: here, when it never was."""
+        if self.spec.kind == EAGER_SYNCBACK and self._copied and not self._is_back:
+            self.failed = self.failed or "what jobs wrote is not brought back: its end was not reached"
 
     async def _stop_checking(self) -> None:
         self._ending = True
@@ -256,7 +274,8 @@ class EagerFolder:
         return self._sure.is_set()
 
     async def refresh(self) -> None:
-        await self._sure.wait()
+        while not self._sure.is_set():  # also again, when it was for a moment only
+            await self._sure.wait()
         if self._is_over:
             raise ShareError("the share is lost")
 
@@ -278,8 +297,9 @@ class EagerFolder:
     async def settle(self, job: int, pod: str) -> str:
         looked = self._looking.pop(job, 0)
         self._known[pod] = max(self._known.get(pod, 0), looked)
+        losses = self._losses
         await self.refresh()
-        self._ended += 1
+        self._ended += losses == self._losses
         return ""
 
     def in_doubt(self) -> None:

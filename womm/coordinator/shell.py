@@ -65,8 +65,12 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         def traffic(*count_bytes: int) -> None:
             journal.append(ShareTraffic(time.time(), *count_bytes))
 
+        share_lost: asyncio.Future[str] = loop.create_future()
+
         def lost(reason: str) -> None:
             _say(f"{reason}: what was written last may be lost")
+            if not share_lost.done():
+                share_lost.set_result(reason)
 
         def disk_lost() -> bool:
             return dispatcher.disk_lost()
@@ -134,6 +138,8 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         if terminal:
             stack.enter_context(_raw_terminal())
         sink.job = dispatcher.submit(_request(task, terminal), sink, repeatable=False)
+        # Whatever it does from now on, it would wait for the folder.
+        share_lost.add_done_callback(lambda found: dispatcher.fail(sink.job, found.result()))
         _Reader(loop, dispatcher, sink).start()
         if terminal:
             loop.add_signal_handler(signal.SIGWINCH, lambda: dispatcher.resize(sink.job, *_size()))

@@ -113,6 +113,7 @@ class _Run:
         self.interrupts: list[int] = []
         self.interrupted = asyncio.Event()
         self.stuck = asyncio.Event()
+        self.share_lost = False
         self.bug: BaseException | None = None
         self.began = time.time()
         self.bar: Bar | None = None
@@ -206,6 +207,7 @@ class _Run:
     def _share_lost(self, reason: str) -> None:
         """What jobs wrote last may be lost: none of them is reported any more."""
         self.say(f"{reason}: the task ends; jobs without a result run again with --joblog and --resume")
+        self.share_lost = True
         self.stuck.set()
         if self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
@@ -247,6 +249,8 @@ class _Run:
                     stack.callback(self.bar.stop)
                     self.bar.start()
                 process = self.engine = self.engine or await engine.start(self.journal)
+                if self.share_lost or self.bug is not None:  # before there was an engine to be ended
+                    send_signal(process, signal.SIGKILL)
                 engine.follow()
                 status = await self._supervise(process)
             else:

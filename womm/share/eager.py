@@ -41,6 +41,10 @@ from womm.share.syncback import Placer, PullResult, changed, hidden, receive
 from womm.share.tree import IgnoreRules, Walk, walk
 
 MAX_SKEW_S: Final = 2.0
+CHECK_S: Final = 30.0
+"""A store that does not say in this time which one it is may be at the other end of a dead connection."""
+DISKS: Final = 5
+"""So many lost disks in a row are no accident: there may be no room on them."""
 ENTRIES: Final = 2_000_000
 """Of a list; a hostile store must not fill this machine's memory."""
 BLOCKS_BYTES: Final = 1 << 30
@@ -59,7 +63,7 @@ class EagerShare:
     state: the file that keeps what both sides have in common; keep: there will be another copy to this
     store, so it is needed without syncback too. store: the folder in the pod; identity: the file by which
     its disk is told from another one (see womm.share.store); python: how to run Python there; command: what
-    to run instead of womm.share.store. ask: called with a question, on the event loop's thread, may block;
+    to run instead of womm.share.store. check_s: see CHECK_S. ask: called with a question, on the event loop's thread, may block;
     None: nobody can be asked, which means no. yes: not even asked. retry_s: how long a store may be out of
     reach.
     """
@@ -83,10 +87,15 @@ class EagerShare:
         progress: TextIO | None = None,
         ignore: IgnoreRules | None = None,
         retry_s: float = 60.0,
+        check_s: float = CHECK_S,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._retry_s = retry_s
-        self._so_far = PullResult()
+        self._check_s = check_s
+        self.so_far = PullResult()
+        """What the last `pull`, or `push`, has brought back, also when it failed."""
+        self._disks: set[bytes] = set()
+        """That have answered since the last `push` began."""
         self._folder = folder
         self._task = task
         self._state = state
@@ -141,9 +150,8 @@ class EagerShare:
         With syncback, what jobs of an earlier task have left in a kept store is brought back first.
         """
         await self.confirm()
-        self._so_far = PullResult()
-        result = await self._persistently(exec_dial, self._push)
-        self._say_problems(self._so_far)
+        self._disks.clear()
+        result = await self._bringing_back(exec_dial, self._push)
         self._tell(result)
         return result
 
@@ -159,15 +167,20 @@ class EagerShare:
 
         What could not be fetched is still in the store, and comes with the next call.
         """
-        self._so_far = PullResult()
-        await self._persistently(exec_dial, self._pull)
-        self._say_problems(self._so_far)
-        return self._so_far
+        await self._bringing_back(exec_dial, self._pull)
+        return self.so_far
 
     def forget(self) -> None:
         """Remove what is remembered of the store: there is none any more."""
         for path in (self._state, self._begun):
             path.unlink(missing_ok=True)
+
+    async def _bringing_back(self, exec_dial: ExecDial, work: "Callable[[_Talk], T]") -> T:
+        self.so_far = PullResult()
+        try:
+            return await self._persistently(exec_dial, work)
+        finally:
+            self._say_problems(self.so_far)
 
     async def _persistently(
         self, exec_dial: ExecDial, work: "Callable[[_Talk], T]", *, checks: bool = False
@@ -182,12 +195,19 @@ class EagerShare:
         while True:
             try:
                 return await converse(
-                    exec_dial(self._command), lambda stream: self._talk(stream, work, checks)
+                    exec_dial(self._command),
+                    lambda stream: self._talk(stream, work, checks),
+                    self._check_s if checks else None,
                 )
             except _CutLater as exc:
                 attempt, lost_at, reason = 0, loop.time(), str(exc)
+                if len(self._disks) >= DISKS:
+                    raise ShareError(
+                        f"the file server's disk was lost {DISKS} times while {self._folder} was copied:"
+                        " is there room for it?"
+                    ) from exc
             except OSError as exc:
-                reason = str(exc)
+                reason = str(exc) or "the store does not answer"
                 if checks and isinstance(exc, Offline):
                     lost_at = loop.time()
                 elif loop.time() - lost_at >= self._retry_s:
@@ -266,14 +286,28 @@ class EagerShare:
     def _push(self, talk: "_Talk") -> PushResult:
         with self._opened() as root, self._sender(talk, root) as sender:
             found, theirs = self._look(talk, root, sender)
+            self._disks.add(talk.identity)
             ancestor = self._load() or Ancestor(found.root.st_dev, found.root.st_ino)
-            why = manifest.suspicious(ancestor, found, manifest.deleted(ancestor, found, theirs))
+            again = self._is_another(talk)
+            if again:
+                self._must_be_copied(ancestor, found.root, "it is not copied again")
+                gone = [path for path in ancestor.entries if path not in found.entries]
+            else:
+                gone = manifest.deleted(ancestor, found, theirs)
+            why = manifest.suspicious(ancestor, found, gone)
             if why:
                 raise ShareError(
                     f"{self._folder}: {why}; nothing was deleted in the store",
                     f"is it mounted? If it is meant to be so: rm {self._state}",
                 )
-            if self._syncback and not self._begun.exists() and self._bring_back(talk, root, ancestor, theirs):
+            if again:
+                # What is on an empty disk was written by jobs that did not know, and that run again.
+                self._mark_begun()
+                sender.remove([path for path in theirs if path not in found.entries])
+                theirs = {path: stamp for path, stamp in theirs.items() if path in found.entries}
+            elif (
+                self._syncback and not self._begun.exists() and self._bring_back(talk, root, ancestor, theirs)
+            ):
                 self._say("share: brought back from the store what an earlier task has left there")
                 talk.ask_list()
                 found = walk(root, self._ignore, talk.check)
@@ -384,8 +418,12 @@ class EagerShare:
         talk.welcome()
         self._recognize(talk)
 
+    def _is_another(self, talk: "_Talk") -> bool:
+        """Whether it is another store than that which was filled, as far as stores tell."""
+        return talk.identity != self._filled and bool(self._filled)
+
     def _recognize(self, talk: "_Talk") -> None:
-        if talk.identity != self._filled and self._filled:
+        if self._is_another(talk):
             raise StoreLost("the disk of the file server is lost, and what jobs have written there with it")
 
     def _pull(self, talk: "_Talk") -> None:
@@ -393,17 +431,20 @@ class EagerShare:
         if ancestor is None:
             raise ShareError(f"what was copied from {self._folder} is not known any more ({self._state})")
         with self._opened() as root:
-            now = os.fstat(root)
-            if (now.st_dev, now.st_ino) != (ancestor.dev, ancestor.ino):
-                raise ShareError(
-                    f"{self._folder} is not the folder that was copied (unmounted, or replaced): nothing was"
-                    " brought back into it; what jobs have written is still in the store"
-                )
+            left = "nothing was brought back into it; what jobs have written is still in the store"
+            self._must_be_copied(ancestor, os.fstat(root), left)
             remove_stale(root, walk(root, self._ignore, talk.check).staging)
             theirs = talk.list()
             self._recognize(talk)
             self._bring_back(talk, root, ancestor, theirs)
             talk.end()
+
+    def _must_be_copied(self, ancestor: Ancestor, root: os.stat_result, so: str) -> None:
+        """Refuse another folder than the one that was copied, and say what follows."""
+        if (root.st_dev, root.st_ino) != (ancestor.dev, ancestor.ino):
+            raise ShareError(
+                f"{self._folder} is not the folder that was copied (unmounted, or replaced): {so}"
+            )
 
     def _bring_back(self, talk: "_Talk", root: int, ancestor: Ancestor, theirs: dict[bytes, Stamp]) -> bool:
         """Return whether anything here has changed. Adds to `so_far`, also when it fails."""
@@ -432,7 +473,7 @@ class EagerShare:
             receive(talk, asked, theirs, placer, progress)
             talk.expect(END_OF_LIST, 0)
         finally:
-            self._so_far += placer.result
+            self.so_far += placer.result
             placer.close()
             staging.close()
             with suppress(OSError):  # of no use without room; files here are compared by content then

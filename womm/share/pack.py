@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-VERSION: Final = 1
+VERSION: Final = 2
 CHUNK: Final = 262144
 HEADER_BYTES: Final = 65536
 """A path of Linux has 4,096 at most when it is one argument, but a tree may be deeper."""

@@ -1,7 +1,7 @@
 """The differences of a folder, sent to its store: what is decided, and the conversation that does it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,6 +108,11 @@ class Sender:
             self._send_small(path, walk.entries[path], fd, path[at:])
         self._progress(len(self.sent), self.size_bytes)
 
+    def remove(self, paths: Iterable[bytes]) -> None:
+        """Have the store remove these, and what is in them. Raises Cut."""
+        for path in paths:
+            self._out.add(header(REMOVE, path))
+
     def directories(self, walk: Walk) -> None:
         """Send those that were found and not sent yet. Raises Cut."""
         for path, found in walk.entries.items():
@@ -123,8 +128,7 @@ class Sender:
         out, entries, sent = self._out, walk.entries, self.sent
         for path, stamp in plan.delete:
             out.add(header(DELETE, path, stamp.kind[0], stamp.size, stamp.mtime_ns))
-        for path in plan.replace:
-            out.add(header(REMOVE, path))
+        self.remove(plan.replace)
         self.directories(walk)
         for path in plan.kept:
             found = entries[path]

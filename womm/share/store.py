@@ -11,9 +11,9 @@ The user's side asks with one-letter records, which are handled one after anothe
     G  send what is named (n: it is gone); ends with .        e  set directories' times, answer e, end
 
 The id is what the file ID holds, made at random when there is none: a file that is beside FOLDER on the same
-disk tells an empty store from one that was filled. What cannot be done is said in a record `!`, whose path is
-the reason, and ends the program. A copy waits for this program's start: what it needs only now and then it
-imports then.
+disk tells an empty store from one that was filled. Whoever asks is told; all else is for one conversation at
+a time. What cannot be done is said in a record `!`, whose path is the reason, and ends the program. A copy
+waits for this program's start: what it needs only now and then it imports then.
 """
 
 import errno
@@ -90,6 +90,7 @@ class Store:
         self._tree = Tree(root, force=True)
         self._directories: dict[bytes, tuple[int, int]] = {}
         self._files = 0
+        self._is_ours = False
         self._older: tuple[bytes, tuple[int, ...]] | None = None
         self._above, self._above_fd = b"", -1
 
@@ -110,6 +111,8 @@ class Store:
             record = source.record()
             if record.kind == FILE and self._small(record):
                 continue
+            if not self._is_ours and record.kind != HELLO:
+                self._begin()
             self._above = b""
             act = handle.get(record.kind)
             if act is not None:
@@ -131,6 +134,19 @@ class Store:
                 return
             else:
                 raise BadPack(f"unknown record {record.kind!r}")
+
+    def _begin(self) -> None:
+        _lock(self._root)
+        self._is_ours = True
+        self._forget_part()  # of a conversation that was cut
+
+    def close(self) -> None:
+        if self._is_ours:
+            self._forget_part()
+
+    def _forget_part(self) -> None:
+        with suppress(OSError):
+            os.unlink(_PART, dir_fd=self._root)
 
     # -- telling
     def _list(self) -> None:
@@ -327,6 +343,8 @@ class Store:
         os.close(self._part(0o600))
         now = os.stat(_PART, dir_fd=self._root).st_ctime_ns
         os.unlink(_PART, dir_fd=self._root)
+        # A node that loses its power may start the same pod again, with what the disk has by then.
+        _sync(self._root)
         self._out.add(header(END, b"", self._files, now))
         self._out.flush()
 
@@ -362,31 +380,45 @@ def _lock(root: int) -> None:
     raise OSError(errno.EBUSY, "another copy to this store is running")
 
 
+def _sync(fd: int) -> None:
+    """Write all of the filesystem of `fd` to its disk (syncfs(2); elsewhere sync(2))."""
+    import ctypes
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        os.sync()
+    elif call(fd):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def _identify(path: str) -> bytes:
-    """Return what the file holds. Under the store's lock."""
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        if found := file.read(ID_BYTES * 2):
-            return found
-    made = os.urandom(ID_BYTES).hex().encode()
-    with open(path, "wb") as file:
-        file.write(made)
-    return made
+    """Return what the file holds; make it, whole or not at all, if there is none."""
+    if not os.path.exists(path):
+        part = f"{path}.{os.getpid()}"
+        with open(part, "wb") as file:
+            file.write(os.urandom(ID_BYTES).hex().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # somebody else was first
+            os.link(part, path)
+        os.unlink(part)
+    with open(path, "rb") as file:
+        return file.read(ID_BYTES * 2)
 
 
 def main() -> int:
     os.umask(0)
     gc.disable()  # nothing here is a cycle, and a long list would be looked at again and again
     out = Out(lambda data: write_all(1, data))
-    root = -1
+    store: Store | None = None
     try:
         try:
             root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
             raise OSError(exc.errno, f"{sys.argv[1]}: {exc.strerror}") from exc
-        _lock(root)
-        _forget_part(root)  # of a conversation that was cut
         identity = _identify(sys.argv[2]) if len(sys.argv) > 2 else b""
-        Store(root, Source(lambda count: os.read(0, count)), out, identity).run()
+        store = Store(root, Source(lambda count: os.read(0, count)), out, identity)
+        store.run()
     except BrokenPipeError:
         return 1
     except (EOFError, BadPack, OSError, ValueError, OverflowError) as exc:
@@ -396,14 +428,9 @@ def main() -> int:
             out.flush()
         return 1
     finally:
-        if root >= 0:
-            _forget_part(root)
+        if store is not None:
+            store.close()
     return 0
-
-
-def _forget_part(root: int) -> None:
-    with suppress(OSError):
-        os.unlink(_PART, dir_fd=root)
 
 
 if __name__ == "__main__":

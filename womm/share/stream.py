@@ -168,12 +168,14 @@ async def in_thread(work: Callable[[], T], stop: Callable[[], None]) -> T:
             raise
 
 
-async def converse(dial: Dial, work: Callable[[PodStream], T]) -> T:
-    """Connect and run `work` in a thread. Raises OSError when there is no connection."""
+async def converse(dial: Dial, work: Callable[[PodStream], T], timeout_s: float | None = None) -> T:
+    """Connect and run `work` in a thread. Raises OSError when there is no connection, TimeoutError when the
+    work takes longer."""
     stream = PodStream(asyncio.get_running_loop())
     try:
         await dial(lambda: stream)
-        return await in_thread(lambda: work(stream), stream.abort)
+        async with asyncio.timeout(timeout_s):
+            return await in_thread(lambda: work(stream), stream.abort)
     finally:
         stream.abort()
 

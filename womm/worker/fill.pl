@@ -10,7 +10,7 @@
 use strict;
 use warnings;
 use Fcntl qw(O_RDONLY O_WRONLY O_CREAT O_EXCL SEEK_SET LOCK_EX LOCK_NB);
-use constant { VERSION => 1, CHUNK => 262144, LOCK_S => 30, AT_FDCWD => -100, NO_FOLLOW => 0x100 };
+use constant { VERSION => 2, CHUNK => 262144, LOCK_S => 30, AT_FDCWD => -100, NO_FOLLOW => 0x100 };
 
 my %UTIMENSAT = ('x86_64' => 280, 'aarch64' => 88);
 my $utimensat = $^O eq 'linux' ? $UTIMENSAT{(split ' ', `uname -m`)[0] // ''} : undef;

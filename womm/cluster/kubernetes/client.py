@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -43,6 +44,13 @@ WATCH_SILENT_S: Final = 150.0
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 FIELD_MANAGER: Final = "womm"
+_KEEP_ALIVE: Final = (
+    ("TCP_KEEPIDLE", 30),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 120_000),
+)
+"""Of a connection that may wait for a word for long: tcp(7). What a system does not have is left out."""
 _EXEC_PROTOCOL: Final = "v5.channel.k8s.io"
 
 
@@ -215,7 +223,7 @@ class KubeClient:
             api = self._client()
             _, url, headers, _, _ = await self._serialize("GET", path, query)
             try:
-                socket = await _session(api).ws_connect(
+                websocket = await _session(api).ws_connect(
                     "ws" + url.removeprefix("http"),
                     protocols=(_EXEC_PROTOCOL,),
                     headers=headers,
@@ -231,10 +239,11 @@ class KubeClient:
                 raise OSError(f"exec in {pod} refused: {exc.status} {exc.message}") from exc
             except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as exc:
                 raise OSError(f"exec in {pod}: {_words(exc)}") from exc
-            if socket.protocol != _EXEC_PROTOCOL:
-                await socket.close()
+            if websocket.protocol != _EXEC_PROTOCOL:
+                await websocket.close()
                 raise OSError(f"the API server does not speak {_EXEC_PROTOCOL} (Kubernetes 1.30 does)")
-            return ExecTransport(socket, factory())
+            _keep_alive(websocket)
+            return ExecTransport(websocket, factory())
         raise AssertionError
 
     # ---- within
@@ -354,6 +363,16 @@ def _session(api: ApiClient) -> aiohttp.ClientSession:
         rest.pool_manager = rest._create_pool_manager()
     session: aiohttp.ClientSession = rest.pool_manager
     return session
+
+
+def _keep_alive(websocket: aiohttp.ClientWebSocketResponse) -> None:
+    """Have the kernel notice that the other side is out of reach, also when nothing is sent."""
+    connection = websocket.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE:
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _selectors(labels: str, fields: str) -> list[tuple[str, str]]:

@@ -229,6 +229,15 @@ class KubernetesCluster:
     def when_share_moves(self, tell: Callable[[bool], None]) -> None:
         if self._server is not None:
             self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
+            self._later(self._see_servers_go(self._server))
+
+    async def _see_servers_go(self, server: FileServer) -> None:
+        """The next one is asked once it is alone: that of a lost node would be there for ever."""
+        assert self._observer is not None
+        while True:
+            await server.until_one_leaves()
+            async with without_lost_nodes(self._api, self._task, self._observer.notice, shares.FILE_SERVER):
+                await server.until_none_leaves()
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         # The watch may be about to say that it has ended by itself.

@@ -116,13 +116,14 @@ async def _delete(client: KubeClient, collection: str, name: str) -> None:
 
 @asynccontextmanager
 async def without_lost_nodes(
-    client: KubeClient, task: str, say: Callable[[str], None]
+    client: KubeClient, task: str, say: Callable[[str], None], component: str = ""
 ) -> AsyncIterator[None]:
     """While pods are waited for: force the end of those whose nodes are gone, as `kubectl delete --force`.
 
     Such a pod would be `Terminating` for as long as its node is an object, and its owners with it.
+    component: of these pods only.
     """
-    forcing = asyncio.create_task(_force_stranded(client, task, say))
+    forcing = asyncio.create_task(_force_stranded(client, selector(task, component), say))
     try:
         yield
     finally:
@@ -130,13 +131,13 @@ async def without_lost_nodes(
         await asyncio.wait({forcing})
 
 
-async def _force_stranded(client: KubeClient, task: str, say: Callable[[str], None]) -> None:
+async def _force_stranded(client: KubeClient, labels: str, say: Callable[[str], None]) -> None:
     path = f"/api/v1/namespaces/{client.namespace}/pods"
     since: dict[str, float] = {}  # by uid; the clock of the API server is not asked
     while True:
         await asyncio.sleep(_LOOK_FOR_STRANDED_S)
         try:
-            pods, _ = await client.list(path, labels=selector(task))
+            pods, _ = await client.list(path, labels=labels)
             forced = [pod for pod in filter(is_unconfirmed, pods) if _is_due(pod, since)]
             for pod in forced:
                 metadata = pod["metadata"]

@@ -119,6 +119,14 @@ class FileServer:
             await self._another()
         return live[0].name
 
+    async def until_one_leaves(self) -> None:
+        while not self._leaving:
+            await self._change()
+
+    async def until_none_leaves(self) -> None:
+        while self._leaving:
+            await self._change()
+
     async def _another(self) -> None:
         if self._removed:
             raise ShareError(f"the file server is {self._removed}")
