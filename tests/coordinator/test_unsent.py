@@ -16,6 +16,7 @@ from womm.coordinator.lazy import Lazy
 from womm.coordinator.shares import Voice
 from womm.coordinator.unsent import KEPT, UnsentReport
 from womm.journal.events import ShareUnsent
+from womm.link.frames import RunRequest
 from womm.nfs.constants import SHARE_BOTH
 from womm.share.unsent import Unsent
 
@@ -227,6 +228,30 @@ def test_task_whose_cluster_could_not_be_stopped_in_order_tells_what_is_known(to
             assert heard.said == ["what jobs wrote is not in the folder (not sent before the end): f"]
             assert events(heard) == [(("f",), 1, "not sent before the end")]
             assert lazy.failed == "1 file is not in the folder as jobs wrote them"
+
+    asyncio.run(main())
+
+
+def test_loss_is_told_to_every_job_that_may_have_written_it(top, place):
+    """The user removes a file while the link is cut; nobody knows whose bytes were for it."""
+    (top / "f").write_bytes(b"old")
+
+    async def main():
+        async with sharing(top, place) as (server, lazy, _):
+            file = await opened(server, b"f")
+            for job in (1, 2):
+                lazy.jobs.renew(RunRequest(b"true"), job, "pod")
+            await server.lose()
+            await server.fs.write(file, 0, memoryview(b"new"), True)
+            (top / "f").unlink()
+            server.cluster.reachable = True
+            told = await lazy.jobs.settle(1, "pod")
+            assert told.startswith("what jobs wrote is not in the folder: f: ")
+            lazy.jobs.renew(RunRequest(b"true"), 3, "pod")
+            assert await lazy.jobs.settle(3, "pod") == ""
+            assert await lazy.jobs.settle(2, "pod") == told
+            await server.fs.close(file)
+            await server.cluster.end()
 
     asyncio.run(main())
 

@@ -137,8 +137,18 @@ class Lazy:
     """
 
     def __init__(
-        self, top, folder, *, keys=KEYS, cache_bytes=1 << 30, memory_bytes=64 << 20, user=None, connects=True
+        self,
+        top,
+        folder,
+        *,
+        keys=KEYS,
+        cache_bytes=1 << 30,
+        memory_bytes=64 << 20,
+        spool_bytes=1 << 30,
+        user=None,
+        connects=True,
     ):
+        self.spool_bytes = spool_bytes
         self.user: Any = user
         self._connects = connects
         self.keys = keys
@@ -159,7 +169,13 @@ class Lazy:
                 self.socket, Keys(secret), connected=self.server.connected, received=self.server.received
             )
             self.tree = Tree(self.table, self.link, lambda node: self.blocks.drop(node.fileid))
-            self.contents = Contents(self.tree, self.link, self.blocks, self.folder / "state" / "spool")
+            self.contents = Contents(
+                self.tree,
+                self.link,
+                self.blocks,
+                self.folder / "state" / "spool",
+                spool_bytes=self.spool_bytes,
+            )
             self.link.on_lost = self.contents.advance
 
             async def gone(timeout_s):

@@ -99,7 +99,7 @@ def test_lazy_flushes_tells_and_ends(folder, tmp_path):
                 "unwritten": 0,
                 "reads": 0,
             }
-            assert user.ask("flush", seen=0) == {"id": 2, "ok": True, "bytes": 0, "changed": []}
+            assert user.ask("flush", seen=0) == {"id": 2, "ok": True, "bytes": 0, "changed": [], "lost": []}
             assert user.ask("nonsense")["ok"] is False
             assert user.ask("finish", timeout=5)["ok"]
             assert server.end(signal.SIGTERM) == 0

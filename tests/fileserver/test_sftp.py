@@ -77,6 +77,10 @@ def test_request_without_an_answer_ends_the_session():
         session.check()
         assert not session.dead
         session._order[0] = (session._order[0][0], session._order[0][1] - sftp.STUCK_S - 1)
+        session._heard_s = session._order[0][1] + 2
+        session.check()
+        assert not session.dead  # other answers come: the link is slow
+        session._heard_s -= 1
         session.check()
         assert session.dead
         with pytest.raises(sftp.LinkLost):

@@ -561,7 +561,7 @@ def test_lost_disk_is_not_filled_from_a_folder_that_is_another_one(
                 rig.folder.mkdir()
             else:
                 (rig.folder / "given").unlink()
-            with pytest.raises(ShareError, match="is not the folder that was copied|it is empty"):
+            with pytest.raises(ShareError, match=r"is not the folder that was copied|it is empty"):
                 await share.push(store.exec_dial)
 
     asyncio.run(main())
@@ -578,7 +578,7 @@ def test_disk_that_is_lost_again_and_again_while_it_is_filled_ends_the_copy(rig:
         "print('.  ', end='\\0', flush=True)\n"
     )
     share = rig.share(command=[sys.executable, str(program)], syncback=False, retry_s=60.0)
-    with pytest.raises(ShareError, match="disk was lost 5 times while .* is there room"):
+    with pytest.raises(ShareError, match=r"disk was lost 5 times while .* is there room"):
         in_store(share.push)
 
 

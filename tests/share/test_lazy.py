@@ -220,12 +220,12 @@ def test_flush_tells_what_was_written_changed_and_failed(sharing):
             others = [asyncio.ensure_future(share.flush()) for _ in range(5)]
             await asyncio.sleep(0.02)
             control.say({"id": first["id"], "ok": True, "bytes": 10, "changed": ["a"]})
-            assert await flushing == FlushResult(10, ["a"], {})
+            assert await flushing == FlushResult(10, ["a"], {}, [])
             second = await control.hear("flush")
             assert second["seen"] == first["id"]
             control.say({"id": second["id"], "ok": False, "failed": {"b": "No space left on device"}})
             found = await asyncio.gather(*others)
-            assert found == [FlushResult(0, [], {"b": "No space left on device"})] * 5
+            assert found == [FlushResult(0, [], {"b": "No space left on device"}, [])] * 5
 
     run(main())
 
@@ -432,7 +432,7 @@ def test_a_server_with_an_empty_disk_gets_the_names_and_answers_what_was_asked(s
             assert end["generation"] == 1 and end["change"] > 1
             assert losses == ["lost"] and not pod.lost
             await second.answer("flush", changed=[], bytes=0)
-            assert await flush == FlushResult(0, [], {})
+            assert await flush == FlushResult(0, [], {}, [])
             barrier = asyncio.ensure_future(share.barrier())
             assert (await second.answer("changed"))["all"]
             assert await barrier == [""]

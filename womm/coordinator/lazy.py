@@ -150,6 +150,7 @@ class LazyFolder:
         self._count = 0
         self._known: dict[str, int] = {}  # by pod
         self._looking: dict[int, int] = {}  # by job: what it looks at
+        self._lost: dict[str, tuple[int, str]] = {}  # paths, when it was told, and why
         self._busy = 0
 
     def __repr__(self) -> str:
@@ -191,9 +192,14 @@ class LazyFolder:
             return ""
         found = await self._share.flush()
         self._note(found.changed)
-        if found.failed:
-            path, why = next(iter(found.failed.items()))
-            more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
+        for path in found.lost:
+            self._count += 1
+            self._lost[path] = self._count, found.failed.get(path, "")
+        # Nobody knows which of the jobs that ran then has written what is lost.
+        failed = {path: why for path, (when, why) in self._lost.items() if when > looked} | found.failed
+        if failed:
+            path, why = next(iter(failed.items()))
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
             return f"what jobs wrote is not in the folder: {shown_text(path)}: {why}{more}"
         return ""
 

@@ -11,8 +11,7 @@ import errno
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +20,14 @@ from womm.fileserver.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.connection import Link
 from womm.fileserver.fetch import Changed, Fetcher, OpenFile
 from womm.fileserver.nodes import FileNode, Handle
-from womm.fileserver.spool import Log, Piece, Spool
+from womm.fileserver.sending import Sending, Window, chunks
+from womm.fileserver.spool import Log, Spool
 from womm.fileserver.tree import TRIES, Tree, ask
 from womm.nfs.filesystem import Space
 from womm.nfs.status import NFSError, Status
 
 log = logging.getLogger(__name__)
 
-FLUSH_WINDOW_BYTES: Final = 8 << 20
 FLUSHES: Final = 16
 """Files that are sent at a time."""
 FLUSH_DELAY_S: Final = 0.2
@@ -37,16 +36,20 @@ FLUSH_AT_BYTES: Final = 4 << 20
 RETRY_S: Final = 5.0
 AGAIN_S: Final = 0.05
 SPOOL_BYTES: Final = 1 << 30
-"""What may wait to be sent; then writers wait."""
+"""What logs may take of the pod's own disk; then writers wait."""
 SPACE_S: Final = 1.0
 SPACE_OLD_S: Final = 10.0
 SPACE_LOW_BYTES: Final = 64 << 20
+_NOT_THERE: Final = frozenset([errno.ENOENT, errno.ESTALE, errno.ENOTDIR])
 
 
 class Contents:
-    """What is in the files of `tree`. `folder` takes the logs."""
+    """What is in the files of `tree`. `folder` takes the logs, up to about `spool_bytes`."""
 
-    def __init__(self, tree: Tree, link: Link, blocks: Blocks, folder: Path) -> None:
+    def __init__(
+        self, tree: Tree, link: Link, blocks: Blocks, folder: Path, *, spool_bytes: int = SPOOL_BYTES
+    ) -> None:
+        self._spool_bytes = spool_bytes
         self._tree = tree
         self._link = link
         self._blocks = blocks
@@ -56,6 +59,7 @@ class Contents:
         self._soon: dict[FileNode, asyncio.Event] = {}
         self._opening: dict[FileNode, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(FLUSHES)
+        self._window = Window()
         self._progress = asyncio.Event()
         self._space: Space | None = None
         self._space_s = 0.0
@@ -69,7 +73,7 @@ class Contents:
         self.touched: dict[bytes, None] = {}
         """Paths that clients have changed since `flush` told them last."""
         self.failed: dict[bytes, OSError] = {}
-        """What could not be written and will not be tried again; told once."""
+        """What could not be written and will not be tried again, until it was told."""
         self.on_unsent: Callable[[], None] = lambda: None
         """Hears of each file that has its first bytes to be sent."""
 
@@ -185,8 +189,8 @@ class Contents:
         node = file.node
         if node.stat is None:
             await self._tree.fresh(node)
-        await self._room(node, offset, len(data))
         self._complain(node)
+        await self._room(node, offset, len(data))
         if node.gone and (node.handle is None or node.handle.session.dead):
             raise NFSError(Status.STALE)
         if node.log is None:
@@ -240,9 +244,11 @@ class Contents:
 
     async def _room(self, node: FileNode, offset: int, count: int) -> None:
         """Wait until more may be written. Raises NFSError, OSError."""
-        while self.unwritten and self.unwritten + count > SPOOL_BYTES:
+        while self._flushers and self._spool.size_bytes + count > self._spool_bytes:
             if not self._link.up:
                 raise NFSError(Status.DELAY)
+            if all(other.error is not None for other in self._flushers):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # nothing of it will go
             for other in list(self._soon.values()):
                 other.set()
             await self._progress.wait()
@@ -312,6 +318,7 @@ class Contents:
             await soon.wait()
             await self._link.wait()
             soon.clear()
+            path = node.path()
             try:
                 async with self._turns, node.locked():
                     await self._flush(node)
@@ -321,8 +328,8 @@ class Contents:
             except NFSError:  # the link was cut, or the file is gone
                 asyncio.get_running_loop().call_later(AGAIN_S, soon.set)
             except OSError as exc:
-                if exc.errno in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR) and await self._is_gone(node):
-                    soon.set()
+                if exc.errno in _NOT_THERE and await self._is_elsewhere(node, path):
+                    asyncio.get_running_loop().call_later(AGAIN_S, soon.set)
                     continue
                 log.warning("%r cannot be written: %s", node.written, exc)
                 node.error = exc
@@ -333,51 +340,92 @@ class Contents:
         self._soon.pop(node, None)
         self._release(node)
 
-    async def _is_gone(self, node: FileNode) -> bool:
-        """Look whether the user has removed a file."""
+    async def _is_elsewhere(self, node: FileNode, path: bytes) -> bool:
+        """Look whether the user has removed a file, or renamed what it is in."""
         node.valid = 0
         try:
             await self._tree.fresh(node)
-        except (OSError, NFSError):
+        except NFSError:  # it is, or that is not known yet
+            return True
+        except OSError:
             pass
-        return node.gone
+        return node.gone or node.path() != path
+
+    async def _found_again(self, node: FileNode) -> bool:
+        """Look for a file that the user has renamed while nobody held it open there; open it."""
+        if not node.version:
+            return False
+        session = self._link.session()
+        try:
+            inode = node.dev.to_bytes(8, "big"), node.ino.to_bytes(8, "big")
+            asked = session.extended(b"find@womm", *inode)
+            path = sftp.as_string(await ask(asked))
+            raw = sftp.as_handle(await ask(session.open(path, sftp.OPEN_EXISTING, write=True, force=True)))
+        except OSError:
+            return False
+        self.keep(node, Handle(session, raw, True))
+        stat = sftp.as_stat(await ask(session.fstat(raw)))
+        if (stat.dev, stat.ino, *stat.version[:2]) == (node.dev, node.ino, *node.version[:2]):
+            return True
+        self.keep(node, None)  # the number is another file's by now
+        return False
 
     async def _flush(self, node: FileNode) -> None:
         """Send what is in the log now. Raises OSError; NFSError(DELAY) when the link is cut."""
         found = node.log
         if found is None:
             return
-        if node.gone and (node.handle is None or node.handle.session.dead):
+        is_lost = node.gone and (node.handle is None or node.handle.session.dead)
+        if is_lost and not await self._found_again(node):
             self._abandon(node)
             return
         if node.stat is None:
             await self._tree.fresh(node)
         with self._tree.changing(*node.places):
             node.flushing = True
+            sending, mark = Sending(self._window), 0
             try:
                 handle = await self.handle(node, write=True)
                 mark, appended, time_ns = found.turn(), found.appended, found.time_ns
-                pieces = list(found.pieces)
-                size, waiting = await self._send(node, handle, found, pieces)
+                before = handle.session.fstat(handle.raw)
+                before.add_done_callback(sftp.ignore)
+                await self._send(node, handle, found, sending)
                 # At once: the user's side does them after the writes.
                 times = sftp.attributes(mtime_ns=time_ns)
                 done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), times)
+                done.add_done_callback(sftp.ignore)
                 seen = handle.session.fstat(handle.raw)
                 seen.add_done_callback(sftp.ignore)
-                await _all_written([*waiting, done])
+                while sending.waiting:
+                    await sending.arrival()
+                sftp.as_done(await ask(done))
                 stat = sftp.as_stat(await ask(seen))
+                touched = sftp.as_stat(await ask(before)).version != node.version
+            except (OSError, NFSError):
+                # What comes after them must not overtake what they are about.
+                await sending.settle()
+                self._went(found, lambda: sending.leave_out_of(found.pieces, mark))
+                if sending.arrived:
+                    node.version = ()  # it may have grown there
+                raise
             finally:
                 node.flushing = False
-            before = found.pieces.size_bytes
-            found.remove_before(mark)
+                self._since_space += sending.size_bytes
+                self.written += sending.size_bytes
+            self._went(found, lambda: found.remove_before(mark))
             found.flushed = appended
-            self.unwritten -= before - found.pieces.size_bytes
-            self.written += size
-            self._since_space += size
+            if touched:
+                # By the user, or by a flush that was cut: no block is of what is there now.
+                self._blocks.drop(node.fileid)
             if not len(found.pieces):
                 found.close(remove=True)
                 node.log = None
             self._flushed(node, stat)
+
+    def _went(self, found: Log, remove: Callable[[], None]) -> None:
+        before = found.pieces.size_bytes
+        remove()
+        self.unwritten -= before - found.pieces.size_bytes
 
     def _flushed(self, node: FileNode, stat: sftp.Stat) -> None:
         """Take over what the user's side has made of it; clients keep the times that they were told."""
@@ -393,29 +441,15 @@ class Contents:
             return
         node.stat = node.stat._replace(blocks=stat.blocks, mode=stat.mode, nlink=stat.nlink)
 
-    async def _send(
-        self, node: FileNode, handle: Handle, found: Log, pieces: Sequence[Piece]
-    ) -> tuple[int, "deque[asyncio.Future[sftp.Reply]]"]:
-        """Send what is in a log; return its bytes, and the replies that are to come. Raises as `_flush`."""
-        waiting: deque[asyncio.Future[sftp.Reply]] = deque()
-        sizes: deque[int] = deque()
-        under_way = size = 0
-        for offset, data in _chunks(found, pieces):
-            waiting.append(handle.session.write(handle.raw, offset, data))
-            waiting[-1].add_done_callback(sftp.ignore)
-            sizes.append(len(data))
-            under_way += len(data)
-            size += len(data)
+    async def _send(self, node: FileNode, handle: Handle, found: Log, sending: Sending) -> None:
+        """Send what is in a log; the last replies are to come. Raises as `_flush`."""
+        for offset, data in chunks(found):
+            await self._window.take(len(data))
+            sending.add(handle.session.write(handle.raw, offset, data), offset, len(data))
             if not node.gone:
                 self._patch(node, offset, data)
-            while under_way > FLUSH_WINDOW_BYTES:
-                try:
-                    sftp.as_done(await ask(waiting.popleft()))
-                except OSError:
-                    await _settled(waiting)
-                    raise
-                under_way -= sizes.popleft()
-        return size, waiting
+            while sending.waiting and sending.waiting[0].reply.done():
+                await sending.arrival()
 
     def _patch(self, node: FileNode, offset: int, data: bytes) -> None:
         """Put what is sent into its block: it need not be fetched again. `data` is within one block."""
@@ -489,9 +523,8 @@ class Contents:
         for node, found, mark in marks:
             while node.log is found and found.flushed < mark and node.error is None:
                 await self._progress.wait()
-        failed, self.failed = self.failed, {}
-        failed |= {node.name(): node.error for node, _, _ in marks if node.error is not None}
-        return self.written - before, failed
+        failed = {node.name(): node.error for node, _, _ in marks if node.error is not None}
+        return self.written - before, self.failed | failed
 
     # -- handles ----------------------------------------------------------------------------------
     async def handle(self, node: FileNode, *, write: bool) -> Handle:
@@ -554,40 +587,3 @@ class Contents:
                 self._tree.forget(node)
         else:
             self._release(node)
-
-
-def _chunks(found: Log, pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
-    """Yield what is in a log by blocks, as large as it goes: (offset, bytes)."""
-    parts: list[bytes] = []
-    start = end = 0
-    for piece in pieces:
-        offset = piece.offset
-        while offset < piece.end:
-            stop = min(piece.end, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
-            skip = offset - piece.offset
-            data = found.read(Piece(offset, stop - offset, piece.position + skip))
-            if parts and offset == end and end % BLOCK_BYTES:
-                parts.append(data)
-            else:
-                if parts:
-                    yield start, b"".join(parts)
-                parts, start = [data], offset
-            end = offset = stop
-    if parts:
-        yield start, b"".join(parts)
-
-
-async def _settled(waiting: Iterable["asyncio.Future[sftp.Reply]"]) -> None:
-    """Wait for replies, whatever they are: what comes after them must not overtake what they are about."""
-    for waiter in waiting:
-        try:
-            await waiter
-        except sftp.LinkLost:
-            pass
-
-
-async def _all_written(waiting: Sequence["asyncio.Future[sftp.Reply]"]) -> None:
-    """Wait for all replies. Raises what the first bad one says."""
-    await _settled(waiting)
-    for waiter in waiting:
-        sftp.as_done(await ask(waiter))

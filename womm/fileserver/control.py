@@ -52,7 +52,7 @@ class Control:
         self._table = table
         self._names = Names(table)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: dict[int, list[bytes]] = {}
+        self._told: dict[int, tuple[list[bytes], dict[bytes, OSError]]] = {}
         """What clients have changed, by the flush that told it: a cut may have eaten the reply."""
         self.finishing = False
         """The user's side has said that the task is at its end."""
@@ -148,7 +148,7 @@ class Control:
             log.error("a request failed", exc_info=task.exception())
 
     async def _result(self, number: int) -> Reply:
-        """Flush; what has changed is told once, with a reply that is likely to be read."""
+        """Flush."""
         size, failed = await self._contents.flush()
         self._unsent.tell()
         if failed:
@@ -157,15 +157,19 @@ class Control:
         return {"id": number, "ok": True, "bytes": size}
 
     async def _flush(self, lines: Lines, number: int, seen: int) -> None:
-        reply = await self._result(number)
-        touched = self._contents.touched
+        """What has changed, and what is lost, is told again until a reply with it has been read."""
         for told in [told for told in self._told if told <= seen]:
             del self._told[told]
-        for paths in self._told.values():
+        touched, lost = self._contents.touched, self._contents.failed
+        for paths, failed in self._told.values():
             touched.update(dict.fromkeys(paths))
+            lost |= failed
+        reply = await self._result(number)
         reply["changed"] = [os.fsdecode(path) for path in touched]
-        self._told[number] = list(touched)
+        reply["lost"] = [os.fsdecode(path) for path in lost]
+        self._told[number] = list(touched), dict(lost)
         touched.clear()
+        lost.clear()
         self._names.tell()
         self._send(lines, reply)
 

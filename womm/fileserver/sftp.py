@@ -26,7 +26,7 @@ PACKET_BYTES: Final = 1 << 17
 """asyncssh's 32 KiB cost several times the CPU; larger ones than this cost page faults."""
 REPLY_LIMIT: Final = 1 << 25
 STUCK_S: Final = 60.0
-"""A request without an answer for so long: the link is dead, whatever its keepalive says."""
+"""Requests, and no answer for so long: the link is dead, whatever its keepalive says."""
 
 INIT, VERSION_REPLY, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT = 1, 2, 3, 4, 5, 6, 7, 8
 FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR = 10, 11, 12, 13, 14, 15
@@ -232,6 +232,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._unsent: list[bytes] = []
         self._requests: dict[int, asyncio.Future[Reply]] = {}
         self._order: deque[tuple[int, float]] = deque()
+        self._heard_s = 0.0
         self._next = 0
         self._version: asyncio.Future[int] = self._loop.create_future()
         self.extensions: dict[bytes, bytes] = {}
@@ -248,6 +249,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self.received_bytes += len(data)
+        self._heard_s = self._loop.time()
         unread = self._unread
         unread += data
         pos, size = 0, len(unread)
@@ -310,11 +312,14 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._end()
 
     def check(self) -> None:
-        """Give it up if a request has waited for STUCK_S; called now and then."""
+        """Give it up if requests wait and nothing has come for STUCK_S; called now and then.
+
+        A slow link takes its time for what was sent before.
+        """
         now = self._loop.time()
         while self._order and self._order[0][0] not in self._requests:
             self._order.popleft()
-        if self._order and now - self._order[0][1] > STUCK_S:
+        if self._order and now - max(self._order[0][1], self._heard_s) > STUCK_S:
             log.warning("no answer from the user's side for %g s", STUCK_S)
             self.abort()
 
@@ -485,6 +490,10 @@ def as_got(reply: Reply) -> tuple[Stat, bytes, bool]:
     found, pos = read_attributes(packet, 5)
     data, pos = read_string(packet, pos)
     return found, data, pos < len(packet) and packet[pos] != 0
+
+
+def as_string(reply: Reply) -> bytes:
+    return read_string(_check(reply, EXTENDED_REPLY), 5)[0]
 
 
 def as_u64s(reply: Reply, count: int) -> tuple[int, ...]:

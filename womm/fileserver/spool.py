@@ -99,6 +99,21 @@ class Pieces:
             found.append(Piece(piece.offset + skip, length, piece.position + skip))
         return found
 
+    def leave_out(self, offset: int, end: int, position: int) -> None:
+        """Forget what is of a range and before `position` in the log."""
+        first, last = self._touching(offset, end)
+        kept: list[Piece] = []
+        for piece in self._pieces[first:last]:
+            if piece.position >= position:
+                kept.append(piece)
+                continue
+            if piece.offset < offset:
+                kept.append(piece._replace(length=offset - piece.offset))
+            if piece.end > end:
+                cut = end - piece.offset
+                kept.append(Piece(end, piece.length - cut, piece.position + cut))
+        self._replace(first, last, kept)
+
     def keep_after(self, position: int) -> None:
         """Forget what is before `position` in the log."""
         kept = [piece for piece in self._pieces if piece.position >= position]
@@ -121,6 +136,9 @@ class Spool:
         self.folder = folder
         self.number = 0
         """Of the last record."""
+        self.size_bytes = 0
+        """Of all logs, on the disk."""
+        self._sizes: dict[int, int] = {}
         self._free: list[int] = []
         self._paths: dict[int, Path] = {}
         self._made = 0
@@ -139,8 +157,13 @@ class Spool:
             self._paths[fd] = path
             return fd, True
 
+    def grew(self, fd: int, size_bytes: int) -> None:
+        self._sizes[fd] = self._sizes.get(fd, 0) + size_bytes
+        self.size_bytes += size_bytes
+
     def give(self, fd: int) -> None:
         """Take back a file of which nothing is needed any more."""
+        self.size_bytes -= self._sizes.pop(fd, 0)
         if len(self._free) < FREE_FILES:
             os.ftruncate(fd, 0)
             self._free.append(fd)
@@ -150,6 +173,7 @@ class Spool:
 
     def leave(self, fd: int) -> None:
         """Close a file that another process is to read."""
+        self.size_bytes -= self._sizes.pop(fd, 0)
         os.close(fd)
         self._paths.pop(fd, None)
 
@@ -268,6 +292,7 @@ class Log:
             written += os.pwrite(fd, rest[written:], position + written)
         self.pieces.add(Piece(offset, len(data), (number << _SHIFT) + position + RECORD_BYTES))
         self._position += wanted
+        self._spool.grew(fd, wanted)
         self.time_ns = time_ns
 
     def read(self, piece: Piece) -> bytes:
@@ -312,6 +337,7 @@ class Log:
         """Take over a file that an earlier process has left."""
         self._number += 1
         self._segments[self._number] = fd
+        self._spool.grew(fd, os.fstat(fd).st_size)
         self.appended += 1  # whether it is on the disk is not known
         for record in records:
             position = (self._number << _SHIFT) + record.position

@@ -63,9 +63,9 @@ class EagerShare:
     state: the file that keeps what both sides have in common; keep: there will be another copy to this
     store, so it is needed without syncback too. store: the folder in the pod; identity: the file by which
     its disk is told from another one (see womm.share.store); python: how to run Python there; command: what
-    to run instead of womm.share.store. check_s: see CHECK_S. ask: called with a question, on the event loop's thread, may block;
+    to run instead of womm.share.store. ask: called with a question, on the event loop's thread, may block;
     None: nobody can be asked, which means no. yes: not even asked. retry_s: how long a store may be out of
-    reach.
+    reach; check_s: see CHECK_S.
     """
 
     def __init__(

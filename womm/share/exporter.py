@@ -168,6 +168,26 @@ class Export:
                 os.close(fd)
         return packed, True
 
+    def find(self, dev: int, ino: int) -> bytes:
+        """Return a path of a file by its inode: it was renamed. Raises FileNotFoundError."""
+        todo = deque([b""])
+        while todo:
+            above = todo.popleft()
+            try:
+                fd = self.fence.open_directory(above)
+            except OSError:
+                continue
+            try:
+                for name, found in self.entries(fd, above):
+                    path = above + b"/" + name if above else name
+                    if (found.st_dev, found.st_ino) == (dev, ino):
+                        return path
+                    if stat.S_ISDIR(found.st_mode):
+                        todo.append(path)
+            finally:
+                os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
     def get(self, path: bytes, offset: int, most: int) -> bytes:
         """Attributes, content and whether that reaches the end, of a regular file."""
         self.see_any(path)

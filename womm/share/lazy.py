@@ -41,11 +41,13 @@ _LINE_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class FlushResult:
-    """`changed`: paths that jobs changed since the last flush; `failed`: why a path is not on the disk."""
+    """`changed`: paths that jobs changed since the last flush; `failed`: why a path is not on the disk;
+    `lost`: those of them that are not tried again."""
 
     bytes: int
     changed: list[str]
     failed: dict[str, str]
+    lost: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +258,14 @@ class LazyShare:
     async def _ask_flush(self) -> FlushResult:
         answer = await self._ask({"op": "flush", "seen": self._seen_flush})
         self._seen_flush = int(answer["id"])
-        changed, failed = answer.get("changed"), answer.get("failed")
+        changed, failed, lost = (answer.get(what) for what in ("changed", "failed", "lost"))
         if isinstance(changed, list):
             self._untold_flushed = sorted({*self._untold_flushed, *map(str, changed)})
         return FlushResult(
             _count(answer, "bytes"),
             self._untold_flushed,
             {str(path): str(why) for path, why in failed.items()} if isinstance(failed, dict) else {},
+            [str(path) for path in lost] if isinstance(lost, list) else [],
         )
 
     async def _ask(self, request: dict[str, object]) -> dict[str, Any]:

@@ -48,6 +48,7 @@ _EXTENSIONS: Final = (
     b"stats@womm=1",
     b"mknod@womm=1",
     b"seek@womm=1",
+    b"find@womm=1",
 )
 
 

@@ -345,6 +345,14 @@ def op_seek(channel: "SftpChannel", number: int, reader: Reader) -> None:
     channel.in_thread(number, seek)
 
 
+def op_find(channel: "SftpChannel", number: int, reader: Reader) -> None:
+    dev, ino = reader.u64(), reader.u64()
+    channel.in_thread(
+        number,
+        lambda: sftp.message(Kind.EXTENDED_REPLY, number, sftp.pack_string(channel.export.find(dev, ino))),
+    )
+
+
 def op_access(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     path, mode = clean(reader.string()), reader.u32()
     channel.export.see_any(path)
@@ -414,4 +422,5 @@ EXTENDED: Final[dict[bytes, Call]] = {
     b"stats@womm": op_stats,
     b"mknod@womm": op_mknod,
     b"seek@womm": op_seek,
+    b"find@womm": op_find,
 }
