@@ -733,3 +733,43 @@ def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folde
             assert lazy.contents.unwritten == 0
 
     run(work)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_names_that_the_pods_full_disk_did_not_take_are_written_when_there_is_room(top, folder):
+    def fill(hog):
+        with contextlib.suppress(OSError):
+            hog.write_bytes(bytes(4 << 20))
+
+    async def work():
+        user = UserSide(top)
+        for number in range(300):
+            (top / f"old{number}").write_bytes(b"old")
+        hog = folder / "state" / "hog"
+        async with Lazy(top, folder, user=user) as lazy:
+            fs = lazy.fs
+            fill(hog)
+            await fails(Status.DELAY, names(fs))  # nobody hears of a file whose number is not written
+            await fails(Status.DELAY, make(fs, b"new"))
+            hog.unlink()
+            # It was made and is in doubt: whoever repeats it has made it.
+            made = await again(lambda: make(fs, b"new"))
+            found = await fs.lookup(fs.root(), b"old7")
+            await lazy.cut()
+            for node in (found, made):
+                file = await fs.open(node, SHARE_WRITE)
+                await fs.write(file, 0, memoryview(b"written"), True)
+                await fs.close(file)
+        async with Lazy(top, folder, user=user) as lazy:
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert (top / "old7").read_bytes() == (top / "new").read_bytes() == b"written"
+            for old in (found, made):
+                assert (await lazy.fs.resolve(old.key)).key == old.key
+        user.close()
+
+    (folder / "state").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder / "state"], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", folder / "state"], check=True)

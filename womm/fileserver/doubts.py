@@ -39,21 +39,23 @@ class Doubts:
     def take(self, doubt: Doubt) -> str | None:
         """Return the value of what is in doubt, and forget it; None: there is no doubt."""
         key = repr(doubt)
-        found = self._found.pop(key, None)
+        found = self._found.get(key)
         if found is None:
             return None
         self._table.settle(key)
+        del self._found[key]
         since = max(found[1], self._link.up_since)
         return found[0] if asyncio.get_running_loop().time() - since < KEPT_S else None
 
     async def sure(self, waiter: Awaitable[sftp.Reply], doubt: Doubt, value: str = "") -> bytes:
         """Await the reply to a change, just sent; return a handle's name if it has one.
 
-        Raises NFSError as `ask` does, and OSError; after an OSError what was in doubt before still is.
+        Raises NFSError as `ask` and `Table.sync` do, and OSError; after an OSError what was in doubt before
+        still is.
         """
         key = repr(doubt)
-        self._table.doubt(key, value)
         try:
+            self._table.doubt(key, value)
             reply = await ask(waiter)
         except NFSError:
             self.note(doubt, value)
@@ -68,6 +70,10 @@ class Doubts:
             if key not in self._found:
                 self._table.settle(key)
             raise
+        try:
+            self._table.settle(key)
+        except NFSError:
+            self.note(doubt, value)
+            raise
         self._found.pop(key, None)
-        self._table.settle(key)
         return raw
