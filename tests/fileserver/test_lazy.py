@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import KEYS, Lazy, UserSide, write_secret
+from tests.fileserver.lazy import KEYS, Lazy, UserSide, failing_close, write_secret
 from womm.fileserver.connection import Keys, Link
 from womm.fileserver.table import Table
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
@@ -420,6 +420,22 @@ def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder)
         run(work)
     finally:
         subprocess.run(["umount", top], check=True)
+
+
+def test_disk_that_complains_at_close_is_told_and_tried_again(top, folder, monkeypatch):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            with failing_close(monkeypatch, top / "f", errno.EDQUOT):
+                await make(lazy.fs, b"f", b"y" * 1000, sync=True)
+                reply = await lazy.user.control.ask("flush")
+                assert not reply["ok"]
+                assert reply["failed"] == {"f": os.strerror(errno.EDQUOT)}
+            (top / "f").write_bytes(b"")  # what the disk has of it
+            reply = await lazy.user.control.ask("flush")
+            assert (reply["ok"], reply["bytes"]) == (True, 1000)
+            assert (top / "f").read_bytes() == b"y" * 1000
+
+    run(work)
 
 
 # -- cut links ----------------------------------------------------------------------------------------

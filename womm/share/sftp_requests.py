@@ -135,19 +135,28 @@ def op_write(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 
 
 def _write(channel: "SftpChannel", number: int, handle: "Handle", offset: int, data: memoryview) -> Answer:
+    def write() -> bytes:
+        write_all(handle.fd, offset, data)
+        channel.export.traffic.written_bytes += len(data)
+        return sftp.status(number)
+
+    return _on_disk(channel, number, handle, write)
+
+
+def _on_disk(channel: "SftpChannel", number: int, handle: "Handle", call: Callable[[], bytes]) -> Answer:
+    """Make a change of an open file: in a thread if the disk has been slow of late."""
     export = channel.export
 
-    def write() -> bytes:
+    def timed() -> bytes:
         began = time.perf_counter()
-        write_all(handle.fd, offset, data)
+        reply = call()
         export.write_s += (time.perf_counter() - began - export.write_s) / 16
-        export.traffic.written_bytes += len(data)
-        return sftp.status(number)
+        return reply
 
     if export.write_s < _SLOW_DISK_S:
         with export.changing(handle.path):
-            return write()
-    channel.in_thread(number, write, handle, export.changing(handle.path))
+            return timed()
+    channel.in_thread(number, timed, handle, export.changing(handle.path))
     return None
 
 
@@ -174,11 +183,14 @@ def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     handle, wanted = channel.handle(reader), sftp.read_attrs(reader)
 
     def set_open() -> bytes:
-        with channel.export.changing(handle.path):
-            channel.export.set_open(handle.fd, wanted)
+        if handle.writable:
+            # Some disks (NFS, over quota) say only at close(2) that they have not got what was written. After
+            # this answer the file server forgets what it has sent: a CLOSE would be too late.
+            os.close(os.dup(handle.fd))
+        channel.export.set_open(handle.fd, wanted)
         return sftp.status(number)
 
-    return channel.after(number, handle, set_open)
+    return channel.after(number, handle, lambda: _on_disk(channel, number, handle, set_open))
 
 
 # -- directories -------------------------------------------------------------------------------
