@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from womm.share import sftp
 from womm.share.exporter import Export
 from womm.share.sftp import BadMessage, Kind, Reader
-from womm.share.sftp_requests import CALLS, EXTENDED, MAX_HANDLES, Answer
+from womm.share.sftp_requests import CALLS, EXTENDED, Answer, max_handles
 
 log = logging.getLogger(__name__)
 
@@ -314,7 +314,7 @@ class SftpChannel:
         return None
 
     def add(self, fd: int, path: bytes, writable: bool = False) -> bytes:
-        if len(self.handles) >= MAX_HANDLES:
+        if len(self.handles) >= max_handles():
             os.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._next_handle += 1

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Answer = bytes | bytearray | None
 
-MAX_HANDLES: Final = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-"""Each is a file descriptor, and other parts of the process need some."""
 _SLOW_DISK_S: Final = 0.003
 """A disk that took longer than this, of late, is written in threads; and read so, where the system cannot
 say whether it has to be waited for (tmpfs)."""
@@ -44,6 +42,14 @@ _DISPOSITIONS: Final = (
 )
 _LIMITS: Final = Struct(">4Q")
 _SPACE: Final = Struct(">11Q")
+_MOST_HANDLES: Final = 1 << 16
+
+
+def max_handles() -> int:
+    """Return how many handles there may be now: each is a file descriptor, and other parts of the process
+    need some."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HANDLES if soft == resource.RLIM_INFINITY else min(_MOST_HANDLES, soft // 2)
 
 
 # -- open files --------------------------------------------------------------------------------
@@ -387,7 +393,7 @@ def op_statvfs(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
 
 
 def op_limits(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
-    packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, MAX_HANDLES)
+    packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, max_handles())
     return sftp.message(Kind.EXTENDED_REPLY, number, packed)
 
 
