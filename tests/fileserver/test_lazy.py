@@ -753,6 +753,10 @@ def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folde
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
 def test_names_that_the_pods_full_disk_did_not_take_are_written_when_there_is_room(top, folder):
+    def is_open(path):
+        links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        return str(path) in (os.readlink(link) for link in links if os.path.lexists(link))
+
     def fill(hog):
         with contextlib.suppress(OSError):
             hog.write_bytes(bytes(4 << 20))
@@ -770,6 +774,9 @@ def test_names_that_the_pods_full_disk_did_not_take_are_written_when_there_is_ro
             hog.unlink()
             # It was made and is in doubt: whoever repeats it has made it.
             made = await again(lambda: make(fs, b"new"))
+            async with asyncio.timeout(10):
+                while is_open(top / "new"):
+                    await asyncio.sleep(0.01)
             found = await fs.lookup(fs.root(), b"old7")
             await lazy.cut()
             for node in (found, made):

@@ -5,7 +5,6 @@ doubt; the client is told to ask again, and whoever repeats it and finds the wor
 """
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final
 
 from womm.fileserver import sftp
@@ -47,18 +46,18 @@ class Doubts:
         since = max(found[1], self._link.up_since)
         return found[0] if asyncio.get_running_loop().time() - since < KEPT_S else None
 
-    async def sure(self, waiter: Awaitable[sftp.Reply], doubt: Doubt, value: str = "") -> bytes:
+    async def sure(self, waiter: "asyncio.Future[sftp.Reply]", doubt: Doubt, value: str = "") -> bytes:
         """Await the reply to a change, just sent; return a handle's name if it has one.
 
         Raises NFSError as `ask` and `Table.sync` do, and OSError; after an OSError what was in doubt before
         still is.
         """
-        key = repr(doubt)
+        key, session = repr(doubt), self._link.session()
         try:
             self._table.doubt(key, value)
             reply = await ask(waiter)
         except NFSError:
-            self.note(doubt, value)
+            self._leave(waiter, session, doubt, value)
             raise
         try:
             raw = b""
@@ -73,7 +72,19 @@ class Doubts:
         try:
             self._table.settle(key)
         except NFSError:
-            self.note(doubt, value)
+            self._leave(waiter, session, doubt, value)
             raise
         self._found.pop(key, None)
         return raw
+
+    def _leave(
+        self, waiter: "asyncio.Future[sftp.Reply]", session: sftp.Session, doubt: Doubt, value: str
+    ) -> None:
+        """Leave it in doubt whether a change is done; if that opened a file, nobody takes the handle."""
+
+        def answered(waiter: "asyncio.Future[sftp.Reply]") -> None:
+            if not waiter.cancelled() and not waiter.exception() and waiter.result()[0] == sftp.HANDLE:
+                session.close(sftp.as_handle(waiter.result())).add_done_callback(sftp.ignore)
+
+        waiter.add_done_callback(answered)
+        self.note(doubt, value)
