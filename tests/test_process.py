@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from tests.cli.running import environment
 from womm import process
 from womm.process import (
     ProcessIdentity,
@@ -160,3 +161,30 @@ def test_ps_agrees_with_proc(sleeper):
     assert found.parent == os.getpid()
     assert found.session == os.getsid(0)
     assert len(process._ask_ps("-A")) > 1
+
+
+_RAISED = """
+import resource, sys
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+from womm.process import raise_file_limit
+raise_file_limit()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, 65536), hard)
+from womm.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere children have the raised one")
+def test_gnu_parallel_and_jobs_have_the_limit_of_open_files_that_womm_was_started_with(womm_home):
+    words = ["parallel", "--kube-pods", "1", "--", "echo $(ulimit -Sn) {= $_ = qx(ulimit -Sn;); chomp =}"]
+    result = subprocess.run(
+        [sys.executable, "-c", _RAISED, *words, ":::", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=womm_home.home,
+        env=environment(),
+        timeout=60,
+    )
+    assert result.stdout.split() == ["256", "256"], result.stderr

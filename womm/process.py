@@ -8,6 +8,7 @@ environment, which children inherit. Linux reads /proc; macOS asks ps, and has n
 
 import functools
 import os
+import resource
 import signal as signals
 import subprocess
 import sys
@@ -25,6 +26,10 @@ _LINUX: Final = sys.platform == "linux"
 # dies when it wakes up, which nobody should wait for.
 _END_ROUNDS: Final = 50
 _END_PAUSE_S: Final = 0.01
+_MOST_FILES: Final = 65_536
+"""A hard limit may be none, and some programs go through all descriptors that they may have."""
+_FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""How many files this process may have open, (soft, hard), as it was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,27 @@ def send_signal(process: "asyncio.subprocess.Process", number: int) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many files open as its hard limit allows; children are to be given
+    `usual_file_limit`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has another bound, below the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def usual_file_limit(pid: int) -> None:
+    """Give a child that was just started, and what it starts, the limit that this process had at first.
+
+    select(2) cannot be used on descriptors from 1,024 on. From outside, since code between fork and exec may
+    deadlock in a process with threads; only Linux can do that.
+    """
+    if sys.platform == "linux":
+        with suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
 
 
 def calling_shell() -> str | None:

@@ -1,11 +1,12 @@
 """The user's side and the lazy file server in one event loop, for tests of what is between them."""
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,23 @@ class Lazy:
         await self.user.cut()
         while self.link.up:
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def failing_close(monkeypatch, path, number):
+    """Meanwhile the disk says at close(2) what it should have said at write(2): NFS does, over quota."""
+    real = os.close
+
+    def close(fd):
+        writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        mine = writes and os.readlink(f"/proc/self/fd/{fd}") == str(path)
+        real(fd)
+        if mine:
+            raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        yield
 
 
 def fresh_folder():

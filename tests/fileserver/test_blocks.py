@@ -1,6 +1,7 @@
 """The cache of blocks."""
 
 import random
+import resource
 
 from womm.fileserver.blocks import BLOCK_BYTES, Blocks
 
@@ -34,4 +35,22 @@ def test_without_a_disk_only_memory_is_used():
     for number in range(5):
         blocks.put(1, number, bytes([number]) * BLOCK_BYTES)
     assert [blocks.has(1, number) for number in range(5)] == [False, False, False, True, True]
+    blocks.close()
+
+
+def test_block_of_which_the_disk_took_a_part_is_forgotten(tmp_path):
+    """A limit of a file's size cuts a write short, as a disk does that fills up."""
+    blocks = Blocks(tmp_path, 8 * BLOCK_BYTES, memory_bytes=BLOCK_BYTES)
+    data = [bytes([65 + number]) * BLOCK_BYTES for number in range(6)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK_BYTES + 5000, hard))
+    try:
+        for number in range(3):
+            blocks.put(1, number, data[number])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [blocks.has(1, number) for number in range(3)] == [True, False, True]
+    for number in range(3, 6):  # the slots after it, too, are written now
+        blocks.put(1, number, data[number])
+    assert [blocks.get(1, number) for number in range(6)] == [data[0], None, *data[2:]]
     blocks.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import KEYS, Lazy, UserSide, write_secret
+from tests.fileserver.lazy import KEYS, Lazy, UserSide, failing_close, write_secret
 from womm.fileserver.connection import Keys, Link
 from womm.fileserver.table import Table
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
@@ -422,6 +422,22 @@ def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder)
         subprocess.run(["umount", top], check=True)
 
 
+def test_disk_that_complains_at_close_is_told_and_tried_again(top, folder, monkeypatch):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            with failing_close(monkeypatch, top / "f", errno.EDQUOT):
+                await make(lazy.fs, b"f", b"y" * 1000, sync=True)
+                reply = await lazy.user.control.ask("flush")
+                assert not reply["ok"]
+                assert reply["failed"] == {"f": os.strerror(errno.EDQUOT)}
+            (top / "f").write_bytes(b"")  # what the disk has of it
+            reply = await lazy.user.control.ask("flush")
+            assert (reply["ok"], reply["bytes"]) == (True, 1000)
+            assert (top / "f").read_bytes() == b"y" * 1000
+
+    run(work)
+
+
 # -- cut links ----------------------------------------------------------------------------------------
 def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_log(top, folder):
     async def work():
@@ -736,3 +752,50 @@ def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folde
             assert lazy.contents.unwritten == 0
 
     run(work)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_names_that_the_pods_full_disk_did_not_take_are_written_when_there_is_room(top, folder):
+    def is_open(path):
+        links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        return str(path) in (os.readlink(link) for link in links if os.path.lexists(link))
+
+    def fill(hog):
+        with contextlib.suppress(OSError):
+            hog.write_bytes(bytes(4 << 20))
+
+    async def work():
+        user = UserSide(top)
+        for number in range(300):
+            (top / f"old{number}").write_bytes(b"old")
+        hog = folder / "state" / "hog"
+        async with Lazy(top, folder, user=user) as lazy:
+            fs = lazy.fs
+            fill(hog)
+            await fails(Status.DELAY, names(fs))  # nobody hears of a file whose number is not written
+            await fails(Status.DELAY, make(fs, b"new"))
+            hog.unlink()
+            # It was made and is in doubt: whoever repeats it has made it.
+            made = await again(lambda: make(fs, b"new"))
+            async with asyncio.timeout(10):
+                while is_open(top / "new"):
+                    await asyncio.sleep(0.01)
+            found = await fs.lookup(fs.root(), b"old7")
+            await lazy.cut()
+            for node in (found, made):
+                file = await fs.open(node, SHARE_WRITE)
+                await fs.write(file, 0, memoryview(b"written"), True)
+                await fs.close(file)
+        async with Lazy(top, folder, user=user) as lazy:
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert (top / "old7").read_bytes() == (top / "new").read_bytes() == b"written"
+            for old in (found, made):
+                assert (await lazy.fs.resolve(old.key)).key == old.key
+        user.close()
+
+    (folder / "state").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder / "state"], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", folder / "state"], check=True)

@@ -14,6 +14,7 @@ import pytest
 from asyncssh.packet import String, UInt32, UInt64
 from asyncssh.sftp import SFTPAttrs
 
+from tests.fileserver.lazy import failing_close
 from tests.link.wires import run
 from tests.share.pod import (
     CREATE_NEW,
@@ -397,6 +398,32 @@ def test_errors_of_the_disk_come_through(serving, folder):
         with fails(errno.ELOOP):
             os.symlink("f", folder / "l")
             await sftp.read_all(b"l")
+
+
+def test_errors_of_close_come_through_and_leave_nothing_open(serving, folder, monkeypatch):
+    def opened():
+        links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        return sum(os.readlink(link).startswith(f"{folder}/f") for link in links if os.path.lexists(link))
+
+    async def main():
+        async with serving() as pod:
+            sftp = pod.sftp
+            for _ in range(3):
+                handle = await sftp.open56(b"f", READ | WRITE, OPEN_OR_CREATE, NONE)
+            await sftp.write(handle, 0, b"x")
+            with failing_close(monkeypatch, folder / "f", errno.EDQUOT):
+                with fails(errno.EDQUOT):
+                    await sftp.fsetstat(handle, SFTPAttrs(atime=1, mtime=2))
+                with fails(errno.EDQUOT):
+                    await sftp.put(b"f", b"x")
+                with fails(errno.EDQUOT):
+                    await sftp.close(handle)
+                assert opened() == 2
+                pod.connection.abort()
+                await pod.connection.wait_closed()
+            assert opened() == 0
+
+    run(main())
 
 
 def test_every_code_carries_its_number():

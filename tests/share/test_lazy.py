@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 from contextlib import asynccontextmanager
 
 import pytest
+from asyncssh.sftp import SFTPAttrs
 
 from tests.link.wires import run
-from tests.share.pod import OPEN_OR_CREATE, Control, Pod
+from tests.share.pod import OPEN_OR_CREATE, WRITE, Control, Pod
 from womm import worker
 from womm.errors import ShareError
 from womm.share.lazy import FlushResult, LazyShare, ShareStats
@@ -74,6 +76,25 @@ def test_a_share_serves_files_and_is_ready_after_hello(sharing, folder):
             assert "up" in repr(share)
 
     run(main())
+
+
+def test_pods_may_have_as_many_files_open_as_the_hard_limit_allows(sharing, folder):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def main():
+        async with sharing(dials=False) as (share, pod):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+            share.start(pod.dial)
+            await connect(pod)
+            sftp = await pod.open_sftp()
+            for number in range(600):
+                await sftp.open56(b"%d" % number, WRITE, OPEN_OR_CREATE, SFTPAttrs())
+            assert len(list(folder.iterdir())) == 600
+
+    try:
+        run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_barrier_without_changes_asks_nobody(sharing):

@@ -18,7 +18,7 @@ from womm.cluster.base import Loss, Place, Pod, PodObserver, TaskSpec
 from womm.errors import ClusterError
 from womm.link.client import Dial
 from womm.link.frames import WINDOW
-from womm.process import end_marked, send_signal
+from womm.process import end_marked, send_signal, usual_file_limit
 
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
@@ -252,6 +252,7 @@ class LocalCluster:
                     env=env,
                     start_new_session=True,
                 )
+            usual_file_limit(process.pid)
         except OSError as exc:
             os.close(said)
             return None, f"{exc.strerror}: {exc.filename or self._perl}"

@@ -18,7 +18,7 @@ from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
 from womm.journal.events import EngineStarted
 from womm.journal.store import Journal
-from womm.process import identify, send_signal
+from womm.process import identify, send_signal, usual_file_limit
 from womm.settings import Settings
 from womm.worker import TASK_VARIABLE
 
@@ -97,6 +97,7 @@ class Engine:
             )
         except OSError as exc:
             raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc
+        usual_file_limit(self._process.pid)  # reading its own program takes it much longer
         who = identify(self._process.pid)
         journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
         return self._process

@@ -94,8 +94,10 @@ class Blocks:
             oldest, (slot, _) = self._slots.popitem(last=False)
             self._gone(oldest)
         try:
-            os.pwrite(self._fd, data, slot * BLOCK_BYTES)
-        except OSError:  # its disk is full: it is only a cache
+            whole = os.pwrite(self._fd, data, slot * BLOCK_BYTES) == len(data)
+        except OSError:
+            whole = False
+        if not whole:  # its disk is full: it is only a cache
             self._free.append(slot)
             self._gone(key)
             return

@@ -5,7 +5,6 @@ doubt; the client is told to ask again, and whoever repeats it and finds the wor
 """
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final
 
 from womm.fileserver import sftp
@@ -39,24 +38,26 @@ class Doubts:
     def take(self, doubt: Doubt) -> str | None:
         """Return the value of what is in doubt, and forget it; None: there is no doubt."""
         key = repr(doubt)
-        found = self._found.pop(key, None)
+        found = self._found.get(key)
         if found is None:
             return None
         self._table.settle(key)
+        del self._found[key]
         since = max(found[1], self._link.up_since)
         return found[0] if asyncio.get_running_loop().time() - since < KEPT_S else None
 
-    async def sure(self, waiter: Awaitable[sftp.Reply], doubt: Doubt, value: str = "") -> bytes:
+    async def sure(self, waiter: "asyncio.Future[sftp.Reply]", doubt: Doubt, value: str = "") -> bytes:
         """Await the reply to a change, just sent; return a handle's name if it has one.
 
-        Raises NFSError as `ask` does, and OSError; after an OSError what was in doubt before still is.
+        Raises NFSError as `ask` and `Table.sync` do, and OSError; after an OSError what was in doubt before
+        still is.
         """
-        key = repr(doubt)
-        self._table.doubt(key, value)
+        key, session = repr(doubt), self._link.session()
         try:
+            self._table.doubt(key, value)
             reply = await ask(waiter)
         except NFSError:
-            self.note(doubt, value)
+            self._leave(waiter, session, doubt, value)
             raise
         try:
             raw = b""
@@ -68,6 +69,22 @@ class Doubts:
             if key not in self._found:
                 self._table.settle(key)
             raise
+        try:
+            self._table.settle(key)
+        except NFSError:
+            self._leave(waiter, session, doubt, value)
+            raise
         self._found.pop(key, None)
-        self._table.settle(key)
         return raw
+
+    def _leave(
+        self, waiter: "asyncio.Future[sftp.Reply]", session: sftp.Session, doubt: Doubt, value: str
+    ) -> None:
+        """Leave it in doubt whether a change is done; if that opened a file, nobody takes the handle."""
+
+        def answered(waiter: "asyncio.Future[sftp.Reply]") -> None:
+            if not waiter.cancelled() and not waiter.exception() and waiter.result()[0] == sftp.HANDLE:
+                session.close(sftp.as_handle(waiter.result())).add_done_callback(sftp.ignore)
+
+        waiter.add_done_callback(answered)
+        self.note(doubt, value)

@@ -2,16 +2,25 @@
 
 Strategy: one row per name. It is written before anyone hears of the file, in a database without syncs: it
 survives the end of the process, which is all that an emptyDir has to. The user's side has a copy for the
-server that takes this one's place when the disk is lost too (names.py).
+server that takes this one's place when the disk is lost too (names.py). While the disk is full clients are
+told to ask again (DELAY): what is to be sent leaves it soon.
 """
 
+import errno
+import logging
+import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from womm.nfs.status import NFSError, Status
+
+log = logging.getLogger(__name__)
 
 STEP: Final = 1 << 32
 """How far the floor of `change` is set ahead: about as many changes as there are between two writes of it."""
@@ -119,11 +128,14 @@ class Table:
         return self._number
 
     def doubt(self, key: str, value: str) -> None:
-        """Write down what is about to be done."""
-        self._db.execute("INSERT OR REPLACE INTO doubts VALUES (?, ?)", (key, value))
+        """Write down what is about to be done. Raises as `sync`."""
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO doubts VALUES (?, ?)", (key, value))
 
     def settle(self, key: str) -> None:
-        self._db.execute("DELETE FROM doubts WHERE key = ?", (key,))
+        """Cross it out. Raises as `sync`."""
+        with self._writing():
+            self._db.execute("DELETE FROM doubts WHERE key = ?", (key,))
 
     def doubts(self) -> list[tuple[str, str]]:
         return list(self._db.execute("SELECT key, value FROM doubts"))
@@ -135,25 +147,41 @@ class Table:
         self._pending.append((directory, name))
 
     def sync(self) -> None:
-        """Write what was put and dropped, in its order."""
+        """Write what was put and dropped, in its order.
+
+        Raises NFSError(DELAY) when the disk is full, OSError: then nothing is written, and the next call
+        writes it.
+        """
         if not self._pending:
             return
+        self._write(self._pending)
         pending, self._pending = self._pending, []
-        self._write(pending)
         self.told(pending)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._db:  # a transaction that has failed is undone
+                yield
+        except sqlite3.OperationalError as exc:
+            log.warning("the table of names cannot be written: %s", exc)
+            if exc.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise NFSError(Status.DELAY) from exc
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from exc
 
     def _write(self, pending: Sequence[Row | tuple[int, bytes]]) -> None:
         db = self._db
-        if len(pending) > 1:
-            db.execute("BEGIN")
-        for is_row, group in groupby(pending, lambda item: isinstance(item, Row)):
-            if is_row:
-                rows = ((*item[:4], _signed(item[4]), _signed(item[5])) for item in group if len(item) == 6)
-                db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?, ?, ?)", rows)
-            else:
-                db.executemany("DELETE FROM names WHERE directory = ? AND name = ?", group)
-        if len(pending) > 1:
-            db.execute("COMMIT")
+        with self._writing():
+            if len(pending) > 1:
+                db.execute("BEGIN")
+            for is_row, group in groupby(pending, lambda item: isinstance(item, Row)):
+                if is_row:
+                    rows = (
+                        (*item[:4], _signed(item[4]), _signed(item[5])) for item in group if len(item) == 6
+                    )
+                    db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?, ?, ?)", rows)
+                else:
+                    db.executemany("DELETE FROM names WHERE directory = ? AND name = ?", group)
 
     def of_directory(self, directory: int) -> list[Row]:
         self.sync()
@@ -165,8 +193,10 @@ class Table:
         return [_row(row) for row in self._db.execute("SELECT * FROM names WHERE fileid = ?", (fileid,))]
 
     def close(self) -> None:
-        self.sync()
-        self._db.close()
+        try:
+            self.sync()
+        finally:
+            self._db.close()
 
 
 def _row(row: tuple[int, bytes, int, int, int, int]) -> Row:

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Dial
+from womm.process import raise_file_limit
 from womm.share import ssh
 from womm.share.exporter import Export, Traffic
 from womm.share.fence import Fence
@@ -164,6 +165,7 @@ class LazyShare:
     def start(self, dial: Dial) -> None:
         """Dial, and again after every cut, until `close`."""
         ssh.keep_memory()
+        raise_file_limit()  # each file that a pod has open to write it is open here
         self._watching = self._loop.run_in_executor(None, self._watcher.start)
         self._tasks = [
             self._loop.create_task(self._run(dial), name="lazy share"),

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from womm.share import sftp
 from womm.share.exporter import Export
 from womm.share.sftp import BadMessage, Kind, Reader
-from womm.share.sftp_requests import CALLS, EXTENDED, MAX_HANDLES, Answer
+from womm.share.sftp_requests import CALLS, EXTENDED, Answer, max_handles
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class SftpChannel:
             self._look_again.cancel()
         for handle in self.handles.values():
             if not handle.running:
-                self.shut(handle)
+                self._drop(handle)
         self.handles.clear()
 
     def _run(self) -> None:
@@ -281,13 +281,21 @@ class SftpChannel:
         while handle.waiting and not handle.running:
             handle.waiting.popleft()()
         if self._closed and not handle.running:
+            self._drop(handle)
+
+    def _drop(self, handle: Handle) -> None:
+        """Close it when nobody can be told: what was not acknowledged is sent again."""
+        try:
             self.shut(handle)
+        except OSError as exc:
+            log.warning("%r: %s", handle.path, exc)
 
     def shut(self, handle: Handle) -> None:
-        if handle.fd >= 0:
+        """Close it. Raises OSError; it is closed then, too."""
+        fd, handle.fd = handle.fd, -1
+        if fd >= 0:
             with self.export.changing(handle.path) if handle.writable else nullcontext():
-                os.close(handle.fd)
-            handle.fd = -1
+                os.close(fd)
 
     def after(self, number: int, handle: Handle, call: Callable[[], Answer]) -> Answer:
         """Run a call when nothing of the handle runs in a thread; return its answer if that is now."""
@@ -307,7 +315,7 @@ class SftpChannel:
         return None
 
     def add(self, fd: int, path: bytes, writable: bool = False) -> bytes:
-        if len(self.handles) >= MAX_HANDLES:
+        if len(self.handles) >= max_handles():
             os.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._next_handle += 1

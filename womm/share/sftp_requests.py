@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Answer = bytes | bytearray | None
 
-MAX_HANDLES: Final = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-"""Each is a file descriptor, and other parts of the process need some."""
 _SLOW_DISK_S: Final = 0.003
 """A disk that took longer than this, of late, is written in threads; and read so, where the system cannot
 say whether it has to be waited for (tmpfs)."""
@@ -44,6 +42,14 @@ _DISPOSITIONS: Final = (
 )
 _LIMITS: Final = Struct(">4Q")
 _SPACE: Final = Struct(">11Q")
+_MOST_HANDLES: Final = 1 << 16
+
+
+def max_handles() -> int:
+    """Return how many handles there may be now: each is a file descriptor, and other parts of the process
+    need some."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HANDLES if soft == resource.RLIM_INFINITY else min(_MOST_HANDLES, soft // 2)
 
 
 # -- open files --------------------------------------------------------------------------------
@@ -135,19 +141,28 @@ def op_write(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 
 
 def _write(channel: "SftpChannel", number: int, handle: "Handle", offset: int, data: memoryview) -> Answer:
+    def write() -> bytes:
+        write_all(handle.fd, offset, data)
+        channel.export.traffic.written_bytes += len(data)
+        return sftp.status(number)
+
+    return _on_disk(channel, number, handle, write)
+
+
+def _on_disk(channel: "SftpChannel", number: int, handle: "Handle", call: Callable[[], bytes]) -> Answer:
+    """Make a change of an open file: in a thread if the disk has been slow of late."""
     export = channel.export
 
-    def write() -> bytes:
+    def timed() -> bytes:
         began = time.perf_counter()
-        write_all(handle.fd, offset, data)
+        reply = call()
         export.write_s += (time.perf_counter() - began - export.write_s) / 16
-        export.traffic.written_bytes += len(data)
-        return sftp.status(number)
+        return reply
 
     if export.write_s < _SLOW_DISK_S:
         with export.changing(handle.path):
-            return write()
-    channel.in_thread(number, write, handle, export.changing(handle.path))
+            return timed()
+    channel.in_thread(number, timed, handle, export.changing(handle.path))
     return None
 
 
@@ -174,11 +189,14 @@ def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     handle, wanted = channel.handle(reader), sftp.read_attrs(reader)
 
     def set_open() -> bytes:
-        with channel.export.changing(handle.path):
-            channel.export.set_open(handle.fd, wanted)
+        if handle.writable:
+            # Some disks (NFS, over quota) say only at close(2) that they have not got what was written. After
+            # this answer the file server forgets what it has sent: a CLOSE would be too late.
+            os.close(os.dup(handle.fd))
+        channel.export.set_open(handle.fd, wanted)
         return sftp.status(number)
 
-    return channel.after(number, handle, set_open)
+    return channel.after(number, handle, lambda: _on_disk(channel, number, handle, set_open))
 
 
 # -- directories -------------------------------------------------------------------------------
@@ -383,7 +401,7 @@ def op_statvfs(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
 
 
 def op_limits(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
-    packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, MAX_HANDLES)
+    packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, max_handles())
     return sftp.message(Kind.EXTENDED_REPLY, number, packed)
 
 
