@@ -11,7 +11,7 @@ _PROGRAMS = (
     "containerd ctr runc ip nft openssl socat docker-registry busybox conntrack ethtool debootstrap"
     " nsenter unshare"
 )
-_NFS_PROGRAMS = "linux.uml mkfs.ext4"
+_NFS_PROGRAMS = "linux.uml cc mkfs.ext4"
 _CNI = Path("/usr/lib/cni/bridge")
 
 

@@ -10,6 +10,7 @@ this machine (hostfs).
 import shutil
 from pathlib import Path
 
+from tests import usermode
 from tests.cluster import configs
 from tests.cluster.network import Network
 
@@ -79,7 +80,7 @@ def prepare(
 def command(network: Network, node: int, *, config: Path, disk: Path, changes: Path) -> list[str]:
     """Return the words that start the node; `changes` is the file for what it writes."""
     return [
-        "linux.uml",
+        *usermode.words(),
         f"mem={MEMORY}",
         f"umid={network.namespace}-{node}",
         f"ubd0={changes},{disk}",

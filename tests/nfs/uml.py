@@ -28,12 +28,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import usermode
+from tests.usermode import KERNEL
+
 PACKAGES = (
     "nfs-common iproute2 kmod procps gcc libc6-dev make git sqlite3 python3 python3-pytest rsync attr strace"
     " ca-certificates"
 )
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "womm-test"
-KERNEL = "linux.uml"
 BOOT_S = 120.0
 """A boot takes three seconds; a loaded machine may take longer."""
 SUBNET = "10.95"
@@ -50,7 +52,9 @@ def missing() -> str:
     if os.getuid() != 0:
         return "user-mode Linux behind a tap device needs root"
     absent = [
-        name for name in (KERNEL, "debootstrap", "mkfs.ext4", "ip", "nsenter") if shutil.which(name) is None
+        name
+        for name in (KERNEL, "cc", "debootstrap", "mkfs.ext4", "ip", "nsenter")
+        if shutil.which(name) is None
     ]
     return f"not installed: {', '.join(absent)}" if absent else ""
 
@@ -242,7 +246,7 @@ class Guest:
             stack.callback(os.close, self._line)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             words = [
-                KERNEL,
+                *usermode.words(),
                 f"mem={self.memory}",
                 f"ubd0={folder}/cow,{disk}",
                 "root=/dev/ubda",
