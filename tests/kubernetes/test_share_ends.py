@@ -1,6 +1,7 @@
 """Shares of whole tasks when somebody is in the way: `finish`, local jobslots, no network, pods of others."""
 
 import hashlib
+import json
 import os
 import secrets
 import signal
@@ -15,7 +16,10 @@ from tests.faults.tasks import wait_for, womm
 from tests.kubernetes.project import Project
 from tests.kubernetes.proxy import proxied
 from tests.kubernetes.test_shared_tasks import fill, shared, tree, write
+from tests.kubernetes.test_shares import on_nodes
 from tests.soak import count
+from womm.cluster.base import Loss
+from womm.cluster.kubernetes.shares import FILE_SERVER, server_name
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone
 
 __all__ = ["shared"]
@@ -137,6 +141,55 @@ def test_s2_pods_of_others_reach_the_port_and_see_nothing(
             kubectl.run("delete", "pod", name, "-n", namespace, "--wait=false")
         run.process.send_signal(signal.SIGINT)
         assert run.wait(60) == 130
+    shared.nothing_left(womm_home.runtime)
+
+
+def test_shell_whose_share_is_lost_ends(shared: Project, fileserver_image: str, womm_home: Home) -> None:
+    """It would wait for its folder for ever, and its terminal knows no Ctrl-C."""
+    write(shared, fileserver_image, "eager")
+    with shared.started("shell", "--", "echo ready; sleep 1000") as run:
+        wait_for(lambda: run.events(JobStarted) or run.process.poll() is not None, f"it: {run.err}", 200)
+        name = server_name(run.task)
+        shared.kube.kubectl.run("delete", "deployment", name, "-n", shared.namespace, "--wait=false")
+        assert run.wait(120) == 254, run.err
+        assert "the file server is removed" in run.err
+    shared.nothing_left(womm_home.runtime)
+
+
+@pytest.mark.timeout(900)
+def test_file_server_on_a_node_that_is_lost_is_replaced(
+    shared: Project, fileserver_image: str, nfs_nodes: list[str], womm_home: Home
+) -> None:
+    """Its pod would be `Terminating` for as long as its node is an object, and the next one not be asked."""
+    kubectl, network = shared.kube.kubectl, shared.kube.own.network
+    gone, well = nfs_nodes
+    (shared.folder / "pod.yaml").write_text(json.dumps(on_nodes(well)))
+    write(shared, fileserver_image, "eager-syncback", orphan_timeout="10m")
+    (shared.folder / "name").write_text("laptop\n")
+
+    def server_node(but: str = "") -> str:
+        pods = [p for p in shared.pod_objects(run.task, FILE_SERVER) if p["metadata"]["name"] != but]
+        return str(pods[0]["spec"].get("nodeName", "")) if pods else ""
+
+    others = ["node1", well]
+    kubectl.run("cordon", *others)
+    try:
+        command = "cat name; sleep 20; echo pod >made"
+        with shared.started("parallel", "--kube-pods", "1", "--", command, ":::", "x") as run:
+            wait_for(lambda: run.task and server_node() == gone, f"its node: {run.err}", 100)
+            kubectl.run("uncordon", *others)
+            wait_for(lambda: run.events(JobStarted) or run.process.poll() is not None, run.err, 200)
+            (server,) = shared.pods(run.task, FILE_SERVER)
+            kubectl.run("cordon", gone)
+            with network.cut(int(gone.removeprefix("node"))):
+                shared.delete_pod(server, grace_s=60)
+                assert run.wait(500) == 0, run.err
+            assert f"node {gone} does not answer: 1 pod removed without its word" in run.err
+            assert [event.cause for event in run.events(JobLost)] == [Loss.DISK.value]
+    finally:
+        kubectl.run("uncordon", gone, *others)
+    assert (shared.folder / "made").read_text() == "pod\n"
+    shared.kube.own.wait_ready()
     shared.nothing_left(womm_home.runtime)
 
 

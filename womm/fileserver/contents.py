@@ -194,6 +194,8 @@ class Contents:
         if node.gone and (node.handle is None or node.handle.session.dead):
             raise NFSError(Status.STALE)
         if node.log is None:
+            # Its name first: without it nobody would know whose a log is that this process has left.
+            self._tree.table.sync()
             node.log = Log(self._spool, node.fileid)
         pieces, now = node.log.pieces, self.now_ns()
         before = pieces.size_bytes
