@@ -94,7 +94,7 @@ class FileNode:
         self.valid = 0
         """The epoch in which `stat` was looked at."""
         self.gone = False
-        self.checking: asyncio.Future[None] | None = None
+        self.checking: asyncio.Future[bool] | None = None
         self.directory = Directory() if kind is FileType.DIRECTORY else None
         self.target: bytes | None = None
         # Of regular files:
