@@ -6,6 +6,7 @@ import threading
 
 from tests.fileserver.lazy import WAIT_S, Lazy
 from tests.fileserver.test_lazy import content, fails, make, names, run
+from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
 from womm.share.exporter import Export
 
@@ -18,32 +19,36 @@ class ShortTrees(Export):
 
 
 class Late(Export):
-    """Holds back answers that take long, from `hold` on until `go`: whole directories and trees."""
+    """Holds back an answer about a directory until `go`: its names ("entries"), a recursive listing of it
+    when it is made ("tree") or before that ("ask")."""
 
     def __init__(self, fence):
         super().__init__(fence)
         self.go = threading.Event()
-        self.go.set()
-        self.made = threading.Event()
+        self._holding = threading.Event()
+        self._held: tuple[str, bytes] | None = None
 
-    def hold(self):
-        self.go.clear()
-        self.made.clear()
+    def hold(self, kind, path):
+        self._held = kind, path
 
-    async def until_made(self):
-        """An answer is made, and held back."""
-        assert await asyncio.to_thread(self.made.wait, WAIT_S)
+    async def until_held(self):
+        assert await asyncio.to_thread(self._holding.wait, WAIT_S)
 
-    def _hold(self, answer):
-        self.made.set()
-        assert self.go.wait(WAIT_S)
-        return answer
+    def _hold(self, kind, path):
+        if self._held == (kind, path) and not self.go.is_set():
+            self._holding.set()
+            assert self.go.wait(WAIT_S)
 
     def tree(self, top, most):
-        return self._hold(super().tree(top, most))
+        self._hold("ask", top)
+        answer = super().tree(top, most)
+        self._hold("tree", top)
+        return answer
 
     def entries(self, fd, path):
-        return iter(self._hold(list(super().entries(fd, path))))
+        found = list(super().entries(fd, path))
+        self._hold("entries", path)
+        return iter(found)
 
     def close(self):
         self.go.set()
@@ -123,9 +128,9 @@ def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
             assert await names(fs, slow) == [b"f", b"gone"]
             node = await fs.lookup(slow, b"f")
             assert (await control.ask("changed", paths=["slow/x"]))["ok"]
-            late.hold()
+            late.hold("entries", b"slow")
             listing = asyncio.ensure_future(names(fs, slow))
-            await late.until_made()
+            await late.until_held()
             (top / "slow" / "f").write_bytes(b"newer")
             (top / "slow" / "gone").unlink()
             (top / "slow" / "made").write_bytes(b"new")
@@ -153,9 +158,9 @@ def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_la
             slow = await fs.lookup(fs.root(), b"slow")
             assert await names(fs, slow) == []
             assert (await lazy.user.control.ask("changed", paths=["slow/x"]))["ok"]
-            late.hold()
+            late.hold("entries", b"slow")
             listing = asyncio.ensure_future(names(fs, slow))
-            await late.until_made()
+            await late.until_held()
             node = await make(fs, b"f", b"x", sync=True)
             assert (await lazy.user.control.ask("flush"))["ok"]
             (top / "f").write_bytes(b"the user's")
@@ -163,5 +168,55 @@ def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_la
             assert await content(fs, node) == b"the user's"
             late.go.set()
             assert await listing == []
+
+    run(work)
+
+
+# -- directories that clients move --------------------------------------------------------------------
+def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, folder):
+    async def work():
+        fill(top)
+        async with Lazy(top, folder, export=Late) as lazy:
+            fs, root, late = lazy.fs, lazy.fs.root(), lazy.user.export
+            await names(fs)
+            late.hold("tree", b"")
+            found = [await fs.lookup(root, name) for name in (b"d1", b"d2")]
+            looks = [asyncio.ensure_future(fs.lookup(node, b"a")) for node in found]
+            await late.until_held()
+            await fs.rename(root, b"d0", root, b"old")
+            new, _ = await fs.mkdir(root, b"d0", NOTHING)
+            late.go.set()
+            await asyncio.gather(*looks)
+            await fails(Status.NOENT, fs.lookup(new, b"data"))
+            assert await names(fs, new) == []
+            old = await fs.lookup(root, b"old")
+            assert await names(fs, old) == [b"a", b"b", b"data"]
+            assert await content(fs, await fs.lookup(old, b"data")) == b"old"
+
+    run(work)
+
+
+def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
+    async def work():
+        (top / "top").mkdir()
+        fill(top / "top", 3)
+        async with Lazy(top, folder, export=Late) as lazy:
+            fs, root, late = lazy.fs, lazy.fs.root(), lazy.user.export
+            above = await fs.lookup(root, b"top")
+            await names(fs, above)
+            assert (await lazy.user.control.ask("changed", all=True))["ok"]
+            await names(fs, above)
+            late.hold("ask", b"top")
+            found = [await fs.lookup(above, name) for name in (b"d1", b"d2")]
+            looks = [asyncio.ensure_future(fs.lookup(node, b"a")) for node in found]
+            await late.until_held()
+            await fs.rename(root, b"top", root, b"old")
+            new, _ = await fs.mkdir(root, b"top", NOTHING)
+            late.go.set()
+            await asyncio.gather(*looks)
+            await fails(Status.NOENT, fs.lookup(new, b"d0"))
+            assert await names(fs, new) == []
+            assert await names(fs, above) == [b"d0", b"d1", b"d2"]
+            assert await names(fs, await fs.lookup(above, b"d0")) == [b"a", b"b", b"data"]
 
     run(work)

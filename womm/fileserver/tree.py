@@ -40,6 +40,8 @@ _OURS: Final = 1 << 63
 _U32 = Struct(">I")
 
 Stamp = tuple[int, int]
+Concern = tuple[int, bytes] | int
+"""What a client changes: a name in a directory; the attributes of a directory."""
 
 
 class Asked(NamedTuple):
@@ -77,9 +79,9 @@ class Tree:
         self._cold: tuple[float, FileNode] | None = None
         self._fetching = 0
         self._changes = 0
-        self._recent: dict[tuple[int, bytes], int] = {}
-        """Names that clients have changed while something was on its way: the number of the last change."""
-        self._changing: dict[tuple[int, bytes], int] = {}
+        self._recent: dict[Concern, int] = {}
+        """What clients have changed while something was on its way: the number of the last change."""
+        self._changing: dict[Concern, int] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -349,8 +351,8 @@ class Tree:
     def changing(self, *names: tuple[FileNode, bytes]) -> Iterator[None]:
         """A client changes these names: what is on its way says nothing about them."""
         # With the attributes of the directories that they are in.
-        places = [*names, *(place for node, _ in names for place in node.places)]
-        keys = [(node.fileid, name) for node, name in places]
+        keys: list[Concern] = [(node.fileid, name) for node, name in names]
+        keys += [node.fileid for node, _ in names]
         for key in keys:
             self._changing[key] = self._changing.get(key, 0) + 1
         try:
@@ -376,14 +378,30 @@ class Tree:
                 self._recent.clear()
             self.table.sync()
 
+    def _was_changed(self, concern: Concern, asked: Asked) -> bool:
+        """Has a client changed this since then, or is about to?"""
+        return concern in self._changing or self._recent.get(concern, 0) > asked.changes
+
     def _unsettled(self, above: FileNode, name: bytes, asked: Asked) -> bool:
-        """Has a client changed this name since then, or is about to? Or is an answer of before the user's
-        last change late, and the name known from a newer one?"""
-        key = above.fileid, name
-        if key in self._changing or self._recent.get(key, 0) > asked.changes:
+        """Does an answer say nothing about this name? A client has changed it since then; or the answer is of
+        before the user's last change, and the name is known from a newer one."""
+        directory = above.directory
+        assert directory is not None
+        if self._was_changed((above.fileid, name), asked):
             return True
-        assert above.directory is not None
-        return asked.stamp != self.stamp() and self._is_known(above.directory, name)
+        node = directory.entries.get(name)
+        if node is not None and self._was_changed(node.fileid, asked):
+            return True
+        return asked.stamp != self.stamp() and self._is_known(directory, name)
+
+    def _moved(self, node: FileNode, asked: Asked) -> bool:
+        """Has a client changed a name on the way to this directory? An answer may be about another one."""
+        while node.places:
+            above, name = node.places[0]
+            if self._was_changed((above.fileid, name), asked):
+                return True
+            node = above
+        return False
 
     # -- looking ----------------------------------------------------------------------------------
     async def fresh(self, node: FileNode) -> None:
@@ -519,7 +537,7 @@ class Tree:
 
     def _take(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], asked: Asked) -> None:
         """Take over a whole listing."""
-        if above.gone or above.directory is None:
+        if above.gone or above.directory is None or self._moved(above, asked):
             return
         directory = self.directory(above)
         names = set()
@@ -624,7 +642,7 @@ class Tree:
                     await asyncio.sleep(0)
             for place, rest in found.items():
                 node = self._below(top, place)
-                if node is None or node.directory is None or node.gone:
+                if node is None or node.directory is None or node.gone or self._moved(node, asked):
                     continue
                 self.directory(node)
                 for name, stat in rest:
