@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from typing import Any
 
 from tests.fileserver.lazy import WAIT_S, Lazy
 from tests.fileserver.test_lazy import content, fails, make, names, run
@@ -53,6 +54,18 @@ class Late(Export):
     def close(self):
         self.go.set()
         super().close()
+
+
+class Overtaken(Export):
+    """Calls `renamed` when a rename is done, and its answer is yet to be sent."""
+
+    def __init__(self, fence):
+        super().__init__(fence)
+        self.renamed = lambda: None
+
+    def rename(self, old, new, replace):
+        super().rename(old, new, replace)
+        self.renamed()
 
 
 def fill(top, count=12):
@@ -218,5 +231,32 @@ def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
             assert await names(fs, new) == []
             assert await names(fs, above) == [b"d0", b"d1", b"d2"]
             assert await names(fs, await fs.lookup(above, b"d0")) == [b"a", b"b", b"data"]
+
+    run(work)
+
+
+def test_looks_at_a_directory_that_is_being_moved_are_no_errors(top, folder):
+    async def work():
+        (top / "d" / "e").mkdir(parents=True)
+        (top / "d" / "f").write_bytes(b"x")
+        async with Lazy(top, folder, export=Overtaken) as lazy:
+            fs, root = lazy.fs, lazy.fs.root()
+            await names(fs)
+            directory = await fs.lookup(root, b"d")
+            below = await fs.lookup(directory, b"e")
+            assert (await lazy.user.control.ask("changed", paths=["d/e"]))["ok"]
+            looks: list[asyncio.Future[Any]] = []
+
+            def look():
+                """By the path that it had, since nobody here knows of the new one."""
+                for work in (fs.lookup(directory, b"f"), names(fs, below), fs.getattr(below, 1)):
+                    looks.append(asyncio.ensure_future(work))
+
+            lazy.user.export.renamed = look
+            await fs.rename(root, b"d", root, b"moved")
+            found, listing, _ = await asyncio.gather(*looks)
+            assert found.path() == b"moved/f"
+            assert listing == []
+            assert await fs.lookup(directory, b"f") is found
 
     run(work)

@@ -185,7 +185,7 @@ class Directory:
         self.misses = 0
         self.treed = (0, 0)
         """Epoch and entries of the last recursive listing from here."""
-        self.listing: asyncio.Future[None] | None = None
+        self.listing: asyncio.Future[bool] | None = None
         self._order: list[tuple[int, bytes]] | None = None
 
     def enter(self, name: bytes, node: FileNode) -> None:

@@ -492,7 +492,9 @@ class Tree:
                 stat = sftp.as_stat(await ask(waiter))
             except (FileNotFoundError, NotADirectoryError):
                 stat = None
-            if above.gone or above.directory is None or self._unsettled(above, name, asked):
+            if above.gone or above.directory is None:
+                return False
+            if self._moved(above, asked) or self._unsettled(above, name, asked):
                 return False
             directory = self.directory(above)
             if stat is not None:
@@ -507,16 +509,20 @@ class Tree:
     async def list_names(self, above: FileNode) -> None:
         """Make a directory's names complete and true. Raises NFSError, OSError."""
         directory = self.directory(above)
+        answered = False
         for _ in range(TRIES):
             if directory.listed == self.epoch and not directory.unsure:
                 return
             if directory.listing is None or directory.listing.done():
                 directory.listing = self._spawn(self._list_names(above))
-            await asyncio.shield(directory.listing)
+            answered = await asyncio.shield(directory.listing)
             if above.gone:
                 raise NFSError(Status.STALE)
+        if not answered:
+            raise NFSError(Status.DELAY)
 
-    async def _list_names(self, above: FileNode) -> None:
+    async def _list_names(self, above: FileNode) -> bool:
+        """List a directory once. Was there an answer?"""
         session = self.link.session()
         directory = self.directory(above)
         walk = self._covering(above)
@@ -527,18 +533,22 @@ class Tree:
         if walk is not None:
             await asyncio.wait([walk])
             if directory.listed == self.epoch and not directory.unsure:
-                return
+                return True
         with self._fetch() as asked:
             try:
                 found = await session.listing(above.path())
             except sftp.LinkLost:
                 raise NFSError(Status.DELAY) from None
-            self._take(above, found, asked)
+            except (FileNotFoundError, NotADirectoryError):
+                if self._moved(above, asked):
+                    return False
+                raise
+            return self._take(above, found, asked)
 
-    def _take(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], asked: Asked) -> None:
-        """Take over a whole listing."""
+    def _take(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], asked: Asked) -> bool:
+        """Take over a whole listing, if it is to be believed."""
         if above.gone or above.directory is None or self._moved(above, asked):
-            return
+            return False
         directory = self.directory(above)
         names = set()
         known = directory.listed
@@ -559,6 +569,7 @@ class Tree:
             directory.unsure = {name for name in directory.unsure if self._unsettled(above, name, asked)}
             directory.absent.clear()
             directory.misses = 0
+        return True
 
     # -- looking ahead ----------------------------------------------------------------------------
     def _missed(self, above: FileNode) -> None:
