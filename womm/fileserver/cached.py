@@ -207,13 +207,18 @@ class CachedFilesystem:
         above = self._below(directory, name)[0]
         names = self._tree.directory(above)
         doubt = ("create", above.fileid, name)
-        if name not in names.entries or name in names.unsure:
+        node = None
+        if name in names.entries and name not in names.unsure:
+            node = await self._there(above, name)
+        if node is None:
             try:
                 return await self._create(above, name, settings, verifier, access)
             except FileExistsError:
                 names.unsure.add(name)
                 names.absent.pop(name, None)
-        node = await self._tree.lookup(above, name)
+            node = await self._there(above, name)
+        if node is None:
+            raise NFSError(Status.DELAY)  # the user has removed it since
         if node.kind is FileType.DIRECTORY:
             raise NFSError(Status.EXIST if exclusive else Status.ISDIR)
         mine = self._doubts.take(doubt) is not None and node.stat is not None and node.stat.size == 0
@@ -221,7 +226,11 @@ class CachedFilesystem:
             raise NFSError(Status.EXIST)
         if node.kind is FileType.SYMLINK:
             raise NFSError(Status.SYMLINK)
-        file = await self.open(node, access)
+        try:
+            file = await self.open(node, access)
+        except FileNotFoundError:
+            names.unsure.add(name)
+            raise NFSError(Status.DELAY) from None  # the user has removed it, and that is yet to be told
         if mine:
             node.verifier = verifier
         return node, file, Change(above.change, above.change, True), mine
