@@ -395,20 +395,29 @@ class CachedFilesystem:
                 raise
             return None
 
-    async def _renamed(self, below: FileNode, new: bytes, doubt: Doubt) -> bool:
+    async def _renamed(self, above: FileNode, old: bytes, below: FileNode, new: bytes, doubt: Doubt) -> bool:
         """Was it done by a request that the link was cut under?"""
         inode = self._doubts.take(doubt)
         if inode is None:
             return False
+        self._tree.directory(above).unsure.add(old)
         self._tree.directory(below).unsure.add(new)
-        found = await self._there(below, new)
-        return found is not None and f"{found.dev}:{found.ino}" == inode
+        try:
+            # The new name first: so the file that is found there is known for the one that was moved.
+            found = await self._there(below, new)
+            if found is None or f"{found.dev}:{found.ino}" != inode:
+                return False
+            # If the old name is there, it is another file's by now: who asks is not who asked then.
+            return await self._there(above, old) is None
+        except BaseException:
+            self._doubts.note(doubt, inode)
+            raise
 
     async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
         above, old_path, session = self._below(source, old)
         below, new_path, _ = self._below(target, new)
         doubt = ("rename", above.fileid, old, below.fileid, new)
-        if await self._renamed(below, new, doubt):
+        if await self._renamed(above, old, below, new, doubt):
             return Change(above.change, above.change, False), Change(below.change, below.change, False)
         node = await self._tree.lookup(above, old)
         replaced = await self._there(below, new)
