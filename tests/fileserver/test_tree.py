@@ -1,12 +1,14 @@
 """The tree of a lazy share while its answers are cut short, late, or overtaken by changes."""
 
 import asyncio
+import errno
 import os
 import threading
 from typing import Any
 
 from tests.fileserver.lazy import WAIT_S, Lazy
 from tests.fileserver.test_lazy import content, fails, make, names, run
+from womm.nfs.constants import SHARE_WRITE
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
 from womm.share.exporter import Export
@@ -181,6 +183,40 @@ def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_la
             assert await content(fs, node) == b"the user's"
             late.go.set()
             assert await listing == []
+
+    run(work)
+
+
+class Unwritable(Export):
+    """What was written stays in the file server's log."""
+
+    def open(self, path, flags, wanted, *, force=False):
+        if path == b"d/f" and flags & os.O_ACCMODE:
+            raise PermissionError(errno.EACCES, "not now")
+        return super().open(path, flags, wanted, force=force)
+
+
+def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(top, folder):
+    """What is sent after a cut may be large: it is under way for as long as that takes."""
+
+    async def work():
+        (top / "d").mkdir()
+        (top / "d" / "f").write_bytes(b"old")
+        async with Lazy(top, folder, export=Unwritable) as lazy:
+            fs, root = lazy.fs, lazy.fs.root()
+            above = await fs.lookup(root, b"d")
+            node = await fs.lookup(above, b"f")
+            await fs.getattr(node, 1)
+            await lazy.cut()
+            file = await fs.open(node, SHARE_WRITE)
+            await fs.write(file, 0, memoryview(b"written"), False)
+            await lazy.connect()
+            with lazy.tree.changing((above, b"f")):  # as it is around the sending
+                assert (await fs.getattr(node, 1)).size == 7
+                assert (await fs.getattr(above, 1)).nlink == os.stat(top / "d").st_nlink
+                assert await fs.lookup(above, b"f") is node
+                assert await content(fs, node) == b"written"
+            await fs.close(file)
 
     run(work)
 

@@ -383,16 +383,27 @@ class Tree:
         return concern in self._changing or self._recent.get(concern, 0) > asked.changes
 
     def _unsettled(self, above: FileNode, name: bytes, asked: Asked) -> bool:
-        """Does an answer say nothing about this name? A client has changed it since then; or the answer is of
-        before the user's last change, and the name is known from a newer one."""
+        """Does an answer say nothing of which file this name is? A client has changed it since then; or the
+        answer is of before the user's last change, and the name is known from a newer one."""
         directory = above.directory
         assert directory is not None
-        if self._was_changed((above.fileid, name), asked):
-            return True
+        key = above.fileid, name
         node = directory.entries.get(name)
-        if node is not None and self._was_changed(node.fileid, asked):
+        under_way = self._changing.get(key, 0)
+        if node is not None and node.flushing:
+            under_way -= 1  # to send what was written takes long, and changes no name; see `apply`
+        if under_way > 0 or self._recent.get(key, 0) > asked.changes:
             return True
         return asked.stamp != self.stamp() and self._is_known(directory, name)
+
+    def _untold(self, above: FileNode, name: bytes, asked: Asked) -> bool:
+        """Is that so, or is it a directory that clients have changed something in? Of that, a listing has
+        attributes that may be taken for a change of the user's."""
+        assert above.directory is not None
+        node = above.directory.entries.get(name)
+        if node is not None and self._was_changed(node.fileid, asked):
+            return True
+        return self._unsettled(above, name, asked)
 
     def _moved(self, node: FileNode, asked: Asked) -> bool:
         """Has a client changed a name on the way to this directory? An answer may be about another one."""
@@ -417,7 +428,7 @@ class Tree:
             if node.checking is None or node.checking.done():
                 node.checking = self._spawn(self._look(node))
             answered = await asyncio.shield(node.checking)
-        if node.stat is None or not answered:
+        if node.stat is None or not (answered or self._is_written(node)):
             raise NFSError(Status.DELAY)
 
     async def _look(self, node: FileNode) -> bool:
@@ -447,12 +458,18 @@ class Tree:
             if above.gone:
                 raise NFSError(Status.STALE)
         else:
-            if not answered:
+            node = directory.entries.get(name)
+            if not answered and (node is None or not self._is_written(node)):
                 raise NFSError(Status.DELAY)
         node = directory.entries.get(name)
         if node is None:
             raise NFSError(Status.NOENT)
         return node
+
+    @staticmethod
+    def _is_written(node: FileNode) -> bool:
+        """Is it as clients have written it, whatever the user's side says of its size and times?"""
+        return node.log is not None or node.flushing
 
     def _is_known(self, directory: Directory, name: bytes) -> bool:
         """Is it known for certain what a name is?"""
@@ -555,18 +572,18 @@ class Tree:
         new = False
         for name, stat in found:
             names.add(name)
-            if not self._unsettled(above, name, asked):
+            if not self._untold(above, name, asked):
                 new = new or name not in directory.entries
                 self.enter(above, name, stat, asked.stamp)
         for name in [name for name in directory.entries if name not in names]:
-            if not self._unsettled(above, name, asked):
+            if not self._untold(above, name, asked):
                 self.unplace(above, name)
                 new = True
         if new and known:
             above.change = self.table.change()
         if asked.stamp == self.stamp():
             directory.listed = self.epoch
-            directory.unsure = {name for name in directory.unsure if self._unsettled(above, name, asked)}
+            directory.unsure = {name for name in directory.unsure if self._untold(above, name, asked)}
             directory.absent.clear()
             directory.misses = 0
         return True
@@ -657,7 +674,7 @@ class Tree:
                     continue
                 self.directory(node)
                 for name, stat in rest:
-                    if not self._unsettled(node, name, asked):
+                    if not self._untold(node, name, asked):
                         self.enter(node, name, stat, asked.stamp)
 
     @staticmethod
