@@ -6,6 +6,8 @@ import os
 import threading
 from typing import Any
 
+import pytest
+
 from tests.fileserver.lazy import WAIT_S, Lazy
 from tests.fileserver.test_lazy import content, fails, make, names, run
 from womm.nfs.constants import SHARE_WRITE
@@ -216,6 +218,31 @@ def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(
                 assert (await fs.getattr(above, 1)).nlink == os.stat(top / "d").st_nlink
                 assert await fs.lookup(above, b"f") is node
                 assert await content(fs, node) == b"written"
+            await fs.close(file)
+
+    run(work)
+
+
+@pytest.mark.parametrize("how", ["told", "cut"])
+def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folder, how):
+    async def work():
+        (top / "d").mkdir()
+        (top / "d" / "f").write_bytes(b"old content")
+        async with Lazy(top, folder, export=Unwritable) as lazy:
+            fs = lazy.fs
+            node = await fs.lookup(await fs.lookup(fs.root(), b"d"), b"f")
+            assert await content(fs, node) == b"old content"
+            await lazy.cut()
+            file = await fs.open(node, SHARE_WRITE)
+            await fs.write(file, 0, memoryview(b"OLD"), False)
+            if how == "cut":
+                (top / "d" / "f").write_bytes(b"new CONTENT")
+            await lazy.connect()
+            assert await content(fs, node) == (b"OLD CONTENT" if how == "cut" else b"OLD content")
+            if how == "told":
+                (top / "d" / "f").write_bytes(b"new CONTENT")
+                assert (await lazy.user.control.ask("changed", paths=["d/f"]))["ok"]
+            assert await content(fs, node) == b"OLD CONTENT"
             await fs.close(file)
 
     run(work)

@@ -151,9 +151,11 @@ class Tree:
                 node.directory.listed = 0
                 node.directory.absent.clear()
                 doubtful += node.directory.entries.values()
-            elif node.log is None:
-                node.version = ()
+            else:
+                # What clients have written and is not sent yet is in the log, over the blocks.
                 self._dropped(node)
+                if node.log is None:
+                    node.version = ()
 
     def _doubt(self, node: FileNode) -> None:
         node.valid = 0
@@ -178,7 +180,9 @@ class Tree:
             if node.log is not None:
                 node.stat = node.log.over(stat)
         elif node.log is not None or node.flushing:
-            # Size and times are what clients have written; the flush will tell.
+            # Size and times are what clients have written; the flush will tell. What is below is the user's.
+            if not own and not node.flushing and version != node.version:
+                self._dropped(node)
             node.stat = node.stat._replace(mode=stat.mode, nlink=stat.nlink, blocks=stat.blocks)
         elif version != node.version:
             same = own and version[:2] == node.version[:2] and version[3:] == node.version[3:]
