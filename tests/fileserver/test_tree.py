@@ -61,15 +61,19 @@ class Late(Export):
 
 
 class Overtaken(Export):
-    """Calls `renamed` when a rename is done, and its answer is yet to be sent."""
+    """Calls `renamed` and `written` when a file is, and the answer is yet to be sent."""
 
     def __init__(self, fence):
         super().__init__(fence)
-        self.renamed = lambda: None
+        self.renamed = self.written = lambda: None
 
     def rename(self, old, new, replace):
         super().rename(old, new, replace)
         self.renamed()
+
+    def set_open(self, fd, wanted):
+        super().set_open(fd, wanted)
+        self.written()
 
 
 def fill(top, count=12):

@@ -147,9 +147,11 @@ class CachedFilesystem:
 
     # -- what changes names -----------------------------------------------------------------------
     def _below(self, directory: Node, name: bytes) -> tuple[FileNode, bytes, Session]:
-        """Return a directory, the path of a name in it, and the way there."""
+        """Return a directory, the path of a name in it, and the way there: to be used at once."""
         assert isinstance(directory, FileNode)
         self._tree.directory(directory)
+        if self._tree.is_moving(directory):
+            raise NFSError(Status.DELAY)  # its path will be another one
         path = directory.path()
         return directory, path + b"/" + name if path else name, self._link.session()
 
@@ -344,7 +346,7 @@ class CachedFilesystem:
             await self._contents.handle(node, write=False)
 
     async def remove(self, directory: Node, name: bytes) -> Change:
-        above, path, session = self._below(directory, name)
+        above = self._below(directory, name)[0]
         doubt = ("remove", above.fileid, name)
         try:
             node = await self._tree.lookup(above, name)
@@ -353,6 +355,7 @@ class CachedFilesystem:
                 return Change(above.change, above.change, False)
             raise
         await self._hold(node)
+        _, path, session = self._below(above, name)
         with self._tree.changing((above, name), *node.places):
             stamp = self._tree.stamp()
             kind = RMDIR if node.kind is FileType.DIRECTORY else REMOVE
@@ -414,8 +417,7 @@ class CachedFilesystem:
             raise
 
     async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
-        above, old_path, session = self._below(source, old)
-        below, new_path, _ = self._below(target, new)
+        above, below = self._below(source, old)[0], self._below(target, new)[0]
         doubt = ("rename", above.fileid, old, below.fileid, new)
         if await self._renamed(above, old, below, new, doubt):
             return Change(above.change, above.change, False), Change(below.change, below.change, False)
@@ -430,6 +432,8 @@ class CachedFilesystem:
             await self._hold(replaced)
         # The name must not lead to a file whose bytes are still here.
         await self._contents.settle(node)
+        _, old_path, session = self._below(above, old)
+        _, new_path, _ = self._below(below, new)
         with self._tree.changing((above, old), (below, new), *node.places):
             stamp = self._tree.stamp()
             done = session.rename(old_path, new_path)
@@ -493,7 +497,7 @@ class CachedFilesystem:
             session = self._link.session()
             atime_ns, mtime_ns = self._when(settings.atime_ns), self._when(settings.mtime_ns)
             packed = sftp.attributes(settings.mode, size, atime_ns, mtime_ns)
-            with self._tree.changing(*node.places):
+            with self._tree.changing(*([node] if node.directory is not None else node.places)):
                 stamp = self._tree.stamp()
                 handle = node.handle
                 if handle is not None and not handle.session.dead and handle.writable:

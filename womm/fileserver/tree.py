@@ -352,11 +352,15 @@ class Tree:
         return other is node
 
     @contextmanager
-    def changing(self, *names: tuple[FileNode, bytes]) -> Iterator[None]:
-        """A client changes these names: what is on its way says nothing about them."""
-        # With the attributes of the directories that they are in.
-        keys: list[Concern] = [(node.fileid, name) for node, name in names]
-        keys += [node.fileid for node, _ in names]
+    def changing(self, *what: tuple[FileNode, bytes] | FileNode) -> Iterator[None]:
+        """A client changes these names, or attributes of these directories: what is on its way says nothing
+        about them."""
+        keys: list[Concern] = []
+        for item in what:
+            if isinstance(item, FileNode):
+                keys.append(item.fileid)
+            else:  # with the attributes of the directory that it is in
+                keys += [(item[0].fileid, item[1]), item[0].fileid]
         for key in keys:
             self._changing[key] = self._changing.get(key, 0) + 1
         try:
@@ -408,6 +412,10 @@ class Tree:
         if node is not None and self._was_changed(node.fileid, asked):
             return True
         return self._unsettled(above, name, asked)
+
+    def is_moving(self, node: FileNode) -> bool:
+        """Is a client about to change a name on the way to this directory?"""
+        return self._moved(node, Asked(self.stamp(), self._changes))
 
     def _moved(self, node: FileNode, asked: Asked) -> bool:
         """Has a client changed a name on the way to this directory? An answer may be about another one."""
