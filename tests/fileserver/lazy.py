@@ -94,11 +94,11 @@ class ControlEnd:
 
 
 class UserSide:
-    """Serves `folder`, and dials a socket."""
+    """Serves `folder`, and dials a socket. `export`: an Export, perhaps one with a fault."""
 
-    def __init__(self, folder, keys=KEYS):
+    def __init__(self, folder, keys=KEYS, export=Export):
         self.keys = keys
-        self.export = Export(Fence(folder))
+        self.export = export(Fence(folder))
         self.names = NamesLog(os.stat(folder).st_dev)
         self.gives = True
         self.connection: Any = None
@@ -148,9 +148,11 @@ class Lazy:
         spool_bytes=1 << 30,
         user=None,
         connects=True,
+        export=Export,
     ):
         self.spool_bytes = spool_bytes
         self.user: Any = user
+        self._export = export
         self._connects = connects
         self.keys = keys
         self.top, self.folder = Path(top), Path(folder)
@@ -188,7 +190,7 @@ class Lazy:
             stack.push_async_callback(self.server.stop)
             self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
             if self.user is None:
-                self.user = UserSide(self.top, self.keys)
+                self.user = UserSide(self.top, self.keys, self._export)
                 stack.callback(self.user.close)
             await self.fs.start()
             stack.push_async_callback(self.fs.stop)

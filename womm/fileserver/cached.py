@@ -147,9 +147,11 @@ class CachedFilesystem:
 
     # -- what changes names -----------------------------------------------------------------------
     def _below(self, directory: Node, name: bytes) -> tuple[FileNode, bytes, Session]:
-        """Return a directory, the path of a name in it, and the way there."""
+        """Return a directory, the path of a name in it, and the way there: to be used at once."""
         assert isinstance(directory, FileNode)
         self._tree.directory(directory)
+        if self._tree.is_moving(directory):
+            raise NFSError(Status.DELAY)  # its path will be another one
         path = directory.path()
         return directory, path + b"/" + name if path else name, self._link.session()
 
@@ -207,13 +209,18 @@ class CachedFilesystem:
         above = self._below(directory, name)[0]
         names = self._tree.directory(above)
         doubt = ("create", above.fileid, name)
-        if name not in names.entries or name in names.unsure:
+        node = None
+        if name in names.entries and name not in names.unsure:
+            node = await self._there(above, name)
+        if node is None:
             try:
                 return await self._create(above, name, settings, verifier, access)
             except FileExistsError:
                 names.unsure.add(name)
                 names.absent.pop(name, None)
-        node = await self._tree.lookup(above, name)
+            node = await self._there(above, name)
+        if node is None:
+            raise NFSError(Status.DELAY)  # the user has removed it since
         if node.kind is FileType.DIRECTORY:
             raise NFSError(Status.EXIST if exclusive else Status.ISDIR)
         mine = self._doubts.take(doubt) is not None and node.stat is not None and node.stat.size == 0
@@ -221,7 +228,11 @@ class CachedFilesystem:
             raise NFSError(Status.EXIST)
         if node.kind is FileType.SYMLINK:
             raise NFSError(Status.SYMLINK)
-        file = await self.open(node, access)
+        try:
+            file = await self.open(node, access)
+        except FileNotFoundError:
+            names.unsure.add(name)
+            raise NFSError(Status.DELAY) from None  # the user has removed it, and that is yet to be told
         if mine:
             node.verifier = verifier
         return node, file, Change(above.change, above.change, True), mine
@@ -335,7 +346,7 @@ class CachedFilesystem:
             await self._contents.handle(node, write=False)
 
     async def remove(self, directory: Node, name: bytes) -> Change:
-        above, path, session = self._below(directory, name)
+        above = self._below(directory, name)[0]
         doubt = ("remove", above.fileid, name)
         try:
             node = await self._tree.lookup(above, name)
@@ -344,6 +355,7 @@ class CachedFilesystem:
                 return Change(above.change, above.change, False)
             raise
         await self._hold(node)
+        _, path, session = self._below(above, name)
         with self._tree.changing((above, name), *node.places):
             stamp = self._tree.stamp()
             kind = RMDIR if node.kind is FileType.DIRECTORY else REMOVE
@@ -386,20 +398,28 @@ class CachedFilesystem:
                 raise
             return None
 
-    async def _renamed(self, below: FileNode, new: bytes, doubt: Doubt) -> bool:
+    async def _renamed(self, above: FileNode, old: bytes, below: FileNode, new: bytes, doubt: Doubt) -> bool:
         """Was it done by a request that the link was cut under?"""
         inode = self._doubts.take(doubt)
         if inode is None:
             return False
+        self._tree.directory(above).unsure.add(old)
         self._tree.directory(below).unsure.add(new)
-        found = await self._there(below, new)
-        return found is not None and f"{found.dev}:{found.ino}" == inode
+        try:
+            # The new name first: so the file that is found there is known for the one that was moved.
+            found = await self._there(below, new)
+            if found is None or f"{found.dev}:{found.ino}" != inode:
+                return False
+            # If the old name is there, it is another file's by now: who asks is not who asked then.
+            return await self._there(above, old) is None
+        except BaseException:
+            self._doubts.note(doubt, inode)
+            raise
 
     async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
-        above, old_path, session = self._below(source, old)
-        below, new_path, _ = self._below(target, new)
+        above, below = self._below(source, old)[0], self._below(target, new)[0]
         doubt = ("rename", above.fileid, old, below.fileid, new)
-        if await self._renamed(below, new, doubt):
+        if await self._renamed(above, old, below, new, doubt):
             return Change(above.change, above.change, False), Change(below.change, below.change, False)
         node = await self._tree.lookup(above, old)
         replaced = await self._there(below, new)
@@ -412,6 +432,8 @@ class CachedFilesystem:
             await self._hold(replaced)
         # The name must not lead to a file whose bytes are still here.
         await self._contents.settle(node)
+        _, old_path, session = self._below(above, old)
+        _, new_path, _ = self._below(below, new)
         with self._tree.changing((above, old), (below, new), *node.places):
             stamp = self._tree.stamp()
             done = session.rename(old_path, new_path)
@@ -475,7 +497,7 @@ class CachedFilesystem:
             session = self._link.session()
             atime_ns, mtime_ns = self._when(settings.atime_ns), self._when(settings.mtime_ns)
             packed = sftp.attributes(settings.mode, size, atime_ns, mtime_ns)
-            with self._tree.changing(*node.places):
+            with self._tree.changing(*([node] if node.directory is not None else node.places)):
                 stamp = self._tree.stamp()
                 handle = node.handle
                 if handle is not None and not handle.session.dead and handle.writable:

@@ -103,7 +103,9 @@ class Fetcher:
         return data, end
 
     def _fetch(self, node: FileNode, number: int) -> "asyncio.Task[bytes]":
-        key = node.fileid, number, node.version
+        # The version of a file with unsent writes stays as it is when the user changes it, too.
+        since = () if node.log is None else self._tree.stamp()
+        key = node.fileid, number, node.version + since
         task = self._fetches.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._get(node, number))

@@ -94,7 +94,7 @@ class FileNode:
         self.valid = 0
         """The epoch in which `stat` was looked at."""
         self.gone = False
-        self.checking: asyncio.Future[None] | None = None
+        self.checking: asyncio.Future[bool] | None = None
         self.directory = Directory() if kind is FileType.DIRECTORY else None
         self.target: bytes | None = None
         # Of regular files:
@@ -185,7 +185,7 @@ class Directory:
         self.misses = 0
         self.treed = (0, 0)
         """Epoch and entries of the last recursive listing from here."""
-        self.listing: asyncio.Future[None] | None = None
+        self.listing: asyncio.Future[bool] | None = None
         self._order: list[tuple[int, bytes]] | None = None
 
     def enter(self, name: bytes, node: FileNode) -> None:

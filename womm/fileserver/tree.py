@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from struct import Struct
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from womm.fileserver import sftp
 from womm.fileserver.connection import Link
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 ROOT: Final = 1
 TRIES: Final = 4
-"""How often something is looked at that changes at the same time, before it is taken as it is."""
+"""How often what changes all the time is looked at, before its last answer is taken as it is."""
 WALK_S: Final = 5.0
 """Two directories that are looked at for the first time within this: someone walks through the tree."""
 WALK_ENTRIES: Final = (256, 1024, 4096, 16384)
@@ -40,6 +40,16 @@ _OURS: Final = 1 << 63
 _U32 = Struct(">I")
 
 Stamp = tuple[int, int]
+Concern = tuple[int, bytes] | int
+"""What a client changes: a name in a directory; the attributes of a directory."""
+
+
+class Asked(NamedTuple):
+    """When a question was sent: what has changed since then, its answer says nothing about."""
+
+    stamp: Stamp
+    changes: int
+    """Of names, by clients: how many had ended."""
 
 
 async def ask(waiter: Awaitable[sftp.Reply]) -> sftp.Reply:
@@ -64,14 +74,15 @@ class Tree:
         self._recovering = bool(table.doubts())
         """The server ended under a rename: an inode is all that is known of its file."""
         self._by_ino: dict[tuple[int, int], FileNode] = {}
-        self._probes: dict[tuple[int, bytes], asyncio.Task[None]] = {}
+        self._probes: dict[tuple[int, bytes], asyncio.Task[bool]] = {}
         self._walks: dict[FileNode, asyncio.Task[None]] = {}
         self._cold: tuple[float, FileNode] | None = None
         self._fetching = 0
-        self._recent: set[tuple[int, bytes]] = set()
-        """Names that clients have changed while something was on its way."""
-        self._changing: dict[tuple[int, bytes], int] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._changes = 0
+        self._recent: dict[Concern, int] = {}
+        """What clients have changed while something was on its way: the number of the last change."""
+        self._changing: dict[Concern, int] = {}
+        self._background: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
         return f"<Tree {len(self.nodes)} nodes, epoch {self.epoch}>"
@@ -82,13 +93,13 @@ class Tree:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _done(self, task: "asyncio.Task[Any]") -> None:
         self._background.discard(task)
         if not task.cancelled():
             error = task.exception()
@@ -140,9 +151,11 @@ class Tree:
                 node.directory.listed = 0
                 node.directory.absent.clear()
                 doubtful += node.directory.entries.values()
-            elif node.log is None:
-                node.version = ()
+            else:
+                # What clients have written and is not sent yet is in the log, over the blocks.
                 self._dropped(node)
+                if node.log is None:
+                    node.version = ()
 
     def _doubt(self, node: FileNode) -> None:
         node.valid = 0
@@ -162,15 +175,19 @@ class Tree:
     def apply(self, node: FileNode, stat: Stat, stamp: Stamp, *, own: bool = False) -> None:
         """Take over what the user's side says of a node. `own`: what is new in it a client has done."""
         version = stat.version
+        same = own and version[:2] == node.version[:2] and version[3:] == node.version[3:]
         if node.stat is None:
             node.stat, node.version = stat, version
             if node.log is not None:
                 node.stat = node.log.over(stat)
         elif node.log is not None or node.flushing:
-            # Size and times are what clients have written; the flush will tell.
+            # Size and times are what clients have written; the flush will tell. What is below is the user's.
+            if same:
+                node.version = version
+            elif not own and not node.flushing and version != node.version:
+                self._dropped(node)
             node.stat = node.stat._replace(mode=stat.mode, nlink=stat.nlink, blocks=stat.blocks)
         elif version != node.version:
-            same = own and version[:2] == node.version[:2] and version[3:] == node.version[3:]
             node.stat, node.version = stat, version
             if not own:
                 node.change = self.table.change()
@@ -337,44 +354,84 @@ class Tree:
         return other is node
 
     @contextmanager
-    def changing(self, *names: tuple[FileNode, bytes]) -> Iterator[None]:
-        """A client changes these names: what is on its way says nothing about them."""
-        # With the attributes of the directories that they are in.
-        places = [*names, *(place for node, _ in names for place in node.places)]
-        keys = [(node.fileid, name) for node, name in places]
+    def changing(self, *what: tuple[FileNode, bytes] | FileNode) -> Iterator[None]:
+        """A client changes these names, or attributes of these directories: what is on its way says nothing
+        about them."""
+        keys: list[Concern] = []
+        for item in what:
+            if isinstance(item, FileNode):
+                keys.append(item.fileid)
+            else:  # with the attributes of the directory that it is in
+                keys += [(item[0].fileid, item[1]), item[0].fileid]
         for key in keys:
             self._changing[key] = self._changing.get(key, 0) + 1
-            if self._fetching:
-                self._recent.add(key)
         try:
             yield
         finally:
+            self._changes += 1
             for key in keys:
                 self._changing[key] -= 1
                 if not self._changing[key]:
                     del self._changing[key]
                 if self._fetching:
-                    self._recent.add(key)
+                    self._recent[key] = self._changes
             self.table.sync()
 
     @contextmanager
-    def _fetch(self) -> Iterator[Stamp]:
+    def _fetch(self) -> Iterator[Asked]:
         self._fetching += 1
         try:
-            yield self.stamp()
+            yield Asked(self.stamp(), self._changes)
         finally:
             self._fetching -= 1
             if not self._fetching:
                 self._recent.clear()
             self.table.sync()
 
-    def _unsettled(self, above: FileNode, name: bytes) -> bool:
+    def _was_changed(self, concern: Concern, asked: Asked) -> bool:
+        """Has a client changed this since then, or is about to?"""
+        return concern in self._changing or self._recent.get(concern, 0) > asked.changes
+
+    def _unsettled(self, above: FileNode, name: bytes, asked: Asked) -> bool:
+        """Does an answer say nothing of which file this name is? A client has changed it since then; or the
+        answer is of before the user's last change, and the name is known from a newer one."""
+        directory = above.directory
+        assert directory is not None
         key = above.fileid, name
-        return key in self._recent or key in self._changing
+        node = directory.entries.get(name)
+        under_way = self._changing.get(key, 0)
+        if node is not None and node.flushing:
+            under_way -= 1  # to send what was written takes long, and changes no name; see `apply`
+        if under_way > 0 or self._recent.get(key, 0) > asked.changes:
+            return True
+        return asked.stamp != self.stamp() and self._is_known(directory, name)
+
+    def _untold(self, above: FileNode, name: bytes, asked: Asked) -> bool:
+        """Is that so, or is it a directory that clients have changed something in? Of that, a listing has
+        attributes that may be taken for a change of the user's."""
+        assert above.directory is not None
+        node = above.directory.entries.get(name)
+        if node is not None and self._was_changed(node.fileid, asked):
+            return True
+        return self._unsettled(above, name, asked)
+
+    def is_moving(self, node: FileNode) -> bool:
+        """Is a client about to change a name on the way to this directory?"""
+        return self._moved(node, Asked(self.stamp(), self._changes))
+
+    def _moved(self, node: FileNode, asked: Asked) -> bool:
+        """Has a client changed a name on the way to this directory? An answer may be about another one."""
+        while node.places:
+            above, name = node.places[0]
+            if self._was_changed((above.fileid, name), asked):
+                return True
+            node = above
+        return False
 
     # -- looking ----------------------------------------------------------------------------------
     async def fresh(self, node: FileNode) -> None:
         """Make what is known of a node true. Raises NFSError (STALE, DELAY), OSError."""
+        answered = False
         for _ in range(TRIES):
             if node.gone:
                 if node.opens:
@@ -384,89 +441,119 @@ class Tree:
                 return
             if node.checking is None or node.checking.done():
                 node.checking = self._spawn(self._look(node))
-            await asyncio.shield(node.checking)
-        if node.stat is None:
+            answered = await asyncio.shield(node.checking)
+        if node.stat is None or not (answered or self._is_written(node)):
             raise NFSError(Status.DELAY)
 
-    async def _look(self, node: FileNode) -> None:
-        session = self.link.session()
+    async def _look(self, node: FileNode) -> bool:
+        """Look at a node once. Has the user's side said what it is like?"""
         if node is self.root:
-            with self._fetch() as stamp:
-                self.apply(node, sftp.as_stat(await ask(session.lstat(b""))), stamp)
-            return
+            with self._fetch() as asked:
+                stat = sftp.as_stat(await ask(self.link.session().lstat(b"")))
+                self.apply(node, stat, asked.stamp)
+            return True
+        if not node.places:
+            return False
         above, name = node.places[0]
-        await self.probe(above, name)
+        answered = await self.probe(above, name)
         if node.gone and not node.opens:
             raise NFSError(Status.STALE)
+        # One of several names may lead elsewhere by now: that says nothing of the node.
+        return answered and (above, name) in node.places
 
     async def lookup(self, above: FileNode, name: bytes) -> FileNode:
         """Return what a name is. Raises NFSError, OSError."""
         directory = self.directory(above)
+        answered = False
         for _ in range(TRIES):
-            node = directory.entries.get(name)
-            if name not in directory.unsure:
-                listed = directory.listed == self.epoch
-                if node is None:
-                    if listed or directory.absent.get(name) == self.epoch:
-                        raise NFSError(Status.NOENT)
-                elif node.valid == self.epoch and (listed or len(node.places) == 1):
-                    return node
-            await self.probe(above, name)
+            if self._is_known(directory, name):
+                break
+            answered = await self.probe(above, name)
             if above.gone:
                 raise NFSError(Status.STALE)
+        else:
+            node = directory.entries.get(name)
+            if not answered and (node is None or not self._is_written(node)):
+                raise NFSError(Status.DELAY)
         node = directory.entries.get(name)
         if node is None:
             raise NFSError(Status.NOENT)
         return node
 
-    async def probe(self, above: FileNode, name: bytes) -> None:
-        """Look a name up on the user's side; many who want the same ask once."""
+    @staticmethod
+    def _is_written(node: FileNode) -> bool:
+        """Is it as clients have written it, whatever the user's side says of its size and times?"""
+        return node.log is not None or node.flushing
+
+    def _is_known(self, directory: Directory, name: bytes) -> bool:
+        """Is it known for certain what a name is?"""
+        if name in directory.unsure:
+            return False
+        listed = directory.listed == self.epoch
+        node = directory.entries.get(name)
+        if node is None:
+            return listed or directory.absent.get(name) == self.epoch
+        return node.valid == self.epoch and (listed or len(node.places) == 1)
+
+    async def probe(self, above: FileNode, name: bytes) -> bool:
+        """Look a name up on the user's side; many who want the same ask once. Was there an answer?"""
         key = above.fileid, name
         task = self._probes.get(key)
         if task is None:
             task = self._spawn(self._probe(above, name))
             self._probes[key] = task
             task.add_done_callback(lambda _: self._probes.pop(key, None))
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _probe(self, above: FileNode, name: bytes) -> None:
-        session = self.link.session()
+    async def _probe(self, above: FileNode, name: bytes) -> bool:
         walk = self._covering(above)
         if walk is not None:
             await asyncio.wait([walk])
-            return
+            if above.gone or above.directory is None:
+                return False
+            # It may have ended before it came here. The next one may do so too: do not wait for that.
+            if self._is_known(above.directory, name):
+                return True
+        session = self.link.session()
         path = above.path()
-        with self._fetch() as stamp:
+        with self._fetch() as asked:
             waiter = session.lstat(path + b"/" + name if path else name)
             self._missed(above)
             try:
                 stat = sftp.as_stat(await ask(waiter))
             except (FileNotFoundError, NotADirectoryError):
                 stat = None
-            if self._unsettled(above, name) or above.gone or above.directory is None:
-                return
+            if above.gone or above.directory is None:
+                return False
+            if self._moved(above, asked) or self._unsettled(above, name, asked):
+                return False
             directory = self.directory(above)
             if stat is not None:
-                self.enter(above, name, stat, stamp)
-                return
+                self.enter(above, name, stat, asked.stamp)
+                return True
             self.unplace(above, name)
-            if stamp == self.stamp():
+            if asked.stamp == self.stamp():
                 directory.unsure.discard(name)
                 directory.absent[name] = self.epoch
+            return True
 
     async def list_names(self, above: FileNode) -> None:
         """Make a directory's names complete and true. Raises NFSError, OSError."""
         directory = self.directory(above)
+        answered = False
         for _ in range(TRIES):
             if directory.listed == self.epoch and not directory.unsure:
                 return
             if directory.listing is None or directory.listing.done():
                 directory.listing = self._spawn(self._list_names(above))
-            await asyncio.shield(directory.listing)
+            answered = await asyncio.shield(directory.listing)
             if above.gone:
                 raise NFSError(Status.STALE)
+        if not answered:
+            raise NFSError(Status.DELAY)
 
-    async def _list_names(self, above: FileNode) -> None:
+    async def _list_names(self, above: FileNode) -> bool:
+        """List a directory once. Was there an answer?"""
         session = self.link.session()
         directory = self.directory(above)
         walk = self._covering(above)
@@ -477,38 +564,43 @@ class Tree:
         if walk is not None:
             await asyncio.wait([walk])
             if directory.listed == self.epoch and not directory.unsure:
-                return
-        with self._fetch() as stamp:
+                return True
+        with self._fetch() as asked:
             try:
                 found = await session.listing(above.path())
             except sftp.LinkLost:
                 raise NFSError(Status.DELAY) from None
-            self._take(above, found, stamp)
+            except (FileNotFoundError, NotADirectoryError):
+                if self._moved(above, asked):
+                    return False
+                raise
+            return self._take(above, found, asked)
 
-    def _take(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], stamp: Stamp) -> None:
-        """Take over a whole listing."""
-        if above.gone or above.directory is None:
-            return
+    def _take(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], asked: Asked) -> bool:
+        """Take over a whole listing, if it is to be believed."""
+        if above.gone or above.directory is None or self._moved(above, asked):
+            return False
         directory = self.directory(above)
         names = set()
         known = directory.listed
         new = False
         for name, stat in found:
             names.add(name)
-            if not self._unsettled(above, name):
+            if not self._untold(above, name, asked):
                 new = new or name not in directory.entries
-                self.enter(above, name, stat, stamp)
+                self.enter(above, name, stat, asked.stamp)
         for name in [name for name in directory.entries if name not in names]:
-            if not self._unsettled(above, name):
+            if not self._untold(above, name, asked):
                 self.unplace(above, name)
                 new = True
         if new and known:
             above.change = self.table.change()
-        if stamp == self.stamp():
+        if asked.stamp == self.stamp():
             directory.listed = self.epoch
-            directory.unsure = {name for name in directory.unsure if self._unsettled(above, name)}
+            directory.unsure = {name for name in directory.unsure if self._untold(above, name, asked)}
             directory.absent.clear()
             directory.misses = 0
+        return True
 
     # -- looking ahead ----------------------------------------------------------------------------
     def _missed(self, above: FileNode) -> None:
@@ -517,6 +609,8 @@ class Tree:
         assert directory is not None
         if directory.listed == self.epoch and not directory.unsure:
             return  # only attributes
+        if self._covering(above) is not None:
+            return  # it is on its way
         directory.misses += 1
         if directory.misses == 1:
             self._walked(above)
@@ -559,10 +653,9 @@ class Tree:
             budgets = WALK_ENTRIES if epoch != self.epoch else [n for n in WALK_ENTRIES if n > done]
             if budgets:
                 node.directory.treed = self.epoch, budgets[0]
-                if node not in self._walks:
-                    task = self._spawn(self._walk(node, budgets[0]))
-                    self._walks[node] = task
-                    task.add_done_callback(partial(self._walk_done, node))
+                task = self._spawn(self._walk(node, budgets[0]))
+                self._walks[node] = task
+                task.add_done_callback(partial(self._walk_done, node))
                 return
 
     def _walk_done(self, top: FileNode, _: "asyncio.Task[None]") -> None:
@@ -570,7 +663,7 @@ class Tree:
 
     async def _walk(self, top: FileNode, entries: int) -> None:
         session = self.link.session()
-        with self._fetch() as stamp:
+        with self._fetch() as asked:
             reply = await ask(session.extended(b"tree@womm", sftp.string(top.path()), _U32.pack(entries)))
             names, _ = sftp.as_names(reply)
             found: dict[bytes, list[tuple[bytes, Stat]]] = {}
@@ -583,7 +676,7 @@ class Tree:
                 here = found.pop(place, [])
                 node = self._below(top, place)
                 if node is not None:
-                    self._take(node, here, stamp)
+                    self._take(node, here, asked)
                 count += len(here)
                 if count > _PAUSE_ENTRIES:
                     count = 0
@@ -591,12 +684,12 @@ class Tree:
                     await asyncio.sleep(0)
             for place, rest in found.items():
                 node = self._below(top, place)
-                if node is None or node.directory is None or node.gone:
+                if node is None or node.directory is None or node.gone or self._moved(node, asked):
                     continue
                 self.directory(node)
                 for name, stat in rest:
-                    if not self._unsettled(node, name):
-                        self.enter(node, name, stat, stamp)
+                    if not self._untold(node, name, asked):
+                        self.enter(node, name, stat, asked.stamp)
 
     @staticmethod
     def _below(top: FileNode, path: bytes) -> FileNode | None:
