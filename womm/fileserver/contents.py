@@ -403,11 +403,11 @@ class Contents:
                 sftp.as_done(await ask(done))
                 stat = sftp.as_stat(await ask(seen))
                 touched = sftp.as_stat(await ask(before)).version != node.version
-            except (OSError, NFSError):
+            except (OSError, NFSError) as exc:
                 # What comes after them must not overtake what they are about.
                 await sending.settle()
-                self._went(found, lambda: sending.leave_out_of(found.pieces, mark))
-                if sending.arrived:
+                if isinstance(exc, NFSError) and sending.arrived:  # cut; a disk that fails takes back more
+                    self._went(found, lambda: sending.leave_out_of(found.pieces, mark))
                     node.version = ()  # it may have grown there
                 raise
             finally:

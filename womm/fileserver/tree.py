@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from struct import Struct
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from womm.fileserver import sftp
+from womm.fileserver.changes import Asked, Changes, Concern, Stamp
 from womm.fileserver.connection import Link
 from womm.fileserver.nodes import Directory, FileNode, kind_of
 from womm.fileserver.sftp import Stat
@@ -38,18 +39,6 @@ _PAUSE_ENTRIES: Final = 1000
 _OURS: Final = 1 << 63
 """Of a number that is no inode's of the user."""
 _U32 = Struct(">I")
-
-Stamp = tuple[int, int]
-Concern = tuple[int, bytes] | int
-"""What a client changes: a name in a directory; the attributes of a directory."""
-
-
-class Asked(NamedTuple):
-    """When a question was sent: what has changed since then, its answer says nothing about."""
-
-    stamp: Stamp
-    changes: int
-    """Of names, by clients: how many had ended."""
 
 
 async def ask(waiter: Awaitable[sftp.Reply]) -> sftp.Reply:
@@ -77,11 +66,7 @@ class Tree:
         self._probes: dict[tuple[int, bytes], asyncio.Task[bool]] = {}
         self._walks: dict[FileNode, asyncio.Task[None]] = {}
         self._cold: tuple[float, FileNode] | None = None
-        self._fetching = 0
-        self._changes = 0
-        self._recent: dict[Concern, int] = {}
-        """What clients have changed while something was on its way: the number of the last change."""
-        self._changing: dict[Concern, int] = {}
+        self._changes = Changes()
         self._background: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -363,46 +348,29 @@ class Tree:
                 keys.append(item.fileid)
             else:  # with the attributes of the directory that it is in
                 keys += [(item[0].fileid, item[1]), item[0].fileid]
-        for key in keys:
-            self._changing[key] = self._changing.get(key, 0) + 1
         try:
-            yield
+            with self._changes.change(keys):
+                yield
         finally:
-            self._changes += 1
-            for key in keys:
-                self._changing[key] -= 1
-                if not self._changing[key]:
-                    del self._changing[key]
-                if self._fetching:
-                    self._recent[key] = self._changes
             self.table.sync()
 
     @contextmanager
     def _fetch(self) -> Iterator[Asked]:
-        self._fetching += 1
         try:
-            yield Asked(self.stamp(), self._changes)
+            with self._changes.question(self.stamp()) as asked:
+                yield asked
         finally:
-            self._fetching -= 1
-            if not self._fetching:
-                self._recent.clear()
             self.table.sync()
-
-    def _was_changed(self, concern: Concern, asked: Asked) -> bool:
-        """Has a client changed this since then, or is about to?"""
-        return concern in self._changing or self._recent.get(concern, 0) > asked.changes
 
     def _unsettled(self, above: FileNode, name: bytes, asked: Asked) -> bool:
         """Does an answer say nothing of which file this name is? A client has changed it since then; or the
         answer is of before the user's last change, and the name is known from a newer one."""
         directory = above.directory
         assert directory is not None
-        key = above.fileid, name
         node = directory.entries.get(name)
-        under_way = self._changing.get(key, 0)
-        if node is not None and node.flushing:
-            under_way -= 1  # to send what was written takes long, and changes no name; see `apply`
-        if under_way > 0 or self._recent.get(key, 0) > asked.changes:
+        # To send what was written takes long, and changes no name; see `apply`.
+        flushes = int(node is not None and node.flushing)
+        if self._changes.touched((above.fileid, name), asked, but=flushes):
             return True
         return asked.stamp != self.stamp() and self._is_known(directory, name)
 
@@ -411,19 +379,19 @@ class Tree:
         attributes that may be taken for a change of the user's."""
         assert above.directory is not None
         node = above.directory.entries.get(name)
-        if node is not None and self._was_changed(node.fileid, asked):
+        if node is not None and self._changes.touched(node.fileid, asked):
             return True
         return self._unsettled(above, name, asked)
 
     def is_moving(self, node: FileNode) -> bool:
         """Is a client about to change a name on the way to this directory?"""
-        return self._moved(node, Asked(self.stamp(), self._changes))
+        return self._moved(node, self._changes.now(self.stamp()))
 
     def _moved(self, node: FileNode, asked: Asked) -> bool:
         """Has a client changed a name on the way to this directory? An answer may be about another one."""
         while node.places:
             above, name = node.places[0]
-            if self._was_changed((above.fileid, name), asked):
+            if self._changes.touched((above.fileid, name), asked):
                 return True
             node = above
         return False
