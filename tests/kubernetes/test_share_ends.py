@@ -19,7 +19,7 @@ from tests.kubernetes.test_shared_tasks import fill, shared, tree, write
 from tests.kubernetes.test_shares import on_nodes
 from tests.soak import count
 from womm.cluster.base import Loss
-from womm.cluster.kubernetes.shares import FILE_SERVER, server_name
+from womm.cluster.kubernetes.shares import FILE_SERVER
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone
 
 __all__ = ["shared"]
@@ -148,9 +148,10 @@ def test_shell_whose_share_is_lost_ends(shared: Project, fileserver_image: str, 
     """It would wait for its folder for ever, and its terminal knows no Ctrl-C."""
     write(shared, fileserver_image, "eager")
     with shared.started("shell", "--", "echo ready; sleep 1000") as run:
-        wait_for(lambda: run.events(JobStarted) or run.process.poll() is not None, f"it: {run.err}", 200)
-        name = server_name(run.task)
-        shared.kube.kubectl.run("delete", "deployment", name, "-n", shared.namespace, "--wait=false")
+        wait_for(lambda: run.out or run.process.poll() is not None, "the shell", 200)
+        assert run.out == b"ready\n", run.err
+        which = ["-n", shared.namespace, "-l", f"app.kubernetes.io/component={FILE_SERVER}"]
+        shared.kube.kubectl.run("delete", "deployment", *which, "--wait=false")
         assert run.wait(120) == 254, run.err
         assert "the file server is removed" in run.err
     shared.nothing_left(womm_home.runtime)

@@ -175,6 +175,8 @@ class Eager:
         """Bring back what jobs have written until now: the disk that it is on will go."""
         try:
             found = await self._share.pull(partial(cluster.share_dial, last=True))
+        except StoreLost:  # told next
+            return
         except ShareError as exc:  # there is no other try: what is missing is told once it is known
             self._voice.say(f"not all that jobs wrote came back before the file server goes: {exc.message}")
             return

@@ -7,7 +7,8 @@ kubelet's umount hangs for a minute without it (FAULTS C3).
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -136,23 +137,28 @@ async def _force_stranded(client: KubeClient, labels: str, say: Callable[[str], 
     since: dict[str, float] = {}  # by uid; the clock of the API server is not asked
     while True:
         await asyncio.sleep(_LOOK_FOR_STRANDED_S)
+        forced: list[Object] = []
         try:
             pods, _ = await client.list(path, labels=labels)
-            forced = [pod for pod in filter(is_unconfirmed, pods) if _is_due(pod, since)]
-            for pod in forced:
+            for pod in [pod for pod in filter(is_unconfirmed, pods) if _is_due(pod, since)]:
                 metadata = pod["metadata"]
                 # Of this pod, not of another that has got its name.
                 body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+                forced.append(pod)
                 await client.request("DELETE", f"{path}/{metadata['name']}", body=body)
         except ClusterError as exc:
             log.debug("pods of lost nodes: %s", exc)
-            continue
-        for node in sorted({pod["spec"]["nodeName"] for pod in forced}):
-            count = sum(pod["spec"]["nodeName"] == node for pod in forced)
-            say(
-                f"node {node} does not answer: {count} pod{'s' * (count > 1)} removed without its word;"
-                " what still runs there ends when it is back, or after the orphan timeout"
-            )
+            forced = forced[:-1]
+        finally:  # who waits for it may see it gone before the answer is here
+            _tell_forced(forced, say)
+
+
+def _tell_forced(pods: Sequence[Object], say: Callable[[str], None]) -> None:
+    for node, count in sorted(Counter(pod["spec"]["nodeName"] for pod in pods).items()):
+        say(
+            f"node {node} does not answer: {count} pod{'s' * (count > 1)} removed without its word;"
+            " what still runs there ends when it is back, or after the orphan timeout"
+        )
 
 
 def is_unconfirmed(pod: Object) -> bool:
