@@ -175,7 +175,7 @@ def test_file_server_on_a_node_that_is_lost_is_replaced(
     others = ["node1", well]
     kubectl.run("cordon", *others)
     try:
-        command = "cat name; sleep 20; echo pod >made"
+        command = ": {}; cat name; sleep 20; echo pod >made"
         with shared.started("parallel", "--kube-pods", "1", "--", command, ":::", "x") as run:
             wait_for(lambda: run.task and server_node() == gone, f"its node: {run.err}", 100)
             kubectl.run("uncordon", *others)
