@@ -10,6 +10,7 @@ from tests.link.wires import PERL, PERL_BASE
 from tests.share.eagers import Rig, snapshot
 from womm import worker
 from womm.errors import ShareError
+from womm.share.pack import VERSION
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_worker_without_room_says_why(rig):
 
 @pytest.mark.parametrize("path", [b"/etc/x", b"../x", b"a/../x", b"", b"a//b"])
 def test_path_out_of_the_folder_is_refused(rig, path):
-    sent = b"q 1 \0L  \0f 420,0,1 " + path + b"\0x"
+    sent = b"q %d \0L  \0f 420,0,1 " % VERSION + path + b"\0x"
     found = subprocess.run(
         [PERL, PERL_BASE, str(worker.FILL), str(rig.store)], input=sent, capture_output=True, check=False
     )
@@ -90,8 +91,8 @@ def test_path_out_of_the_folder_is_refused(rig, path):
 def test_it_ends_with_its_connection(rig):
     ours, theirs = socket.socketpair()
     words = [PERL, PERL_BASE, str(worker.FILL), str(rig.store)]
-    with ours, theirs, subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
-        ours.sendall(b"q 1 \0f 420,0,10 half\0x")
-        assert ours.recv(100).startswith(b"w 1,")
+    with subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno()) as process, ours, theirs:
+        ours.sendall(b"q %d \0f 420,0,10 half\0x" % VERSION)
+        assert ours.recv(100).startswith(b"w %d," % VERSION)
         ours.shutdown(socket.SHUT_WR)
         assert process.wait(10) == 1
