@@ -137,6 +137,21 @@ def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top,
     run(work)
 
 
+def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missing(top, folder):
+    """The client's change fails, say: of this name the listing has said nothing."""
+
+    async def work():
+        (top / "f").write_bytes(b"content")
+        async with Lazy(top, folder) as lazy:
+            fs, root = lazy.fs, lazy.fs.root()
+            with lazy.tree.changing((root, b"f")):
+                await names(fs)
+            assert await content(fs, await fs.lookup(root, b"f")) == b"content"
+            assert await names(fs) == [b"f"]
+
+    run(work)
+
+
 def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
     async def work():
         (top / "slow").mkdir()

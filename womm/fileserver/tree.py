@@ -566,6 +566,8 @@ class Tree:
         if asked.stamp == self.stamp():
             directory.listed = self.epoch
             directory.unsure = {name for name in directory.unsure if self._untold(above, name, asked)}
+            # What a client is about to change and was not taken: it must not count as absent.
+            directory.unsure.update(names - directory.entries.keys())
             directory.absent.clear()
             directory.misses = 0
         return True
