@@ -13,10 +13,11 @@ import pytest
 from tests.link.wires import run
 from womm.cluster.base import ShareSpec
 from womm.coordinator import eager
-from womm.coordinator.eager import LOSSES, Eager
+from womm.coordinator.eager import Eager
 from womm.coordinator.shares import Voice
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
+from womm.share.eager import LOSSES
 from womm.share.stream import LocalStore
 
 POD = "pod-0"

@@ -25,7 +25,7 @@ from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import EAGER_SYNCBACK
-from womm.share.eager import EagerShare, StoreLost, state_name
+from womm.share.eager import LOSSES, EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
 from womm.share.preview import shown_bytes
 from womm.share.push import PushResult
@@ -35,8 +35,6 @@ STORE: Final = "/womm/store"
 DISK: Final = "/womm/state/disk"
 """There while the file server's own disk is."""
 FILL: Final = ("perl", "/womm/bin/fill.pl")
-LOSSES: Final = 5
-"""So many lost disks, between which no job has ended, are no accident: there may be no room on them."""
 
 
 class Eager:
@@ -171,17 +169,22 @@ class Eager:
                 {"message": "the share is not checked any more", "exception": error}
             )
 
+    async def _pull(self, cluster: Cluster) -> PullResult:
+        """From the pod that is to go, if one is; what came counts, also when not all did."""
+        try:
+            return await self._share.pull(partial(cluster.share_dial, last=True))
+        finally:
+            self._back += self._share.so_far
+
     async def _rescue(self, cluster: Cluster) -> None:
         """Bring back what jobs have written until now: the disk that it is on will go."""
         try:
-            found = await self._share.pull(partial(cluster.share_dial, last=True))
+            found = await self._pull(cluster)
         except StoreLost:  # told next
             return
         except ShareError as exc:  # there is no other try: what is missing is told once it is known
             self._voice.say(f"not all that jobs wrote came back before the file server goes: {exc.message}")
             return
-        finally:
-            self._back += self._share.so_far
         if not found.refused and not found.kept_changing:
             self._folder.rescued()
 
@@ -210,12 +213,10 @@ class Eager:
         if self.spec.kind != EAGER_SYNCBACK or self._cluster is None:
             return
         try:
-            found = await self._share.pull(partial(self._cluster.share_dial, last=True))
+            found = await self._pull(self._cluster)
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
             return
-        finally:
-            self._back += self._share.so_far
         self._is_back = True
         self.words += f", {_files(len(set(self._back.brought)), self._back.size_bytes)} brought back"
         self._voice.traffic(self._bytes, 0, self._back.size_bytes, 0)

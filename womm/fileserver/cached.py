@@ -500,8 +500,8 @@ class CachedFilesystem:
             packed = sftp.attributes(settings.mode, size, atime_ns, mtime_ns)
             with self._tree.changing(*([node] if node.directory is not None else node.places)):
                 stamp = self._tree.stamp()
-                handle = node.handle
-                if handle is not None and not handle.session.dead and handle.writable:
+                handle = node.held
+                if handle is not None and handle.writable:
                     done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), packed)
                     seen = handle.session.fstat(handle.raw)
                 elif node.gone:

@@ -172,8 +172,8 @@ class Contents:
 
     async def _from_handle(self, node: FileNode, offset: int, end: int) -> bytes:
         """Read a removed file, as long as the user's side holds it open."""
-        handle = node.handle
-        if handle is None or handle.session.dead:
+        handle = node.held
+        if handle is None:
             raise NFSError(Status.STALE)
         data = b""
         while len(data) < end - offset:
@@ -191,7 +191,7 @@ class Contents:
             await self._tree.fresh(node)
         self._complain(node)
         await self._room(node, offset, len(data))
-        if node.gone and (node.handle is None or node.handle.session.dead):
+        if node.gone and node.held is None:
             raise NFSError(Status.STALE)
         if node.log is None:
             # Its name first: without it nobody would know whose a log is that this process has left.
@@ -360,14 +360,13 @@ class Contents:
         session = self._link.session()
         try:
             inode = node.dev.to_bytes(8, "big"), node.ino.to_bytes(8, "big")
-            asked = session.extended(b"find@womm", *inode)
-            path = sftp.as_string(await ask(asked))
-            raw = sftp.as_handle(await ask(session.open(path, sftp.OPEN_EXISTING, write=True, force=True)))
+            path = sftp.as_string(await ask(session.extended(b"find@womm", *inode)))
+            stat = await self._open_at(node, session, path, write=True)
         except OSError:
             return False
-        self.keep(node, Handle(session, raw, True))
-        stat = sftp.as_stat(await ask(session.fstat(raw)))
-        if (stat.dev, stat.ino, *stat.version[:2]) == (node.dev, node.ino, *node.version[:2]):
+        if stat is None:
+            return False
+        if stat.version[:2] == node.version[:2]:
             return True
         self.keep(node, None)  # the number is another file's by now
         return False
@@ -377,8 +376,7 @@ class Contents:
         found = node.log
         if found is None:
             return
-        is_lost = node.gone and (node.handle is None or node.handle.session.dead)
-        if is_lost and not await self._found_again(node):
+        if node.gone and node.held is None and not await self._found_again(node):
             self._abandon(node)
             return
         if node.stat is None:
@@ -533,8 +531,8 @@ class Contents:
         """Return an open file of the user's side. Raises OSError, NFSError."""
         while True:
             session = self._link.session()
-            old = node.handle
-            if old is not None and not old.session.dead and (old.writable or not write):
+            old = node.held
+            if old is not None and (old.writable or not write):
                 return old
             task = self._opening.get(node)
             if task is None:
@@ -552,21 +550,27 @@ class Contents:
         if node.gone:
             raise NFSError(Status.STALE)
         place = node.places[0]
-        raw = sftp.as_handle(
-            await ask(session.open(node.path(), sftp.OPEN_EXISTING, write=write, force=True))
-        )
+        if await self._open_at(node, session, node.path(), write=write) is None:
+            self._tree.doubt(node, place)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    async def _open_at(
+        self, node: FileNode, session: sftp.Session, path: bytes, *, write: bool
+    ) -> sftp.Stat | None:
+        """Open a file there, and keep the handle; None: it is another file. Raises as `handle`."""
+        raw = sftp.as_handle(await ask(session.open(path, sftp.OPEN_EXISTING, write=write, force=True)))
         stat = sftp.as_stat(await ask(session.fstat(raw)))
         if (stat.ino, stat.dev) != (node.ino, node.dev):
             session.close(raw).add_done_callback(sftp.ignore)
-            self._tree.doubt(node, place)
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            return None
         self.keep(node, Handle(session, raw, write))
+        return stat
 
     @staticmethod
     def keep(node: FileNode, handle: Handle | None) -> None:
         """Give a node a handle, in place of the one it has."""
-        old, node.handle = node.handle, handle
-        if old is not None and not old.session.dead:
+        old, node.handle = node.held, handle
+        if old is not None:
             old.session.close(old.raw).add_done_callback(sftp.ignore)
 
     def _release(self, node: FileNode) -> None:

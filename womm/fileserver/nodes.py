@@ -112,6 +112,11 @@ class FileNode:
     def __repr__(self) -> str:
         return f"<FileNode {self.fileid} {self.kind.name} {self.path()!r}{' gone' if self.gone else ''}>"
 
+    @property
+    def held(self) -> Handle | None:
+        """Its open file of the user's side, if there is one that is still good: so it keeps its inode."""
+        return None if self.handle is None or self.handle.session.dead else self.handle
+
     def path(self) -> bytes:
         """Return a path of it, relative to the top; of a removed one, b"?"."""
         parts: list[bytes] = []

@@ -311,7 +311,7 @@ class Tree:
         moved = (
             kind is FileType.DIRECTORY
             or (node.stat is None and self._recovering)
-            or (node.handle is not None and not node.handle.session.dead)  # so it keeps the number
+            or node.held is not None
             or node.version[:2] == (stat.size, stat.mtime_ns)
         )
         if moved and not self._above(node, above):

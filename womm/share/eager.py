@@ -43,7 +43,7 @@ from womm.share.tree import IgnoreRules, Walk, walk
 MAX_SKEW_S: Final = 2.0
 CHECK_S: Final = 30.0
 """A store that does not say in this time which one it is may be at the other end of a dead connection."""
-DISKS: Final = 5
+LOSSES: Final = 5
 """So many lost disks in a row are no accident: there may be no room on them."""
 ENTRIES: Final = 2_000_000
 """Of a list; a hostile store must not fill this machine's memory."""
@@ -201,9 +201,9 @@ class EagerShare:
                 )
             except _CutLater as exc:
                 attempt, lost_at, reason = 0, loop.time(), str(exc)
-                if len(self._disks) >= DISKS:
+                if len(self._disks) >= LOSSES:
                     raise ShareError(
-                        f"the file server's disk was lost {DISKS} times while {self._folder} was copied:"
+                        f"the file server's disk was lost {LOSSES} times while {self._folder} was copied:"
                         " is there room for it?"
                     ) from exc
             except OSError as exc:
