@@ -1,24 +1,20 @@
 """User-mode Linux, on whatever processor: how to start it."""
 
-import fcntl
 import hashlib
-import os
 import subprocess
 from pathlib import Path
 
+from tests.cluster.cache import cached
+
 KERNEL = "linux.uml"
 _SOURCE = Path(__file__).with_name("usermode.c")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "womm-test"
 
 
 def words() -> list[str]:
     """Return the first words of its command line. Builds what has to be preloaded (usermode.c), once."""
-    path = _CACHE / f"usermode-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}.so"
-    if not path.exists():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with open(_CACHE / "usermode.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            part = path.with_suffix(".part")
-            subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", part, _SOURCE, "-ldl"], check=True)
-            part.rename(path)
-    return ["env", f"LD_PRELOAD={path}", KERNEL]
+    version = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
+    return ["env", f"LD_PRELOAD={cached(f'usermode-{version}.so', _build)}", KERNEL]
+
+
+def _build(path: Path) -> None:
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", path, _SOURCE, "-ldl"], check=True)

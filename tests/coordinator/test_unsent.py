@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.fileserver.client import make
 from tests.fileserver.lazy import Lazy as Server
 from tests.fileserver.lazy import UserSide, fresh_folder, remove
-from tests.fileserver.test_lazy import make
 from womm.cluster.base import ShareSpec
 from womm.coordinator.lazy import Lazy
 from womm.coordinator.shares import Voice

@@ -1,6 +1,7 @@
 """Guests, and file servers with a user's side in their network."""
 
 import itertools
+import os
 import shutil
 import subprocess
 from contextlib import ExitStack
@@ -64,3 +65,13 @@ def top(tmp_path):
     path = tmp_path / "top"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def full(top):
+    """`top` is a disk without room for a file of 1 MB, until `hog` is removed."""
+    if os.getuid() != 0:
+        pytest.skip("mounts a tmpfs")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
+    yield top
+    subprocess.run(["umount", top], check=True)

@@ -230,6 +230,12 @@ def failing_close(monkeypatch, path, number):
         yield
 
 
+def descriptors(path):
+    """How many descriptors of this process lead to what has a path that begins so."""
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    return sum(os.readlink(link).startswith(str(path)) for link in links if os.path.lexists(link))
+
+
 def fresh_folder():
     """A short path: Unix sockets have 108 bytes."""
     return Path(tempfile.mkdtemp(prefix="womm-fs-"))
@@ -237,3 +243,11 @@ def fresh_folder():
 
 def remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(work):
+    async def limited():
+        async with asyncio.timeout(120):
+            await work()
+
+    asyncio.run(limited())

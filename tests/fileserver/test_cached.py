@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import Lazy
-from tests.fileserver.test_lazy import again, content, fails, make, names, run
+from tests.fileserver.client import again, content, fails, make, names
+from tests.fileserver.lazy import Lazy, run
 from tests.fileserver.test_tree import Overtaken
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import NOTHING

@@ -9,21 +9,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tests.fileserver.lazy import Lazy
-from tests.fileserver.test_lazy import content, make, names
+from tests.fileserver.client import content, fails, make, names
+from tests.fileserver.lazy import Lazy, failing_close, run
 from womm.fileserver.blocks import BLOCK_BYTES
 from womm.fileserver.sending import LEAST_BYTES, MOST_BYTES, Window
-from womm.nfs.constants import SHARE_BOTH
+from womm.nfs.constants import SHARE_BOTH, SHARE_WRITE
 from womm.nfs.status import NFSError, Status
-
-
-def run(work):
-    async def limited():
-        async with asyncio.timeout(120):
-            await work()
-
-    asyncio.run(limited())
-
 
 # ---- beside the user's changes
 
@@ -212,16 +203,6 @@ def test_window_becomes_as_wide_as_what_the_link_carries():
 # ---- room
 
 
-@pytest.fixture
-def full(top):
-    """`top` is a small disk."""
-    if os.getuid() != 0:
-        pytest.skip("mounts a tmpfs")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
-    yield top
-    subprocess.run(["umount", top], check=True)
-
-
 def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_spool(full, folder):
     async def work():
         async with Lazy(full, folder, spool_bytes=1 << 20) as lazy:
@@ -263,5 +244,120 @@ def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top
             await fs.close(file)
             await lazy.contents.flush()
             assert (top / "f").read_bytes() == b"last" * (1 << 18)
+
+    run(work)
+
+
+# ---- told
+
+
+def test_flush_tells_what_clients_changed_until_the_reply_was_seen(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            control = lazy.user.control
+            await make(lazy.fs, b"a\xff", b"x")
+            first = await control.ask("flush", seen=0)
+            assert first["ok"]
+            assert first["bytes"] == 1
+            assert first["changed"] == ["a\udcff"]
+            await make(lazy.fs, b"b")
+            assert sorted((await control.ask("flush", seen=0))["changed"]) == ["a\udcff", "b"]
+            assert (await control.ask("flush", seen=2))["changed"] == []
+            stats = await control.ask("stats")
+            assert stats["written"] == 1
+            assert stats["unwritten"] == 0
+
+    run(work)
+
+
+def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"f", b"content")
+            await lazy.contents.flush()
+            file = await fs.open(node, SHARE_WRITE)
+            await lazy.cut()
+            await fs.write(file, 0, memoryview(b"more"), True)
+            (top / "f").unlink()
+            await lazy.connect()
+            reply = await lazy.user.control.ask("flush")
+            assert reply["failed"] == {"f": os.strerror(errno.ESTALE)} and reply["lost"] == ["f"]
+            # The reply may have been lost with the link.
+            again = await lazy.user.control.ask("flush")
+            assert again["failed"] == reply["failed"] and again["lost"] == reply["lost"]
+            assert (await lazy.user.control.ask("flush", seen=again["id"]))["ok"]
+            await fs.close(file)
+            assert lazy.contents.unwritten == 0
+
+    run(work)
+
+
+# ---- disks that fail
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_full_disk_of_the_user_is_an_error_of_the_writer(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            node = await make(fs, b"small", b"x" * 1000)
+            file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
+            with pytest.raises(OSError) as caught:
+                for number in range(64):
+                    await fs.write(file, number << 18, memoryview(bytes(1 << 18)), False)
+                await fs.commit(file.node, file)
+            assert caught.value.errno == errno.ENOSPC
+            await fs.close(file)
+            reply = await lazy.user.control.ask("flush")
+            assert reply["ok"] or list(reply["failed"]) == ["f"]
+            assert (top / "small").read_bytes() == b"x" * 1000
+            assert await content(fs, node) == b"x" * 1000
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
+def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs = lazy.fs
+            file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
+            await lazy.contents.space(now=True)
+            with suppress(OSError):
+                (top / "hog").write_bytes(bytes(8 << 20))
+            await fs.write(file, 0, memoryview(b"y" * (1 << 20)), True)
+            reply = await lazy.user.control.ask("flush")
+            assert not reply["ok"]
+            assert reply["failed"] == {"f": os.strerror(errno.ENOSPC)}
+            await fails(errno.ENOSPC, fs.commit(file.node, file))
+            (top / "hog").unlink()
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert (top / "f").read_bytes() == b"y" * (1 << 20)
+            await fs.close(file)
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
+    try:
+        run(work)
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+def test_disk_that_complains_at_close_is_told_and_tried_again(top, folder, monkeypatch):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            with failing_close(monkeypatch, top / "f", errno.EDQUOT):
+                await make(lazy.fs, b"f", b"y" * 1000, sync=True)
+                reply = await lazy.user.control.ask("flush")
+                assert not reply["ok"]
+                assert reply["failed"] == {"f": os.strerror(errno.EDQUOT)}
+            (top / "f").write_bytes(b"")  # what the disk has of it
+            reply = await lazy.user.control.ask("flush")
+            assert (reply["ok"], reply["bytes"]) == (True, 1000)
+            assert (top / "f").read_bytes() == b"y" * 1000
 
     run(work)

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from tests.fileserver.client import content, make, names
 from tests.fileserver.lazy import Lazy
-from tests.fileserver.test_lazy import content, make, names
 from tests.soak import count
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import WAIT_S, Lazy
-from tests.fileserver.test_lazy import content, fails, make, names, run
+from tests.fileserver.client import content, fails, make, names
+from tests.fileserver.lazy import WAIT_S, Lazy, run
 from womm.nfs.constants import SHARE_WRITE
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
@@ -268,20 +268,28 @@ def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folde
 
 
 # -- directories that clients move --------------------------------------------------------------------
+async def move_under_a_walk(lazy, kind, held, above, moved):
+    """Two looks begin a walk, whose answer is held; meanwhile a directory of the top is moved, and another is
+    made in its place, which is returned."""
+    fs, root, late = lazy.fs, lazy.fs.root(), lazy.user.export
+    late.hold(kind, held)
+    found = [await fs.lookup(above, name) for name in (b"d1", b"d2")]
+    looks = [asyncio.ensure_future(fs.lookup(node, b"a")) for node in found]
+    await late.until_held()
+    await fs.rename(root, moved, root, b"old")
+    new, _ = await fs.mkdir(root, moved, NOTHING)
+    late.go.set()
+    await asyncio.gather(*looks)
+    return new
+
+
 def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, folder):
     async def work():
         fill(top)
         async with Lazy(top, folder, export=Late) as lazy:
-            fs, root, late = lazy.fs, lazy.fs.root(), lazy.user.export
+            fs, root = lazy.fs, lazy.fs.root()
             await names(fs)
-            late.hold("tree", b"")
-            found = [await fs.lookup(root, name) for name in (b"d1", b"d2")]
-            looks = [asyncio.ensure_future(fs.lookup(node, b"a")) for node in found]
-            await late.until_held()
-            await fs.rename(root, b"d0", root, b"old")
-            new, _ = await fs.mkdir(root, b"d0", NOTHING)
-            late.go.set()
-            await asyncio.gather(*looks)
+            new = await move_under_a_walk(lazy, "tree", b"", root, b"d0")
             await fails(Status.NOENT, fs.lookup(new, b"data"))
             assert await names(fs, new) == []
             old = await fs.lookup(root, b"old")
@@ -296,19 +304,12 @@ def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
         (top / "top").mkdir()
         fill(top / "top", 3)
         async with Lazy(top, folder, export=Late) as lazy:
-            fs, root, late = lazy.fs, lazy.fs.root(), lazy.user.export
+            fs, root = lazy.fs, lazy.fs.root()
             above = await fs.lookup(root, b"top")
             await names(fs, above)
             assert (await lazy.user.control.ask("changed", all=True))["ok"]
             await names(fs, above)
-            late.hold("ask", b"top")
-            found = [await fs.lookup(above, name) for name in (b"d1", b"d2")]
-            looks = [asyncio.ensure_future(fs.lookup(node, b"a")) for node in found]
-            await late.until_held()
-            await fs.rename(root, b"top", root, b"old")
-            new, _ = await fs.mkdir(root, b"top", NOTHING)
-            late.go.set()
-            await asyncio.gather(*looks)
+            new = await move_under_a_walk(lazy, "ask", b"top", above, b"top")
             await fails(Status.NOENT, fs.lookup(new, b"d0"))
             assert await names(fs, new) == []
             assert await names(fs, above) == [b"d0", b"d1", b"d2"]

@@ -5,13 +5,10 @@ import contextlib
 import itertools
 import os
 import socket
-import subprocess
 
-import pytest
-
-from tests.fileserver.lazy import Lazy, write_secret
+from tests.fileserver.client import make
+from tests.fileserver.lazy import Lazy, run, write_secret
 from tests.fileserver.process import FileServer
-from tests.fileserver.test_lazy import make
 from tests.nfs import builder as nfs
 from womm.fileserver.unsent import NAMES
 from womm.nfs import rpc
@@ -20,24 +17,6 @@ from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32
 from womm.share.lazy import LazyShare
 from womm.share.unsent import Unsent
-
-
-@pytest.fixture
-def full(top):
-    """`top` is a disk without room for a file of 1 MB, until `hog` is removed."""
-    if os.getuid() != 0:
-        pytest.skip("mounts a tmpfs")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
-    yield top
-    subprocess.run(["umount", top], check=True)
-
-
-def run(work):
-    async def limited():
-        async with asyncio.timeout(120):
-            await work()
-
-    asyncio.run(limited())
 
 
 async def until(done):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,8 @@ class Rig:
         self.folder.mkdir(exist_ok=True)
         self.store.mkdir(exist_ok=True)
         self.state = base / "state"
+        self.disk = base / "disk"
+        """The store's file ID, of a share with `identity`."""
         self.task = task
         self.said: list[str] = []
 
@@ -40,6 +43,12 @@ class Rig:
             "retry_s": 0.0,
         }
         return EagerShare(self.folder, self.task, **{**given, **options})
+
+    def lose_disk(self) -> None:
+        """The store is on another disk, an empty one."""
+        self.disk.unlink()
+        shutil.rmtree(self.store)
+        self.store.mkdir()
 
     def push(self, **options: Any) -> PushResult:
         share = self.share(**options)

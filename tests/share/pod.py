@@ -5,15 +5,19 @@ import json
 import os
 import socket
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncssh
+import pytest
 from asyncssh.constants import FXP_EXTENDED_REPLY, FXP_NAME
 from asyncssh.packet import Byte, String, UInt32, UInt64
 from asyncssh.sftp import SFTPAttrs, SFTPClientHandler
 
+from tests.link.wires import run
+
 READ, WRITE = 1, 2
+NONE = SFTPAttrs()
 CREATE_NEW, CREATE_TRUNCATE, OPEN_EXISTING, OPEN_OR_CREATE, TRUNCATE_EXISTING = range(5)
 
 
@@ -216,3 +220,23 @@ class Control:
         message = await self.hear(op)
         self.say({"id": message["id"], "ok": True, **fields})
         return message
+
+
+@contextmanager
+def fails(*numbers):
+    with pytest.raises(asyncssh.SFTPError) as caught:
+        yield caught
+    assert number_of(caught.value) in numbers, caught.value
+
+
+def with_sftp(serving, **options):
+    """The test's own coroutine gets the client's handler and the pod."""
+
+    def decorate(test):
+        async def main():
+            async with serving(**options) as pod:
+                await test(pod.sftp, pod)
+
+        run(main())
+
+    return decorate

@@ -5,7 +5,6 @@ import ctypes
 import fcntl
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -481,26 +480,23 @@ def test_store_that_makes_a_link_and_then_writes_below_it_stays_inside(rig: Rig,
 # ---- the store's disk is lost
 
 
-def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig, tmp_path: Path) -> None:
+def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig) -> None:
     (rig.folder / "given").write_text("given")
-    disk = tmp_path / "disk"
-    share = rig.share(identity=str(disk))
+    share = rig.share(identity=str(rig.disk))
 
     async def main() -> None:
         async with LocalStore() as store:
             await share.push(store.exec_dial)
             await share.check(store.exec_dial)
             (rig.store / "made").write_text("made")
-            kept = disk.read_bytes()
-            disk.unlink()
-            shutil.rmtree(rig.store)
-            rig.store.mkdir()
+            kept = rig.disk.read_bytes()
+            rig.lose_disk()
             for work in (share.check, share.pull):
                 with pytest.raises(StoreLost, match="disk of the file server is lost"):
                     await work(store.exec_dial)
             assert contents(rig.folder) == {"given": b"given"}
             assert contents(rig.store) == {}
-            assert disk.read_bytes() != kept
+            assert rig.disk.read_bytes() != kept
             # Filled again, it is the one; what jobs make in it comes back.
             (rig.folder / "given").write_text("changed")
             await share.push(store.exec_dial)
@@ -512,22 +508,18 @@ def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig, tm
     assert contents(rig.folder) == contents(rig.store) == {"given": b"changed", "again": b"again"}
 
 
-def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(
-    rig: Rig, tmp_path: Path
-) -> None:
+def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(rig: Rig) -> None:
     """A job that does not know of the loss yet: it appends to a file, and makes what it finds missing."""
     (rig.folder / "log").write_bytes(b"line\n" * 2000)
     (rig.folder / "sub").mkdir()
     (rig.folder / "sub/file").write_text("file")
     before = snapshot(rig.folder)
-    disk = tmp_path / "disk"
-    share = rig.share(identity=str(disk))
+    share = rig.share(identity=str(rig.disk))
 
     async def main() -> None:
         async with LocalStore() as store:
             await share.push(store.exec_dial)
-            disk.unlink()
-            shutil.rmtree(rig.store)
+            rig.lose_disk()
             (rig.store / "half/made").mkdir(parents=True)
             (rig.store / "half/made/file").write_text("half")
             (rig.store / "log").write_text("line\n")
@@ -547,14 +539,12 @@ def test_lost_disk_is_not_filled_from_a_folder_that_is_another_one(
 ) -> None:
     """As after an unmount: what jobs make would go into the mount point."""
     (rig.folder / "given").write_text("given")
-    disk = tmp_path / "disk"
-    share = rig.share(identity=str(disk))
+    share = rig.share(identity=str(rig.disk))
 
     async def main() -> None:
         async with LocalStore() as store:
             await share.push(store.exec_dial)
-            disk.unlink()
-            (rig.store / "given").unlink()
+            rig.lose_disk()
             (rig.store / "made").write_text("made")
             if how == "replaced":
                 rig.folder.rename(tmp_path / "away")
@@ -589,8 +579,8 @@ def test_store_of_another_version_is_refused(rig: Rig, tmp_path: Path) -> None:
         in_store(share.push)
 
 
-def test_check_needs_no_lock_of_a_conversation_that_has_not_noticed_its_end(rig: Rig, tmp_path: Path) -> None:
-    share = rig.share(identity=str(tmp_path / "disk"))
+def test_check_needs_no_lock_of_a_conversation_that_has_not_noticed_its_end(rig: Rig) -> None:
+    share = rig.share(identity=str(rig.disk))
     in_store(share.push)
     root = os.open(rig.store, os.O_RDONLY)
     try:
