@@ -145,6 +145,19 @@ def test_change_of_a_directory_is_told_before_and_after(fs):
         assert last == change.after
 
 
+def test_read_of_nothing_is_at_the_end_only_there(fs):
+    node = fs.make(b"f", b"content")
+    file = fs(fs.real.open(node, SHARE_READ))
+    found = [fs(fs.real.read(file, offset, 0)) for offset in (0, 6, 7, 8)]
+    assert [(bytes(data), eof) for data, eof in found] == [
+        (b"", False),
+        (b"", False),
+        (b"", True),
+        (b"", True),
+    ]
+    fs(fs.real.close(file))
+
+
 def test_read_and_write_at_offsets(fs):
     node = fs.make(b"f", b"0123456789")
     file = fs(fs.real.open(node, SHARE_BOTH))

@@ -140,7 +140,7 @@ class Contents:
             size = node.stat.size
             end = min(offset + count, size)
             if end <= offset:
-                return b"", True
+                return b"", offset >= size
             try:
                 return await self._range(file, offset, end), end >= size
             except Changed:

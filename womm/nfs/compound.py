@@ -40,6 +40,13 @@ SMALL_REPLY_BYTES: Final = 2048
 """Kept for a retry even if the client does not ask for it."""
 SEQUENCE_ARGS = Struct(">16sIIII")
 _SEQUENCE_RESULT = Struct(">II16sIIIII")
+_HEAD_BYTES: Final = rpc.REPLY_HEAD_BYTES - 4 + 12 + _SEQUENCE_RESULT.size
+"""Of a reply besides its tag and the results after SEQUENCE; without the record mark (RFC 8881 18.36.3)."""
+_ROOM_4_0: Final = 1 << 22
+_STATUS_BYTES: Final = 8
+"""An operation's number and status: the least that its result has."""
+_CHANGE_BYTES: Final = 96
+"""More than the result of anything that changes something has after its status (CREATE_SESSION: 80)."""
 ALONE: Final = {
     Op.EXCHANGE_ID,
     Op.CREATE_SESSION,
@@ -62,7 +69,7 @@ class Row:
     error_body: bytes = b""
     """What the result carries after a status other than OK."""
     modifies: bool = False
-    """4.0: a retry of it must not be done again."""
+    """A retry of it must not be done again. It is done only if its result fits (RFC 8881 2.10.6.4)."""
     ok: bytes = b""
 
     def __post_init__(self) -> None:
@@ -182,7 +189,7 @@ class Service:
             return _reply(xid, status, tag, done, results)
         began = perf_counter_ns()
         try:
-            entered = self._sequence(context, reader, count, size_bytes)
+            entered = self._sequence(context, reader, count, size_bytes, len(tag))
         except NFSError as exc:
             self.metrics.note(Op.SEQUENCE, perf_counter_ns() - began, failed=True)
             return _reply(xid, exc.status, tag, 1, [pack_u32s(Op.SEQUENCE, exc.status)])
@@ -208,9 +215,12 @@ class Service:
         return reply
 
     def _sequence(
-        self, context: "CompoundContext", reader: Reader, count: int, size_bytes: int
+        self, context: "CompoundContext", reader: Reader, count: int, size_bytes: int, tag_bytes: int
     ) -> bytes | tuple[Slot, bytes]:
-        """SEQUENCE (RFC 8881 18.46), always the first operation. bytes: a retry's answer."""
+        """SEQUENCE (RFC 8881 18.46), always the first operation. bytes: a retry's answer.
+
+        After an error the slot is as it was.
+        """
         start = reader.pos
         sessionid, seqid, slotid, highest, cache_this = reader.fields(SEQUENCE_ARGS)
         session = self.state.clients.sessions.get(sessionid)
@@ -221,23 +231,28 @@ class Service:
             raise NFSError(Status.BADSLOT)
         if highest >= limits.slots and highest != 0xFFFFFFFF:
             raise NFSError(Status.BAD_HIGH_SLOT)
+        if size_bytes > limits.max_request_bytes:
+            raise NFSError(Status.REQ_TOO_BIG)
+        if count > limits.max_operations:
+            raise NFSError(Status.TOO_MANY_OPS)
+        context.session, context.cache_this = session, cache_this != 0
+        # All of the reply counts, with what is there already (RFC 8881 18.36.3).
+        most = (
+            min(limits.max_cached_bytes, limits.max_response_bytes)
+            if cache_this
+            else limits.max_response_bytes
+        )
+        context.room = most - _HEAD_BYTES - tag_bytes - (-tag_bytes & 3)
+        if context.room < (_STATUS_BYTES if count > 1 else 0):
+            raise NFSError(context.too_big)
         # The length and the first bytes tell requests apart well enough, at no cost for a large WRITE.
         digest = zlib.crc32(memoryview(reader.data)[start + 32 : start + 288], size_bytes)
         entered = enter_slot(session, slotid, seqid, digest)
         if isinstance(entered, bytes):
             return entered
-        try:
-            if size_bytes > limits.max_request_bytes:
-                raise NFSError(Status.REQ_TOO_BIG)
-            if count > limits.max_operations:
-                raise NFSError(Status.TOO_MANY_OPS)
-        except NFSError as exc:
-            answer = pack_u32(exc.status)
-            leave_slot(entered, answer + pack_opaque(b"") + pack_u32(1) + pack_u32s(Op.SEQUENCE, exc.status))
-            raise
         client = session.client
         self.state.clients.renew(client)
-        context.session, context.client, context.cache_this = session, client, cache_this != 0
+        context.client = client
         top = limits.slots - 1
         return entered, _SEQUENCE_RESULT.pack(Op.SEQUENCE, 0, sessionid, seqid, slotid, top, top, 0)
 
@@ -248,7 +263,6 @@ class Service:
         table = self._tables[context.minor]
         minor = context.minor
         note = self.metrics.note
-        room = context.room()
         while done < count:
             began = perf_counter_ns()
             status = Status.OK
@@ -265,39 +279,30 @@ class Service:
                 results.append(pack_u32s(number, status))
                 return status, results, done
             context.modifies |= row.modifies
+            # What comes after it needs a status at least.
+            room = context.room = context.room - (2 * _STATUS_BYTES if done < count else _STATUS_BYTES)
             try:
                 if row.needs_handle and context.node is None:
                     raise NFSError(Status.NOFILEHANDLE)
+                if row.modifies and room < _CHANGE_BYTES:
+                    raise NFSError(context.too_big)
                 body = row.run(context, reader)
                 if type(body) is not bytes and type(body) is not list:
                     body = await body  # type: ignore[misc]
+                room -= sum(map(len, body)) if type(body) is list else len(body)
+                if room < 0:
+                    # It has only read: what changes something has room.
+                    raise NFSError(context.too_big)
+                context.room = room + _STATUS_BYTES
                 results.append(row.ok)
                 if type(body) is list:
                     results += body
-                    room -= 8 + sum(map(len, body))
                 elif body:
                     results.append(body)  # type: ignore[arg-type]
-                    room -= 8 + len(body)
-                if room < 0:
-                    # Only what reads makes large results, so nothing has been done that the client does
-                    # not learn.
-                    del results[-1 - (len(body) if type(body) is list else bool(body)) :]
-                    status = Status.REP_TOO_BIG_TO_CACHE if context.cache_this else Status.REP_TOO_BIG
-                    results.append(pack_u32s(number, status))
-                    return status, results, done
-            except NFSError as exc:
-                status, extra = exc.status, exc.body
-            except OSError as exc:
-                status = status_of(exc)
-                if status is Status.IO:
-                    log.warning("%s: %s", row.op.name, exc)
-            except BadXDR as exc:
-                log.debug("%s: %s", row.op.name, exc)
-                status = Status.BADXDR
-            except Exception:
-                # A bug: this request fails, the server goes on.
-                log.exception("%s failed", row.op.name)
-                status = Status.SERVERFAULT
+            except Exception as exc:
+                status, extra = _failure(row.op, exc)
+                if len(extra) > room:
+                    status, extra = context.too_big, b""
             note(row.op, perf_counter_ns() - began, failed=status is not Status.OK)
             if status is not Status.OK:
                 results.append(pack_u32s(number, status))
@@ -324,6 +329,7 @@ class CompoundContext:
         "minor",
         "modifies",
         "node",
+        "room",
         "saved_node",
         "saved_served",
         "saved_stateid",
@@ -350,6 +356,8 @@ class CompoundContext:
         """Of the session; None in 4.0."""
         self.cache_this = self.modifies = False
         self.index = self.count = 0
+        self.room = _ROOM_4_0
+        """How many bytes the result of the operation that runs may have, after its status."""
 
     @property
     def principal(self) -> Principal:
@@ -366,12 +374,12 @@ class CompoundContext:
             raise NFSError(Status.NOFILEHANDLE)
         return self.node
 
-    def room(self) -> int:
-        """Return how many bytes of results the reply may have."""
-        if self.session is None:
-            return 1 << 22
-        limits = self.session.limits
-        return (limits.max_cached_bytes if self.cache_this else limits.max_response_bytes) - 128
+    @property
+    def too_big(self) -> Status:
+        """Return what a result that has no room in the reply is answered with."""
+        if self.minor == 0:
+            return Status.RESOURCE
+        return Status.REP_TOO_BIG_TO_CACHE if self.cache_this else Status.REP_TOO_BIG
 
     def go(self, served: Served, node: Node) -> None:
         """Set the current file handle."""
@@ -403,6 +411,23 @@ class CompoundContext:
         attributes = await served.fs.getattr(node, WANT_PERMISSION)
         if not permitted(served.caller(self.credential, attributes), attributes, want):
             raise NFSError(Status.ACCESS)
+
+
+def _failure(op: Op, error: Exception) -> tuple[Status, bytes]:
+    """Return the status of what an operation has raised, and what its result carries besides."""
+    if isinstance(error, NFSError):
+        return error.status, error.body
+    if isinstance(error, OSError):
+        status = status_of(error)
+        if status is Status.IO:
+            log.warning("%s: %s", op.name, error)
+        return status, b""
+    if isinstance(error, BadXDR):
+        log.debug("%s: %s", op.name, error)
+        return Status.BADXDR, b""
+    # A bug: this request fails, the server goes on.
+    log.error("%s failed", op.name, exc_info=error)
+    return Status.SERVERFAULT, b""
 
 
 def _reply(xid: int, status: int, tag: bytes, count: int, results: list[bytes]) -> rpc.Reply:

@@ -22,6 +22,10 @@ _unpack_u32 = _u32.unpack_from
 _unpack_u64 = _u64.unpack_from
 _unpack_i64 = _i64.unpack_from
 
+_BITMAP_WORDS: Final = 8
+UNKNOWN_BIT: Final = 32 * _BITMAP_WORDS
+"""Stands for all attributes from this number on."""
+
 TRUE: Final = b"\0\0\0\1"
 FALSE: Final = b"\0\0\0\0"
 
@@ -126,16 +130,24 @@ class Reader:
         return found
 
     def bitmap(self) -> int:
-        """Read bitmap4 as one number: attribute n is bit n. Words above the eighth must not be there."""
+        """Read bitmap4 as one number: attribute n is bit n.
+
+        A bitmap may have any number of words (RFC 7530 2.1). No minor version has an attribute that is not in
+        the first eight: if any of the others is set, bit UNKNOWN_BIT is, and the work stays small.
+        """
         words = self.u32()
         if words == 2:  # what nearly every request has
             value = self.u64()
             return value >> 32 | (value & 0xFFFFFFFF) << 32
-        if words > 8:
-            raise BadXDR(f"a bitmap of {words} words")
+        if words * 4 > self.end - self.pos:
+            raise BadXDR("the record ends in a bitmap")
         mask = 0
-        for index in range(words):
+        for index in range(min(words, _BITMAP_WORDS)):
             mask |= self.u32() << (32 * index)
+        if words > _BITMAP_WORDS:
+            rest = self.fixed(4 * (words - _BITMAP_WORDS))
+            if rest.count(0) != len(rest):
+                mask |= 1 << UNKNOWN_BIT
         return mask
 
 

@@ -73,22 +73,33 @@ _SINCE_4_2: Final[dict[Op, Operation]] = {
 }
 
 _MODIFIES: Final = {
+    Op.ALLOCATE,
     Op.CLOSE,
+    Op.COPY,
     Op.CREATE,
+    Op.CREATE_SESSION,
+    Op.DEALLOCATE,
+    Op.DESTROY_CLIENTID,
+    Op.DESTROY_SESSION,
+    Op.EXCHANGE_ID,
+    Op.FREE_STATEID,
     Op.LINK,
     Op.LOCK,
     Op.LOCKU,
     Op.OPEN,
     Op.OPEN_CONFIRM,
     Op.OPEN_DOWNGRADE,
+    Op.RECLAIM_COMPLETE,
     Op.REMOVE,
+    Op.REMOVEXATTR,
     Op.RENAME,
     Op.SETATTR,
     Op.SETCLIENTID,
     Op.SETCLIENTID_CONFIRM,
+    Op.SETXATTR,
     Op.WRITE,
 }
-"""What 4.0's reply cache keeps answers of; 4.1 has slots for that."""
+"""What is done only if its result has room in the reply, and what 4.0's reply cache keeps answers of."""
 
 TABLE: Final[dict[Op, Row]] = {
     **{op: Row(op, run) for op, run in _ALL.items()},

@@ -22,7 +22,10 @@ OVERHEAD_BYTES: Final = 4096
 MAX_CACHED_BYTES: Final = 8192
 MAX_OPERATIONS: Final = 64
 _CHANNEL = Struct(">6I")
-_MIN_CHANNEL_BYTES: Final = 512
+_MIN_CHANNEL_BYTES: Final = 400
+"""Less holds no COMPOUND that does anything, under a credential as large as RPC allows (400 bytes)."""
+_MIN_BACK_BYTES: Final = 128
+"""A CB_COMPOUND with CB_SEQUENCE and nothing else, under AUTH_NONE."""
 
 
 # -- 4.0 ------------------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ def op_exchange_id(context: CompoundContext, reader: Reader) -> Body:
         raise BadXDR(f"state_protect_how4 has no {protection}")
     for _ in range(reader.count(1)):
         reader.text(OPAQUE_LIMIT), reader.text(OPAQUE_LIMIT), reader.i64(), reader.u32()
-    if flags & ~EID_REQUEST_FLAGS or not owner:
+    if flags & ~EID_REQUEST_FLAGS[context.minor] or not owner:
         raise NFSError(Status.INVAL)
     state = context.state
     client = state.clients.exchange_id(verifier, owner, context.principal, bool(flags & EID_UPD_CONFIRMED))
@@ -108,6 +111,10 @@ def op_create_session(context: CompoundContext, reader: Reader) -> Body:
     if flags & ~0x7:
         raise NFSError(Status.INVAL)
     if min(request, response) < _MIN_CHANNEL_BYTES or not slots or not operations:
+        raise NFSError(Status.TOOSMALL)
+    # The back channel's are checked though nothing is called back: the client is to hear of its mistake.
+    back_request, back_response, _, back_operations, back_slots = back
+    if min(back_request, back_response) < _MIN_BACK_BYTES or not back_operations or not back_slots:
         raise NFSError(Status.TOOSMALL)
     limits = ChannelLimits(
         min(request, MAX_IO_BYTES + OVERHEAD_BYTES),

@@ -20,7 +20,10 @@ async def op_read(context: CompoundContext, reader: Reader) -> Body:
     stateid = _current(context, Stateid(seqid, other))
     check_regular(context)
     served = context.served
-    count = min(count, served.describe.max_io, max(0, context.room() - 256))
+    room = (context.room - 8) & ~3
+    if room < min(count, 1):
+        raise NFSError(context.too_big)
+    count = min(count, served.describe.max_io, room)
     limit = served.fs.limits.max_size_bytes
     async with io_file(context, stateid, SHARE_READ) as file:
         if offset >= limit:

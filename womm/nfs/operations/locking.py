@@ -4,6 +4,7 @@ from struct import Struct
 
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import (
+    MAX_U32,
     MAX_U64,
     OPAQUE_LIMIT,
     READ_LT,
@@ -12,6 +13,7 @@ from womm.nfs.constants import (
     SHARE_WRITE,
     WRITE_LT,
     WRITEW_LT,
+    Op,
 )
 from womm.nfs.operations.stateids import check_regular, find, read_stateid, sequenced
 from womm.nfs.state.locks import END, Range
@@ -78,8 +80,8 @@ async def op_lock(context: CompoundContext, reader: Reader) -> Body:
         if context.minor == 0 and clientid != held.client.clientid:
             raise NFSError(Status.STALE_CLIENTID)
         owner = context.state.lock_owner(held.client, name)
-        if context.minor == 0 and context.key() in owner.locks and seqid != owner.seqid:
-            raise NFSError(Status.BAD_SEQID)  # it is not new
+        if context.minor == 0 and context.key() in owner.locks and seqid != (owner.seqid + 1) & MAX_U32:
+            raise NFSError(Status.BAD_SEQID)  # it is not new: its sequence goes on
         fresh = context.key() not in owner.locks
         state = opens.lock_state(owner, held)
         try:
@@ -88,7 +90,7 @@ async def op_lock(context: CompoundContext, reader: Reader) -> Body:
             if fresh:
                 opens.free_lock(state)
             raise
-        owner.seqid, owner.reply = seqid, (Status.OK, result)
+        owner.seqid, owner.replied, owner.reply = seqid, Op.LOCK, (Status.OK, result)
         return result
 
     async def with_known_owner() -> bytes:
@@ -104,12 +106,12 @@ async def op_lock(context: CompoundContext, reader: Reader) -> Body:
         if not isinstance(opened, Open):
             raise NFSError(opens.unknown(open_stateid))
         context.state.clients.renew(opened.client)
-        return await sequenced(opened.owner, open_seqid, with_new_owner)
+        return await sequenced(opened.owner, Op.LOCK, open_seqid, with_new_owner)
     known = opens.by_other.get(stateid.other)
     if not isinstance(known, LockState):
         raise NFSError(opens.unknown(stateid))
     context.state.clients.renew(known.client)
-    return await sequenced(known.owner, seqid, with_known_owner)
+    return await sequenced(known.owner, Op.LOCK, seqid, with_known_owner)
 
 
 def op_lockt(context: CompoundContext, reader: Reader) -> Body:
@@ -149,7 +151,7 @@ async def op_locku(context: CompoundContext, reader: Reader) -> Body:
     if not isinstance(known, LockState):
         raise NFSError(opens.unknown(stateid))
     context.state.clients.renew(known.client)
-    return await sequenced(known.owner, seqid, unlock)
+    return await sequenced(known.owner, Op.LOCKU, seqid, unlock)
 
 
 def op_release_lockowner(context: CompoundContext, reader: Reader) -> Body:

@@ -152,8 +152,11 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
     wanted = plan(mask, context.minor)
     served = context.served
     fs = served.fs
-    limit = min(limit, context.room() - 256)
+    room = context.room
     size = 16  # the verifier, the end of the list, eof
+    if min(limit, room) < size:
+        raise NFSError(Status.TOOSMALL if limit < size else context.too_big)
+    limit, asked = min(limit, room), limit
     results = [bytes(8)]
     want = wanted.want | (WANT_KEY if wanted.needs_handle else 0)
     error_ok = bool(mask >> Attr.RDATTR_ERROR & 1)
@@ -194,7 +197,8 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
         if not listing.entries:
             break
     if full and len(results) == 1:
-        raise NFSError(Status.TOOSMALL)
+        # Not one entry fits into what the client has room for (RFC 8881 18.23.3), or the session's replies.
+        raise NFSError(Status.TOOSMALL if asked <= room else context.too_big)
     results.append(FALSE)
     results.append(TRUE if eof else FALSE)
     return results

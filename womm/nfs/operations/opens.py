@@ -21,18 +21,18 @@ from womm.nfs.constants import (
     OPEN_CREATE,
     RESULT_CONFIRM,
     RESULT_LOCKTYPE_POSIX,
-    SHARE_READ,
     SHARE_WANT_MASK,
     SHARE_WRITE,
     UNCHECKED,
     Attr,
     FileType,
+    Op,
 )
 from womm.nfs.filesystem import NOTHING, WANT_CHANGE, Change, File, Node, Settings
 from womm.nfs.operations.attrs import forget_owner, pack_change
 from womm.nfs.operations.handles import look_up, read_name
 from womm.nfs.operations.names import give_owner
-from womm.nfs.operations.stateids import check_regular, find, read_stateid, sequenced
+from womm.nfs.operations.stateids import check_regular, find, permit_access, read_stateid, sequenced
 from womm.nfs.state.clients import Client
 from womm.nfs.state.opens import Open, OpenOwner, Stateid
 from womm.nfs.status import NFSError, Status
@@ -43,6 +43,8 @@ _WANT_NONE: Final = 0x400
 _NONE: Final = pack_u32(0)
 _NONE_EXT: Final = 3
 _NOT_WANTED, _NOT_SUPPORTED = 0, 3
+OPENERS: Final = 16
+"""So many callers of one open are known, the latest: the mode is looked at again for others."""
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ async def op_open(context: CompoundContext, reader: Reader) -> Body:
     retry = owner.reply is not None and args.seqid == owner.seqid
     client.under_way += 1
     try:
-        body = await sequenced(owner, args.seqid, lambda: _open(context, args, client, owner))
+        body = await sequenced(owner, Op.OPEN, args.seqid, lambda: _open(context, args, client, owner))
     finally:
         client.under_way -= 1
     if retry:
@@ -141,6 +143,7 @@ async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner:
     change, attrset = Change(0, 0, False), 0
     file: File | None = None
     made = False
+    needed = args.access
     if args.claim == CLAIM_NULL:
         directory = context.directory()
         if args.create is not None:
@@ -153,12 +156,12 @@ async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner:
     try:
         if not made:
             _check_kind(context)
-            truncate = args.create == UNCHECKED and args.decoded.settings.size == 0
-            wanted = args.access | (SHARE_WRITE if truncate else 0)
-            if wanted & SHARE_WRITE:
+            if args.create == UNCHECKED and args.decoded.settings.size == 0:
+                needed |= SHARE_WRITE
+            if needed & SHARE_WRITE:
                 context.writable()
             if args.claim != CLAIM_PREVIOUS:
-                await _permit(context, wanted)
+                await permit_access(context, needed)
         held = owner.opens.get(context.key())
         access = args.access if held is None else args.access | held.access
         if file is not None and access != args.access:
@@ -167,8 +170,10 @@ async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner:
         if file is None and (held is None or held.access != access):
             file = await fs.open(context.here, access)
         # No await from here on: what has been looked at holds.
-        held = _note(context, args, client, owner, file)
+        held = _note(context, args, owner, file, needed)
         file = None
+        if context.principal not in held.openers:
+            held.openers = (*held.openers[1 - OPENERS :], context.principal)
     finally:
         if file is not None:
             await fs.close(file)
@@ -189,14 +194,12 @@ async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner:
     )
 
 
-def _note(
-    context: CompoundContext, args: OpenArgs, client: Client, owner: OpenOwner, file: File | None
-) -> Open:
-    """Enter the open into the state. Raises SHARE_DENIED, EXPIRED."""
-    state = context.state
+def _note(context: CompoundContext, args: OpenArgs, owner: OpenOwner, file: File | None, needed: int) -> Open:
+    """Enter the open into the state; nobody may deny `needed` (SHARE_*). Raises SHARE_DENIED, EXPIRED."""
+    state, client = context.state, owner.client
     if state.clients.by_id.get(client.clientid) is not client:
         raise NFSError(Status.EXPIRED if context.minor == 0 else Status.BADSESSION)
-    if state.share_conflict(context.key(), owner, args.access, args.deny):
+    if state.share_conflict(context.key(), needed, args.deny):
         raise NFSError(Status.SHARE_DENIED if args.claim != CLAIM_PREVIOUS else Status.RECLAIM_CONFLICT)
     held = owner.opens.get(context.key())
     if args.claim == CLAIM_PREVIOUS:
@@ -220,19 +223,6 @@ def _check_kind(context: CompoundContext) -> None:
         # 4.0 has no better word for devices and the like, and clients know what to do with this one.
         link = kind is FileType.SYMLINK or context.minor == 0
         raise NFSError(Status.SYMLINK if link else Status.WRONG_TYPE)
-
-
-async def _permit(context: CompoundContext, access: int) -> None:
-    node = context.here
-    if context.credential.uid == 0:
-        return
-    if access & SHARE_WRITE:
-        await context.permit(node, 2)
-    if access & SHARE_READ:
-        try:
-            await context.permit(node, 4)
-        except NFSError:
-            await context.permit(node, 1)  # to execute is to read
 
 
 async def _create(
@@ -299,7 +289,7 @@ async def op_open_confirm(context: CompoundContext, reader: Reader) -> Body:
         return found.stateid.pack()
 
     context.state.clients.renew(owner.client)
-    return await sequenced(owner, seqid, confirm)
+    return await sequenced(owner, Op.OPEN_CONFIRM, seqid, confirm)
 
 
 async def op_open_downgrade(context: CompoundContext, reader: Reader) -> Body:
@@ -319,7 +309,7 @@ async def op_open_downgrade(context: CompoundContext, reader: Reader) -> Body:
             context.stateid = held.stateid
         return held.stateid.pack()
 
-    return await _of_owner(context, stateid, seqid, downgrade)
+    return await _of_owner(context, Op.OPEN_DOWNGRADE, stateid, seqid, downgrade)
 
 
 async def op_close(context: CompoundContext, reader: Reader) -> Body:
@@ -344,11 +334,11 @@ async def op_close(context: CompoundContext, reader: Reader) -> Body:
         context.stateid = Stateid(0xFFFFFFFF, bytes(12))
         return context.stateid.pack()
 
-    return await _of_owner(context, stateid, seqid, close)
+    return await _of_owner(context, Op.CLOSE, stateid, seqid, close)
 
 
 async def _of_owner(
-    context: CompoundContext, stateid: Stateid, seqid: int, work: Callable[[], Awaitable[bytes]]
+    context: CompoundContext, op: Op, stateid: Stateid, seqid: int, work: Callable[[], Awaitable[bytes]]
 ) -> bytes:
     """Do `work` as the next request of the open's owner; 4.1 has the slots for that."""
     if context.minor:
@@ -359,4 +349,4 @@ async def _of_owner(
     if owner is None:
         raise NFSError(opens.unknown(stateid))
     context.state.clients.renew(owner.client)
-    return await sequenced(owner, seqid, work)
+    return await sequenced(owner, op, seqid, work)

@@ -5,7 +5,7 @@ from struct import Struct
 from typing import Final
 
 from womm.nfs.compound import CompoundContext
-from womm.nfs.constants import MAX_U32, SHARE_READ, FileType
+from womm.nfs.constants import MAX_U32, SHARE_READ, SHARE_WRITE, FileType, Op
 from womm.nfs.filesystem import File
 from womm.nfs.state.opens import (
     ANONYMOUS,
@@ -56,6 +56,18 @@ def find(context: CompoundContext, stateid: Stateid) -> Open | LockState:
     return held
 
 
+async def permit_access(context: CompoundContext, access: int) -> None:
+    """Raise ACCESS unless the mode lets the caller open the current file for `access` (SHARE_*)."""
+    node = context.here
+    if access & SHARE_WRITE:
+        await context.permit(node, 2)
+    if access & SHARE_READ:
+        try:
+            await context.permit(node, 4)
+        except NFSError:
+            await context.permit(node, 1)  # to execute is to read
+
+
 class _IOFile:
     """`async with`: the file that a stateid allows to be read or written; special ones open it for that."""
 
@@ -76,14 +88,18 @@ class _IOFile:
                 raise NFSError(Status.BAD_STATEID)
             if not allows(held.access, want):
                 raise NFSError(Status.OPENMODE)
+            if context.principal not in held.openers and context.served.owner is None:
+                # The mode was looked at for another caller (RFC 8881 18.32.3).
+                await permit_access(context, want)
+                held = find(context, stateid).open
             return held.file
         node = context.here
         check_regular(context)
         if context.state.in_grace():
             raise NFSError(Status.GRACE)
-        if context.state.share_conflict(context.key(), None, want, 0):
+        if context.state.share_conflict(context.key(), want, 0):
             raise NFSError(Status.LOCKED)
-        await context.permit(node, 4 if want == SHARE_READ else 2)
+        await permit_access(context, want)
         self._file = await self._served.fs.open(node, want)
         self._temporary = True
         return self._file
@@ -107,7 +123,9 @@ def check_regular(context: CompoundContext) -> None:
     raise NFSError(Status.INVAL if context.minor == 0 else Status.WRONG_TYPE)
 
 
-async def sequenced(owner: OpenOwner | LockOwner, seqid: int, work: Callable[[], Awaitable[bytes]]) -> bytes:
+async def sequenced(
+    owner: OpenOwner | LockOwner, op: Op, seqid: int, work: Callable[[], Awaitable[bytes]]
+) -> bytes:
     """Do an owner's next request (RFC 7530 9.1.7); a retry gets the answer of the first.
 
     Raises BAD_SEQID when it is neither, or the one before is still running.
@@ -115,7 +133,7 @@ async def sequenced(owner: OpenOwner | LockOwner, seqid: int, work: Callable[[],
     if owner.busy:
         raise NFSError(Status.BAD_SEQID)
     if owner.reply is not None:
-        if seqid == owner.seqid:
+        if seqid == owner.seqid and op is owner.replied:
             status, body = owner.reply
             if status is not Status.OK:
                 raise NFSError(status, body)
@@ -131,10 +149,10 @@ async def sequenced(owner: OpenOwner | LockOwner, seqid: int, work: Callable[[],
         else:
             status, body = status_of(exc) if isinstance(exc, OSError) else Status.BADXDR, b""
         if status not in NOT_COUNTED:
-            owner.seqid, owner.reply = seqid, (status, body)
+            owner.seqid, owner.replied, owner.reply = seqid, op, (status, body)
         raise
     else:
-        owner.seqid, owner.reply = seqid, (Status.OK, body)
+        owner.seqid, owner.replied, owner.reply = seqid, op, (Status.OK, body)
         return body
     finally:
         owner.busy = False

@@ -110,12 +110,12 @@ class State:
             raise NFSError(Status.GRACE)
 
     # -- conflicts --------------------------------------------------------------------------------
-    def share_conflict(self, key: FileKey, owner: OpenOwner | None, access: int, deny: int) -> bool:
+    def share_conflict(self, key: FileKey, access: int, deny: int) -> bool:
         """Does a share reservation forbid it? Holders whose lease is over lose what they hold."""
-        while (held := self.opens.share_conflict(key, owner, access, deny)) is not None:
+        while (held := self.opens.share_conflict(key, access, deny)) is not None:
             if not self.clients.expired(held.client):
                 return True
-            self.clients.drop(held.client)
+            self.clients.revoke(held.client)
         return False
 
     def lock_conflict(
@@ -125,7 +125,7 @@ class State:
         while (held := self.opens.lock_conflict(key, owner, start, end, write)) is not None:
             if not self.clients.expired(held.owner.client):
                 return held
-            self.clients.drop(held.owner.client)
+            self.clients.revoke(held.owner.client)
         return None
 
     # -- owners -----------------------------------------------------------------------------------

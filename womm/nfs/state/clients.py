@@ -94,7 +94,8 @@ class Client:
         return f"<Client {self.clientid:#x} 4.{self.minor} {self.opens} opens {self.locks} locks>"
 
 
-MAX_CREATED: Final = 1 << 32
+REVOKED: Final = 4096
+"""So many clients that have lost their state are known as such, the latest."""
 
 
 class Clients:
@@ -123,6 +124,7 @@ class Clients:
         self.sessions: dict[bytes, Session] = {}
         self._confirmed: dict[ClientKey, Client] = {}
         self._unconfirmed: dict[ClientKey, Client] = {}
+        self._revoked: dict[int, None] = {}
 
     # -- leases -----------------------------------------------------------------------------------
     def renew(self, client: Client) -> None:
@@ -132,10 +134,14 @@ class Clients:
         return client.under_way == 0 and self._clock() >= client.expires
 
     def find(self, clientid: int) -> Client:
-        """Return a confirmed client and renew its lease; STALE_CLIENTID otherwise."""
+        """Return a confirmed client and renew its lease.
+
+        Raises EXPIRED for one that has lost its state since its lease was over (RFC 7530 9.6.3), and
+        STALE_CLIENTID otherwise.
+        """
         client = self.by_id.get(clientid)
         if client is None or not client.confirmed:
-            raise NFSError(Status.STALE_CLIENTID)
+            raise NFSError(Status.EXPIRED if clientid in self._revoked else Status.STALE_CLIENTID)
         self.renew(client)
         return client
 
@@ -152,8 +158,16 @@ class Clients:
             and now >= client.expires + (courtesy_s if client.has_state and client.confirmed else 0)
         ]
         for client in gone:
-            self.drop(client)
+            self.revoke(client)
         return len(gone)
+
+    def revoke(self, client: Client) -> None:
+        """Drop a client whose lease is over; it is to hear so."""
+        if client.confirmed and client.minor == 0:
+            self._revoked[client.clientid] = None
+            if len(self._revoked) > REVOKED:
+                del self._revoked[next(iter(self._revoked))]
+        self.drop(client)
 
     def postpone(self, seconds: float) -> None:
         """The server itself was away: nobody could renew."""
@@ -190,7 +204,7 @@ class Clients:
         ranked = sorted(self.by_id.values(), key=lambda client: (client.confirmed, client.expires))
         for client in ranked[: max(1, len(ranked) // 16)]:
             if client.under_way == 0 and (not client.confirmed or self.expired(client)):
-                self.drop(client)
+                self.revoke(client)
         if len(self.by_id) >= self._max_clients:
             raise NFSError(Status.DELAY)
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from womm.nfs.constants import MAX_U32, SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import File
-from womm.nfs.state.clients import Client
+from womm.nfs.state.clients import Client, Principal
 from womm.nfs.state.locks import Range, Ranges
 from womm.nfs.status import NFSError, Status
 
@@ -48,6 +48,8 @@ class OpenOwner:
     seqid: int = 0
     confirmed: bool = False
     reply: "tuple[Status, bytes] | None" = None
+    replied: int = 0
+    """The operation of `reply`."""
     replay_handle: bytes = b""
     """The current file handle after the OPEN of `reply`."""
     opens: "dict[FileKey, Open]" = field(default_factory=dict)
@@ -64,6 +66,7 @@ class LockOwner:
     owner: bytes
     seqid: int = 0
     reply: "tuple[Status, bytes] | None" = None
+    replied: int = 0
     locks: "dict[FileKey, LockState]" = field(default_factory=dict)
     busy: bool = False
 
@@ -93,6 +96,8 @@ class Open:
     deny: int
     combinations: int
     locks: "list[LockState]" = field(default_factory=list)
+    openers: tuple[Principal, ...] = ()
+    """Whose rights were looked at when it was opened."""
 
     @property
     def client(self) -> Client:
@@ -180,12 +185,12 @@ class Opens:
                 return other
 
     # -- opens ------------------------------------------------------------------------------------
-    def share_conflict(self, key: FileKey, owner: OpenOwner | None, access: int, deny: int) -> Open | None:
-        """Return another's open whose share reservation forbids this one (RFC 7530 9.9)."""
+    def share_conflict(self, key: FileKey, access: int, deny: int) -> Open | None:
+        """Return an open whose share reservation forbids this one: also of the same owner (RFC 7530 9.9)."""
         state = self.files.get(key)
         if state is not None:
             for held in state.opens:
-                if held.owner is not owner and (held.deny & access or held.access & deny):
+                if held.deny & access or held.access & deny:
                     return held
         return None
 

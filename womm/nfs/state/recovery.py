@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from womm.nfs.constants import MAX_U32
+
 VERSION: Final = 1
 IDENTITY_BYTES: Final = 48
 
@@ -28,7 +30,8 @@ ClientKey = tuple[int, bytes]
 class Stable:
     """The state file, or with `path` None the same in memory only.
 
-    `boot` counts the starts. All times and identities that the rest needs at random come from `random`.
+    `boot` counts the starts, from a number that nobody can guess. All times and identities that the rest
+    needs at random come from `random`.
 
     `identity` (IDENTITY_BYTES, for this server alone) is who it is when there is no file: the same as
     before its disk was lost. File handles are as good as they were; all state of clients is of an earlier
@@ -41,8 +44,9 @@ class Stable:
         if identity is not None and len(identity) != IDENTITY_BYTES:
             raise StateError(f"a server's identity has {IDENTITY_BYTES} bytes, not {len(identity)}")
         self.path = path
-        # A lost disk may have seen any number of starts.
-        self.boot = 1 if identity is None else int.from_bytes(random(4), "big") or 1
+        # Not 1: a stateid that a client has made up is to be of no boot of ours; and a lost disk may have
+        # seen any number of starts.
+        self.boot = int.from_bytes(random(4), "big") % (MAX_U32 - 1) + 1
         identity = identity or random(IDENTITY_BYTES)
         self.instance = identity[:16]
         self.secret = identity[16:]
@@ -60,7 +64,7 @@ class Stable:
             found = json.loads(path.read_bytes())
             if found["version"] != VERSION:
                 raise StateError(f"{path}: version {found['version']!r}, this server knows {VERSION}")
-            self.boot = int(found["boot"]) % 0xFFFFFFFF + 1
+            self.boot = int(found["boot"]) % MAX_U32 + 1
             self.instance = bytes.fromhex(found["instance"])
             self.secret = bytes.fromhex(found["secret"])
             self.reclaimers = {(int(kind), bytes.fromhex(owner)) for kind, owner in found["clients"]}
