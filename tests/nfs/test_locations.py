@@ -20,8 +20,15 @@ def test_places_are_found_moved_and_forgotten(tmp_path):
     assert again.find(5) == (2, b"moved")
     assert again.find(6) is None
     assert again.find(big) == (big - 1, b"\xff/")
-    again.note_all([(5, 3, b"third")])
-    assert again.find(5) == (3, b"third")
+    again.note(8, 2, b"before")
+    with again.walk():
+        again.note(9, 2, b"meanwhile")
+        again.forget(10)
+        again.note_walked((ino, 3, b"seen") for ino in (5, 8, 9, 10))
+    # What a walk has seen is newer than what was noted before it, and older than what was noted meanwhile.
+    assert again.find(5) == again.find(8) == (3, b"seen")
+    assert again.find(9) == (2, b"meanwhile")
+    assert again.find(10) is None
     again.close()
 
 

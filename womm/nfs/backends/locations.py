@@ -7,7 +7,8 @@ with any number of files. What is in neither is searched for in the whole tree, 
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ class Locations:
 
     def __init__(self, path: Path | None) -> None:
         self._recent: dict[int, Place | None] = {}
+        self._since: set[int] | None = None
+        """What was noted or forgotten since a walk began."""
         self._path = path
         self._db = self._open()
 
@@ -51,22 +54,37 @@ class Locations:
 
     def note(self, ino: int, directory: int, name: bytes) -> None:
         """Remember where a file is."""
-        self._recent[ino] = (directory, name)
+        self._set(ino, (directory, name))
         if len(self._recent) >= BUFFER_ENTRIES:
             self.flush()
 
-    def note_all(self, found: Iterable[tuple[int, int, bytes]]) -> None:
-        """Remember many: inode number, directory's inode number, name."""
+    @contextmanager
+    def walk(self) -> Iterator[None]:
+        """Around a walk through the tree: what is noted meanwhile is newer than what the walk has seen."""
         self.flush()
+        self._since = set()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def note_walked(self, found: Iterable[tuple[int, int, bytes]]) -> None:
+        """Remember what a walk has seen: inode number, directory's inode number, name."""
+        since = self._since or ()
         self._db.execute("BEGIN")
         self._db.executemany(
             "INSERT OR REPLACE INTO places VALUES (?, ?, ?)",
-            ((_signed(ino), _signed(directory), name) for ino, directory, name in found),
+            ((_signed(ino), _signed(directory), name) for ino, directory, name in found if ino not in since),
         )
         self._db.execute("COMMIT")
 
     def forget(self, ino: int) -> None:
-        self._recent[ino] = None
+        self._set(ino, None)
+
+    def _set(self, ino: int, place: Place | None) -> None:
+        self._recent[ino] = place
+        if self._since is not None:
+            self._since.add(ino)
 
     def find(self, ino: int) -> Place | None:
         if ino in self._recent:

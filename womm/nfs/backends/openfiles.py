@@ -97,6 +97,7 @@ class OpenFiles:
 
     def _pin(self, file: LocalFile) -> None:
         file.node.pins += 1
+        self._tree.use(file.node)
         self._open_files += 1
 
     async def open(self, node: Node, access: int) -> LocalFile:
@@ -121,8 +122,12 @@ class OpenFiles:
             self._forget_verifier(node)
         node.pins -= 1
         self._open_files -= 1
-        if node.gone and not node.pins:
+        if node.pins:
+            return
+        if node.gone:
             self._tree.drop(node)
+        elif node.fd >= 0:
+            self._tree.use(node)
 
     async def _in_thread(self, file: LocalFile, call: Callable[[], T]) -> T:
         """Run what may wait for the disk in a thread; the file stays open meanwhile."""

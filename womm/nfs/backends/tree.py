@@ -10,15 +10,12 @@ the root has a number of womm's own: a directory that takes its place, on anothe
 clients that have mounted it.
 Descriptors of nodes are kept open; the least recently used ones are closed, and then opened again by
 directory and name. If that does not lead to the inode any more - the server was restarted, or someone
-else renamed it - the tree is searched, in a thread, once for all who wait.
+else renamed it - the tree is searched (search.py), but not for what this server has removed itself.
 
 `change` is the ctime in nanoseconds, made to grow: it is raised by one where a change made through this
 server left the ctime as it was, which the coarse clock of older kernels does.
 """
 
-import asyncio
-import contextlib
-import logging
 import os
 import stat
 import weakref
@@ -29,19 +26,17 @@ from typing import Final
 
 from womm.nfs.backends import linux
 from womm.nfs.backends.locations import Locations
+from womm.nfs.backends.search import MAX_DEPTH, Search
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Node
 from womm.nfs.status import NFSError, Status
-
-log = logging.getLogger(__name__)
 
 _KEY = Struct(">QQ")
 _O_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 ROOT_INO: Final = 1 << 62
 """No file's: the lower 48 bits of those are not 0."""
-MAX_DEPTH: Final = 512
-SEARCH_PAUSE: Final = 10.0
-"""Between two searches of the tree pass this many times what the last one took."""
+REMOVED: Final = 32768
+"""So many removed files are known as such, the latest."""
 
 TYPES: Final = {
     stat.S_IFREG: FileType.REGULAR,
@@ -129,9 +124,9 @@ class Tree:
         self._max_fds = max_fds
         self.nodes: weakref.WeakValueDictionary[int, LocalNode] = weakref.WeakValueDictionary()
         self.recent: OrderedDict[LocalNode, None] = OrderedDict()
-        """The nodes whose descriptors are open, the least recently used first."""
-        self._search: asyncio.Task[None] | None = None
-        self._no_search_before = 0.0
+        """The nodes whose descriptors are open and may be closed, the least recently used first."""
+        self._removed: dict[bytes, None] = {}
+        """Keys of what was removed through this server."""
 
     def __repr__(self) -> str:
         return f"<Tree {len(self.nodes)} nodes, {len(self.recent)} descriptors>"
@@ -147,11 +142,11 @@ class Tree:
         self.root.pins = 1
         self.nodes[self.root.ino] = self.root
         self.places = Locations(self._index)
+        self._search = Search(proc_path(fd), ROOT_INO, self.dev, self.places)
 
     async def stop(self) -> None:
         """Close everything."""
-        if self._search is not None:
-            await asyncio.gather(self._search, return_exceptions=True)
+        await self._search.stop()
         for node in list(self.nodes.values()):
             if node.fd >= 0:
                 os.close(node.fd)
@@ -177,13 +172,12 @@ class Tree:
     async def resolve(self, key: bytes) -> LocalNode:
         if len(key) != _KEY.size:
             raise NFSError(Status.BADHANDLE)
-        for attempt in range(2):
+        node = self._locate(key)
+        if node is None and key not in self._removed and await self._search.find(_KEY.unpack(key)[0]):
             node = self._locate(key)
-            if node is not None:
-                return node
-            if attempt == 0 and not await self._search_tree():
-                break
-        raise NFSError(Status.STALE)
+        if node is None:
+            raise NFSError(Status.STALE)
+        return node
 
     def _locate(self, key: bytes) -> LocalNode | None:
         """Find the node of a key by what is remembered; None if that leads nowhere. Raises STALE."""
@@ -223,31 +217,29 @@ class Tree:
             os.close(fd)
             return False
         node.fd = fd
-        self._use(node)
+        self.use(node)
         return True
 
-    def _use(self, node: LocalNode) -> None:
-        """Note that a node's descriptor was used; close another one if there are too many."""
+    def use(self, node: LocalNode) -> None:
+        """Note that a node's descriptor was used; close the least recently used one if there are too many."""
         recent = self.recent
-        if node in recent:
-            recent.move_to_end(node)
+        if node.pins:
+            recent.pop(node, None)  # it stays open
             return
         recent[node] = None
-        while len(recent) > self._max_fds:
+        recent.move_to_end(node)
+        if len(recent) > self._max_fds:
             old, _ = recent.popitem(last=False)
-            if old.pins or old is node:
-                recent[old] = None
-                if old is node:
-                    break
-                continue
             if old.fd >= 0:
                 os.close(old.fd)
                 old.fd = -1
 
     def fd(self, node: Node) -> int:
-        """Return the open descriptor of a node. Raises STALE."""
+        """Return the open descriptor of a node: it stays open while a few others are used. Raises STALE."""
         assert isinstance(node, LocalNode)
-        if node.fd < 0 and not self._reopen(node):
+        if node.fd >= 0:
+            self.use(node)
+        elif not self._reopen(node):
             raise NFSError(Status.STALE)
         return node.fd
 
@@ -272,41 +264,20 @@ class Tree:
                 self.places.note(ino, directory.ino, name)
             if node.fd < 0:
                 node.fd, fd = fd, -1
-            self._use(node)
+            self.use(node)
             return node
         finally:
             if fd >= 0:
                 os.close(fd)
-
-    async def _search_tree(self) -> bool:
-        """Walk the whole tree and remember where everything is; False: that was done just now."""
-        loop = asyncio.get_running_loop()
-        if self._search is None:
-            if loop.time() < self._no_search_before:
-                return False
-            self._search = loop.create_task(self._searched())
-            self._search.add_done_callback(self._search_done)
-        await asyncio.shield(self._search)
-        return True
-
-    async def _searched(self) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        top = os.open(proc_path(self.root.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        found = await loop.run_in_executor(None, _walk, top, self.root.ino, self.dev)
-        self.places.note_all(found)
-        took = loop.time() - began
-        self._no_search_before = loop.time() + SEARCH_PAUSE * took
-        log.info("searched the tree: %d entries in %.2f s", len(found), took)
-
-    def _search_done(self, task: "asyncio.Task[None]") -> None:
-        self._search = None
 
     def unlinked(self, node: LocalNode) -> None:
         """A name of the node is gone: with the last one it is gone, unless it is open."""
         node.touched = True
         if os.fstat(node.fd).st_nlink == 0 or node.kind is FileType.DIRECTORY:
             self.places.forget(node.ino)
+            self._removed[node.key] = None
+            if len(self._removed) > REMOVED:
+                del self._removed[next(iter(self._removed))]
             node.gone = True
             if not node.pins:
                 self.drop(node)
@@ -328,48 +299,3 @@ class Tree:
         assert isinstance(node, LocalNode)
         node.touched |= touched
         return change_of(node, os.fstat(fd).st_ctime_ns)
-
-
-def _walk(top: int, ino: int, dev: tuple[int, int]) -> list[tuple[int, int, bytes]]:
-    """List a tree - inode number, directory's inode number, name - and close `top`. Follows no links.
-
-    One descriptor per level of depth is open at a time.
-    """
-    found: list[tuple[int, int, bytes]] = []
-    device = os.makedev(*dev)
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    # A level: its descriptor, the directories in it that are still to be looked at.
-    levels: list[tuple[int, list[tuple[bytes, int]]]] = []
-
-    def enter(fd: int, above: int) -> None:
-        below: list[tuple[bytes, int]] = []
-        levels.append((fd, below))
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    name, number = os.fsencode(entry.name), entry.inode()
-                    found.append((number, above, name))
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append((name, number))
-        except OSError as exc:
-            log.warning("a directory was left out of the search: %s", exc)
-
-    try:
-        enter(top, ino)
-        while levels:
-            fd, below = levels[-1]
-            if not below or len(levels) > MAX_DEPTH:
-                levels.pop()
-                os.close(fd)
-                continue
-            name, number = below.pop()
-            with contextlib.suppress(OSError):
-                opened = os.open(name, flags, dir_fd=fd)
-                if os.fstat(opened).st_dev == device:
-                    enter(opened, number)
-                else:
-                    os.close(opened)
-    finally:
-        for fd, _ in levels:
-            os.close(fd)
-    return found
