@@ -177,6 +177,29 @@ def test_read_and_write_at_offsets(fs):
     fs(fs.real.close(file))
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o1777, 0o2775, 0o3755])
+def test_directory_has_all_the_bits_that_it_is_made_with(fs, mode):
+    made, _ = fs(fs.real.mkdir(fs.root, b"made", Settings(mode=mode)))
+    assert fs.attributes(made).mode == mode
+    changed, _ = fs(fs.real.mkdir(fs.root, b"changed", Settings(mode=0o750)))
+    fs(fs.real.setattr(changed, Settings(mode=mode), None))
+    assert fs.attributes(changed).mode == mode
+    fs(fs.real.setattr(changed, Settings(mode=0o711), None))
+    assert fs.attributes(changed).mode == 0o711
+
+
+@pytest.mark.parametrize("mode", [None, 0o755, 0o775, 0o2700, 0o1777])
+def test_directory_in_a_setgid_directory_has_the_bit_too(fs, mode):
+    above, _ = fs(fs.real.mkdir(fs.root, b"above", Settings(mode=0o2775)))
+    for name in (b"one", b"two"):
+        below, _ = fs(fs.real.mkdir(above, name, Settings(mode=mode)))
+        assert fs.attributes(below).mode == (0o755 if mode is None else mode) | 0o2000
+        above = below
+    # A file has none of it.
+    node = fs.make(b"f", b"x", above, mode=0o640)
+    assert fs.attributes(node).mode == 0o640
+
+
 def test_setattr_sets_what_it_is_given(fs):
     node = fs.make(b"f", b"0123456789")
     fs(

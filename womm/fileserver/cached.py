@@ -40,6 +40,8 @@ from womm.nfs.status import NFSError, Status, status_of
 COPY_BYTES: Final = 1 << 20
 PUNCH_BYTES: Final = 1 << 26
 """A hole is written as zeros: larger ones are refused."""
+FILE_MODE: Final = 0o1777
+"""Of a file, what the user's side sets."""
 _U32 = Struct(">I")
 _SEEK = Struct(">QI")
 
@@ -191,7 +193,12 @@ class CachedFilesystem:
         return node, change
 
     async def _finish(self, node: FileNode, settings: Settings, mode: int | None) -> None:
-        """Set what making a file did not: the user's umask may have taken bits away."""
+        """Set what making a file did not: the user's umask may have taken bits away.
+
+        A directory keeps the setgid bit that it got from the one above; a file has no such bits.
+        """
+        if mode is not None and node.stat is not None:
+            mode = mode | node.stat.mode & modes.S_ISGID if node.directory is not None else mode & FILE_MODE
         wrong = mode is not None and node.stat is not None and (node.stat.mode & 0o7777) != mode
         if wrong or settings.atime_ns is not None or settings.mtime_ns is not None or settings.size:
             mode = mode if wrong else None

@@ -312,7 +312,9 @@ def _mode(mode: int) -> int:
 
 def _identity(name: bytes) -> int:
     """Read a numeric owner; names would need a directory of users, which no client asks of AUTH_SYS."""
-    if not name or not name.isdigit() or len(name) > 10 or (len(name) > 1 and name[:1] == b"0"):
+    if not name:
+        raise NFSError(Status.INVAL)
+    if not name.isdigit() or len(name) > 10 or (len(name) > 1 and name[:1] == b"0"):
         raise NFSError(Status.BADOWNER)
     number = int(name)
     if number >= 0xFFFFFFFF:  # -1 means "leave it" to chown

@@ -256,9 +256,12 @@ class Export:
         self.may_make(path, True)
         self.fence.mkdir(path, 0o777 if wanted.permissions is None else wanted.permissions)
         if wanted.permissions is not None:
-            # Whatever the umask; the bit that it got from the directory above stays.
-            mode = self.fence.lstat(path).st_mode & stat.S_ISGID | wanted.permissions
-            self.fence.chmod(path, mode)
+            # Whatever the umask; the bit that it got from the directory above stays. Where its group is not
+            # the user's, chmod would take that away: so it is called only for what the umask has taken.
+            now = stat.S_IMODE(self.fence.lstat(path).st_mode)
+            mode = now & stat.S_ISGID | wanted.permissions
+            if mode != now:
+                self.fence.chmod(path, mode)
 
     def mknod(self, path: bytes, mode: int) -> None:
         self.may_make(path)

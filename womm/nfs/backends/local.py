@@ -12,6 +12,7 @@ import resource
 import stat
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -307,16 +308,12 @@ class LocalFilesystem(OpenFiles):
         assert isinstance(directory, LocalNode)
         above, before = self._tree.fd(directory), self._tree.changed(directory)
         os.mkdir(name, 0o755 if settings.mode is None else settings.mode & 0o777, dir_fd=above)
-        if settings.mode is not None and os.fstat(above).st_mode & stat.S_ISGID:
-            # chmod would take away the bit that it got from the directory above.
-            settings = Settings(
-                settings.mode | stat.S_ISGID,
-                settings.uid,
-                settings.gid,
-                None,
-                settings.atime_ns,
-                settings.mtime_ns,
-            )
+        if settings.mode is not None:
+            # The bit that it got from the directory above stays. chmod takes it away where the group is not
+            # the server's: so it is called only for what the umask has taken.
+            now = os.fstat(self._tree.enter(directory, name).fd).st_mode & 0o7777
+            mode = settings.mode | now & stat.S_ISGID
+            settings = replace(settings, mode=None if mode == now else mode)
         return self._made(directory, name, settings, before)
 
     async def symlink(

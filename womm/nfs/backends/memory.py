@@ -6,6 +6,7 @@ in the order in which they were made, so they never move.
 """
 
 import itertools
+import stat
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -245,6 +246,10 @@ class MemoryFilesystem:
             node.nlink = 2
         self._nodes[node.key] = node
         self._set(node, settings)
+        if above.mode & stat.S_ISGID:
+            # As Linux has it: the group, and in directories the bit, are passed on.
+            node.gid = above.gid if settings.gid is None else settings.gid
+            node.mode |= stat.S_ISGID if kind is FileType.DIRECTORY else 0
         before = above.change
         self._enter(above, name, node)
         return node, Change(before, above.change, True)

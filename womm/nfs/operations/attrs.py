@@ -1,16 +1,20 @@
 """GETATTR, SETATTR, VERIFY, NVERIFY, and the extended attributes of RFC 8276."""
 
+from dataclasses import replace
 from typing import Final
 
 from womm.nfs.attributes import Plan, Subject, check_readable, decode_settings, plan
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import SHARE_WRITE, Attr, FileType
 from womm.nfs.exports import Served
-from womm.nfs.filesystem import WANT_PERMISSION, Attributes, Change, Node, Now, Settings
+from womm.nfs.filesystem import WANT_MODE, WANT_PERMISSION, Attributes, Change, Node, Now, Settings
 from womm.nfs.operations.stateids import io_file, read_stateid
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import FALSE, PADDING, TRUE, Reader, pack_bitmap, pack_opaque, pack_u32, pack_u64
 
+_SETUID: Final = 0o4000
+_SETGID: Final = 0o2000
+_GROUP_EXECUTE: Final = 0o010
 XATTR_NAME_LIMIT: Final = 248
 """255 less "user."."""
 XATTR_VALUE_LIMIT: Final = 65536
@@ -81,6 +85,27 @@ def check_rights(context: CompoundContext, attributes: Attributes, settings: Set
         raise NFSError(Status.PERM)
 
 
+def allowed_mode(context: CompoundContext, mode: int, gid: int) -> int:
+    """Return the mode that the caller may give a file of group `gid`: setgid only in its own (chmod(2))."""
+    caller = context.credential
+    if caller.uid == 0 or context.served.owner is not None or gid == caller.gid or gid in caller.gids:
+        return mode
+    return mode & ~_SETGID
+
+
+async def drop_set_ids(context: CompoundContext) -> None:
+    """Before a write: a file that somebody else than root writes to is no longer setuid or setgid (write(2)).
+
+    The kernel does it for a server that is not root.
+    """
+    if context.credential.uid == 0 or context.served.owner is not None:
+        return
+    mode = (await context.attributes(WANT_MODE)).mode
+    kept = mode & ~(_SETUID | (_SETGID if mode & _GROUP_EXECUTE else 0))
+    if kept != mode:
+        await context.served.fs.setattr(context.here, Settings(mode=kept), None)
+
+
 def forget_owner(served: Served, settings: Settings) -> Settings:
     """Leave out the owner where everything has one owner: chown is accepted and forgotten."""
     if served.owner is None or (settings.uid is None and settings.gid is None):
@@ -99,6 +124,9 @@ async def op_setattr(context: CompoundContext, reader: Reader) -> Body:
     if context.credential.uid != 0 and served.owner is None:
         attributes = await served.fs.getattr(node, WANT_PERMISSION)
         check_rights(context, attributes, settings)
+        if settings.mode is not None:
+            gid = attributes.gid if settings.gid is None else settings.gid
+            settings = replace(settings, mode=allowed_mode(context, settings.mode, gid))
         if isinstance(settings.mtime_ns, Now) and context.credential.uid != attributes.uid:
             await context.permit(node, 2)
     if settings.size is None:
@@ -109,6 +137,7 @@ async def op_setattr(context: CompoundContext, reader: Reader) -> Body:
         if settings.size > served.fs.limits.max_size_bytes:
             raise NFSError(Status.FBIG)
         async with io_file(context, stateid, SHARE_WRITE) as file:
+            await drop_set_ids(context)
             await served.fs.setattr(node, settings, file)
     return pack_bitmap(decoded.mask)
 

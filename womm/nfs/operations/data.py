@@ -4,6 +4,7 @@ from struct import Struct
 
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import FILE_SYNC, MAX_U64, SHARE_READ, SHARE_WRITE, UNSTABLE
+from womm.nfs.operations.attrs import drop_set_ids
 from womm.nfs.operations.stateids import check_regular, find, io_file, read_stateid
 from womm.nfs.state.opens import ANONYMOUS, BYPASS, CURRENT, Stateid
 from womm.nfs.status import NFSError, Status
@@ -53,6 +54,7 @@ async def op_write(context: CompoundContext, reader: Reader) -> Body:
     if offset + len(data) > fs.limits.max_size_bytes:
         raise NFSError(Status.FBIG if offset <= MAX_U64 - len(data) else Status.INVAL)
     async with io_file(context, stateid, SHARE_WRITE) as file:
+        await drop_set_ids(context)
         written = await fs.write(file, offset, data, stable != UNSTABLE) if len(data) else 0
     return pack_u32s(written, FILE_SYNC if stable else UNSTABLE) + context.state.stable.verifier
 
@@ -106,6 +108,7 @@ async def _space(context: CompoundContext, reader: Reader, *, allocate: bool) ->
     if offset + length > context.served.fs.limits.max_size_bytes:
         raise NFSError(Status.FBIG if allocate else Status.INVAL)
     async with io_file(context, stateid, SHARE_WRITE) as file:
+        await drop_set_ids(context)
         if allocate:
             await context.served.fs.allocate(file, offset, length)
         else:
@@ -142,6 +145,7 @@ async def op_copy(context: CompoundContext, reader: Reader) -> Body:
         async with io_file(context, source_stateid, SHARE_READ) as source:
             context.node = node
             async with io_file(context, target_stateid, SHARE_WRITE) as target:
+                await drop_set_ids(context)
                 size = await fs.copy(
                     source, offset, target, target_offset, min(count or limit, _COPY_MAX_BYTES)
                 )

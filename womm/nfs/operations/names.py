@@ -7,29 +7,40 @@ from womm.nfs.attributes import FILE_TYPES, Subject, check_readable, decode_sett
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import LINK_LIMIT, Attr, FileType
 from womm.nfs.exports import Served
-from womm.nfs.filesystem import WANT_KEY, WANT_PERMISSION, Node, Settings
-from womm.nfs.operations.attrs import forget_owner, pack_change
+from womm.nfs.filesystem import WANT_KEY, WANT_MODE, WANT_PERMISSION, Node, Settings
+from womm.nfs.operations.attrs import allowed_mode, forget_owner, pack_change
 from womm.nfs.operations.handles import read_name
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import FALSE, PADDING, TRUE, Reader, pack_bitmap, pack_opaque, pack_u32, pack_u64
 
 _STICKY: Final = 0o1000
+_SETGID: Final = 0o2000
+_SETID: Final = 0o6000
 
 
-async def give_owner(context: CompoundContext, node: Node, settings: Settings) -> None:
-    """Owners as on disk: what root's server makes belongs to who asked for it."""
+async def give_owner(context: CompoundContext, directory: Node, node: Node, settings: Settings) -> None:
+    """Owners as on disk: what root's server makes belongs to who asked for it.
+
+    In a setgid directory it belongs to the directory's group, as open(2) and mkdir(2) have it.
+    """
     if context.served.owner is not None:
         return
-    caller = context.credential
+    caller, fs = context.credential, context.served.fs
     uid = settings.uid if settings.uid is not None else caller.uid
-    gid = settings.gid if settings.gid is not None else caller.gid
-    found = await context.served.fs.getattr(node, WANT_PERMISSION)
-    if (found.uid, found.gid) == (uid, gid):
-        return
+    gid = settings.gid
+    if gid is None:
+        above = await fs.getattr(directory, WANT_PERMISSION)
+        gid = above.gid if above.mode & _SETGID else caller.gid
+    found = await fs.getattr(node, WANT_PERMISSION)
     with contextlib.suppress(OSError, NFSError):  # a server that is not root keeps what it makes
-        await context.served.fs.setattr(node, Settings(uid=uid, gid=gid), None)
-        if settings.mode is not None and settings.mode & 0o6000:
-            await context.served.fs.setattr(node, Settings(mode=settings.mode), None)
+        if (found.uid, found.gid) != (uid, gid):
+            await fs.setattr(node, Settings(uid=uid, gid=gid), None)
+        if node.kind is FileType.DIRECTORY or settings.mode is None or not settings.mode & _SETID:
+            return
+        # chown(2) has taken these bits away.
+        mode = allowed_mode(context, settings.mode, gid)
+        if (await fs.getattr(node, WANT_MODE)).mode != mode:
+            await fs.setattr(node, Settings(mode=mode), None)
 
 
 async def op_create(context: CompoundContext, reader: Reader) -> Body:
@@ -59,7 +70,7 @@ async def op_create(context: CompoundContext, reader: Reader) -> Body:
         node, change = await fs.symlink(directory, name, target, settings)
     else:
         node, change = await fs.mknod(directory, name, kind, device, settings)
-    await give_owner(context, node, settings)
+    await give_owner(context, directory, node, settings)
     context.go(context.served, node)
     mask = decoded.mask
     if kind is FileType.SYMLINK:

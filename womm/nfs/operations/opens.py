@@ -249,7 +249,7 @@ async def _create(
         attrset |= _TIMES_SET
     try:
         if made:
-            await give_owner(context, node, settings)
+            await give_owner(context, directory, node, settings)
     except BaseException:
         await context.served.fs.close(file)
         raise
