@@ -162,6 +162,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     slots = pods * settings.procs_per_pod + settings.local_procs
     elsewhere = settings.cluster != LOCAL
     plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
+    gnu_parallel.check_order(options, parallel.path)
     _check_paths(plan)
     citation.show_notice(os.environ, platformdirs.user_state_path("womm") / "citation-shown")
     if plan.cap is not None and plan.cap > slots:

@@ -186,8 +186,22 @@ class Plan:
 
 
 def start_words(perl: str, parallel: Path) -> list[str]:
-    """How GNU parallel is started: it would kill processes of others. See OwnChildren.pm."""
-    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", str(parallel)]
+    """How GNU parallel is started: it would kill processes of others, and lose output. See OwnChildren.pm
+    and InOrder.pm."""
+    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", "-MInOrder", str(parallel)]
+
+
+def check_order(options: Options, parallel: Path) -> None:
+    """Raises UsageError where -k after an earlier run would lose output. See InOrder.pm."""
+    resumes = options.has("resume", "resume-failed", "retry-failed")
+    if not resumes or not options.has("keep-order") or options.has("no-keep-order"):
+        return
+    program = parallel.read_bytes()
+    if not all(name in program for name in (b"sub print_earlier_jobs(", b"sub is_already_in_results(")):
+        raise UsageError(
+            f"{parallel} may lose output when -k goes with --resume, --resume-failed or --retry-failed",
+            "leave -k out, or make vendor (in womm's sources)",
+        )
 
 
 def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> Plan:
@@ -212,10 +226,16 @@ def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False)
         own_progress=options.has("bar", "eta", "progress", "interactive", "latest-line"),
         cap=_cap(options.last("jobs", "max-procs"), slots),
         total=_total(options),
-        joblog=options.last("joblog"),
+        joblog=_joblog(options),
         resume=options.has("resume", "resume-failed"),
         appends=_appends(options),
     )
+
+
+def _joblog(options: Options) -> str | None:
+    """The joblog's path; `+FILE` means: append to it."""
+    found = options.last("joblog")
+    return found.removeprefix("+") if found is not None else None
 
 
 def _appends(options: Options) -> bool:

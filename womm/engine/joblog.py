@@ -39,17 +39,22 @@ def mismatch_check(path: Path) -> Callable[[int, str], str | None]:
     """Return a function that tells, for a job to be run with --resume, when the input has moved.
 
     GNU parallel goes by sequence numbers alone: a line that was put before others makes it skip the
-    new one and run an old one twice. Only a warning can be given, since the same command may stand
-    in the input twice on purpose.
+    new one and run an old one twice. Only jobs that run are seen, not those that it skips. So this is a
+    warning: a line that is logged once may stand in the input a second time on purpose. One that is
+    logged under several numbers does stand there several times, and says nothing.
     """
+    logged: dict[str, int] = {}
     try:
-        done = {entry.command.decode(errors="surrogateescape"): entry.seq for entry in read(path)}
+        for entry in read(path):
+            command = entry.command.replace(b"\0", b"\n").decode(errors="surrogateescape")
+            if logged.setdefault(command, entry.seq) != entry.seq:
+                logged[command] = _SEVERAL
     except OSError:
-        done = {}
+        logged = {}
 
     def check(seq: int, command: str) -> str | None:
-        before = done.get(command)
-        if before is None or before == seq:
+        before = logged.get(command, _SEVERAL)
+        if before in (_SEVERAL, seq):
             return None
         return (
             f"--resume goes by line numbers: {command!r} is job {seq} now and was job {before} in {path};"
@@ -57,3 +62,7 @@ def mismatch_check(path: Path) -> Callable[[int, str], str | None]:
         )
 
     return check
+
+
+_SEVERAL = 0
+"""Instead of a number: the command has several. GNU parallel's begin at 1."""
