@@ -5,8 +5,8 @@ each press of TAB pay for every import. `womm parallel` does not pass through cl
 would eat the first `--`, and the rest is GNU parallel's to parse.
 """
 
-import errno
 import importlib
+import io
 import logging
 import os
 import re
@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "doctor": ("womm.cli.doctor", "Check what womm needs on this machine and in the cluster."),
     "completion": ("womm.cli.completion", "Print the completion script for a shell."),
 }
+STDOUT: Final = "<stdout>"
 COMPLETE_VARIABLE: Final = "_WOMM_COMPLETE"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
@@ -158,6 +159,14 @@ def entry() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Stdout()),
+            encoding=sys.stdout.encoding,
+            errors=sys.stdout.errors,
+            line_buffering=sys.stdout.line_buffering,
+            write_through=sys.stdout.write_through,
+        )
     called = Path(sys.argv[0]).name
     # kubectl runs it as a plugin; the user typed two words.
     name = "kubectl womm" if called == "kubectl-womm" else "womm"
@@ -196,11 +205,7 @@ def run(argv: Sequence[str], name: str = "womm") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = _BROKEN_PIPE
     except OSError as exc:
-        if exc.errno != errno.ENOSPC:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        _tell(f"cannot write {exc.filename or 'to stdout'}: {exc.strerror}", None)
-        status = FAILURE_STATUS
+        status = _tell_os_error(exc)
     return status
 
 
@@ -231,6 +236,33 @@ def _flush() -> None:
     except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise WommError(f"cannot write to stdout: {exc.strerror or exc}") from exc
+
+
+def _tell_os_error(exc: OSError) -> int:
+    """Tell what the system refused, and of which file; return the exit status. Raises what is a bug."""
+    from womm.cli.failures import explain
+
+    if exc.filename == STDOUT:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is in the buffer must not be tried again at exit
+        _tell(f"cannot write to stdout: {exc.strerror}", None)
+        return FAILURE_STATUS
+    message, hint = explain(exc)
+    _tell(message, hint)
+    return FAILURE_STATUS
+
+
+class _Stdout(io.FileIO):
+    """Stdout, which says that it was stdout when it cannot be written: write(2) knows no names."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "wb", closefd=False)
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as exc:
+            exc.filename = STDOUT
+            raise
 
 
 def _tell(message: str, hint: str | None) -> None:

@@ -18,6 +18,7 @@ from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
 from womm.journal.events import EngineStarted
 from womm.journal.store import Journal
+from womm.places import naming
 from womm.process import identify, send_signal, usual_file_limit
 from womm.settings import Settings
 from womm.worker import TASK_VARIABLE
@@ -74,9 +75,11 @@ class Engine:
     def listen(self) -> None:
         task = self._task
         name = "ssh" if task.plan.logins else Path(task.shell).name
-        install_shim(self._bin, self._socket, task.perl, name)
-        install_helper(self._bin, task.perl, task.parallel.path, task.shell)
-        self.shims.start(self._socket)
+        with naming(self._bin):
+            install_shim(self._bin, self._socket, task.perl, name)
+            install_helper(self._bin, task.perl, task.parallel.path, task.shell)
+        with naming(self._socket):
+            self.shims.start(self._socket)
 
     async def start(self, journal: Journal) -> asyncio.subprocess.Process:
         """Start GNU parallel. It has this process's own stdin, stdout and stderr.

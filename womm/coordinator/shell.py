@@ -1,8 +1,10 @@
 """`womm shell`: one fresh worker, one job in it, with this terminal or these pipes as its own."""
 
 import asyncio
+import errno
 import os
 import queue
+import select
 import signal
 import struct
 import sys
@@ -32,6 +34,7 @@ from womm.settings import KUBERNETES, Settings
 FAILURE = 254
 READ_BYTES = 65536
 QUEUE_BYTES = 1 << 20
+_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,9 @@ async def _outcome(dispatcher: Dispatcher, sink: "_Sink", interrupted: asyncio.F
             return 128 + interrupted.result()
     outcome = done.result()
     await asyncio.to_thread(sink.drain)
-    if outcome.reason:
+    if outcome.reason or sink.refused == FAILURE:
         return FAILURE
-    return 128 + outcome.signal if outcome.signal else outcome.exit
+    return 128 + outcome.signal if outcome.signal else outcome.exit or sink.refused or 0
 
 
 async def _close_share(share: TaskShare) -> None:
@@ -221,6 +224,8 @@ class _Sink:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.room = threading.Event()
         self.room.set()
+        self.refused: int | None = None
+        """The exit status when the output could not be written."""
         self._dispatcher = dispatcher
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
@@ -261,18 +266,28 @@ class _Sink:
         self._queue.put(None)
 
     def _write_loop(self) -> None:
-        broken = False
         while (item := self._queue.get()) is not None:
             stream, data = item
             view = memoryview(data)
-            while view and not broken:
+            while view and self.refused is None:
+                fd = {STDOUT: 1, STDERR: 2}[stream]
                 try:
-                    view = view[os.write({STDOUT: 1, STDERR: 2}[stream], view) :]
-                except OSError:  # nobody reads any more: the job hears of it as of a closed pipe
-                    broken = True
-                    self._loop.call_soon_threadsafe(self._dispatcher.signal, self.job, int(signal.SIGPIPE))
+                    view = view[os.write(fd, view) :]
+                except BlockingIOError:  # another program has made the terminal or pipe non-blocking
+                    select.select([], [fd], [])
+                except BrokenPipeError:
+                    self._refuse(128 + signal.SIGPIPE)
+                except OSError as exc:
+                    self._refuse(FAILURE)
+                    _say(f"cannot write to {_NAMES[stream]}: {exc.strerror}: the command is ended")
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._written, len(data))
+
+    def _refuse(self, status: int) -> None:
+        """The job hears of it as of a closed pipe; what else it prints is dropped."""
+        self.refused = status
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._dispatcher.signal, self.job, int(signal.SIGPIPE))
 
     def _written(self, size: int) -> None:
         before, self._waiting_bytes = self._waiting_bytes, self._waiting_bytes - size
@@ -295,7 +310,12 @@ class _Reader(threading.Thread):
                 self._sink.room.wait()
                 try:
                     data = os.read(0, READ_BYTES)
-                except OSError:
+                except BlockingIOError:  # another program has made the terminal or pipe non-blocking
+                    select.select([0], [], [])
+                    continue
+                except OSError as exc:
+                    if exc.errno != errno.EIO:  # a terminal that is gone
+                        _say(f"cannot read from stdin: {exc.strerror}: the command gets no input")
                     data = b""
                 if not data:
                     self._loop.call_soon_threadsafe(self._dispatcher.feed_end, self._sink.job)

@@ -181,6 +181,8 @@ class _Run:
             status = await self._work(engine, stack)
             if not self.interrupts:
                 self.journal.append(TaskEnding(time.time(), "engine ended"))
+        if isinstance(self.bug, OSError):
+            raise self.bug
         if self.bug is not None:
             traceback.print_exception(self.bug)
             return FAILURE
@@ -333,6 +335,10 @@ class _Run:
             return 128 + self.interrupts[0]
         if stuck.done() and not stuck.cancelled():
             return FAILURE
+        if (
+            code == -signal.SIGPIPE
+        ):  # nobody reads stdout any more: a shell sees the same of plain GNU parallel
+            return 128 + signal.SIGPIPE
         if code < 0 and self.bug is None:
             self.say(f"GNU parallel was ended by {signal.Signals(-code).name}")
             return FAILURE

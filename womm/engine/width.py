@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from womm.places import naming
+
 
 class ChangingFile:
     """A file that GNU parallel watches. Written beside it and renamed: it is never half there."""
@@ -25,7 +27,8 @@ class ChangingFile:
         self._text = text
         self._mtime_s = max(int(now_s), self._mtime_s + self._step_s)
         fresh = self.path.with_name(self.path.name + ".new")
-        fresh.write_text(text)
+        with naming(fresh):
+            fresh.write_text(text)
         os.utime(fresh, (self._mtime_s, self._mtime_s))
         fresh.rename(self.path)
 
