@@ -1,6 +1,7 @@
 """`.womm` is found upwards, and a bad one is named."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,43 @@ def test_find_walks_up_and_takes_the_nearest(tmp_path):
     assert found.path == tmp_path / "a" / ".womm"
 
 
-def test_find_a_folder_of_that_name_is_no_project(tmp_path):
-    (tmp_path / ".womm").mkdir()
-    assert project.find(tmp_path) is None
+def _dangling(path):
+    path.symlink_to("nowhere")
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.mkdir, "is a folder"),
+        (os.mkfifo, "is no regular file"),
+        (_socket, "is no regular file"),
+        (lambda path: path.symlink_to("/dev/null"), "is no regular file"),
+        (_dangling, "is a link that leads nowhere: No such file or directory"),
+        (lambda path: path.symlink_to(".womm"), "is a link that leads nowhere: Too many levels"),
+    ],
+)
+def test_find_what_has_that_name_and_is_no_file_names_it(tmp_path, monkeypatch, make, why):
+    """Not none: whoever put it there meant something by it, and jobs would run elsewhere."""
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    make(Path(".womm"))
+    with pytest.raises(ProjectError) as caught:
+        project.find(below)
+    assert caught.value.message.startswith(f"{tmp_path / '.womm'} {why}")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("ls -l")
+
+
+def test_find_a_link_to_a_file_is_a_project(tmp_path):
+    (tmp_path / "settings").write_text("version = 1\n")
+    (tmp_path / ".womm").symlink_to("settings")
+    assert project.find(tmp_path) == project.Project(tmp_path, {})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from womm import settings
-from womm.errors import SettingsError
+from womm.errors import ProjectError, SettingsError
 from womm.settings import KEYS, Settings, load
 
 
@@ -336,3 +336,11 @@ def test_paths_count_from_where_they_are_written(folder, womm_home, key):
 def test_kubeconfig_may_be_several(folder):
     (folder / ".womm").write_text('version = 1\nkubeconfig = "a:/b:~/c"\n')
     assert load(folder, {}, {}).kubeconfig == f"{folder}/a:/b:{folder.parent}/home/c"
+
+
+def test_user_settings_that_are_a_link_to_nothing_are_named(womm_home, tmp_path):
+    config = womm_home.config / "womm" / "config.toml"
+    config.parent.mkdir()
+    config.symlink_to("nowhere")
+    with pytest.raises(ProjectError, match=r"config\.toml is a link that leads nowhere"):
+        settings.load(tmp_path, {}, {})

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ def find(cwd: Path) -> Project | None:
     """Return the project that `cwd`, an absolute path, is in; raises ProjectError for a bad one."""
     for folder in (cwd, *cwd.parents):
         path = folder / FILE_NAME
-        if path.is_file():
+        if is_file(path):
             _check_owner(path, cwd)
             values = read_toml(path)
             version = values.pop("version", None)
@@ -44,6 +45,24 @@ def find(cwd: Path) -> Project | None:
                 )
             return Project(folder, values)
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file of settings is there. Raises ProjectError for what is there and is none."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise ProjectError(f"cannot look for {path}: {exc.strerror}", f"ls -ld {path.parent}") from exc
+    try:
+        mode = path.stat().st_mode
+    except OSError as exc:
+        raise ProjectError(f"{path} is a link that leads nowhere: {exc.strerror}", f"ls -l {path}") from exc
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise ProjectError(f"{path} is {kind}, where womm expects a file of settings", f"ls -ld {path}")
+    return True
 
 
 class Sharing(Enum):

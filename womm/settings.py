@@ -6,6 +6,7 @@ the default. A key is a field's name without its unit, since the value carries o
 """
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import platformdirs
-
-from womm import project
+from womm import places, project
 from womm.errors import USAGE_STATUS, SettingsError
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME: Final = "config.toml"
 LOCAL: Final = "local"
@@ -153,8 +154,19 @@ def absolute(paths: str, folder: Path) -> str:
 
 
 def _user_values() -> Iterator[_Given]:
-    path = platformdirs.user_config_path("womm") / CONFIG_NAME
-    if path.is_absolute() and path.is_file():
+    folder = places.config_folder()
+    if folder is None:
+        return
+    path = folder / CONFIG_NAME
+    try:
+        path.lstat()
+    except PermissionError as exc:
+        # As git: after `su`, say, the home folder is another user's.
+        logger.info("cannot look for %s: %s; it is not read", path, exc.strerror)
+        return
+    except OSError:
+        pass
+    if project.is_file(path):
         values = project.read_toml(path)
         values.pop("version", None)
         yield from _file_values(path, values)

@@ -1,5 +1,6 @@
 """Options that every command has which talks to a cluster: named as kubectl's."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ import click
 
 from womm import settings as settings_module
 from womm.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,8 +47,14 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
 
 
 def here() -> Path:
-    """Return the current folder, or / when it is gone."""
+    """Return the current folder, or / when it is gone or may not be entered."""
     try:
-        return Path.cwd()
+        folder = Path.cwd()
     except OSError:
         return Path("/")
+    try:
+        os.stat(f"{folder}/.")
+    except OSError as exc:
+        logger.warning("cannot enter the current folder %s: %s; no .womm is read", folder, exc.strerror)
+        return Path("/")
+    return folder

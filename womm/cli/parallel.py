@@ -135,8 +135,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(found: Scanned, argv: tuple[str, ...]) -> int:
-    import platformdirs
-
+    from womm import places
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
     from womm.engine import citation, gnu_parallel
@@ -164,7 +163,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
     gnu_parallel.check_order(options, parallel.path)
     _check_paths(plan)
-    citation.show_notice(os.environ, platformdirs.user_state_path("womm") / "citation-shown")
+    citation.show_notice(os.environ, places.state_folder() / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
         _say(f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)")
 
@@ -214,11 +213,17 @@ def _check_paths(plan: "object") -> None:
 
 
 def current_folder() -> Path:
-    """The folder that jobs run in. Raises ProjectError when it has been deleted."""
+    """The folder that jobs run in. Raises ProjectError when it has been deleted or may not be entered."""
+    folder = ""
     try:
-        return Path(os.getcwd())
+        folder = os.getcwd()
+        os.stat(f"{folder}/.")
     except FileNotFoundError as exc:
         raise ProjectError("the current folder is gone", "cd to a folder that exists") from exc
+    except OSError as exc:
+        name = f"the current folder {folder}" if folder else "the current folder"
+        raise ProjectError(f"cannot enter {name}: {exc.strerror}", "cd to a folder of your own") from exc
+    return Path(folder)
 
 
 def find_perl() -> str:

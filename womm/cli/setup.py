@@ -86,9 +86,9 @@ def command(yes: bool, fileserver_base: str | None, **flags: str | bool | None) 
 
 def _may_share(folder: Path, *, asking: bool) -> None:
     """Ask about a folder that nobody may want in pods. Raises ShareError for one that cannot be there."""
-    from womm import project
+    from womm import places, project
 
-    verdict, why = project.sharing(folder, Path.home(), project.mounts())
+    verdict, why = project.sharing(folder, places.home() or Path("/"), project.mounts())
     if verdict is project.Sharing.NEVER:
         raise ShareError(f"{why}: it is not shared", "a folder below it, or --share none")
     if verdict is project.Sharing.ASK:

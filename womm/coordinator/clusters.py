@@ -4,13 +4,14 @@ The Kubernetes driver is imported only when it is wanted: it costs 0.4 s.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from womm import project
+from womm import places, project
 from womm.cluster.base import Cluster, Place, Pod, PodObserver, ShareSpec, TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.coordinator.tasks import target_of
@@ -86,7 +87,7 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
     if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
         return None
     shared = settings.project or folder
-    verdict, why = project.sharing(shared, Path.home(), project.mounts())
+    verdict, why = project.sharing(shared, places.home() or Path("/"), project.mounts())
     # Who has put a `.womm` there, or any other project, has been asked by womm setup.
     if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
         raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
@@ -121,7 +122,7 @@ def pod_template(settings: Settings) -> Mapping[str, Any]:
     template: dict[str, Any] = {}
     if settings.pod_template:
         base = settings.project or Path()
-        path = base / Path(settings.pod_template).expanduser()
+        path = base / os.path.expanduser(settings.pod_template)
         try:
             template = read_template(path)
         except ValueError as exc:

@@ -4,6 +4,7 @@ The promise is kept where GNU parallel keeps its own (`will-cite` in its configu
 has made it once is not asked again. Nothing here ever blocks a run.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -41,12 +42,12 @@ def folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 def promised(environ: Mapping[str, str]) -> bool:
-    return any((folder / "will-cite").exists() for folder in folders(environ))
+    return any(os.access(folder / "will-cite", os.F_OK) for folder in folders(environ))
 
 
 def show_notice(environ: Mapping[str, str], shown: Path) -> None:
     """Print the notice on a terminal, once: the file `shown` remembers."""
-    if not sys.stderr.isatty() or promised(environ) or shown.exists():
+    if not sys.stderr.isatty() or promised(environ) or os.access(shown, os.F_OK):
         return
     sys.stderr.write(NOTICE)
     with suppress(OSError):

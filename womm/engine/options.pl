@@ -51,6 +51,7 @@ my @options = qw(
 );
 
 my @found;
+$ENV{HOME} ||= '/tmp';
 
 sub parse {
     my ($words, $keep) = @_;

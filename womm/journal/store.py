@@ -22,8 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
 
-import platformdirs
-
+from womm import places
 from womm.errors import JournalError
 from womm.journal.events import (
     JOB_PREFIX,
@@ -312,14 +311,8 @@ class TaskStore:
 
     @classmethod
     def default(cls) -> "TaskStore":
-        """Return the user's own; raises JournalError where there is no home folder."""
-        folder = platformdirs.user_state_path("womm")
-        if not folder.is_absolute():
-            raise JournalError(
-                f"the state folder {folder} is not an absolute path",
-                "export XDG_STATE_HOME=$HOME/.local/state",
-            )
-        return cls(folder / "tasks")
+        """Return the user's own; raises JournalError where no folder can hold it."""
+        return cls(places.state_folder() / "tasks")
 
     def create(
         self,
@@ -349,6 +342,8 @@ class TaskStore:
                 "womm doctor",
             ) from exc
         journal.path = final / _JOURNAL
+        if places.is_spare(self.root.parent):
+            logger.warning("the home folder cannot be written: the journal is in %s", self.root.parent)
         return journal
 
     def reopen(self, task: str, *, on_failure: Callable[[str], None]) -> Journal:

@@ -6,6 +6,7 @@ that the kubeconfig holds are files of one client, gone with it; and no key is p
 """
 
 import base64
+import functools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from kubernetes.aio.config import incluster_config, kube_config
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.exec_provider import ExecProvider
 
+from womm import places
 from womm.errors import ClusterError
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -45,8 +47,8 @@ async def load(path: str, context: str, folder: Path) -> Found:
     Keys become files in `folder`. Raises ClusterError.
     """
     wanted = bool(path or context)
-    path = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
-    files = [Path(name).expanduser() for name in path.split(os.pathsep) if name]
+    path = path or _default_path()
+    files = [Path(os.path.expanduser(name)) for name in path.split(os.pathsep) if name]
     configuration = Configuration()
     configuration.connection_pool_maxsize = 0  # one exec a worker and some watches: no limit
     try:
@@ -60,22 +62,29 @@ async def load(path: str, context: str, folder: Path) -> Found:
     except ssl.SSLError as exc:
         raise ClusterError(f"the kubeconfig {path}: a key or certificate is none") from exc
     except OSError as exc:
-        raise ClusterError(f"cannot read the kubeconfig {path}: {_words(exc)}") from exc
+        raise ClusterError(f"cannot read the kubeconfig {path}: {_words(exc)}", f"ls -l {path}") from exc
     if wanted:
         raise ClusterError(f"there is no kubeconfig {path}", "kubectl config view")
     raise ClusterError(
-        f"no cluster is configured: there is no kubeconfig {path}", "womm setup --cluster local"
+        f"no cluster is configured: there is no kubeconfig {path or 'and no home folder'}",
+        "womm setup --cluster local",
     )
+
+
+def _default_path() -> str:
+    """Return where kubectl looks; empty where there is no home folder."""
+    home = places.home()
+    return os.environ.get("KUBECONFIG") or (str(home / ".kube/config") if home is not None else "")
 
 
 def contexts(path: str) -> tuple[list[str], str]:
     """Return the names of all contexts, and the current one (empty: none). Raises ClusterError."""
-    path = path or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+    path = path or _default_path()
     names: dict[str, None] = {}
     current = ""
     try:
         for name in path.split(os.pathsep):
-            file = Path(name).expanduser()
+            file = Path(os.path.expanduser(name))
             if name and file.exists():
                 content = yaml.safe_load(file.read_text()) or {}
                 names |= dict.fromkeys(str(context["name"]) for context in content.get("contexts") or ())
@@ -119,7 +128,8 @@ def _to_files(given: dict[str, Any], folder: Path) -> None:
 
 def _to_file(data: bytes, folder: Path) -> str:
     path = folder / f"{len(list(folder.iterdir()))}.pem"
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    private = functools.partial(os.open, mode=0o600)
+    with places.naming(path), open(path, "xb", opener=private) as file:
         file.write(data)
     return str(path)
 

@@ -5,8 +5,20 @@ a command takes to its first request. So the package is entered in sys.modules w
 parts can be imported as ever.
 """
 
+import os
 import sys
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec
+
+from womm import places
 
 if "kubernetes" not in sys.modules and (_spec := find_spec("kubernetes")) is not None:
     sys.modules["kubernetes"] = module_from_spec(_spec)
+
+if "HOME" not in os.environ and places.home() is None:
+    # The client asks for the home folder when it is imported, and fails where there is none.
+    os.environ["HOME"] = "/"
+    try:
+        import_module("kubernetes.aio.config.kube_config")
+    finally:
+        del os.environ["HOME"]
