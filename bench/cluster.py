@@ -14,7 +14,6 @@ from bench.counting import counted
 from bench.kube import Kube, Project
 from bench.report import Section, absolute, compared
 from bench.run import (
-    ROOT,
     TIMEOUT_S,
     BenchError,
     Place,
@@ -131,7 +130,7 @@ def stream(place: Place, kube: Kube) -> Section:
     text, size = "/womm/run/text", 15 << 20  # a pod's folder in memory has 16 MiB
     copies = STREAM_BYTES // size
     with kube.project(place) as project:
-        where = replace(project.place, env={**place.env, "PYTHONPATH": str(ROOT)})
+        where = project.place
         words = [sys.executable, "-m", "bench.poddriver", str(kube.kubectl.kubeconfig), project.namespace]
         words += [kube.image, ONE_POD_CPU, str(where.folder)]
         with talking(where, words) as talk:

@@ -5,13 +5,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from bench.driver import Driven
 from bench.rates import sample_text
 from bench.report import Section, absolute, compared
-from bench.run import PODS, ROOT, BenchError, Place, interleave, measure
+from bench.run import PODS, BenchError, Place, interleave, measure
 from bench.stats import Target, spread
 
 _SLOTS = (1, 2, 4)
@@ -105,9 +105,8 @@ def _driven(place: Place, jobs: int, slots: int, command: str, expected: int | N
     # Sockets are in it: a short name, at the top.
     folder = tempfile.mkdtemp(prefix="d", dir=place.folder)
     words = [sys.executable, "-m", "bench.driver", folder, str(jobs), str(slots), command]
-    where = replace(place, env={**place.env, "PYTHONPATH": str(ROOT)})
     try:
-        run = measure(where, words)
+        run = measure(place, words)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     driven = Driven(**json.loads(run.out))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.kube import Kube, Unable
 from bench.report import Figure, Section, absolute
-from bench.run import ROOT, Place, Talk, talking
+from bench.run import Place, Talk, talking
 from bench.stats import spread
 from bench.tracked import Tracked
 
@@ -87,7 +87,7 @@ def _tracked(
     if not kube.own:
         raise Unable("nodes are simulated in a cluster of the benchmark's own only")
     with kube.project(place) as project, tempfile.TemporaryDirectory(dir=place.folder) as near:
-        where = replace(project.place, env={**place.env, "PYTHONPATH": str(ROOT)})
+        where = project.place
         beside = replace(where, folder=Path(near))  # its stderr
         at = [str(kube.kubectl.kubeconfig), project.namespace]
         simulation = [sys.executable, "-m", "tests.kubernetes.simulation", "--socket", f"{near}/a"]

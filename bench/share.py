@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.kube import Kube, Project
 from bench.report import Figure, Section, absolute, compared
-from bench.run import ROOT, BenchError, Place, interleave, measure
+from bench.run import BenchError, Place, interleave, measure
 from bench.shared import MEMORY, Shared, memory_server, shared
 from bench.slowlink import SlowLink, slow_link
 from bench.stats import Target, spread
@@ -110,7 +110,7 @@ def slow(place: Place, kube: Kube) -> Section:
         _plain_pod(project)
         own = project.place.folder / "link"
         own.mkdir()
-        where = replace(place, folder=own, env={**place.env, "PYTHONPATH": str(ROOT)})
+        where = replace(place, folder=own)
         with slow_link(where, kube.kubectl.kubeconfig) as link:
             there = replace(kube, kubectl=replace(kube.kubectl, kubeconfig=link.kubeconfig))
             over = replace(project, kube=there)

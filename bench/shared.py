@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.kube import NFS_TAINT, Project
-from bench.run import ROOT, BenchError, Talk, talking
+from bench.run import BenchError, Talk, talking
 from bench.sharedriver import JOB_S, READY_S, Options
 from tests.cluster import images
 from womm.cluster.kubernetes.shares import FILE_SERVER
@@ -115,7 +115,7 @@ def shared(
         _template(nodes, memory),
     )
     (runtime / "options").write_text(options.as_json())
-    where = replace(project.place, folder=runtime, env={**project.place.env, "PYTHONPATH": str(ROOT)})
+    where = replace(project.place, folder=runtime)
     # What tolerates the taint is the file server, too: it shall not be where the workers are.
     kube.kubectl.run("cordon", *nodes)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import hypothesis
 import pytest
@@ -18,6 +18,9 @@ import pytest
 from tests import processes
 from tests.cluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
 from tests.soak import SOAK
+
+if TYPE_CHECKING:
+    from tests.image import dockerd
 
 CI = os.environ.get("CI", "").lower() in {"true", "1"}
 
@@ -78,6 +81,34 @@ def _no_process_left() -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     assert not left, "processes left over by tests:\n" + "\n".join(map(str, left))
+
+
+@pytest.fixture(scope="session")
+def own_docker() -> "Iterator[dockerd.Docker]":
+    """A docker for the tests of images, started once."""
+    from tests.image import dockerd
+
+    with dockerd.running() as started:
+        yield started
+
+
+@pytest.fixture
+def makes_images(own_docker: "dockerd.Docker", tmp_path: Path) -> dict[str, str]:
+    """The environment with which `womm setup` makes an image here: a docker, and pip without a network."""
+    from tests.cluster.images import third_party_wheels
+
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    third_party_wheels(wheels)
+    return {"DOCKER_HOST": own_docker.host, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `womm` of an environment in which womm's wheel is installed, far from the checkout."""
+    from tests import installation
+
+    return installation.make(tmp_path_factory.mktemp("installed") / "venv").with_name("womm")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.run import ROOT, environment, place
+from bench.run import environment, place
 from bench.slowlink import SlowLink, slow_link
 
 SIZE = 1_000_000
@@ -42,7 +42,7 @@ def echo() -> Iterator[int]:
 @pytest.fixture
 def link(tmp_path: Path) -> Iterator[SlowLink]:
     where = place(tmp_path, quick=True)
-    where = replace(where, env={**environment(tmp_path), "PYTHONPATH": str(ROOT)})
+    where = replace(where, env=environment(tmp_path))
     config = tmp_path / "kubeconfig"
     with echo() as port:
         cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{port}"}}

@@ -34,5 +34,5 @@ def run(*words: str, cwd: Path | None = None, stdin: str = "", **env: str | None
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    merged = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    merged = {**os.environ, **changes}
     return {name: value for name, value in merged.items() if value is not None}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.cluster import requirements
 from tests.cluster.cluster import MAX_NFS_NODES, Cluster, remove
+from tests.cluster.configs import NFS_SETTINGS
 from tests.cluster.daemons import ClusterError
 from tests.cluster.instances import Instance, claim
 from tests.cluster.kubectl import KubectlError
@@ -81,6 +82,9 @@ def _up(cluster: Cluster, nfs_nodes: int) -> None:
     print(f"cluster: up in {took_s:.1f} s; KUBECONFIG={cluster.kubeconfig}")
     for image in cluster.images.values():
         print(f"cluster: image {image.tagged}")
+    if nfs_nodes:
+        words = " ".join(f"{name}={value}" for name, value in NFS_SETTINGS.items())
+        print(f"cluster: workers get to the nodes that can mount NFS with: export {words}")
 
 
 def _status(cluster: Cluster) -> int:

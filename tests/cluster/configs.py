@@ -8,6 +8,10 @@ from tests.cluster.network import Network
 
 TAINT = {"key": "womm.test/nfs", "value": "only", "effect": "NoSchedule"}
 """Of the nodes that can mount NFS: each is one slow core, so only pods that ask for them get there."""
+NFS_LABEL = f"{TAINT['key']}={TAINT['value']}"
+"""Of the same nodes."""
+NFS_SETTINGS = {"WOMM_NODE_SELECTOR": NFS_LABEL, "WOMM_TOLERATIONS": TAINT["key"]}
+"""With these in the environment womm's workers are on such a node."""
 
 ETCD = "http://127.0.0.1:2379"
 CONTAINERD = "/run/containerd/containerd.sock"
@@ -65,6 +69,7 @@ def kubelet(network: Network, node: int, config: Path, kubeconfig: Path) -> list
         f"--kubeconfig={kubeconfig}",
         f"--hostname-override=node{node}",
         f"--node-ip={network.node_address(node)}",
+        *([f"--node-labels={NFS_LABEL}"] if node != 1 else []),
     ]
 
 

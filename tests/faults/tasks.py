@@ -19,7 +19,6 @@ from womm.journal.events import Event
 from womm.journal.store import TaskRecord, TaskStore
 from womm.process import end_marked
 
-ROOT = Path(__file__).parents[2]
 WOMM = [sys.executable, "-X", "faulthandler", "-m", "womm"]
 DEADLINE_S = 300.0
 END_S = 20.0
@@ -27,7 +26,7 @@ E = TypeVar("E", bound=Event)
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    merged = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    merged = {**os.environ, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
 

@@ -5,24 +5,16 @@ import tomllib
 import pytest
 
 from tests.cli.running import run
-from tests.cluster.images import third_party_wheels
 from tests.image.dockerd import BASE
 
 
 @pytest.mark.slow
 def test_setup_builds_and_pushes_the_file_server_once_and_writes_its_digest(
-    own_docker, kube_cluster, womm_home, tmp_path
+    makes_images, kube_cluster, womm_home, tmp_path
 ):
-    wheels, folder = tmp_path / "wheels", tmp_path / "proj"
-    wheels.mkdir()
+    folder = tmp_path / "proj"
     folder.mkdir()
-    third_party_wheels(wheels)
-    env = {
-        "DOCKER_HOST": own_docker.host,
-        "KUBECONFIG": str(kube_cluster.kubeconfig),
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(wheels),
-    }
+    env = {"KUBECONFIG": str(kube_cluster.kubeconfig), **makes_images}
     prefix = f"{kube_cluster.registry}/setup/"
     words = ["--image", "tools", "--prefix", prefix, "--share", "lazy", "--fileserver-base", BASE, "--yes"]
     result = run("setup", *words, cwd=folder, **env)

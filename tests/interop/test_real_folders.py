@@ -1,6 +1,7 @@
 """The jobs of a new user on real folders: womm's results are plain GNU parallel's."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.soak import count
 
 pytestmark = pytest.mark.slow
 PLAIN = ["perl", str(Path(__file__).parents[2] / "vendor" / "parallel" / "build" / "parallel"), "-j4"]
-WOMM = [str(Path(__file__).parents[2] / ".venv" / "bin" / "womm"), "-q", "parallel", "--kube-pods", "4", "--"]
+WOMM = [str(Path(sys.executable).with_name("womm")), "-q", "parallel", "--kube-pods", "4", "--"]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ NAME: Final = "womm-fileserver"
 _HERE: Final = Path(__file__).parent
 _RECIPES: Final = (_HERE / "recipes" / "fileserver", _HERE.parent.parent / "images" / "fileserver")
 """In an installed womm, and in a checkout."""
+RECIPE: Final = ("Dockerfile", "unpack.py")
+"""Beside them there may be more: pip compiles what it installs."""
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _BY_HAND: Final = "or name one that is made already: womm setup --fileserver-image NAME"
 _TIMEOUT_S: Final = 600
@@ -58,8 +60,8 @@ def context(machine: str, download: Download) -> Iterator[Path]:
     """Give the folder that docker builds the image from: the recipe, and all wheels beside it."""
     with tempfile.TemporaryDirectory(prefix="womm-image-") as folder:
         place = Path(folder)
-        for file in _recipe().iterdir():
-            shutil.copy(file, place)
+        for name in RECIPE:
+            shutil.copy(_recipe() / name, place)
         (place / "wheels").mkdir()
         download(place / "wheels", machine)
         wheels.write_own(place / "wheels")

@@ -53,9 +53,10 @@ def write_own(folder: Path) -> Path:
 
 
 def tag() -> str:
-    """The tag of the image that is made of this womm: its version; of a checkout also what is in it."""
-    if not (_PACKAGE.parent / "pyproject.toml").exists():
-        return womm.__version__
+    """The tag of the image that is made of this womm: its version, and what is in it.
+
+    `pip install .` of another state of the sources has the same version.
+    """
     content = hashlib.sha256()
     for name, data in _sources():
         content.update(b"%s\0%d\0" % (name.encode(), len(data)) + data)
