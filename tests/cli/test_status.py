@@ -105,7 +105,7 @@ def test_status_names_what_is_not_in_the_folder(womm_home):
     write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), event)
     (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
     assert task["unsent"] == {"names": ["out/a", "caf\udce9\n"], "count": 14, "reason": why}
-    line = r"womm: aaaaaaaa: what jobs wrote is not in the folder (%s): out/a, caf\xe9\x0a and 12 more"
+    line = r"womm: aaaaaaaa: what jobs wrote is not in the folder (%s): out/a, caf\xe9\n and 12 more"
     assert run("status", "-A").err == line % why + "\n"
 
 

@@ -156,7 +156,7 @@ def test_link_that_is_lost_for_good_names_what_was_not_sent(top, place):
                 "what jobs wrote is not in the folder (the file server was last heard of "
             )
             assert before.endswith("s ago; what was written after that is not known")
-            assert after == r"a\x0a, f00, f01, f02, f03, f04, f05, f06, f07, f08 and 111 more"
+            assert after == r"a\n, f00, f01, f02, f03, f04, f05, f06, f07, f08 and 111 more"
             assert lazy.failed == "the file server did not end within 1 s"
             (event,) = heard.noted
             assert event.names == tuple(map(os.fsdecode, names[:KEPT])) and event.count == len(names)

@@ -27,7 +27,7 @@ from womm.share.pack import (
     header,
     parse,
 )
-from womm.share.preview import ProgressLine, shown, shown_bytes
+from womm.share.preview import ProgressLine, shown_bytes
 from womm.share.send import PIECE, WHOLE
 
 NAMES = st.binary(min_size=1, max_size=255).filter(
@@ -120,11 +120,6 @@ def test_note_that_is_torn_or_foreign_counts_as_none(tmp_path: Path) -> None:
 )
 def test_sizes_for_a_person(count: int, text: str) -> None:
     assert shown_bytes(count) == text
-
-
-def test_name_for_a_terminal_has_nothing_that_moves_its_cursor() -> None:
-    assert shown(b"plain \xc3\xa9") == "plain é"
-    assert shown(b"a\nb\x1b[2J\xff") == "a\\x0ab\\x1b[2J\\xff"
 
 
 def test_progress_is_drawn_now_and_then_and_taken_away() -> None:

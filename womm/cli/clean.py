@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.errors import JournalError
 from womm.journal.store import TaskRecord, TaskStore
@@ -65,7 +66,7 @@ def command(older_than_s: float | None, keep: int | None, dry_run: bool) -> int:
         _remove_unfinished(store)
     would = "would be deleted" if dry_run else "deleted"
     tables.say(
-        f"womm: {tables.counted(len(doomed), 'journal')} {would}, {tables.size(freed)}; "
+        f"womm: {words.counted(len(doomed), 'journal')} {would}, {tables.size(freed)}; "
         f"{len(candidates) - len(doomed)} kept"
     )
     return 0

@@ -46,6 +46,7 @@ def complete_tasks(
     """
     from click.shell_completion import CompletionItem
 
+    from womm import words
     from womm.cli import tables
     from womm.journal.store import LAST, TaskStore
 
@@ -59,8 +60,8 @@ def complete_tasks(
         wanted = record.task.startswith(incomplete) and record.task not in given
         if not wanted or (ctx.info_name == "finish" and record.cleaned()):
             continue
-        words = "" if record.started is None else tables.quoted(record.started.argv)
-        items.append(CompletionItem(record.task, help=tables.shortened(words, 60) or None))
+        shown = "" if record.started is None else tables.quoted(record.started.argv)
+        items.append(CompletionItem(record.task, help=words.shortened(shown, 60) or None))
         if len(items) == _MOST:
             break
     if records and incomplete and LAST.startswith(incomplete):

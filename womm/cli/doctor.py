@@ -11,6 +11,7 @@ from enum import Enum
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.options import cluster_options, here, load_settings
 from womm.errors import WommError
@@ -95,8 +96,8 @@ def _cluster_checks(flags: Mapping[str, str | None], *, pod: bool) -> list[Check
 
 
 def _line(check: Check) -> str:
-    text = f"{check.level.value}  {check.name}: {tables.printable(check.text)}\n"
-    return text + (f"    {check.hint}\n" if check.hint else "")
+    text = f"{check.level.value}  {check.name}: {words.line(check.text)}\n"
+    return text + (f"    {words.line(check.hint)}\n" if check.hint else "")
 
 
 def check_python(env: Mapping[str, str]) -> Check:

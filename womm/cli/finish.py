@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
 from womm.cli.options import cluster_options, load_settings
@@ -122,7 +123,7 @@ def _confirm(tasks: Sequence[TaskView], *, yes: bool) -> None:
     running = [task.task for task in tasks if task.status is TaskStatus.RUNNING]
     if not running or yes:
         return
-    number = tables.counted(len(running), "running task")
+    number = words.counted(len(running), "running task")
     if not sys.stdin.isatty():
         raise UsageError(f"--all would end {number}", "womm finish --all --yes")
     if not click.confirm(f"End {number} ({', '.join(running)})?", err=True):
@@ -139,15 +140,15 @@ def _check_allowed(task: TaskView, cwd: Path | None, *, force: bool) -> None:
             raise UsageError(f"task {name} does not say whose it is", f"womm finish --force {name}")
         return
     if task.remote is not None and started.user != this_user():
-        raise UsageError(f"task {name} is {tables.printable(started.user)}'s", f"womm finish --force {name}")
+        raise UsageError(f"task {name} is {words.name(started.user)}'s", f"womm finish --force {name}")
     if not task.here:
         raise UsageError(
-            f"task {name} was started on {tables.printable(started.host)}: finish it there",
+            f"task {name} was started on {words.name(started.host)}: finish it there",
             f"womm finish --force {name}",
         )
     if not _is_below(cwd, started.folder):
         raise UsageError(
-            f"task {name} belongs to another folder, {tables.printable(started.folder)}",
+            f"task {name} belongs to another folder, {words.name(started.folder)}",
             f"womm finish --force {name}",
         )
 
@@ -179,7 +180,7 @@ def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:
             task = observe(task.record)
         lines: list[str] = []
         if task.status is not TaskStatus.CLEANED:
-            lines = [tables.printable(line) for line in clean(store, task)]
+            lines = clean(store, task)
     except WommError as exc:
         return Outcome((), exc)
     return Outcome((*lines, f"task {name} finished"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
 from womm.cli.options import cluster_options, load_settings
@@ -204,7 +205,7 @@ class Printer:
         if self.choice.failed and not failed:
             return
         if self.choice.failed and not self.choice.json and self.failures <= _NAMED:
-            command = f": {tables.printable(started.command)}" if started else ""
+            command = f": {words.name(started.command)}" if started else ""
             tables.say(f"womm: job {number}: {_how(ended)}{command}")
         out = self._get(number, "stdout", ended.out, ended.out_bytes)
         err = self._get(number, "stderr", ended.err, ended.err_bytes)
@@ -237,7 +238,7 @@ class Printer:
             text = f"{name} is cut: the first {kept_bytes} of {written_bytes} bytes were kept"
         else:
             self.not_kept += 1
-            text = f"{name}, {written_bytes} bytes, was not kept"
+            text = f"{name}, {words.counted(written_bytes, 'byte')}, was not kept"
         if self.cut + self.not_kept <= _NAMED:
             tables.say(f"womm: job {number}: {text}")
 
@@ -261,15 +262,15 @@ class Printer:
             has = "has" if len(missing) == 1 else "have"
             tables.say(f"womm: job {names} of task {record.task} {has} not ended")
         parts = [
-            f"{tables.counted(self.jobs, 'job')} ended",
+            f"{words.counted(self.jobs, 'job')} ended",
             f"{self.failures} failed",
         ]
         if self.running and not self.ended:
             parts.append(f"{len(self.running)} running")
         if self.cut:
-            parts.append(f"{tables.counted(self.cut, 'output')} cut")
+            parts.append(f"{words.counted(self.cut, 'output')} cut")
         if self.not_kept:
-            parts.append(f"{tables.counted(self.not_kept, 'output')} not kept")
+            parts.append(f"{words.counted(self.not_kept, 'output')} not kept")
         status = observe(record).status.value
         tables.say(f"womm: task {record.task}, {status}: {', '.join(parts)}")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from womm import __version__
+from womm import __version__, words
 from womm.errors import FAILURE_STATUS, USAGE_STATUS, WommError
 
 if TYPE_CHECKING:
@@ -149,7 +149,14 @@ def configure_logging(level: int) -> None:
     text = "womm: %(message)s"
     if level <= logging.DEBUG:
         text = "%(asctime)s %(name)s: %(message)s"
-    logger.handlers[0].setFormatter(logging.Formatter(text))
+    logger.handlers[0].setFormatter(_Formatter(text))
+
+
+class _Formatter(logging.Formatter):
+    """A record is one line, whatever names are in it; a traceback is as Python has it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return words.line(super().formatMessage(record))
 
 
 def entry() -> None:
@@ -268,4 +275,4 @@ class _Stdout(io.FileIO):
 def _tell(message: str, hint: str | None) -> None:
     for start, text in (("womm: ", message), ("womm: hint: ", hint)):
         if text is not None:
-            click.echo(start + re.sub(r"\s*\n\s*", " ", text), err=True)
+            click.echo(words.line(start + re.sub(r"\s*\n\s*", " ", text)), err=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from womm import words
 from womm.errors import EngineError, ProjectError, UsageError
 from womm.settings import LAZY, LOCAL, Settings
 
@@ -165,7 +166,10 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     _check_paths(plan)
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
-        _say(f"-j {plan.cap}: there are {slots} jobslots, so {slots} jobs run at once (more: --kube-pods)")
+        _say(
+            f"-j {plan.cap}: {words.counted(slots, 'jobslot is', 'jobslots are')} there, so"
+            f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
+        )
 
     from womm.coordinator import task
     from womm.coordinator.engine import ParallelTask
@@ -267,7 +271,7 @@ def _is_quiet() -> bool:
 
 
 def _say(text: str) -> None:
-    click.echo(f"womm: {text}", err=True)
+    click.echo(words.line(f"womm: {text}"), err=True)
 
 
 @click.command(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.options import OF_KUBERNETES, cluster_options
 from womm.errors import ProjectError, ShareError, UsageError
@@ -76,7 +77,8 @@ def command(yes: bool, fileserver_base: str | None, **flags: str | bool | None) 
             chosen["fileserver-image"] = _file_server(chosen, before, fileserver_base or "", asking=asking)
     text = _edited(path, chosen, existing=existing is not None)
     _check(path, text)
-    tables.say(f"womm: {path}:\n{text.rstrip()}")
+    for line in (f"womm: {path}:", *text.rstrip().split("\n")):
+        tables.say(line.expandtabs())
     if asking and not click.confirm("Write it?", default=True, err=True):
         raise click.Abort
     _write(path, text)
@@ -190,7 +192,7 @@ def _ask_share() -> str:
 
 def _ask_one(question: str, choices: list[str], default: str) -> str:
     for number, choice in enumerate(choices, 1):
-        click.echo(f"  {number}) {choice}", err=True)
+        click.echo(f"  {number}) {words.name(choice)}", err=True)
     number = choices.index(default) + 1 if default in choices else 1
     answer: int = click.prompt(question, type=click.IntRange(1, len(choices)), default=number, err=True)
     return choices[answer - 1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.options import cluster_options, load_settings
 from womm.cli.tables import Column
@@ -96,7 +97,7 @@ def as_table(tasks: Sequence[TaskView], now_s: float, *, all_hosts: bool, width:
         before = tables.render((*_BEFORE_HOST, *host, *_AFTER_HOST), [[*r[:-1], ""] for r in rows])
         start = before.split("\n", 1)[0].index("COMMAND")
         room = max(_LEAST_COMMAND, width - start)
-        rows = [[*row[:-1], tables.shortened(row[-1], room)] for row in rows]
+        rows = [[*row[:-1], words.shortened(row[-1], room)] for row in rows]
     return tables.render((*_BEFORE_HOST, *host, *_AFTER_HOST), rows)
 
 
@@ -114,8 +115,8 @@ def _row(task: TaskView, now_s: float, *, all_hosts: bool) -> list[str]:
         "-" if cpu is None else format_cpu(cpu),
         "-" if mem is None else format_mem(mem),
         f"{task.ready}/{started.pods}",
-        *([tables.printable(started.host)] if all_hosts else []),
-        tables.printable(started.folder),
+        *([words.printable(started.host)] if all_hosts else []),
+        words.printable(started.folder),
         tables.quoted(started.argv),
     ]
 

@@ -1,4 +1,4 @@
-"""What all commands print with: tables, ages, quoted words, and text that a terminal survives."""
+"""What all commands print with: tables, ages, sizes, quoted words."""
 
 import json
 import logging
@@ -12,6 +12,7 @@ from typing import Final, TextIO
 
 import click
 
+from womm import words
 from womm.errors import WommError
 
 _LOGGER: Final = logging.getLogger("womm")
@@ -44,26 +45,9 @@ def render(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(line, [titles, ["-" * width for width in widths], *rows])) + "\n"
 
 
-def printable(text: str) -> str:
-    """Return `text` as one line that does nothing to a terminal: file names may hold anything."""
-    return "".join(
-        char
-        if char.isprintable()
-        else f"\\x{ord(char) - 0xDC00:02x}"  # a byte that was not UTF-8
-        if "\udc80" <= char <= "\udcff"
-        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for char in text
-    )
-
-
-def quoted(words: Sequence[str]) -> str:
+def quoted(given: Sequence[str]) -> str:
     """Return the words as a shell takes them, all in single quotes, on one line."""
-    return " ".join("'" + printable(word).replace("'", "'\\''") + "'" for word in words)
-
-
-def shortened(text: str, width: int) -> str:
-    """Cut to `width` characters, with dots where something is missing."""
-    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
+    return " ".join("'" + words.printable(word).replace("'", "'\\''") + "'" for word in given)
 
 
 def age(seconds: float) -> str:
@@ -89,13 +73,9 @@ def size(size_bytes: int) -> str:
     value = float(size_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+            return words.counted(size_bytes, "byte") if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def write(data: str | bytes) -> None:
@@ -133,6 +113,6 @@ def write_json(value: object, *, indent: int | None = 2) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user something on stderr, unless --quiet."""
+    """Tell the user something on stderr, in one line, unless --quiet."""
     if _LOGGER.isEnabledFor(logging.WARNING):
-        click.echo(text, err=True)
+        click.echo(words.line(text), err=True)

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from womm import words
 from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
 from womm.cluster.kubernetes.advice import advice_for
 from womm.cluster.kubernetes.client import ApiError, KubeClient
@@ -357,7 +358,7 @@ async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list
         text = (
             f"first byte of a file after {first_s * 1000:.0f} ms, {SHARE_BYTES / read_s / 1e6:.0f} MB/s to a"
         )
-        text += f" pod, {SHARE_FILES / look_s:.0f} files a second looked at"
+        text += f" pod, {words.counted(round(SHARE_FILES / look_s), 'file')} a second looked at"
         found = [Finding("share", Verdict.GOOD, text)]
         if not share.spec.read_only:
             began = time.monotonic()
@@ -371,7 +372,8 @@ async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list
             )
             await share.jobs.settle(4, "")
             text = (
-                f"{SHARE_BYTES / write_s / 1e6:.0f} MB/s from a pod into the folder, {50 / made_s:.0f} files"
+                f"{SHARE_BYTES / write_s / 1e6:.0f} MB/s from a pod into the folder,"
+                f" {words.counted(round(50 / made_s), 'file')}"
             )
             found.append(Finding("share", Verdict.GOOD, f"{text} a second made"))
         return found

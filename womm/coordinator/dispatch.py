@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from womm import words
 from womm.cluster.base import Cluster, Loss, Pod
 from womm.coordinator import outcomes
 from womm.coordinator.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFolder
@@ -282,7 +283,7 @@ class Dispatcher:
             else:
                 self._links[job.pod].send(encode_signal(job.number, SIGKILL))
         if again:
-            self._say(f"the file server's disk is lost: {again} job{'s run' if again > 1 else ' runs'} again")
+            self._say(f"the file server's disk is lost: {words.counted(again, 'job runs', 'jobs run')} again")
         return damaged
 
     def job_processes(self, pod: Pod) -> list[int]:
@@ -377,11 +378,11 @@ class Dispatcher:
             return
         actions = self.pool.worker_gone(pod.name, loss) if opened else []
         again = sum(isinstance(action, Lost) for action in actions)
-        words = f"worker {pod.name} is gone ({loss.value}"
-        words += f": {detail})" if detail else ")"
+        line = f"worker {pod.name} is gone ({loss.value}"
+        line += f": {detail})" if detail else ")"
         if again:
-            words += f": {again} job{'s run' if again > 1 else ' runs'} again"
-        self._say(words)
+            line += f": {words.counted(again, 'job runs', 'jobs run')} again"
+        self._say(line)
         self._act(actions)
         self.on_change()
         self._notice_soon()
@@ -625,8 +626,5 @@ class Dispatcher:
         if self.stopping or self.pool.slots or not self.pool.queued:
             return
         why = self.waiting_for()
-        jobs = self.pool.queued
-        self._say(
-            f"{jobs} job{'s wait' if jobs > 1 else ' waits'}: no worker is there"
-            + (f" ({why})" if why else "")
-        )
+        jobs = words.counted(self.pool.queued, "job waits", "jobs wait")
+        self._say(f"{jobs}: no worker is there" + (f" ({why})" if why else ""))

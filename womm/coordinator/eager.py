@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.job import SharedFolder
 from womm.coordinator.shares import Voice, sync_request
@@ -222,15 +223,15 @@ class Eager:
         self._voice.traffic(self._bytes, 0, self._back.size_bytes, 0)
         left = len(found.refused) + len(found.kept_changing)
         if self._lost_results:
-            jobs = "1 job" if self._lost_results == 1 else f"{self._lost_results:,} jobs"
+            jobs = words.counted(self._lost_results, "job")
             self.failed = (
                 f"the file server's disk was lost, and with it what {jobs} wrote that had ended by"
                 f" {self._lost_at}: run them again"
             )
         elif self._back.conflicts:
-            self.failed = f"{len(self._back.conflicts)} files changed on both sides"
+            self.failed = f"{words.counted(len(self._back.conflicts), 'file')} changed on both sides"
         elif left:
-            self.failed = f"{left} files could not be brought back"
+            self.failed = f"{words.counted(left, 'file')} could not be brought back"
 
     def report(self) -> None:
         """What is not brought back is told when it is tried: here, when it never was."""
@@ -328,4 +329,4 @@ class EagerFolder:
 
 
 def _files(count: int, size_bytes: int) -> str:
-    return f"{count:,} file{'s' if count != 1 else ''} ({shown_bytes(size_bytes)})"
+    return f"{words.counted(count, 'file')} ({shown_bytes(size_bytes)})"

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from womm import words
 from womm.coordinator.pool import Start
 from womm.coordinator.spool import Spool
 from womm.journal.output import Capture
@@ -170,8 +171,7 @@ class Job:
     @property
     def short(self) -> str:
         """The command as a line names it."""
-        line = self.command.replace("\n", " ")
-        return line if len(line) <= 60 else line[:57] + "..."
+        return words.shortened(words.printable(self.command.replace("\n", " ")), 60)
 
     @property
     def has_output(self) -> bool:
@@ -249,5 +249,5 @@ class Job:
 
 
 def _shown(request: RunRequest) -> str:
-    words = request.command if request.command is not None else b" ".join(request.argv)
-    return words.decode(errors="surrogateescape")
+    given = request.command if request.command is not None else b" ".join(request.argv)
+    return given.decode(errors="surrogateescape")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.bar import duration
 from womm.coordinator.job import SharedFolder
@@ -16,7 +17,7 @@ from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
 from womm.share.lazy import LazyShare, ShareStats
-from womm.share.preview import shown_bytes, shown_text
+from womm.share.preview import shown_bytes
 
 FINISH_S: Final = 40.0
 TRAFFIC_S: Final = 10.0
@@ -112,7 +113,7 @@ class Lazy:
         why = "" if self._settled else self._unsettled or self._why_unsettled()
         missing = self._unsent.end(self._share.unsent, self._refused, why)
         if missing:
-            files = "1 file is" if missing == 1 else f"{missing} files are"
+            files = words.counted(missing, "file is", "files are")
             self.failed = self.failed or f"{files} not in the folder as jobs wrote them"
         elif why and why != NOT_SENT:
             self._say(f"what jobs wrote is in the folder, as far as is known: {why}")
@@ -200,7 +201,7 @@ class LazyFolder:
         if failed:
             path, why = next(iter(failed.items()))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-            return f"what jobs wrote is not in the folder: {shown_text(path)}: {why}{more}"
+            return f"what jobs wrote is not in the folder: {words.name(path)}: {why}{more}"
         return ""
 
     def forget(self) -> None:

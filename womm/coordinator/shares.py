@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
@@ -108,7 +109,8 @@ def ask_terminal() -> Callable[[str], bool] | None:
 
     def ask(question: str) -> bool:
         with open("/dev/tty", "r+b", buffering=0) as terminal:
-            terminal.write(f"womm: {question} [y/N] ".encode(errors="surrogateescape"))
+            lines = "\n".join(map(words.line, question.split("\n")))
+            terminal.write(f"womm: {lines} [y/N] ".encode())
             return terminal.readline().strip().lower() in {b"y", b"yes"}
 
     return ask

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
 
+from womm import words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
@@ -207,10 +208,10 @@ def _spec(task: ShellTask, task_id: str, share: TaskShare | None) -> TaskSpec:
 
 def _request(task: ShellTask, terminal: bool) -> RunRequest:
     """One word is a line for the shell, as with ssh; several are a command, as with kubectl exec."""
-    words = [os.fsencode(word) for word in task.command]
+    given = [os.fsencode(word) for word in task.command]
     return RunRequest(
-        words[0] if len(words) == 1 else None,
-        argv=words if len(words) > 1 else (),
+        given[0] if len(given) == 1 else None,
+        argv=given if len(given) > 1 else (),
         stdin=True,
         terminal=_size() if terminal else None,
     )
@@ -354,4 +355,4 @@ def _set_once(future: asyncio.Future[int], value: int) -> None:
 def _say(text: str) -> None:
     end = "\r\n" if sys.stderr.isatty() else "\n"
     with suppress(OSError):
-        os.write(2, f"womm: {text}{end}".encode(errors="surrogateescape"))
+        os.write(2, f"{words.line(f'womm: {text}')}{end}".encode())

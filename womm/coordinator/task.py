@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import womm
+from womm import words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
@@ -127,7 +128,7 @@ class _Run:
         if self.bar is not None:
             self.bar.hide()
         with suppress(OSError):
-            os.write(2, f"womm: {text}\n".encode(errors="surrogateescape"))
+            os.write(2, f"{words.line(f'womm: {text}')}\n".encode())
 
     async def run(self) -> int:
         task, settings = self.task, self.task.settings
@@ -174,7 +175,9 @@ class _Run:
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
             if task.plan.appends and not task.quiet:
-                engine.shims.on_first = lambda command: self.say(f"first job (no {{}}: appended): {command}")
+                engine.shims.on_first = lambda command: self.say(
+                    f"first job (no {{}}: appended): {words.name(command)}"
+                )
             if task.plan.resume and task.plan.joblog is not None:
                 engine.shims.check = mismatch_check(Path(task.plan.joblog))
             engine.listen()
@@ -418,23 +421,20 @@ class _Run:
         where = self.cluster.where
         if where.namespace:
             inside = f" of {where.context}" if where.context else " of this cluster"
-            return f"{pods} pod{'s' if pods != 1 else ''} in namespace {where.namespace}{inside}"
-        words = f"{pods} worker process{'es' if pods != 1 else ''} on this machine"
-        if self.task.settings.project is None:
-            words += " (no .womm here: the built-in local cluster)"
-        return words
+            return f"{words.counted(pods, 'pod')} in namespace {where.namespace}{inside}"
+        return here(words.counted(pods, "worker process", "worker processes"), self.task.settings)
 
     def _say_end(self, done: int, failed: int) -> None:
         took = duration(time.time() - self.began)
-        words = f"task {self.id} deleted: {done} job{'s' if done != 1 else ''}"
-        words += f", {failed} failed" if failed else ""
-        words += f", {took}"
-        words += f"; {self.share.words}" if self.share is not None and self.share.words else ""
+        line = f"task {self.id} deleted: {words.counted(done, 'job')}"
+        line += f", {failed:,} failed" if failed else ""
+        line += f", {took}"
+        line += f"; {self.share.words}" if self.share is not None and self.share.words else ""
         if failed:
-            words += f"; see: womm logs {self.id} --failed"
+            line += f"; see: womm logs {self.id} --failed"
         if self.interrupts and self.task.plan.joblog:
-            words += "; go on with --resume"
-        self.say(words)
+            line += "; go on with --resume"
+        self.say(line)
 
     # ---- what is made of the request
 
@@ -485,6 +485,12 @@ class _Run:
             local_slots=settings.local_procs,
             share=self.share.spec if self.share is not None else None,
         )
+
+
+def here(workers: str, settings: Settings) -> str:
+    """Return where jobs run that run on this machine; it says so when no project has chosen that."""
+    chosen = settings.project is not None
+    return f"{workers} on this machine" + ("" if chosen else " (no .womm here: the built-in local cluster)")
 
 
 async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]) -> None:

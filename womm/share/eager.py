@@ -26,12 +26,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
+from womm import words
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Offline
 from womm.share import manifest
 from womm.share.manifest import Ancestor, Base
 from womm.share.pack import DIRECTORY, FILE, LINK, VERSION, BadPack, Record, Source, Stamp, check_path, header
-from womm.share.preview import Limits, Preview, ProgressLine, preview, shown, shown_bytes
+from womm.share.preview import Limits, Preview, ProgressLine, preview, shown_bytes
 from womm.share.push import PushResult, Sender, plan
 from womm.share.send import Out
 from womm.share.staging import Staging, remove_stale
@@ -137,7 +138,7 @@ class EagerShare:
         text = "\n".join([f"{self._folder} is to be copied:", *found.lines()])
         if self._ask is None:
             raise ShareError(
-                f"{text}\nThat is more than {self._limits.files:,} files or"
+                f"{text}\nThat is more than {words.counted(self._limits.files, 'file')} or"
                 f" {shown_bytes(self._limits.size_bytes)}, and there is no terminal to ask at",
                 "--yes, or name what is not needed in .wommignore",
             )
@@ -274,7 +275,7 @@ class EagerShare:
             os.close(root)
 
     def _local(self, exc: OSError) -> ShareError:
-        where = "" if exc.filename is None else f" ({shown(os.fsencode(exc.filename))})"
+        where = "" if exc.filename is None else f" ({words.name(exc.filename)})"
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return ShareError(
                 f"no room for what comes back into {self._folder}: {exc.strerror}{where}; files here are"
@@ -482,19 +483,24 @@ class EagerShare:
 
     def _say_problems(self, result: PullResult) -> None:
         for path, beside in result.conflicts:
-            self._say(f"share: {shown(path)} was changed here and by jobs; theirs is kept as {shown(beside)}")
+            self._say(
+                f"share: {words.name(path)} was changed here and by jobs;"
+                f" theirs is kept as {words.name(beside)}"
+            )
         for path, reason in result.refused:
-            self._say(f"share: cannot write {shown(path)}: {reason}; it is still in the store")
+            self._say(f"share: cannot write {words.name(path)}: {reason}; it is still in the store")
         for path in result.kept_changing:
-            self._say(f"share: {shown(path)} kept changing in the store while it was read: not brought back")
+            self._say(
+                f"share: {words.name(path)} kept changing in the store while it was read: not brought back"
+            )
 
     def _tell(self, result: PushResult) -> None:
         for path, reason in result.unreadable:
-            self._say(f"share: cannot read {shown(path)}: {reason}; left out")
+            self._say(f"share: cannot read {words.name(path)}: {reason}; left out")
         for path in result.kept_changing:
-            self._say(f"share: {shown(path)} kept changing while it was read; left out")
+            self._say(f"share: {words.name(path)} kept changing while it was read; left out")
         if result.special:
-            names = ", ".join(map(shown, result.special[:5]))
+            names = ", ".join(map(words.name, result.special[:5]))
             more = f" and {len(result.special) - 5:,} more" if len(result.special) > 5 else ""
             self._say(f"share: FIFOs, sockets and devices are left out: {names}{more}")
 
@@ -525,7 +531,7 @@ class _Talk(Source):
         """The next one. Raises ShareError when the store says why it cannot go on."""
         record = super().record()
         if record.kind == FAILED:
-            raise ShareError(f"the store: {shown(record.path[:1000])}")
+            raise ShareError(f"the store: {words.name(record.path[:1000])}")
         return record
 
     def expect(self, kind: bytes, numbers: int) -> Record:

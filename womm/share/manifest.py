@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from womm import words
 from womm.share.pack import DIRECTORY, Stamp, stamp_of
 from womm.share.tree import Found, Walk
 
@@ -144,7 +145,7 @@ def suspicious(ancestor: Ancestor, walk: Walk, gone: list[bytes]) -> str:
     if not gone:
         return ""
     if ancestor.files and not walk.files:
-        return f"it is empty, and had {ancestor.files:,} files when it was last copied"
+        return f"it is empty, and had {words.counted(ancestor.files, 'file')} when it was last copied"
     now = set(walk.mounts)
     for mount in ancestor.mounts:
         below = mount + b"/"
@@ -152,5 +153,6 @@ def suspicious(ancestor: Ancestor, walk: Walk, gone: list[bytes]) -> str:
             return f"{os.fsdecode(mount)} was a mounted filesystem when it was last copied, and is none now"
     lost = sum(ancestor.entries[path].ours.kind != DIRECTORY for path in gone)
     if ancestor.dev != walk.root.st_dev and lost * 2 > ancestor.files:
-        return f"it is on another filesystem than before, and {lost:,} of {ancestor.files:,} files are gone"
+        files = words.counted(ancestor.files, "file")
+        return f"it is on another filesystem than before, and {lost:,} of {files} are gone"
     return ""

@@ -1,12 +1,12 @@
 """What a first copy of a folder would be, told before it begins; and the line that shows how it goes."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final, TextIO
 
+from womm import words
 from womm.share.pack import DIRECTORY, FILE
 from womm.share.tree import Walk
 
@@ -39,11 +39,11 @@ class Preview:
 
     def lines(self) -> list[str]:
         """For a person."""
-        files = "1 file" if self.files == 1 else f"{self.files:,} files"
-        found = [f"{files} in {self.directories:,} directories, {shown_bytes(self.size_bytes)}"]
+        places = words.counted(self.directories, "directory", "directories")
+        found = [f"{words.counted(self.files, 'file')} in {places}, {shown_bytes(self.size_bytes)}"]
         if self.ignored:
             found[0] += f"; {self.ignored:,} left out by .wommignore"
-        found += [f"  {shown_bytes(size):>10}  {shown(path)}" for size, path in self.largest]
+        found += [f"  {shown_bytes(size):>10}  {words.name(path)}" for size, path in self.largest]
         return found
 
 
@@ -58,21 +58,6 @@ def preview(walk: Walk) -> Preview:
         tuple(walk.special),
         tuple(walk.unreadable.items()),
     )
-
-
-def shown(path: bytes) -> str:
-    """A path for a terminal: what no terminal should get is escaped."""
-    return shown_text(os.fsdecode(path))
-
-
-def shown_text(text: str) -> str:
-    """The same, of os.fsdecode's text."""
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
-
-
-def _escaped(one: str) -> str:
-    errors = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
-    return "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", errors))
 
 
 def shown_bytes(count: int) -> str:
@@ -100,9 +85,10 @@ class ProgressLine:
         if now - self._drawn_at < REDRAW_S:
             return
         self._drawn_at, self._drawn = now, True
-        line = f"{what}: {files:,} files, {shown_bytes(size)}"
+        line = f"{what}: {words.counted(files, 'file')}, {shown_bytes(size)}"
         if of_files:
-            line = f"{what}: {files:,} of {of_files:,} files, {shown_bytes(size)} of {shown_bytes(of_size)}"
+            line = f"{what}: {files:,} of {words.counted(of_files, 'file')},"
+            line += f" {shown_bytes(size)} of {shown_bytes(of_size)}"
         self._out.write(f"\r\x1b[K{line}")
         self._out.flush()
 

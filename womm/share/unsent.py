@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from womm.share.preview import shown_text
+from womm import words
 
 NAMED: Final = 10
 
@@ -54,7 +54,7 @@ class UnsentFiles:
 
 def not_in_the_folder(names: Sequence[str], count: int, why: str) -> str:
     """A line for the user about `count` files; NAMED of them, at most, are named."""
-    words = ", ".join(shown_text(name) for name in names[:NAMED])
+    shown = ", ".join(words.name(name) for name in names[:NAMED])
     more = count - min(len(names), NAMED)
-    words += f" and {more} more" if more and words else f"{more} files" if more else ""
-    return f"what jobs wrote is not in the folder ({why}): {words}"
+    shown += f" and {more:,} more" if more and shown else words.counted(more, "file") if more else ""
+    return f"what jobs wrote is not in the folder ({why}): {shown}"

@@ -1,0 +1,60 @@
+"""Words for people: text that does nothing to a terminal, is not too long, and counts in good English.
+
+File names, commands, and what a cluster or a pod says may hold anything: escape sequences, line ends,
+characters that turn the direction of a line, bytes that are no UTF-8. What womm prints of them goes
+through here; what is data (a job's output, JSON) does not.
+"""
+
+import os
+from typing import Final
+
+NAME_WIDTH: Final = 200
+"""Of one name within a sentence. A path may have 4,096 bytes, a command 128 KiB."""
+LINE_WIDTH: Final = 2000
+"""Of one line on stderr, whatever it quotes."""
+
+
+def printable(text: str | bytes) -> str:
+    """Return `text` as one line that does nothing to a terminal, with escapes as C and Python have them.
+
+    bytes, and surrogates in a text, are as os.fsdecode has them.
+    """
+    if isinstance(text, bytes):
+        text = os.fsdecode(text)
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # a byte that was not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def name(text: str | bytes, width: int = NAME_WIDTH) -> str:
+    """Return a name, a path or a command for use in a sentence: printable, and not longer than `width`."""
+    return abridged(printable(text), width)
+
+
+def line(text: str) -> str:
+    """Return one line for stderr: printable, and not longer than a screen or two."""
+    return abridged(printable(text), LINE_WIDTH)
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut to `width` characters, with dots where something is missing."""
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
+
+
+def abridged(text: str, width: int) -> str:
+    """The same, without the middle: a path's last part, a command's last argument, say most."""
+    if len(text) <= width:
+        return text
+    end = max(0, width - 5) // 2
+    return text[: width - 5 - end] + " ... " + (text[-end:] if end else "")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return `1 file`, `2 files`; `plural`: what follows any other number than 1, else the noun with an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
