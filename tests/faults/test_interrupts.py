@@ -136,11 +136,30 @@ def test_hangup_lets_running_jobs_finish_and_starts_no_more(womm_home, tmp_path)
     with started(tmp_path, "parallel", "--kube-pods", "2", "--", "-u", command, ":::", *"12345678") as run:
         wait_for(lambda: run.out.count(b"begun") == 2, "two jobs")
         os.killpg(run.process.pid, signal.SIGHUP)
-        time.sleep(0.5)  # the signal is on its way
+        wait_for(lambda: "SIGHUP received" in run.err, "GNU parallel's words")
+        os.killpg(
+            run.process.pid, signal.SIGHUP
+        )  # of a terminal that is closed: the shell's and the kernel's
+        time.sleep(0.5)  # the signals are on their way
         (tmp_path / "go").touch()
         run.wait()
         assert run.out.count(b"done") == 2
         assert run.out.count(b"begun") == 2
+        assert run.err.count("SIGHUP received") == 1, run.err  # it came four times: twice by way of womm
+        assert run.err.count("Waiting for these 2 jobs to finish") == 1, run.err
+        nothing_left(run.task, womm_home.runtime)
+
+
+def test_hangup_of_womm_alone_reaches_gnu_parallel(womm_home, tmp_path):
+    command = "echo begun {}; while [ ! -e go ]; do sleep 0.02; done; echo done {}"
+    with started(tmp_path, "parallel", "--kube-pods", "2", "--", "-u", command, ":::", *"12345678") as run:
+        wait_for(lambda: run.out.count(b"begun") == 2, "two jobs")
+        run.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "SIGHUP received" in run.err, "GNU parallel's words")
+        (tmp_path / "go").touch()
+        run.wait()
+        assert run.out.count(b"begun") == 2
+        assert run.err.count("SIGHUP received") == 1, run.err
         nothing_left(run.task, womm_home.runtime)
 
 

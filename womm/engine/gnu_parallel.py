@@ -186,9 +186,12 @@ class Plan:
 
 
 def start_words(perl: str, parallel: Path) -> list[str]:
-    """How GNU parallel is started: it would kill processes of others, and lose output. See OwnChildren.pm
-    and InOrder.pm."""
-    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", "-MInOrder", str(parallel)]
+    """How GNU parallel is started, with what mends it.
+
+    It would kill processes of others (OwnChildren.pm), lose output (InOrder.pm), and hear of a hang-up
+    twice (OneHangUp.pm).
+    """
+    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", "-MInOrder", "-MOneHangUp", str(parallel)]
 
 
 def check_order(options: Options, parallel: Path) -> None:
