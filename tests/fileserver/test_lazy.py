@@ -138,6 +138,29 @@ def test_blocks_that_left_memory_come_from_the_pods_disk(top, folder):
     run(work)
 
 
+def test_only_what_is_read_again_counts_as_from_the_cache(top, folder):
+    """A file in two parts, and in small pieces: ahead of the reads, or with a block, it is fetched once."""
+
+    async def work():
+        size, piece = (5 << 20) + 12345, 100_000
+        (top / "f").write_bytes(os.urandom(size))
+        async with Lazy(top, folder) as lazy:
+            fs, counted = lazy.fs, lambda: lazy.contents.from_cache
+            node = await fs.lookup(fs.root(), b"f")
+            for first, last in ((0, size // 2), (size // 2, size)):
+                file = await fs.open(node, SHARE_READ)
+                for offset in range(first, last, piece):
+                    await fs.read(file, offset, min(piece, last - offset))
+                await fs.close(file)
+            assert counted() == 0
+            assert lazy.link.received_bytes >= size
+            assert len(await content(fs, node)) == size
+            assert counted() == size
+            assert lazy.link.received_bytes < 1.1 * size
+
+    run(work)
+
+
 def test_file_that_is_rewritten_while_it_is_read_is_never_a_mix(top, folder):
     async def work():
         size = 3 << 20

@@ -24,6 +24,8 @@ AHEAD_S: Final = 1.0
 AHEAD_FIRST_BYTES_S: Final = 8e6
 """What a link is taken for until it was measured."""
 AHEAD_MIN_BLOCKS: Final = 4
+UNREAD_BLOCKS: Final = 4096
+"""Blocks that nobody has read yet are counted up to here before those that are dropped are looked for."""
 LOOK_S: Final = 0.25
 
 
@@ -59,7 +61,11 @@ class Fetcher:
         self._looked_bytes = 0
         self._full = False
         """Has the limit held something back since the last look?"""
+        self._unread: dict[tuple[int, int], int] = {}
+        """Of blocks that were fetched: how many of their bytes nobody has had yet."""
+        self._prune_at = UNREAD_BLOCKS
         self.from_cache = 0
+        """Bytes that were read once more: without the cache they would have been fetched again."""
 
     async def stop(self) -> None:
         tasks = list(self._fetches.values())
@@ -78,11 +84,11 @@ class Fetcher:
         self._ahead(file, offset, end, last)
         parts: list[bytes | memoryview] = []
         for number, item in enumerate(found, first):
+            block = item if isinstance(item, bytes) else await asyncio.shield(item)
+            size = min(end, (number + 1) * BLOCK_BYTES) - max(offset, number * BLOCK_BYTES)
+            again = self._again((node.fileid, number), size)
             if isinstance(item, bytes):
-                block = item
-                self.from_cache += min(end, (number + 1) * BLOCK_BYTES) - max(offset, number * BLOCK_BYTES)
-            else:
-                block = await asyncio.shield(item)
+                self.from_cache += again
             start = max(0, offset - number * BLOCK_BYTES)
             stop = min(BLOCK_BYTES, end - number * BLOCK_BYTES)
             if len(block) < stop:
@@ -91,6 +97,23 @@ class Fetcher:
         if len(parts) == 1:
             return bytes(parts[0])
         return b"".join(parts)
+
+    def _again(self, key: tuple[int, int], size_bytes: int) -> int:
+        """Return how many of so many bytes of a block have been read before; they have been from now on."""
+        unread = self._unread.get(key, 0)
+        first = min(unread, size_bytes)
+        if first < unread:
+            self._unread[key] = unread - first
+        elif unread:
+            del self._unread[key]
+        return size_bytes - first
+
+    def _not_read_yet(self, key: tuple[int, int], size_bytes: int) -> None:
+        if len(self._unread) >= self._prune_at:  # of what was fetched ahead in vain, and is dropped by now
+            self._unread = {key: size for key, size in self._unread.items() if self._blocks.has(*key)}
+            self._prune_at = max(UNREAD_BLOCKS, 2 * len(self._unread))
+        if size_bytes:
+            self._unread[key] = size_bytes
 
     async def as_it_is(self, node: FileNode, offset: int, count: int) -> tuple[bytes, bool]:
         """Read at most a block of a file that changes all the time, past the cache."""
@@ -144,6 +167,7 @@ class Fetcher:
             self._tree.apply(node, stat, stamp)
             raise Changed
         self._blocks.put(node.fileid, number, data)
+        self._not_read_yet((node.fileid, number), len(data))
         return data
 
     def _ahead(self, file: OpenFile, offset: int, end: int, last: int) -> None:
