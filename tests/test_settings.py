@@ -87,7 +87,7 @@ def test_load_a_wrong_variable_is_named(folder):
     ("line", "message", "hint"),
     [
         ("kube-pod = 4", "there is no setting 'kube-pod'", "did you mean kube-pods?"),
-        ("zzz = 4", "there is no setting 'zzz'", "the keys: kube-pods, "),
+        ("zzz = 4", "there is no setting 'zzz'", 'all keys: womm\'s reference, "Settings"'),
         ("kube-pods = true", "kube-pods = true: must be a whole number, 1 or more", None),
         ('kube-pods = "x"', 'kube-pods = "x": must be a whole number', None),
         ("kube-pods = 1.5", "kube-pods = 1.5: must be a whole number", None),

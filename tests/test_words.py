@@ -1,5 +1,7 @@
 """Whatever a name holds, what is printed of it is one short line that a terminal survives."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +68,29 @@ def test_counted_has_the_right_plural(number, text):
 def test_counted_takes_another_plural():
     assert words.counted(1, "job runs", "jobs run") == "1 job runs"
     assert words.counted(3, "job runs", "jobs run") == "3 jobs run"
+
+
+def _raised(*chain: BaseException) -> BaseException:
+    """Return the last of these as it is when each was raised from the one before it."""
+    for before, exc in itertools.pairwise(chain):
+        exc.__cause__ = before
+    return chain[-1]
+
+
+@pytest.mark.parametrize(
+    ("exc", "text"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory"),
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 6443)"), "Connection refused"),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1)"), "Connection refused"),
+        (ValueError(("Aborted.", 1), PermissionError(13, "Permission denied")), "Permission denied"),
+        (
+            _raised(FileNotFoundError(2, "No such file"), ValueError("('Connection aborted.', ...)")),
+            "No such file",
+        ),
+        (ValueError("its own words"), "its own words"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_cause_is_in_the_systems_words(exc, text):
+    assert words.cause(exc) == text

@@ -177,13 +177,18 @@ def _file_values(path: Path, values: Mapping[str, object]) -> Iterator[_Given]:
     for written, value in values.items():
         key = _BY_NAME.get(written.replace("_", "-"))
         if key is None:
-            near = difflib.get_close_matches(written.replace("_", "-"), _BY_NAME, 1)
-            hint = f"did you mean {near[0]}?" if near else "the keys: " + ", ".join(_BY_NAME)
-            raise SettingsError(f"{path}: there is no setting {written!r}", hint)
+            raise SettingsError(f"{path}: there is no setting {written!r}", _near(written))
         if key.name in seen:
             raise SettingsError(f"{path}: {seen[key.name]} and {written} are the same setting")
         seen[key.name] = written
         yield _Given(key, value, str(path), f"{path}: {written} = {_toml(value)}", path.parent)
+
+
+def _near(written: str) -> str:
+    """Return the keys that somebody may have meant, or where all of them are listed."""
+    name = written.replace("_", "-")
+    near = difflib.get_close_matches(name, _BY_NAME, 3, 0.8) or difflib.get_close_matches(name, _BY_NAME, 1)
+    return f"did you mean {' or '.join(near)}?" if near else 'all keys: womm\'s reference, "Settings"'
 
 
 def _variables(env: Mapping[str, str], cwd: Path) -> Iterator[_Given]:

@@ -6,6 +6,7 @@ through here; what is data (a job's output, JSON) does not.
 """
 
 import os
+import re
 from typing import Final
 
 NAME_WIDTH: Final = 200
@@ -40,6 +41,36 @@ def name(text: str | bytes, width: int = NAME_WIDTH) -> str:
 def line(text: str) -> str:
     """Return one line for stderr: printable, and not longer than a screen or two."""
     return abridged(printable(text), LINE_WIDTH)
+
+
+def cause(exc: BaseException) -> str:
+    """Return why something failed: in the system's words where it was the system, and not in a library's.
+
+    Libraries wrap an OSError in sentences of their own, or give it as an argument of another exception.
+    """
+    found = system_error(exc)
+    if found is not None:
+        # asyncio's strerror is "Connect call failed ('127.0.0.1', 443)"; those of TLS and resolvers are good.
+        plain = found.strerror and not found.strerror.startswith("Connect call failed")
+        return str(found.strerror if plain else os.strerror(found.errno or 0))
+    text = str(exc) or type(exc).__name__
+    numbers = re.findall(r"\[Errno ([0-9]{1,4})\]", text)  # of several addresses
+    return os.strerror(int(numbers[-1])) if numbers else text
+
+
+def system_error(exc: BaseException) -> OSError | None:
+    """Return the OSError with a number that is behind an exception, if there is one."""
+    todo, seen = [exc], set[int]()
+    while todo:
+        one = todo.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, OSError) and one.errno is not None:
+            return one
+        behind = (*one.args, one.__cause__, one.__context__)
+        todo += [other for other in behind if isinstance(other, BaseException)]
+    return None
 
 
 def shortened(text: str, width: int) -> str:

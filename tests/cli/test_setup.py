@@ -233,7 +233,11 @@ def test_setup_share_without_a_docker_says_so(folder):
     words = ["--image", "tools", "--share", "lazy", "--prefix", "registry.example.org/me", "--yes"]
     result = setup(folder, *words, DOCKER_HOST=f"unix://{folder}/none")
     assert result.status == 254
-    assert "womm: docker is needed for the file server's image, and does not answer" in result.err
+    line = result.err.splitlines()[0]
+    assert line == (
+        "womm: docker is needed for the file server's image, and is not running:"
+        f" nobody listens at unix://{folder}/none"
+    )
     assert "womm setup --fileserver-image NAME" in result.err
     assert not (folder / ".womm").exists()
 

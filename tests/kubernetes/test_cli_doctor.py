@@ -32,7 +32,7 @@ def test_doctor_good_cluster_is_ok_in_all_and_leaves_nothing(project):
     assert status == 0
     assert checks["kubeconfig"]["text"].endswith(f"namespace {project.namespace}")
     assert re.match(r"v1\.\d+\.\S+ at https://\S+, answers in \d+ ms$", checks["API server"]["text"])
-    assert re.match(r"all \d+$", checks["permissions"]["text"])
+    assert re.match(r"all that a task needs here: \d+ rights", checks["permissions"]["text"])
     assert re.search(r"runs after [\d.]+ s, as uid 0, with perl 5\.", checks["image"]["text"])
     assert re.match(r"\d+ MB/s from a job to here", checks["link"]["text"])
     assert project.objects() == []
@@ -95,12 +95,14 @@ def test_user_with_the_role_of_cluster_setup_alone_runs_whole_tasks(project):
     missing = checks["permissions"]["text"]
     assert missing.startswith("missing: jobs (get, list, watch, create, delete), deployments (")
     assert "pods/exec (get, create)" in missing
-    assert checks["permissions"]["hint"].startswith(f"an admin: womm cluster-setup -n {namespace} ")
+    line = f"an admin: womm cluster-setup -n {namespace} --user audrey | kubectl apply -f -"
+    assert checks["permissions"]["hint"] == line
     assert checks["quota"]["level"] == "optional"
     refused = womm(project.folder, *words, **env)
     assert (refused.returncode, refused.stdout) == (254, "")
     assert "cannot create resource" in refused.stderr
-    assert "womm: hint: an admin: womm cluster-setup" in refused.stderr
+    assert f"womm: hint: {line}\n" in refused.stderr
+    assert " created: " not in refused.stderr
     assert project.objects() == []
 
     # What the hint says, by an admin.
@@ -110,6 +112,8 @@ def test_user_with_the_role_of_cluster_setup_alone_runs_whole_tasks(project):
     kubectl.run("apply", "-f", "-", input=yaml.stdout)
     kubectl.run("apply", "-f", "-", input=yaml.stdout)  # again, as admins do
     status, checks, _ = doctor(project, **env)
+    text = checks["permissions"]["text"]
+    assert text == "all that a task needs here: 27 rights on 6 kinds of objects"
     assert {name: check["level"] for name, check in checks.items()} == dict.fromkeys(checks, "ok")
     assert status == 0
     done = womm(project.folder, *words, **env)

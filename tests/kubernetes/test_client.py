@@ -418,7 +418,8 @@ def test_refusal_is_the_servers_sentence_with_the_way_to_the_admin(
         with pytest.raises(ApiError, match='User "bob" cannot list resource "pods"') as caught:
             await client.list(f"/api/v1/namespaces/{kube_namespace}/pods")
         assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
-        assert "cluster-setup" in (caught.value.hint or "")
+        line = f"womm cluster-setup -n {kube_namespace} --user bob | kubectl apply -f -"
+        assert caught.value.hint == f"an admin: {line}"
 
     asked(Target(kubeconfig=str(kubeconfig)), womm_home.runtime, main)
 

@@ -110,7 +110,7 @@ def test_c1_pods_of_a_frozen_kubelet_are_removed_by_force_and_that_is_told(proje
         with own.frozen("kubelet"):
             run.process.send_signal(signal.SIGINT)
             assert run.wait(90) == 130, run.err
-            assert "node node1 does not answer: 2 pods removed without its word" in run.err
+            assert "node node1 has not confirmed the end of 2 pods: removed without it" in run.err
             assert project.objects() == []
     own.wait_ready()
 
@@ -136,5 +136,5 @@ def test_c1_pods_of_a_lost_node_are_removed_by_force_and_that_is_told(
                 finished = womm(project.folder, "finish", task)
                 assert finished.returncode == 0, finished
                 told = finished.stdout + finished.stderr
-            assert f"node {mortal} does not answer: 2 pods removed without its word" in told
+            assert f"node {mortal} has not confirmed the end of 2 pods: removed without it" in told
             assert project.objects() == []

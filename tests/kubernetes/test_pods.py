@@ -76,7 +76,10 @@ def test_start_tells_of_the_worker_once_and_of_why_it_waited() -> None:
     ):
         assert pods.apply(event) == []
         assert pods.reasons() == reasons
-    assert pods.texts() == {"ImagePullBackOff": "no such image"}
+    assert "no such image" in pods.texts()["ImagePullBackOff"]
+    # An older kubelet says only once why.
+    assert pods.apply(pod(waiting("ImagePullBackOff", 'Back-off pulling image "x"'), phase="Pending")) == []
+    assert "no such image" in pods.texts()["ImagePullBackOff"]
     assert pods.apply(pod(RUNNING)) == [Started(A1)]
     assert pods.apply(pod(RUNNING)) == []
     assert pods.reasons() == pods.texts() == {}

@@ -51,8 +51,8 @@ CASES: dict[str, Case] = {
         {"image": "localhost:1/no/such:1"},
         {},
         [],
-        r"waiting for a worker: 2 ImagePullBackOff \(.*localhost:1/no/such:1.*\)",
-        r"no worker is ready after 12s: 2 ImagePullBackOff \(.*\)",
+        r"waiting for a worker: 2 ImagePullBackOff \(localhost:1/no/such:1: .*connection refused\)",
+        r"no worker is ready after 12s: 2 ImagePullBackOff \(localhost:1/no/such:1: .*connection refused\)",
         r"--pull-secret",
     ),
     "no room": (

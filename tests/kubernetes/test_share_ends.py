@@ -185,7 +185,7 @@ def test_file_server_on_a_node_that_is_lost_is_replaced(
             with network.cut(int(gone.removeprefix("node"))):
                 shared.delete_pod(server, grace_s=60)
                 assert run.wait(500) == 0, run.err
-            assert f"node {gone} does not answer: 1 pod removed without its word" in run.err
+            assert f"node {gone} has not confirmed the end of 1 pod: removed without it" in run.err
             assert [event.cause for event in run.events(JobLost)] == [Loss.DISK.value]
     finally:
         kubectl.run("uncordon", gone, *others)

@@ -168,8 +168,7 @@ def check_state(env: Mapping[str, str]) -> Check:
     except WommError as exc:
         return Check("state folder", Level.MISSING, exc.message, exc.hint or hint)
     except OSError as exc:
-        text = f"cannot write {exc.filename or 'it'}: {exc.strerror}"
-        return Check("state folder", Level.MISSING, text, hint)
+        return Check("state folder", Level.MISSING, _cannot_write(exc), hint)
     free = tables.size(usage.free)
     if usage.free < _LEAST_FREE_BYTES:
         return Check("state folder", Level.OPTIONAL, f"{root}: only {free} free", "womm clean")
@@ -186,7 +185,7 @@ def check_runtime(env: Mapping[str, str]) -> Check:
     except WommError as exc:
         return Check("runtime folder", Level.MISSING, exc.message, exc.hint or "")
     except OSError as exc:
-        return Check("runtime folder", Level.MISSING, str(exc), "export XDG_RUNTIME_DIR=FOLDER")
+        return Check("runtime folder", Level.MISSING, _cannot_write(exc), "export XDG_RUNTIME_DIR=FOLDER")
     return Check("runtime folder", Level.OK, str(parent))
 
 
@@ -219,10 +218,14 @@ CHECKS: tuple[Callable[[Mapping[str, str]], Check], ...] = (
 )
 
 
-def _run(words: list[str]) -> "subprocess.CompletedProcess[str]":
+def _cannot_write(exc: OSError) -> str:
+    return f"cannot write {exc.filename or 'it'}: {words.cause(exc)}"
+
+
+def _run(given: list[str]) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
-            words,
+            given,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -231,4 +234,4 @@ def _run(words: list[str]) -> "subprocess.CompletedProcess[str]":
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        return subprocess.CompletedProcess(words, 127, "", str(exc))
+        return subprocess.CompletedProcess(given, 127, "", str(exc))

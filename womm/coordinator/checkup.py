@@ -17,7 +17,7 @@ from typing import Final
 
 from womm import words
 from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
-from womm.cluster.kubernetes.advice import advice_for
+from womm.cluster.kubernetes.advice import advice_for, grant_line
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.rbac import USER_RULES
 from womm.coordinator.clusters import Origin, make_cluster
@@ -111,10 +111,23 @@ async def _rights(client: KubeClient, settings: Settings) -> Finding:
         if not may:
             denied.setdefault(resource, []).append(verb)
     if denied:
-        hint = f"an admin: womm cluster-setup -n {client.namespace} --user NAME | kubectl apply -f -"
+        hint = grant_line(client.namespace, await _user(client))
         missing = ", ".join(f"{resource} ({', '.join(verbs)})" for resource, verbs in denied.items())
         return Finding("permissions", Verdict.BAD, f"missing: {missing}", hint)
-    return Finding("permissions", Verdict.GOOD, f"all {len(asked)}")
+    kinds = words.counted(len({resource for _, resource, _ in asked}), "kind of object", "kinds of objects")
+    text = f"all that a task needs here: {len(asked)} rights on {kinds}"
+    return Finding("permissions", Verdict.GOOD, text)
+
+
+async def _user(client: KubeClient) -> str:
+    """As whom the cluster knows us; NAME where it does not say (before Kubernetes 1.28)."""
+    group = "authentication.k8s.io/v1"
+    body = {"apiVersion": group, "kind": "SelfSubjectReview"}
+    try:
+        answer = await client.request("POST", f"/apis/{group}/selfsubjectreviews", body=body)
+    except ApiError:
+        return "NAME"
+    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "NAME")
 
 
 _OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log"])

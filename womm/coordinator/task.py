@@ -165,10 +165,10 @@ class _Run:
             self.dispatcher.timeout = task.plan.options.has("timeout")
             if self.share is not None:
                 self.dispatcher.share, self.dispatcher.fill = self.share.jobs, self.share.fill
-            if not task.quiet:
-                self.say(f"task {self.id} created: {self._where()}")
             stack.push_async_callback(self.dispatcher.close)
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
+            if not task.quiet and not self.interrupts:
+                self.say(f"task {self.id} created: {self._where()}")
             if self.share is not None and not self.interrupts:
                 await self._waiting(unless(self.interrupted.wait(), self.share.begin(self.cluster)))
             engine = Engine(task, self.id, self.dispatcher, runtime, self._hide_bar)

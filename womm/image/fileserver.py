@@ -4,8 +4,10 @@ An image is looked for before it is built, by the tag that names what is in it; 
 built once per registry, by whoever is first.
 """
 
+import errno
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import docker
+import docker.constants
 import docker.errors
 import requests
 
+from womm import words
 from womm.errors import ImageError
 from womm.image import wheels
 
@@ -81,14 +85,26 @@ def _client() -> Iterator[Any]:
         client = docker.from_env(timeout=_TIMEOUT_S)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as exc:
-        raise ImageError(
-            f"docker is needed for the file server's image, and does not answer: {_words(exc)}",
-            f"docker info; {_BY_HAND}",
-        ) from exc
+        raise _no_docker(exc) from exc
     try:
         yield client
     finally:
         client.close()
+
+
+def _no_docker(exc: Exception) -> ImageError:
+    needed, found = "docker is needed for the file server's image", words.system_error(exc)
+    where = os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET.replace("+", "")
+    number = found.errno if found is not None else None
+    if number in {errno.ENOENT, errno.ECONNREFUSED}:
+        return ImageError(
+            f"{needed}, and is not running: nobody listens at {where}", f"docker info; {_BY_HAND}"
+        )
+    if number in {errno.EACCES, errno.EPERM}:
+        return ImageError(
+            f"{needed}, and you may not use {where}", f"id; ls -l {where.removeprefix('unix://')}"
+        )
+    return ImageError(f"{needed}, and does not answer at {where}: {_words(exc)}", f"docker info; {_BY_HAND}")
 
 
 def _digest_of(client: Any, name: str) -> str | None:
@@ -143,9 +159,11 @@ def _push(client: Any, repository: str, tag: str) -> str:
 def _error(lines: list[dict[str, Any]]) -> str:
     """What docker says at last has gone wrong; empty: nothing."""
     errors = [" ".join(str(line["error"]).split()) for line in lines if "error" in line]
-    return errors[-1][:_WORDS_LIMIT] if errors else ""
+    return words.abridged(errors[-1], _WORDS_LIMIT) if errors else ""
 
 
 def _words(exc: Exception) -> str:
-    explanation = getattr(exc, "explanation", None) or str(exc) or type(exc).__name__
-    return " ".join(str(explanation).split())[:_WORDS_LIMIT]
+    if isinstance(exc, requests.Timeout):
+        return f"no answer within {_TIMEOUT_S} s"
+    explanation = getattr(exc, "explanation", None) or words.cause(exc)
+    return words.abridged(" ".join(str(explanation).split()), _WORDS_LIMIT)

@@ -1,10 +1,18 @@
 """From what a cluster says to what its user can do about it. Pure."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
+from womm import words
+
 _LIMIT: Final = 300
+_PULL_NOISE: Final = re.compile(
+    r'^(Back-off pulling image "[^"]*"(: |$)|ErrImagePull: |rpc error: code = \w+ desc = '
+    r'|failed to pull( and unpack)? image "[^"]*": |failed to resolve (reference|image) "[^"]*": '
+    r"|failed to do request: )"
+)
 EXPORT: Final = re.compile(r"/womm-[0-9a-f]{32}")
 """The path of a share, which is its only lock."""
 
@@ -24,8 +32,9 @@ _ADVICE: Final = (
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
     (r"FailedMount|MountVolume", "kubectl describe pods"),
-    (r"cannot (create|get|list|watch|delete|patch)", "an admin: womm cluster-setup | kubectl apply -f -"),
 )
+_FORBIDDEN: Final = re.compile(r"cannot (create|get|list|watch|delete|deletecollection|patch|update)\b")
+_ACCOUNT: Final = "system:serviceaccount:"
 
 
 def advice_for(reasons: Iterable[str]) -> str:
@@ -34,11 +43,42 @@ def advice_for(reasons: Iterable[str]) -> str:
         for pattern, advice in _ADVICE:
             if re.search(pattern, reason):
                 return advice
+        if _FORBIDDEN.search(reason):
+            return grant(reason)
     return "womm doctor"
+
+
+def grant(refusal: str) -> str:
+    """Return the whole line with which an admin grants what the API server refused in these words."""
+    user = re.search(r'User "([^"]+)"', refusal)
+    namespace = re.search(r'in the namespace "([^"]+)"', refusal)
+    return grant_line(namespace[1] if namespace else "NAMESPACE", user[1] if user else "NAME")
+
+
+def grant_line(namespace: str, user: str) -> str:
+    """The same, of a user's name as Kubernetes has it: that of a service account has its namespace in it."""
+    option, name = "--user", user
+    if user.startswith(f"{_ACCOUNT}{namespace}:"):
+        option, name = "--service-account", user.rpartition(":")[2]
+    line = shlex.join(["womm", "cluster-setup", "-n", namespace, option, name])
+    return f"an admin: {line} | kubectl apply -f -"
+
+
+def pull_words(image: str, message: str) -> str:
+    """Return what the registry says of an image that cannot be pulled; empty: nothing yet.
+
+    kubelet and the container runtime each put the image's name and a sentence before it.
+    """
+    line, before = " ".join(message.split()), None
+    while line != before:
+        before, line = line, _PULL_NOISE.sub("", line)
+    if not line:
+        return ""
+    return line if image in line else f"{image}: {line}"
 
 
 def readable(message: str) -> str:
     """A message of the cluster as one line, without what only its programs need, nor an export's path."""
     line = EXPORT.sub("/womm-...", " ".join(message.split()))
     line = re.sub(r'^(pods|Pod) "[^"]*" (is forbidden|is invalid): ', "", line)
-    return line if len(line) <= _LIMIT else line[: _LIMIT - 3] + "..."
+    return words.abridged(line, _LIMIT)

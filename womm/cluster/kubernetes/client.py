@@ -26,7 +26,9 @@ import womm.cluster.kubernetes.lean  # noqa: F401 before all that follows
 # isort: split
 from kubernetes.aio.client.api_client import ApiClient
 
+from womm import words
 from womm.cluster.kubernetes import kubeconfig
+from womm.cluster.kubernetes.advice import grant
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.errors import ClusterError
 
@@ -388,13 +390,11 @@ def _api_error(code: int, status: Object) -> ApiError:
     if code == 401:
         hint = "kubectl auth whoami"
     elif code == 403 and "is forbidden: User" in message:
-        hint = "an admin: womm cluster-setup | kubectl apply -f -"
+        hint = grant(message)
     return ApiError(message, code, reason, hint)
 
 
 def _words(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
-    return str(exc) or type(exc).__name__
+    return words.cause(exc)

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from womm import words
 from womm.cluster.base import Loss, Pod
+from womm.cluster.kubernetes.advice import pull_words
 from womm.cluster.kubernetes.manifests import WORKER
 
 Object: TypeAlias = Mapping[str, Any]
@@ -199,6 +201,8 @@ class PodBook:
             self._trouble = None
             changes.append(Started(known.live))
         waits, text = _waiting(item, container)
+        if not text and waits == known.waits == "ImagePullBackOff":  # older kubelets say why only once
+            text = known.text
         known.waits = "" if known.live is not None or known.leaving else waits
         known.text = text
         if known.waits == "ContainerCreating" and known.node:
@@ -253,8 +257,8 @@ def _last_words(terminated: Object) -> str:
     text = str(terminated.get("message") or "")
     if _reason(terminated) in _NOT_STARTED:
         return f"{detail}: {_short(text)}"
-    words = [line for line in text.splitlines() if _OWN_WORDS.search(line)]
-    return detail + (f": {_short(words[-1])}" if words else "")
+    own = [line for line in text.splitlines() if _OWN_WORDS.search(line)]
+    return detail + (f": {_short(own[-1])}" if own else "")
 
 
 def _reason(state: Object | None) -> str:
@@ -284,13 +288,22 @@ def _waiting(item: Object, container: Object) -> tuple[str, str]:
             if first.get("reason"):
                 return str(first["reason"]), _short(first.get("message") or "")
         return ("ContainerCreating" if (item.get("spec") or {}).get("nodeName") else "Pending"), ""
-    if reason == "ErrImagePull":  # the two alternate
-        reason = "ImagePullBackOff"
-    return reason, _short(waiting.get("message") or "")
+    text = str(waiting.get("message") or "")
+    if reason in {"ErrImagePull", "ImagePullBackOff"}:  # the two alternate
+        reason, text = "ImagePullBackOff", pull_words(_image(item, container), text)
+    return reason, _short(text)
+
+
+def _image(item: Object, container: Object) -> str:
+    """The image of a container as the pod names it."""
+    for one in (item.get("spec") or {}).get("containers") or ():
+        if one.get("name") == container.get("name"):
+            return str(one.get("image") or "")
+    return str(container.get("image") or "")
 
 
 def _short(text: str) -> str:
     """One line; never the path of an export, which is its only lock."""
     line = re.sub(r"[^\s:]+:/\S*", "...", " ".join(text.split())) if "mount" in text.lower() else text
     line = " ".join(line.split())
-    return line if len(line) <= _WORDS_LIMIT else line[: _WORDS_LIMIT - 3] + "..."
+    return words.abridged(line, _WORDS_LIMIT)

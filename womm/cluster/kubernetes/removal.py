@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
+from womm import words
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
-from womm.cluster.kubernetes.manifests import WORKER, root_name, selector
+from womm.cluster.kubernetes.manifests import MANAGED_BY, TASK, WORKER, root_name, selector
 from womm.cluster.kubernetes.shares import server_name
 from womm.errors import ClusterError
 
@@ -156,8 +157,9 @@ async def _force_stranded(client: KubeClient, labels: str, say: Callable[[str], 
 def _tell_forced(pods: Sequence[Object], say: Callable[[str], None]) -> None:
     for node, count in sorted(Counter(pod["spec"]["nodeName"] for pod in pods).items()):
         say(
-            f"node {node} does not answer: {count} pod{'s' * (count > 1)} removed without its word;"
-            " what still runs there ends when it is back, or after the orphan timeout"
+            f"node {node} has not confirmed the end of {words.counted(count, 'pod')}: removed without it; the"
+            " node is gone, or only slow, and what still runs there ends when it is back, or after the orphan"
+            " timeout"
         )
 
 
@@ -196,15 +198,26 @@ async def _persist(work: Callable[[], Awaitable[T]]) -> T:
 
 async def remaining(client: KubeClient, task: str) -> list[str]:
     """Return what the cluster still has of a task, as `pods/NAME`. Raises ClusterError."""
+    return [f"{kind}/{item['metadata']['name']}" for kind, item in await _objects(client, selector(task))]
 
-    async def of(group: str, kind: str) -> list[str]:
+
+async def tasks_with_objects(client: KubeClient) -> set[str]:
+    """Return the tasks of which the namespace still has anything. Raises ClusterError."""
+    found = await _objects(client, f"{MANAGED_BY}=womm")
+    return {str(item["metadata"]["labels"].get(TASK, "")) for _, item in found}
+
+
+async def _objects(client: KubeClient, labels: str) -> list[tuple[str, Object]]:
+    """All objects that a task may have, with their kinds."""
+
+    async def of(group: str, kind: str) -> list[tuple[str, Object]]:
         path = f"{group}/namespaces/{client.namespace}/{kind}"
         try:
-            items, _ = await client.list(path, labels=selector(task))
+            items, _ = await client.list(path, labels=labels)
         except ApiError as exc:
             if exc.code == 403 and kind in _NOT_NEEDED:
                 return []
             raise
-        return [f"{kind}/{item['metadata']['name']}" for item in items]
+        return [(kind, item) for item in items]
 
-    return [name for names in await asyncio.gather(*(of(*kind) for kind in _KINDS)) for name in names]
+    return [found for of_kind in await asyncio.gather(*(of(*kind) for kind in _KINDS)) for found in of_kind]
