@@ -1,6 +1,7 @@
 """The task's folder for sockets."""
 
 import os
+import shutil
 import stat
 import subprocess
 
@@ -74,10 +75,31 @@ def test_folder_where_no_program_may_run_is_passed_over(tmp_path, womm_home):
     assert not done.stdout.startswith(str(womm_home.runtime))
 
 
+@pytest.mark.parametrize("name", ["a:b", "a b", "a\tb", "a\nb", "it's", "a$b", "a;b", 'a"b', "a\\b", "é"])
+def test_folder_whose_path_could_break_is_passed_over(womm_home, tmp_path, name):
+    """PATH, the first line of a script and a shell's line each know some characters as their own."""
+    (womm_home.runtime / name).mkdir()
+    given = {"XDG_RUNTIME_DIR": str(womm_home.runtime / name), "TMPDIR": str(womm_home.runtime)}
+    with runtime_folder("abcdefgh", given) as folder:
+        assert folder == womm_home.runtime / "womm-abcdefgh"
+
+
+def test_folder_of_a_relative_name_is_passed_over(womm_home, monkeypatch):
+    monkeypatch.chdir(womm_home.runtime)
+    (womm_home.runtime / "here").mkdir()
+    with runtime_folder("abcdefgh", {"XDG_RUNTIME_DIR": "here", "TMPDIR": str(womm_home.runtime)}) as folder:
+        assert folder == womm_home.runtime / "womm-abcdefgh"
+
+
 def test_no_folder_at_all_gives_one_sentence_and_a_hint(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "access", lambda *args: False)
-    with pytest.raises(EngineError, match="no folder for sockets") as caught, runtime_folder("abcdefgh", {}):
+    given = {"XDG_RUNTIME_DIR": "/a:b"}
+    with (
+        pytest.raises(EngineError, match="no folder for sockets") as caught,
+        runtime_folder("abcdefgh", given),
+    ):
         pass
+    assert "/a:b (':' in its path), /tmp (not writable)" in caught.value.message
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("export XDG_RUNTIME_DIR=")
 
@@ -90,6 +112,19 @@ def test_shim_is_installed_with_its_perl_and_its_other_half(tmp_path):
     assert (tmp_path / "shims.pl").read_bytes() == worker.SHIM_REST.read_bytes()
     again = install_shim(tmp_path / "bin", tmp_path / "shims", PERL, "zsh")
     assert again == shim
+
+
+@pytest.mark.parametrize("name", ["a b", "a\tb", "a\nb", "x" * 150])
+def test_shim_starts_with_a_perl_whose_path_a_first_line_cannot_hold(tmp_path, womm_home, name):
+    perl = tmp_path / name / "perl"
+    perl.parent.mkdir()
+    shutil.copy(PERL, perl)
+    shim = install_shim(womm_home.runtime / "bin", womm_home.runtime / "shims", str(perl), "sh")
+    (womm_home.runtime / "shims.pl").write_text("print qq($^X\\n); exit 3;\n")
+    env = {"WOMM_SHIM": f"{womm_home.runtime}/shims"}
+    done = subprocess.run([shim, "-x"], capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout in (f"{perl}\n", f"{womm_home.runtime}/perl\n")
 
 
 @pytest.mark.parametrize("has_stdin, flag", [(True, "1"), (False, "")])

@@ -13,6 +13,7 @@ from pathlib import Path
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.runtime import install_helper, install_shim, shim_variable
 from womm.coordinator.shims import ShimServer
+from womm.engine import gnu_parallel
 from womm.engine.gnu_parallel import GnuParallel, Plan, start_words
 from womm.engine.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
@@ -23,8 +24,9 @@ from womm.process import identify, send_signal, usual_file_limit
 from womm.settings import Settings
 from womm.worker import TASK_VARIABLE
 
-# prctl(2): PR_SET_PDEATHSIG is 1. A GNU parallel without its coordinator could only log failures.
-_ENGINE_WRAPPER = 'syscall %d, 1, 9 if %d; exec { $ARGV[0] } @ARGV or die "womm: $ARGV[0]: $!\\n"'
+_START = Path(gnu_parallel.__file__).parent / "start.pl"
+_NO_SHIM = 254
+"""What start.pl ends with when a job would not have come here."""
 _PRCTL = {"x86_64": 157, "aarch64": 167}
 
 
@@ -59,6 +61,9 @@ class Engine:
         self._dispatcher = dispatcher
         self._socket = runtime / "shims"
         self._bin = runtime / "bin"
+        self._shim = self._bin / ("ssh" if task.plan.logins else Path(task.shell).name)
+        self._ended = runtime / "ended"
+        self._trial = f"exit 87 # {task_id}"  # the real shell, if it should come to that, does nothing
         self._width = ChangingFile(runtime / "width", step_s=1)
         self._logins = ChangingFile(runtime / "logins", step_s=2)
         self._env = self._environment()
@@ -69,14 +74,14 @@ class Engine:
             bound=task.plan.bound,
             on_result=on_job,
         )
+        self.shims.trial = self._trial.encode()
         self._process: asyncio.subprocess.Process | None = None
         self._follows = False
 
     def listen(self) -> None:
         task = self._task
-        name = "ssh" if task.plan.logins else Path(task.shell).name
         with naming(self._bin):
-            install_shim(self._bin, self._socket, task.perl, name)
+            install_shim(self._bin, self._socket, task.perl, self._shim.name)
             install_helper(self._bin, task.perl, task.parallel.path, task.shell)
         with naming(self._socket):
             self.shims.start(self._socket)
@@ -92,8 +97,8 @@ class Engine:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 self._task.perl,
-                *("-e", _ENGINE_WRAPPER % (prctl, prctl), "--"),
-                *start_words(self._task.perl, self._task.parallel.path),
+                *(str(_START), str(prctl), *self._trial_words()),
+                *start_words(self._task.perl, self._task.parallel.path, self._modules()),
                 *words,
                 env=self._env,
                 stdin=None,
@@ -104,6 +109,45 @@ class Engine:
         who = identify(self._process.pid)
         journal.append(EngineStarted(time.time(), self._process.pid, who.start if who else "", tuple(words)))
         return self._process
+
+    def _trial_words(self) -> tuple[str, str]:
+        """How start.pl tries the shim: the shell and the line that GNU parallel would give it for a job."""
+        if self._task.plan.logins:
+            return self._task.shell, f"{self._shim} womm-tries '{self._trial}'"
+        return self._shim.name, self._trial
+
+    def _modules(self) -> tuple[str, ...]:
+        shim = "" if self._task.plan.logins else self._shim
+        return (f"-MWorkersOnly={shim},{self._ended}",)
+
+    def why_ended(self) -> str:
+        """What is known of a GNU parallel that a signal has ended, to stand after that."""
+        return "" if self._shim.exists() else f": {self._shim}, which it starts for each job, is gone"
+
+    def missed(self, status: int) -> EngineError | None:
+        """Say what is wrong when GNU parallel, which has ended with `status`, has or would have run jobs
+        outside the workers. None: each of its jobs came here."""
+        if status == _NO_SHIM and not self.shims.tried:
+            return EngineError(
+                f"GNU parallel's jobs would not run in the workers: it cannot start {self._shim}",
+                "export XDG_RUNTIME_DIR=$(mktemp -d ~/run-XXXX)",
+            )
+        try:
+            ended = int(self._ended.read_text())
+        except (OSError, ValueError):  # killed: its status says so
+            return None
+        if self._task.plan.options.has("onall", "nonall"):  # its own jobs are GNU parallels, one a login
+            ended = 0
+        elif self._task.plan.logins:  # files that go along are jobs here, too
+            ended = min(1, ended)
+        if ended <= self.shims.requests:
+            return None
+        missed = ended - self.shims.requests
+        return EngineError(
+            f"GNU parallel ended {ended} job{'s' * (ended != 1)} and {missed} did not come to womm: what they"
+            " did, they did outside the workers",
+            "womm doctor",
+        )
 
     def follow(self) -> None:
         """Tell GNU parallel from now on how many workers are ready."""

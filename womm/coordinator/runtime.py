@@ -1,12 +1,17 @@
-"""A task's folder for sockets and the shim: of this user alone, with a short path, removed at the end."""
+"""A task's folder for sockets and the shim: of this user alone, with a short path, removed at the end.
+
+Its path goes into PATH (no colon), into the first line of a script (no blank, not long) and, as --ssh,
+into lines for a shell (no quote, no dollar): a folder whose path would need care in one of these is not
+taken.
+"""
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +24,26 @@ SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux and 104 on macOS, the longest name below the folder is 8."""
 
 
+FIRST_LINE_LIMIT = 120
+"""The kernel reads 127 bytes of a script's first line (execve(2), before Linux 5.1), `#!` and all."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9/._+@-]")
+
+
 @contextmanager
 def runtime_folder(task: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Make `womm-TASK` where a program may be executed and a socket's path is not too long."""
+    """Make `womm-TASK` where a program may be executed and a path does not break. Raises EngineError."""
+    tried: list[str] = []
     for base in _bases(environ):
         folder = base / f"womm-{task}"
-        if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT or os.statvfs(base).f_flag & os.ST_NOEXEC:
+        if why := _unfit(base, folder):
+            tried.append(f"{base} ({why})")
             continue
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             raise
-        except OSError:
+        except OSError as exc:
+            tried.append(f"{base} ({exc.strerror})")
             continue
         try:
             yield folder
@@ -38,25 +51,54 @@ def runtime_folder(task: str, environ: Mapping[str, str]) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     raise EngineError(
-        "no folder for sockets: tried $XDG_RUNTIME_DIR, $TMPDIR and /tmp",
-        "export XDG_RUNTIME_DIR=$(mktemp -d /tmp/run-XXXX)",
+        f"no folder for sockets will do: {', '.join(tried)}",
+        "export XDG_RUNTIME_DIR=$(mktemp -d ~/run-XXXX)",
     )
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
-    for name in (environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-        if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
+    """Where to look, the best first; a name that is not absolute means another folder to each process."""
+    cache = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if "HOME" in environ else "")
+    names = (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp", "/var/tmp", cache)
+    for name in dict.fromkeys(names):
+        if name and os.path.isabs(name):
             yield Path(name)
+
+
+def _unfit(base: Path, folder: Path) -> str:
+    """Say why the folder cannot be made in `base`; empty: it may."""
+    if found := _UNSAFE.search(str(folder)):
+        return f"{found[0]!r} in its path"
+    if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
+        return "its path is too long"
+    if not os.path.isdir(base):
+        return "no folder"
+    if not os.access(base, os.W_OK | os.X_OK):
+        return "not writable"
+    try:
+        return "programs may not run there: noexec" if os.statvfs(base).f_flag & os.ST_NOEXEC else ""
+    except OSError as exc:
+        return exc.strerror or str(exc)
 
 
 def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:
     """Put the login shim into `folder` under the name GNU parallel shall call it by."""
     folder.mkdir(exist_ok=True)
     shim = folder / name
-    shim.write_bytes(b"#!" + os.fsencode(perl) + b"\n" + worker.SHIM.read_bytes())
+    interpreter = _interpreter(socket.with_name("perl"), perl)
+    shim.write_bytes(b"#!" + os.fsencode(interpreter) + b"\n" + worker.SHIM.read_bytes())
     shim.chmod(stat.S_IRWXU)
     socket.with_name(socket.name + ".pl").write_bytes(worker.SHIM_REST.read_bytes())
     return shim
+
+
+def _interpreter(link: Path, perl: str) -> str:
+    """Return a name of perl that may stand after `#!`: its own, or else a link's."""
+    if len(os.fsencode(perl)) <= FIRST_LINE_LIMIT and not re.search(r"\s", perl):
+        return perl
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.abspath(perl))
+    return str(link)
 
 
 def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:

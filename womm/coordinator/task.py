@@ -257,7 +257,7 @@ class _Run:
                 if self.share_lost or self.bug is not None:  # before there was an engine to be ended
                     send_signal(process, signal.SIGKILL)
                 engine.follow()
-                status = await self._supervise(process)
+                status = await self._supervise(process, engine)
             else:
                 status = 128 + self.interrupts[0]
         finally:
@@ -318,7 +318,7 @@ class _Run:
         settings = self.task.settings
         return self.task.pods * settings.procs_per_pod + settings.local_procs
 
-    async def _supervise(self, process: asyncio.subprocess.Process) -> int:
+    async def _supervise(self, process: asyncio.subprocess.Process, engine: Engine) -> int:
         """Wait for GNU parallel; on Ctrl-C see that it ends; end it when no worker can come."""
         ended = asyncio.ensure_future(process.wait())
         interrupted = asyncio.ensure_future(self.interrupted.wait())
@@ -343,8 +343,10 @@ class _Run:
         ):  # nobody reads stdout any more: a shell sees the same of plain GNU parallel
             return 128 + signal.SIGPIPE
         if code < 0 and self.bug is None:
-            self.say(f"GNU parallel was ended by {signal.Signals(-code).name}")
+            self.say(f"GNU parallel was ended by {signal.Signals(-code).name}{engine.why_ended()}")
             return FAILURE
+        if (missed := engine.missed(code)) is not None and self.bug is None:
+            raise missed
         return code
 
     async def _end_engine(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:

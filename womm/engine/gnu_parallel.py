@@ -185,13 +185,14 @@ class Plan:
     appends: bool
 
 
-def start_words(perl: str, parallel: Path) -> list[str]:
+def start_words(perl: str, parallel: Path, modules: Sequence[str] = ()) -> list[str]:
     """How GNU parallel is started, with what mends it.
 
     It would kill processes of others (OwnChildren.pm), lose output (InOrder.pm), and hear of a hang-up
-    twice (OneHangUp.pm).
+    twice (OneHangUp.pm). `modules`: more of ours that are loaded first, as perl's words.
     """
-    return [perl, f"-I{_PACKAGE / 'engine'}", "-MOwnChildren", "-MInOrder", "-MOneHangUp", str(parallel)]
+    ours = ("-MOwnChildren", "-MInOrder", "-MOneHangUp")
+    return [perl, f"-I{_PACKAGE / 'engine'}", *ours, *modules, str(parallel)]
 
 
 def check_order(options: Options, parallel: Path) -> None:
