@@ -5,7 +5,7 @@ import os
 import shlex
 from typing import Final
 
-from womm.cli.tables import printable
+from womm.words import printable
 
 # What a user, or an admin, can mend. Any other error without a file is a bug of womm's.
 _WITHOUT_FILE: Final = {
