@@ -12,6 +12,7 @@ from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED
 from tests.soak import count
 from womm.journal.events import PodStarted
+from womm.journal.observe import this_user
 from womm.journal.store import TaskStore
 from womm.process import identify, is_alive
 
@@ -102,17 +103,24 @@ def test_finish_a_deaf_coordinator_needs_force(womm_home, tmp_path):
         assert other.record.cleaned()
 
 
-def test_finish_another_folders_task_is_refused_without_force(womm_home, tmp_path):
+def test_finish_ones_own_task_works_from_any_folder_and_all_spares_other_folders(womm_home, tmp_path):
     here, there = tmp_path / "here", tmp_path / "here too"
     here.mkdir()
     there.mkdir()
     write_task(TASK, started_here(TASK, str(here)))
-    result = run("finish", TASK, cwd=there)
+    assert run("finish", "--all", cwd=there).err == "womm: there is nothing to finish in this folder\n"
+    assert run("finish", TASK, cwd=there).err == f"task {TASK} finished\n"
+
+
+def test_finish_another_users_task_is_refused_without_force(womm_home):
+    """In a state folder that machines share."""
+    write_task(TASK, replace(STARTED, host="elsewhere", user="so\x1b[31mmebody"))
+    result = run("finish", TASK)
     assert result.status == 2
-    assert f"task {TASK} belongs to another folder, {here}" in result.err
-    assert result.err.endswith(f"womm: hint: womm finish --force {TASK}\n")
-    assert run("finish", "--all", cwd=there).err == ("womm: there is nothing to finish in this folder\n")
-    assert run("finish", TASK, "--force", cwd=there).err == f"task {TASK} finished\n"
+    assert result.err == (
+        f"womm: task {TASK} is so\\x1b[31mmebody's\nwomm: hint: womm finish --force {TASK}\n"
+    )
+    assert run("finish", TASK, "--force").status == 0
 
 
 def test_finish_a_task_whose_folder_is_gone_works_anywhere(womm_home, tmp_path):
@@ -125,13 +133,15 @@ def test_finish_another_machines_task_is_refused_without_force(womm_home):
     assert mine is not None
     write_task(
         TASK,
-        replace(STARTED, host="elsewhere", runtime_dir=str(womm_home.runtime / f"womm-{TASK}")),
+        replace(
+            STARTED, host="elsewhere", user=this_user(), runtime_dir=str(womm_home.runtime / f"womm-{TASK}")
+        ),
         PodStarted(1.0, "pod-0", 1, mine.pid, mine.start),  # not ours: numbers of that machine
     )
     (womm_home.runtime / f"womm-{TASK}").mkdir()
     result = run("finish", TASK)
     assert result.status == 2
-    assert "was started on elsewhere: finish it there" in result.err
+    assert f"task {TASK} runs on elsewhere itself: finish it there" in result.err
     result = run("finish", TASK, "--force")
     assert result.status == 0
     assert "what task blhqwudx has left on elsewhere ends by itself there" in result.err

@@ -49,6 +49,31 @@ def test_as_table_a_narrow_terminal_cuts_the_command(tmp_path):
     assert lines[2].endswith("...")
 
 
+def test_status_cuts_the_command_in_a_pipe_and_wide_does_not(womm_home, tmp_path):
+    argv = ("parallel", "--", "x" * 500)
+    write_task("aaaaaaaa", started_here("aaaaaaaa", "/proj", argv=argv))
+    cut, whole = run("status").out.splitlines(), run("status", "-o", "wide").out.splitlines()
+    assert len(cut[2]) == 120
+    assert cut[2].endswith("...")
+    assert whole[2].endswith("x" * 500 + "'")
+    assert cut[0] == whole[0]
+    assert cut[0].endswith("COMMAND")
+
+
+def test_status_of_tasks_that_are_over_claims_nothing_and_is_one_line(womm_home):
+    traffic, lost = ShareTraffic(2.0, 1, 1, 1, 7), ShareUnsent(2.0, ("out/a",), 14, "No space left on device")
+    for task, *events in (("aaaaaaaa",), ("bbbbbbbb", lost), ("cccccccc", lost)):
+        write_task(task, started_here(task, "/proj"), traffic, *events, TaskCleaned(3.0))
+    result = run("status", "--ended")
+    assert [row.split()[2:6] for row in result.out.splitlines()[2:]] == [["CLEANED", "-", "-", "-"]] * 3
+    assert result.err == (
+        "womm: not all that jobs wrote is in the folder of 2 tasks that have ended (bbbbbbbb, cccccccc):"
+        " see `unsent` in womm status --ended -o json\n"
+    )
+    for task in json.loads(run("status", "-e", "-o", "json").out)["tasks"]:
+        assert (task["cpu_millis"], task["mem_bytes"]) == (0, 0)
+
+
 def test_as_table_nasty_names_stay_on_their_line(tmp_path):
     found = observation(tmp_path, argv=("a\nb", "\udcff"), folder="/tmp/\x1b[31m", cpu="lots")
     text = as_table([found], 0.0, all_hosts=False, width=None)

@@ -1,6 +1,7 @@
 """status, logs and finish by the cluster's own state: here, on another machine, as another user."""
 
 import json
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -98,9 +99,7 @@ def status_of(machine: Machine, project: Project, task: str) -> object:
     return {found["id"]: found["status"] for found in tasks}.get(task)
 
 
-def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(
-    project, other, tmp_path, tmp_path_factory
-):
+def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(project, other, tmp_path):
     with project.started(*WORDS) as run:
         both_run(project, run)
         task, host = run.task, this_host()
@@ -139,31 +138,28 @@ def test_task_is_seen_and_followed_from_another_machine_and_guarded_there(
             assert f"task {task} is another machine's" in refused.stderr
 
         # No other machine, user or folder finishes it by accident.
-        for machine, name, why in (
-            (other, "last", f"was started on {host}: finish it there"),
-            (bob, task[:4], f"is {this_user()}'s"),
+        for machine, name, why, line in (
+            (other, "last", f"the last task, {task}, was started on {host}: give its id", ""),
+            (bob, task[:4], f"task {task} is {this_user()}'s", "--force "),
         ):
             refused = machine.womm(project.folder, "finish", name)
             assert refused.returncode == 2
-            assert refused.stderr == f"womm: task {task} {why}\nwomm: hint: womm finish --force {task}\n"
+            assert refused.stderr == f"womm: {why}\nwomm: hint: womm finish {line}{task}\n"
             spared = machine.womm(project.folder, "finish", "--all", "--yes")
             assert (spared.returncode, spared.stderr) == (0, NOTHING_HERE)
-        refused = womm(tmp_path_factory.mktemp("elsewhere"), "finish", task)
-        assert refused.returncode == 2
-        assert f"task {task} belongs to another folder, {project.folder}" in refused.stderr
         assert run.process.poll() is None
         assert len(project.pods(task)) == 2
 
-        # By force it goes at once, and whole; the logs that are followed end with it.
+        # Its user's other machine finishes it by its id, at once and whole; followed logs end with it.
         follow = subprocess.Popen(
             other.words("logs", "-f", task), stdout=subprocess.PIPE, cwd=project.folder, env=other.env
         )
         with follow:
             assert follow.stdout is not None
             begun = sorted(follow.stdout.readline() for _ in range(2))
-            forced = other.womm(project.folder, "finish", "--force", task)
-            assert (forced.returncode, forced.stdout) == (0, ""), forced.stderr
-            assert forced.stderr == f"task {task} finished\n"
+            done = other.womm(project.folder, "finish", task)
+            assert (done.returncode, done.stdout) == (0, ""), done.stderr
+            assert done.stderr == f"task {task} finished\n"
             assert project.objects() == []
             assert follow.wait(60) == 0
         assert begun == [b"begin 1\n", b"begin 2\n"]
@@ -200,6 +196,55 @@ def test_finish_where_the_journal_is_lost_removes_all_by_what_the_cluster_knows(
         assert run.wait(60) == 254
 
 
+def test_second_ctrl_c_is_cleaned_once_the_cluster_has_nothing_more(project, womm_home):
+    with project.started(*WORDS) as run:
+        both_run(project, run)
+        run.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "interrupted" in run.err, "the first Ctrl-C")
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        if not run.events(TaskCleaned):
+            assert "not waited for the end of its pods" in run.err
+        wait_for(lambda: project.objects() == [], "the end of all objects")
+        seen = womm(project.folder, "status")
+        assert (seen.stdout, seen.stderr.startswith("womm: no task uses anything")) == ("", True)
+        (found,) = tasks_of(womm(project.folder, "status", "--ended", "-o", "json"))
+        assert (found["status"], found["cpu_millis"], found["mem_bytes"]) == ("CLEANED", 0, 0)
+        assert len(run.events(TaskCleaned)) == 1
+
+
+def test_orphan_that_the_cluster_has_removed_is_cleaned_when_the_cluster_says_so(project, womm_home):
+    """As after the orphan timeout: the keeper ends, and all objects go."""
+    own = project.folder / "own.kubeconfig"
+    reachable = project.kube.kubeconfig.read_text()
+    own.write_text(reachable)
+    project.write(kubeconfig=str(own))
+
+    def status(*words: str) -> list[tuple[object, ...]]:
+        listed = tasks_of(womm(project.folder, "status", "-o", "json", *words))
+        return [(found["status"], found["cpu_millis"], found["mem_bytes"]) for found in listed]
+
+    with project.started(*WORDS) as run:
+        both_run(project, run)
+        run.process.kill()
+        run.wait()
+        assert status() == [("ORPHANED", 400, 128 << 20)]
+        job = ("job", f"womm-task-{run.task}", "-n", project.namespace)
+        project.kube.kubectl.run("delete", *job, "--cascade=foreground", "--wait=false")
+        wait_for(lambda: project.objects() == [], "the end of all objects")
+        # A cluster that does not answer changes nothing.
+        own.write_text(unreachable(project).read_text())
+        assert status() == [("ORPHANED", 400, 128 << 20)]
+        own.write_text(reachable)
+        assert run.events(TaskCleaned) == []
+        assert status() == []
+        assert len(run.events(TaskCleaned)) == 1
+        assert not list(womm_home.runtime.glob("womm-*"))
+        assert status("--ended") == [("CLEANED", 0, 0)]
+        again = womm(project.folder, "finish", run.task)
+        assert (again.returncode, again.stderr) == (0, f"task {run.task} was already cleaned\n")
+
+
 def test_cluster_that_does_not_answer_is_named_and_the_journals_are_shown(project):
     project.write(kubeconfig=str(unreachable(project)))
     seen = womm(project.folder, "status")
@@ -215,8 +260,6 @@ def test_killed_coordinators_task_is_orphaned_by_its_heartbeat_on_every_machine(
     wait_for(partial(_has_deaf_keeper, project, task), "an old heartbeat", 150)
     for machine in (home, other):
         assert status_of(machine, project, task) == "ORPHANED"
-    refused = other.womm(project.folder, "finish", task)
-    assert (refused.returncode, "finish it there" in refused.stderr) == (2, True)
     finished = home.womm(project.folder, "finish", "--all")  # an orphan needs no --yes
     assert (finished.returncode, finished.stderr) == (0, f"task {task} finished\n")
     assert project.objects() == []

@@ -25,7 +25,7 @@ from womm.coordinator.tasks import TaskView, all_tasks, resolve, run_apart
 from womm.errors import ClusterError, JournalError, UsageError, WommError
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import Observation, observe, this_user
-from womm.journal.store import TaskStore
+from womm.journal.store import LAST, TaskStore
 from womm.settings import KUBERNETES, Settings
 
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
@@ -41,7 +41,7 @@ _POLL_S = 0.05
 @click.option(
     "--force",
     is_flag=True,
-    help="Also tasks of other folders and machines; kill a coordinator that does not answer.",
+    help="Also tasks of other users, and with --all of other folders; kill a coordinator that does not end.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before ending running tasks (--all).")
 @cluster_options
@@ -67,9 +67,10 @@ def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool, **
         chosen = _all_tasks(store, settings, cwd, force=force)
         _confirm(chosen, yes=yes)
     else:
-        chosen = [resolve(store, settings, name, tables.say) for name in dict.fromkeys(tasks)]
-        for task in chosen:
-            _check_allowed(task, cwd, force=force)
+        named = {name: resolve(store, settings, name, tables.say) for name in tasks}
+        chosen = [*named.values()]
+        for name, task in named.items():
+            _check_allowed(task, name, force=force)
     status = 0
     for task in chosen:
         outcome = finish_view(store, task, force=force)
@@ -130,7 +131,11 @@ def _confirm(tasks: Sequence[TaskView], *, yes: bool) -> None:
         raise click.Abort
 
 
-def _check_allowed(task: TaskView, cwd: Path | None, *, force: bool) -> None:
+def _check_allowed(task: TaskView, given: str, *, force: bool) -> None:
+    """Refuse what is not this user's, and what cannot be ended from here. given: how it was named.
+
+    One's own task is finished from any folder and any machine, as `docker stop` does: its id was typed.
+    """
     started = task.started
     if force or task.status is TaskStatus.CLEANED:
         return
@@ -139,18 +144,14 @@ def _check_allowed(task: TaskView, cwd: Path | None, *, force: bool) -> None:
         if task.remote is not None:
             raise UsageError(f"task {name} does not say whose it is", f"womm finish --force {name}")
         return
-    if task.remote is not None and started.user != this_user():
+    journalled_here = task.observation is not None and task.here
+    if not journalled_here and started.user != this_user():
         raise UsageError(f"task {name} is {words.name(started.user)}'s", f"womm finish --force {name}")
-    if not task.here:
-        raise UsageError(
-            f"task {name} was started on {words.name(started.host)}: finish it there",
-            f"womm finish --force {name}",
-        )
-    if not _is_below(cwd, started.folder):
-        raise UsageError(
-            f"task {name} belongs to another folder, {words.name(started.folder)}",
-            f"womm finish --force {name}",
-        )
+    host = words.name(started.host)
+    if not task.here and started.cluster != KUBERNETES:
+        raise UsageError(f"task {name} runs on {host} itself: finish it there", f"womm finish --force {name}")
+    if not task.here and given == LAST:
+        raise UsageError(f"the last task, {name}, was started on {host}: give its id", f"womm finish {name}")
 
 
 def finish_view(store: TaskStore, task: TaskView, *, force: bool) -> Outcome:

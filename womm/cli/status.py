@@ -27,8 +27,12 @@ _BEFORE_HOST = (
     Column("MEM", 5, right=True),
     Column("HEALTH", 8),
 )
+# The one that can be long is the last; it is cut, as in `docker ps`, unless -o wide is given.
 _AFTER_HOST = (Column("PWD"), Column("COMMAND"))
 _LEAST_COMMAND = 20
+_WIDTH_WITHOUT_TERMINAL = 120
+# So many tasks are named in one line.
+_NAMED = 10
 
 
 @click.command("status")
@@ -37,9 +41,9 @@ _LEAST_COMMAND = 20
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "json", "name"]),
+    type=click.Choice(["table", "wide", "json", "name"]),
     default="table",
-    help="How to print; `name` prints ids only.",
+    help="How to print; `wide` cuts no command, `name` prints ids only.",
 )
 @cluster_options
 def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> int:
@@ -66,16 +70,33 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
     elif output == "name":
         tables.write("".join(f"{task.task}\n" for task in tasks))
     elif tasks:
-        tables.write(as_table(tasks, time.time(), all_hosts=all_hosts, width=_terminal_width()))
-        for task in tasks:
-            if (share := _share(task)) is not None:
-                tables.say(f"womm: {task.task}: {_share_words(share)}")
-            unsent = _unsent(task)
-            if unsent is not None and (unsent.reason or task.status is not TaskStatus.RUNNING):
-                tables.say(f"womm: {task.task}: {_unsent_words(unsent)}")
+        width = None if output == "wide" else _terminal_width()
+        tables.write(as_table(tasks, time.time(), all_hosts=all_hosts, width=width))
+        _tell_shares(tasks)
     else:
         tables.say(_none_text(all_hosts, ended))
     return 0
+
+
+def _tell_shares(tasks: Sequence[TaskView]) -> None:
+    """A line for each that is not over, on what its share has moved; one for all those that are."""
+    incomplete = []
+    for task in tasks:
+        unsent = _unsent(task)
+        if task.status is TaskStatus.CLEANED:
+            incomplete += [task.task] if unsent is not None else []
+            continue
+        if (share := _share(task)) is not None:
+            tables.say(f"womm: {task.task}: {_share_words(share)}")
+        if unsent is not None and (unsent.reason or task.status is not TaskStatus.RUNNING):
+            tables.say(f"womm: {task.task}: {_unsent_words(unsent)}")
+    if incomplete:
+        named = ", ".join(incomplete[:_NAMED]) + (", ..." if incomplete[_NAMED:] else "")
+        tasks_words = words.counted(len(incomplete), "task that has ended", "tasks that have ended")
+        tables.say(
+            f"womm: not all that jobs wrote is in the folder of {tasks_words} ({named}): see `unsent` in"
+            " womm status --ended -o json"
+        )
 
 
 def _none_text(all_hosts: bool, ended: bool) -> str:
@@ -85,8 +106,8 @@ def _none_text(all_hosts: bool, ended: bool) -> str:
     return f"womm: no task uses anything{where} (womm status --ended shows those that have ended)"
 
 
-def _terminal_width() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def _terminal_width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
 
 
 def as_table(tasks: Sequence[TaskView], now_s: float, *, all_hosts: bool, width: int | None) -> str:
@@ -112,18 +133,20 @@ def _row(task: TaskView, now_s: float, *, all_hosts: bool) -> list[str]:
         task.task,
         age,
         task.status.value,
-        "-" if cpu is None else format_cpu(cpu),
-        "-" if mem is None else format_mem(mem),
-        f"{task.ready}/{started.pods}",
+        format_cpu(cpu) if cpu else "-",
+        format_mem(mem) if mem else "-",
+        "-" if task.status is TaskStatus.CLEANED else f"{task.ready}/{started.pods}",
         *([words.printable(started.host)] if all_hosts else []),
-        words.printable(started.folder),
+        words.name(started.folder),
         tables.quoted(started.argv),
     ]
 
 
 def _totals(task: TaskView) -> tuple[int | None, int | None]:
-    """Return CPU in thousandths and memory in bytes, over all pods."""
+    """Return CPU in thousandths and memory in bytes that all pods of a task reserve; None: unknown."""
     started = task.started
+    if task.status is TaskStatus.CLEANED:  # it has no pods any more
+        return 0, 0
     if started is None:
         return None, None
     try:
@@ -139,10 +162,10 @@ def _share(task: TaskView) -> ShareTraffic | None:
 def _share_words(share: ShareTraffic) -> str:
     from womm.share.preview import shown_bytes
 
-    words = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
+    parts = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
     if share.unwritten:
-        words.append((share.unwritten, "still to be written"))
-    return ", ".join(f"{shown_bytes(count)} {what}" for count, what in words)
+        parts.append((share.unwritten, "still to be written"))
+    return ", ".join(f"{shown_bytes(count)} {what}" for count, what in parts)
 
 
 def _unsent(task: TaskView) -> ShareUnsent | None:

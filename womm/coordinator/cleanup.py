@@ -9,13 +9,14 @@ import shutil
 import signal
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from womm import process
-from womm.errors import ClusterError
+from womm.errors import ClusterError, WommError
 from womm.journal.events import TaskCleaned, TaskStarted
-from womm.journal.observe import Observation, agents
+from womm.journal.fold import TaskStatus
+from womm.journal.observe import Observation, agents, observe
 from womm.journal.store import TaskStore
 from womm.process import ProcessIdentity
 from womm.settings import KUBERNETES
@@ -57,6 +58,31 @@ def clean(store: TaskStore, task: Observation) -> list[str]:
             lines.append(f"womm: what task {name} has left on {host} ends by itself there")
         journal.append(TaskCleaned(time.time()))
     return lines
+
+
+def may_be_cleaned(task: Observation) -> bool:
+    """Whether nothing of a task is alive here, where it was started, and nobody has written that down yet."""
+    if not task.here or task.locked or task.status is TaskStatus.CLEANED:
+        return False
+    engine = task.state.engine
+    known = agents(task.state) + ([ProcessIdentity(engine.pid, engine.pid_start)] if engine else [])
+    return not any(map(process.is_alive, known)) and not any(process.marked(TASK_VARIABLE, task.record.task))
+
+
+def note_cleaned(store: TaskStore, task: Observation | None) -> Observation | None:
+    """Write down of a task that nothing is left of it elsewhere; return how it is now.
+
+    None: it cannot be written, or somebody else is at it.
+    """
+    if task is None:
+        return None
+    problems: list[str] = []
+    with suppress(WommError, OSError):
+        with store.reopen(task.record.task, on_failure=problems.append) as journal:
+            _remove_runtime_folder(task)
+            journal.append(TaskCleaned(time.time()))
+        return observe(task.record)
+    return None
 
 
 def _remove_objects(started: TaskStarted) -> list[str]:

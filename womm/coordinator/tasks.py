@@ -4,10 +4,11 @@
 cannot be reached is told of and left out.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Container, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from womm.coordinator.cleanup import may_be_cleaned, note_cleaned
 from womm.errors import JournalError
 from womm.journal.events import TaskEnded, TaskStarted
 from womm.journal.fold import TaskStatus
@@ -68,11 +69,34 @@ def all_tasks(
 
         mine = {} if all_hosts else {"host": this_host(), "user": this_user()}
         found, failures = run_apart(list_everywhere(targets, **mine))
-        for failure in failures:
+        for failure in failures.values():
             say(f"womm: {failure.message}")
         for remote in found:
             views[remote.task] = _joined(views.get(remote.task), remote)
+        for view in _without_objects(views.values(), failures):
+            if (cleaned := note_cleaned(store, view.observation)) is not None:
+                views[view.task] = local_view(cleaned)
     return sorted(views.values(), key=lambda view: view.time)
+
+
+def _without_objects(views: Iterable[TaskView], silent: "Container[Target]") -> list[TaskView]:
+    """Return the tasks of this machine that nobody cleaned, and of which their clusters have nothing more.
+
+    Asked anew, by the label that all of a task's objects have, whoever has started it. silent: clusters that
+    do not answer; of what runs there nothing is known.
+    """
+    from womm.cluster.kubernetes.tasks import without_objects
+
+    left = [
+        view
+        for view in views
+        if view.remote is None and view.started is not None and view.started.cluster == KUBERNETES
+        if view.observation is not None and may_be_cleaned(view.observation)
+    ]
+    asked = [(journalled_target(view.started), view.task) for view in left if view.started is not None]
+    asked = [(target, task) for target, task in asked if target not in silent]
+    gone = run_apart(without_objects(asked)) if asked else set()
+    return [view for view in left if view.task in gone]
 
 
 def resolve(store: TaskStore, settings: Settings, name: str, say: Callable[[str], None]) -> TaskView:

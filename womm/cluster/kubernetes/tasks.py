@@ -14,7 +14,7 @@ from typing import Final
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.client import KubeClient, Object, Target
 from womm.cluster.kubernetes.manifests import About, label_value, selector
-from womm.cluster.kubernetes.removal import delete_task, remaining, without_lost_nodes
+from womm.cluster.kubernetes.removal import delete_task, remaining, tasks_with_objects, without_lost_nodes
 from womm.errors import ClusterError
 
 STARTING_S: Final = 60.0
@@ -66,8 +66,9 @@ async def list_tasks(client: KubeClient, *, host: str = "", user: str = "") -> l
 
 async def list_everywhere(
     targets: Iterable[Target], *, host: str = "", user: str = ""
-) -> tuple[list[RemoteTask], list[ClusterError]]:
+) -> tuple[list[RemoteTask], dict[Target, ClusterError]]:
     """Return the tasks of several namespaces, each once, and why some could not be listed."""
+    asked = list(targets)
 
     async def one(target: Target) -> list[RemoteTask]:
         client = await KubeClient.connect(target)
@@ -80,15 +81,39 @@ async def list_everywhere(
             await client.close()
 
     found: dict[str, RemoteTask] = {}
-    failures = []
-    for result in await asyncio.gather(*map(one, targets), return_exceptions=True):
+    failures: dict[Target, ClusterError] = {}
+    results = await asyncio.gather(*map(one, asked), return_exceptions=True)
+    for target, result in zip(asked, results, strict=True):
         if isinstance(result, ClusterError):
-            failures.append(result)
+            failures[target] = result
         elif isinstance(result, BaseException):
             raise result
         else:
             found |= {task.task: task for task in result}
     return list(found.values()), failures
+
+
+async def without_objects(tasks: Iterable[tuple[Target, str]]) -> set[str]:
+    """Return those of which their cluster has nothing at all; it was asked, and has answered."""
+
+    async def of(target: Target, names: list[str]) -> set[str]:
+        client = await KubeClient.connect(target)
+        try:
+            async with asyncio.timeout(_LIST_TIMEOUT_S):
+                return set(names) - await tasks_with_objects(client)
+        finally:
+            await client.close()
+
+    named: dict[Target, list[str]] = {}
+    for target, task in tasks:
+        named.setdefault(target, []).append(task)
+    gone: set[str] = set()
+    for result in await asyncio.gather(*(of(*item) for item in named.items()), return_exceptions=True):
+        if isinstance(result, set):
+            gone |= result
+        elif not isinstance(result, ClusterError | TimeoutError):
+            raise result
+    return gone
 
 
 def _remote_task(client: KubeClient, job: Object, workers: dict[str | None, Object]) -> RemoteTask:
