@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import womm
+from womm import words
 from womm.errors import ImageError
 
 PACKAGES: Final = ("asyncssh", "cryptography", "cffi", "pycparser", "typing_extensions")
@@ -77,13 +78,13 @@ def _version(name: str) -> str:
 
 
 def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
-    words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    words += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     for platform in _PLATFORMS:
-        words += ["--platform", platform.format(machine)]
+        command += ["--platform", platform.format(machine)]
     try:
         result = subprocess.run(
-            [*words, "--dest", str(folder), *pins],
+            [*command, "--dest", str(folder), *pins],
             capture_output=True,
             text=True,
             errors="replace",
@@ -91,7 +92,9 @@ def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        raise ImageError(f"pip does not bring the file server's wheels: {exc}") from exc
+        late = isinstance(exc, subprocess.TimeoutExpired)
+        why = f"it has not ended after {_TIMEOUT_S} s" if late else words.cause(exc)
+        raise ImageError(f"pip does not bring the file server's wheels: {why}") from exc
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no reason given"]
         raise ImageError(

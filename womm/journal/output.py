@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from womm import words
 from womm.errors import JournalError
 from womm.journal.events import OutputRef
 
@@ -173,7 +174,7 @@ class OutputReader:
                 self._fd = os.open(self._path, os.O_RDONLY)
             packed = os.pread(self._fd, ref.length, ref.offset)
         except (OSError, OverflowError, ValueError) as exc:
-            raise JournalError(f"cannot read kept output in {self._path}: {exc}") from exc
+            raise JournalError(f"cannot read kept output in {self._path}: {words.cause(exc)}") from exc
         unpacker = zstd.ZstdDecompressor()
         try:
             # A damaged reference must not fill the memory.

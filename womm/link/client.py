@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
+from womm import words
 from womm.link.frames import BadFrame, FrameType, encode, encode_bye
 from womm.link.session import Refused, Session
 
@@ -151,7 +152,7 @@ class Link:
                     attempt = timeouts = 0
                     await self._keep_alive(connection)
             except (TimeoutError, OSError) as exc:
-                connection.reason = connection.reason or str(exc) or "no answer"
+                connection.reason = connection.reason or (words.cause(exc) if str(exc) else "no answer")
                 timeouts += isinstance(exc, TimeoutError)
                 if isinstance(exc, Offline):
                     lost_at = self._loop.time()
@@ -269,7 +270,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self.reason:
-            self.reason = str(exc)
+            self.reason = words.cause(exc)
         self.gone.set()
         self.ready.set()
 

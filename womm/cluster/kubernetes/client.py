@@ -268,7 +268,7 @@ class KubeClient:
             _session(self._api)  # reads keys and certificates
         except (OSError, ValueError) as exc:  # ssl.SSLError is one
             raise ClusterError(
-                f"the key or certificate of context {self.context} cannot be used: {exc}"
+                f"the key or certificate of context {self.context} cannot be used: {words.cause(exc)}"
             ) from exc
 
     async def _load_again(self, old: ApiClient) -> None:
