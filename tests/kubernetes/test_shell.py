@@ -65,3 +65,48 @@ def test_terminal_has_its_size_its_keys_and_its_status(womm_home, project: Proje
         child.close()
     assert child.exitstatus == 7
     project.nothing_left(womm_home.runtime)
+
+
+def test_terminal_is_bash_with_this_ones_type_and_the_keys_typed_at_its_end_are_for_the_next_shell(
+    womm_home, project: Project
+) -> None:
+    project.write()
+    images = project.kube.images
+    child = pexpect.spawn(
+        "/bin/sh",
+        cwd=str(project.folder),
+        env=environment(
+            TERM="xterm-256color", COLORTERM="truecolor", LANG="de_DE.UTF-8", LC_ALL="", PS1="here> "
+        ),
+        timeout=120,
+        dimensions=(30, 200),
+        encoding="utf-8",
+    )
+    womm = " ".join(WOMM)
+    try:
+        child.expect("here> ")
+        child.sendline(f"{womm} shell")
+        child.expect(rf"womm: task \w+ created: 1 pod in namespace {project.namespace}")
+        child.expect("# ")
+        child.sendline('echo "type=$TERM,$COLORTERM locale=$LANG bash=${BASH_VERSION%%.*} pod=$WOMM_POD"')
+        child.expect(r"type=xterm-256color,truecolor locale=(\S*) bash=5 pod=womm-task-")
+        assert child.match[1] in {"", "C.utf8", "C.UTF-8"}
+        child.sendline("exit 7")
+        child.expect_exact("womm: the shell has ended: cleaning up")
+        child.sendline("echo sta''tus=$?")
+        child.expect_exact("status=7")
+        # The user's own choice is stronger.
+        project.write(shell="/bin/sh", image=images["worker"].pinned)
+        child.sendline(f"{womm} shell")
+        child.expect("# ")
+        child.sendline('echo "bash=[$BASH_VERSION] type=$TERM"; exit')
+        child.expect_exact("bash=[] type=xterm-256color")
+        child.expect("here> ")
+        # A line, and words, too.
+        child.sendline(f"{womm} shell -- 'echo \"$TERM  ok\"'; {womm} shell -- printf '%s|' a 'b  c'")
+        child.expect_exact("xterm-256color  ok")
+        child.expect_exact("a|b  c|")
+        child.expect("here> ")
+    finally:
+        child.close(force=True)
+    project.nothing_left(womm_home.runtime)

@@ -184,7 +184,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             folder=folder,
             argv=argv,
             pods=pods,
-            quiet=_is_quiet(),
+            quiet=is_quiet(),
         )
     )
 
@@ -264,7 +264,7 @@ def pod_shell(settings: Settings) -> str:
     return settings.shell or "/bin/sh"
 
 
-def _is_quiet() -> bool:
+def is_quiet() -> bool:
     import logging
 
     return logging.getLogger("womm").getEffectiveLevel() >= logging.ERROR

@@ -39,7 +39,7 @@ def command(words: tuple[str, ...], **flags: str | bool | None) -> int:
     """
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.cli.parallel import current_folder, find_perl, pod_shell
+    from womm.cli.parallel import current_folder, find_perl, is_quiet, pod_shell
     from womm.coordinator import shell
 
     folder = current_folder()
@@ -52,5 +52,6 @@ def command(words: tuple[str, ...], **flags: str | bool | None) -> int:
             folder=folder,
             argv=("shell", *(("--", *words) if words else ())),
             command=words,
+            quiet=is_quiet(),
         )
     )

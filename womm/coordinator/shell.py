@@ -1,31 +1,28 @@
 """`womm shell`: one fresh worker, one job in it, with this terminal or these pipes as its own."""
 
 import asyncio
-import errno
 import os
 import queue
 import select
+import shutil
 import signal
-import struct
 import sys
-import termios
 import threading
 import time
-import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from fcntl import ioctl
 from pathlib import Path
 
 from womm import words
 from womm.cluster.base import Cluster, TaskSpec
+from womm.coordinator import terminal as terminals
 from womm.coordinator.clusters import Origin, make_cluster
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
-from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless
+from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless, where
 from womm.errors import ClusterError
 from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
@@ -33,9 +30,10 @@ from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, Settings
 
 FAILURE = 254
-READ_BYTES = 65536
 QUEUE_BYTES = 1 << 20
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+TELL_CLEANING_S = 0.5
+CLEANING = "the shell has ended: cleaning up (what you type now is for your own shell)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class ShellTask:
     folder: Path
     argv: tuple[str, ...]
     command: tuple[str, ...]
+    quiet: bool = False
 
 
 def run(task: ShellTask) -> int:
@@ -60,6 +59,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     settings, task_id = task.settings, new_task_id()
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
+        tell_cleaning = stack.enter_context(_cleaning_told(terminal and not task.quiet))
         interrupted: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, _set_once, interrupted, int(number))
@@ -122,6 +122,8 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             dispatcher.share, dispatcher.fill = share.jobs, share.fill
         spec = _spec(task, task_id, share)
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
+        if not interrupted.done():
+            _say_where(task, task_id, cluster, terminal)
         if share is not None and not interrupted.done():
             await unless(asyncio.shield(interrupted), share.begin(cluster))
         waits = True
@@ -140,17 +142,62 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         sink = _Sink(dispatcher)
         stack.callback(sink.close)
         if terminal:
-            stack.enter_context(_raw_terminal())
+            stack.enter_context(terminals.raw())
         sink.job = dispatcher.submit(_request(task, terminal), sink, repeatable=False)
         # Whatever it does from now on, it would wait for the folder.
         share_lost.add_done_callback(lambda found: dispatcher.fail(sink.job, found.result()))
-        _Reader(loop, dispatcher, sink).start()
+        _start_input(loop, dispatcher, sink)
         if terminal:
-            loop.add_signal_handler(signal.SIGWINCH, lambda: dispatcher.resize(sink.job, *_size()))
+            loop.add_signal_handler(signal.SIGWINCH, lambda: dispatcher.resize(sink.job, *terminals.size()))
             stack.callback(loop.remove_signal_handler, signal.SIGWINCH)
         status = await _outcome(dispatcher, sink, interrupted)
+        tell_cleaning()
         journal.append(TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed))
         return status
+
+
+def _say_where(task: ShellTask, task_id: str, cluster: Cluster, terminal: bool) -> None:
+    """To people. To scripts only that it is this machine, where no project has chosen that."""
+    settings = task.settings
+    unasked = settings.cluster != KUBERNETES and settings.project is None
+    if (terminal or unasked) and not task.quiet:
+        _say(f"task {task_id} created: {where(cluster, 1, settings)}")
+
+
+@contextmanager
+def _cleaning_told(people: bool) -> Iterator[Callable[[], None]]:
+    """Give what is called when the shell has ended: if womm is not done soon, it says what it does."""
+    timers: list[asyncio.TimerHandle] = []
+
+    def begin() -> None:
+        if people:
+            timers.append(asyncio.get_running_loop().call_later(TELL_CLEANING_S, _say, CLEANING))
+
+    try:
+        yield begin
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _start_input(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, sink: "_Sink") -> None:
+    """Pass this process's stdin to the job while it runs, and nothing beyond its end."""
+
+    def feed(data: bytes) -> None:
+        if not data:
+            dispatcher.feed_end(sink.job)
+        elif dispatcher.feed(sink.job, data):
+            sink.room.set()
+
+    def read(data: bytes) -> None:
+        loop.call_soon_threadsafe(feed, data)
+
+    def refused(exc: OSError) -> None:
+        _say(f"cannot read from stdin: {exc.strerror}: the command gets no input")
+
+    reader = terminals.Input(read, refused, sink.room)
+    sink.outcome.add_done_callback(lambda _: reader.stop())
+    reader.start()
 
 
 async def _clean_cluster(cluster: Cluster, share: TaskShare | None, journal: Journal, task_id: str) -> None:
@@ -209,11 +256,19 @@ def _spec(task: ShellTask, task_id: str, share: TaskShare | None) -> TaskSpec:
 def _request(task: ShellTask, terminal: bool) -> RunRequest:
     """One word is a line for the shell, as with ssh; several are a command, as with kubectl exec."""
     given = [os.fsencode(word) for word in task.command]
+    line = given[0] if len(given) == 1 else None
+    argv = given if len(given) > 1 else []
+    if not terminal:
+        return RunRequest(line, argv=argv, stdin=True)
+    settings, shell = task.settings, os.fsencode(task.shell)
+    chosen = bool(settings.shell)
+    if settings.cluster == KUBERNETES:
+        run = argv or ([shell, b"-c", line] if line is not None else [shell] if chosen else [])
+        line, argv = None, terminals.start_words(os.environ, run)
+    elif not given and not chosen and Path(task.shell).name == "sh" and (bash := shutil.which("bash")):
+        argv = [os.fsencode(bash)]
     return RunRequest(
-        given[0] if len(given) == 1 else None,
-        argv=given if len(given) > 1 else (),
-        stdin=True,
-        terminal=_size() if terminal else None,
+        line, argv=argv, env=terminals.passed(os.environ), stdin=True, terminal=terminals.size()
     )
 
 
@@ -294,57 +349,6 @@ class _Sink:
         before, self._waiting_bytes = self._waiting_bytes, self._waiting_bytes - size
         if before >= QUEUE_BYTES > self._waiting_bytes:
             self._dispatcher.consumed(self.job)
-
-
-class _Reader(threading.Thread):
-    """Passes this process's stdin to the job. A thread: a file cannot be waited for otherwise."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, sink: _Sink) -> None:
-        super().__init__(name="womm-shell-input", daemon=True)
-        self._loop = loop
-        self._dispatcher = dispatcher
-        self._sink = sink
-
-    def run(self) -> None:
-        try:
-            while True:
-                self._sink.room.wait()
-                try:
-                    data = os.read(0, READ_BYTES)
-                except BlockingIOError:  # another program has made the terminal or pipe non-blocking
-                    select.select([0], [], [])
-                    continue
-                except OSError as exc:
-                    if exc.errno != errno.EIO:  # a terminal that is gone
-                        _say(f"cannot read from stdin: {exc.strerror}: the command gets no input")
-                    data = b""
-                if not data:
-                    self._loop.call_soon_threadsafe(self._dispatcher.feed_end, self._sink.job)
-                    return
-                self._sink.room.clear()
-                self._loop.call_soon_threadsafe(self._feed, data)
-        except RuntimeError:  # the loop has been closed: the shell has ended
-            return
-
-    def _feed(self, data: bytes) -> None:
-        if self._dispatcher.feed(self._sink.job, data):
-            self._sink.room.set()
-
-
-@contextmanager
-def _raw_terminal() -> Iterator[None]:
-    before = termios.tcgetattr(0)
-    tty.setraw(0)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-def _size() -> tuple[int, int]:
-    """Rows and columns of this terminal."""
-    rows, columns, _, _ = struct.unpack("HHHH", ioctl(0, termios.TIOCGWINSZ, bytes(8)))
-    return rows or 24, columns or 80
 
 
 def _set_once(future: asyncio.Future[int], value: int) -> None:

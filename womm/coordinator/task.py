@@ -168,7 +168,7 @@ class _Run:
             stack.push_async_callback(self.dispatcher.close)
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
             if not task.quiet and not self.interrupts:
-                self.say(f"task {self.id} created: {self._where()}")
+                self.say(f"task {self.id} created: {where(self.cluster, task.pods, settings)}")
             if self.share is not None and not self.interrupts:
                 await self._waiting(unless(self.interrupted.wait(), self.share.begin(self.cluster)))
             engine = Engine(task, self.id, self.dispatcher, runtime, self._hide_bar)
@@ -418,14 +418,6 @@ class _Run:
         wanted = self.task.pods + (1 if self.task.settings.local_procs else 0)
         return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.usable), wanted)
 
-    def _where(self) -> str:
-        pods = self.task.pods
-        where = self.cluster.where
-        if where.namespace:
-            inside = f" of {where.context}" if where.context else " of this cluster"
-            return f"{words.counted(pods, 'pod')} in namespace {where.namespace}{inside}"
-        return here(words.counted(pods, "worker process", "worker processes"), self.task.settings)
-
     def _say_end(self, done: int, failed: int) -> None:
         took = duration(time.time() - self.began)
         line = f"task {self.id} deleted: {words.counted(done, 'job')}"
@@ -489,10 +481,15 @@ class _Run:
         )
 
 
-def here(workers: str, settings: Settings) -> str:
-    """Return where jobs run that run on this machine; it says so when no project has chosen that."""
+def where(cluster: Cluster, pods: int, settings: Settings) -> str:
+    """Return what runs a task's jobs, and where; that it is this machine is told when no project chose it."""
+    place = cluster.where
+    if place.namespace:
+        inside = f" of {place.context}" if place.context else " of this cluster"
+        return f"{words.counted(pods, 'pod')} in namespace {place.namespace}{inside}"
     chosen = settings.project is not None
-    return f"{workers} on this machine" + ("" if chosen else " (no .womm here: the built-in local cluster)")
+    line = f"{words.counted(pods, 'worker process', 'worker processes')} on this machine"
+    return line + ("" if chosen else " (no .womm here: the built-in local cluster)")
 
 
 async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]) -> None:
