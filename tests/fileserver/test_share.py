@@ -152,3 +152,24 @@ def test_cut_links_lose_no_write_and_no_change(top, folder):
                     await asyncio.sleep(0.02)
 
     run(top, folder, work)
+
+
+def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top, folder):
+    """Without a barrier: no other job starts. Until then it is refused without a question."""
+
+    async def work(shared):
+        fs = shared.fs
+        node = await make(fs, b"own")
+        (top / "lock").touch()
+        await shared.share.barrier()
+        while True:
+            try:
+                await fs.link(node, fs.root(), b"lock")
+                break
+            except (NFSError, FileExistsError) as exc:
+                assert isinstance(exc, FileExistsError) or exc.status is Status.EXIST
+                (top / "lock").unlink(missing_ok=True)
+                await asyncio.sleep(0.02)
+        assert (top / "lock").samefile(top / "own")
+
+    run(top, folder, work)

@@ -9,7 +9,8 @@ import asyncio
 import errno
 import stat as modes
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from struct import Struct
 from typing import Final
@@ -21,7 +22,8 @@ from womm.fileserver.doubts import Doubt, Doubts
 from womm.fileserver.fetch import OpenFile
 from womm.fileserver.nodes import FileNode, Handle
 from womm.fileserver.sftp import CREATE_NEW, LINK, MKDIR, READLINK, REMOVE, RMDIR, Session, Stat
-from womm.fileserver.tree import ROOT, Tree, ask
+from womm.fileserver.tree import ROOT, TRIES, Tree, ask
+from womm.fileserver.turns import Place
 from womm.nfs.constants import SHARE_WRITE, FileType
 from womm.nfs.filesystem import (
     Attributes,
@@ -204,6 +206,25 @@ class CachedFilesystem:
             mode = mode if wrong else None
             await self._set(node, replace(settings, mode=mode, size=settings.size or None))
 
+    async def _taken(self, above: FileNode, name: bytes) -> FileNode | None:
+        """Return what has a name already, as far as is known, for who has its turn."""
+        names = self._tree.directory(above)
+        if name not in names.entries or name in names.unsure:
+            return None
+        return await self._there(above, name)
+
+    async def _in_the_way(
+        self, above: FileNode, name: bytes, look: Awaitable[sftp.Reply], stamp: Stamp
+    ) -> FileNode | None:
+        """Take over what was in the way of something new, and was not known; None: it has gone again."""
+        try:
+            return self._tree.enter(above, name, sftp.as_stat(await ask(look)), stamp)
+        except OSError:
+            names = self._tree.directory(above)
+            names.unsure.add(name)
+            names.absent.pop(name, None)
+            return None
+
     async def create(
         self,
         directory: Node,
@@ -215,35 +236,58 @@ class CachedFilesystem:
         access: int,
     ) -> tuple[FileNode, OpenFile, Change, bool]:
         above = self._below(directory, name)[0]
-        names = self._tree.directory(above)
-        doubt = ("create", above.fileid, name)
-        node = None
-        if name in names.entries and name not in names.unsure:
-            node = await self._there(above, name)
-        if node is None:
+        for _ in range(TRIES):
+            node = self._tree.known(above, name)
+            if node is None:
+                async with self._tree.turns.take((above.fileid, name)):
+                    node = await self._taken(above, name)
+                    if node is None:
+                        node, file, change = await self._create(above, name, settings, verifier, access)
+                        if file is not None:
+                            return await self._new(node, file, change, settings)
             try:
-                return await self._create(above, name, settings, verifier, access)
-            except FileExistsError:
-                names.unsure.add(name)
-                names.absent.pop(name, None)
-            node = await self._there(above, name)
-        if node is None:
-            raise NFSError(Status.DELAY)  # the user has removed it since
+                return await self._create_there(
+                    above, name, node, verifier=verifier, exclusive=exclusive, access=access
+                )
+            except NFSError as exc:
+                if exc.status is not Status.STALE:
+                    raise  # else it was replaced or removed meanwhile
+        raise NFSError(Status.DELAY)
+
+    async def _create_there(
+        self,
+        above: FileNode,
+        name: bytes,
+        node: FileNode,
+        *,
+        verifier: bytes | None,
+        exclusive: bool,
+        access: int,
+    ) -> tuple[FileNode, OpenFile, Change, bool]:
+        """Open what was to be made and is there. Raises STALE when it is not there any more."""
         if node.kind is FileType.DIRECTORY:
             raise NFSError(Status.EXIST if exclusive else Status.ISDIR)
-        mine = self._doubts.take(doubt) is not None and node.stat is not None and node.stat.size == 0
+        done = self._doubts.take(("create", above.fileid, name)) is not None
+        mine = done and node.stat is not None and node.stat.size == 0
         if exclusive and not mine and (verifier is None or node.verifier != verifier):
             raise NFSError(Status.EXIST)
         if node.kind is FileType.SYMLINK:
             raise NFSError(Status.SYMLINK)
-        try:
-            file = await self.open(node, access)
-        except FileNotFoundError:
-            names.unsure.add(name)
-            raise NFSError(Status.DELAY) from None  # the user has removed it, and that is yet to be told
+        file = await self.open(node, access)
         if mine:
             node.verifier = verifier
         return node, file, Change(above.change, above.change, True), mine
+
+    async def _new(
+        self, node: FileNode, file: OpenFile, change: Change, settings: Settings
+    ) -> tuple[FileNode, OpenFile, Change, bool]:
+        try:
+            mode = 0o644 if settings.mode is None else settings.mode & 0o7777
+            await self._finish(node, settings, settings.mode and mode)
+        except BaseException:
+            self._contents.close(file)
+            raise
+        return node, file, change, True
 
     async def _create(
         self,
@@ -252,7 +296,8 @@ class CachedFilesystem:
         settings: Settings,
         verifier: bytes | None,
         access: int,
-    ) -> tuple[FileNode, OpenFile, Change, bool]:
+    ) -> tuple[FileNode, OpenFile | None, Change]:
+        """Make a file, in the turn of its name; without an open file it is one that was there."""
         mode = 0o644 if settings.mode is None else settings.mode & 0o7777
         _, path, session = self._below(above, name)
         doubt = ("create", above.fileid, name)
@@ -260,54 +305,69 @@ class CachedFilesystem:
             stamp = self._tree.stamp()
             opened = session.open(path, CREATE_NEW, write=True, mode=mode)
             looks = _looks(session, path, above.path())
-            raw = await self._doubts.sure(opened, doubt)
-            node, change = await self._made(above, name, looks, stamp, doubt)
+            try:
+                raw = await self._doubts.sure(opened, doubt)
+            except FileExistsError:
+                found = await self._in_the_way(above, name, looks[0], stamp)
+                if found is None:
+                    raise NFSError(Status.DELAY) from None  # the user has removed it since
+                return found, None, Change(above.change, above.change, True)
+            try:
+                node, change = await self._made(above, name, looks, stamp, doubt)
+            except BaseException:
+                session.close(raw).add_done_callback(sftp.ignore)
+                raise
         node.opens += 1
         self._contents.keep(node, Handle(session, raw, True))
         node.verifier = verifier
-        file = OpenFile(node, access)
-        try:
-            await self._finish(node, settings, settings.mode and mode)
-        except BaseException:
-            self._contents.close(file)
-            raise
-        return node, file, change, True
+        return node, OpenFile(node, access), change
 
     async def _make(
-        self, directory: Node, name: bytes, waiter_of: tuple[int, bytes], settings: Settings, mode: int | None
+        self,
+        directory: Node,
+        name: bytes,
+        request: Callable[[bytes], tuple[int, bytes]],
+        settings: Settings,
+        mode: int | None,
     ) -> tuple[FileNode, Change]:
-        """Make what is no regular file: `waiter_of` is the request."""
-        above, path, session = self._below(directory, name)
-        names = self._tree.directory(above)
-        if name in names.entries and name not in names.unsure and names.listed == self._tree.epoch:
-            raise NFSError(Status.EXIST)
-        kind, body = waiter_of
-        doubt = (kind, above.fileid, name, body)
-        with self._tree.changing((above, name)):
-            stamp = self._tree.stamp()
-            made = session.send(kind, body)
-            looks = _looks(session, path, above.path())
-            try:
-                await self._doubts.sure(made, doubt)
-            except FileExistsError:
-                if self._doubts.take(doubt) is None:
-                    names.unsure.add(name)
-                    raise
-            node, change = await self._made(above, name, looks, stamp, doubt)
+        """Make what is no regular file: `request` is what to ask for, by the path."""
+        above = self._below(directory, name)[0]
+        async with self._tree.turns.take((above.fileid, name)):
+            kind, body = request(self._below(above, name)[1])
+            doubt = (kind, above.fileid, name, body)
+            if await self._taken(above, name) is not None and not self._doubts.has(doubt):
+                raise NFSError(Status.EXIST)
+            _, path, session = self._below(above, name)
+            with self._tree.changing((above, name)):
+                stamp = self._tree.stamp()
+                made = session.send(kind, body)
+                looks = _looks(session, path, above.path())
+                try:
+                    await self._doubts.sure(made, doubt)
+                except FileExistsError:
+                    if self._doubts.take(doubt) is None:
+                        await self._in_the_way(above, name, looks[0], stamp)
+                        raise
+                node, change = await self._made(above, name, looks, stamp, doubt)
         await self._finish(node, settings, mode)
         return node, change
 
     async def mkdir(self, directory: Node, name: bytes, settings: Settings) -> tuple[FileNode, Change]:
         mode = 0o755 if settings.mode is None else settings.mode & 0o7777
-        body = sftp.string(self._below(directory, name)[1]) + sftp.attributes(mode=mode)
-        return await self._make(directory, name, (MKDIR, body), settings, settings.mode and mode)
+
+        def request(path: bytes) -> tuple[int, bytes]:
+            return MKDIR, sftp.string(path) + sftp.attributes(mode=mode)
+
+        return await self._make(directory, name, request, settings, settings.mode and mode)
 
     async def symlink(
         self, directory: Node, name: bytes, target: bytes, settings: Settings
     ) -> tuple[FileNode, Change]:
-        body = sftp.string(self._below(directory, name)[1]) + sftp.string(target) + b"\x01"
+        def request(path: bytes) -> tuple[int, bytes]:
+            return LINK, sftp.string(path) + sftp.string(target) + b"\x01"
+
         plain = Settings(atime_ns=settings.atime_ns, mtime_ns=settings.mtime_ns)
-        return await self._make(directory, name, (LINK, body), plain, None)
+        return await self._make(directory, name, request, plain, None)
 
     async def mknod(
         self, directory: Node, name: bytes, kind: FileType, device: tuple[int, int], settings: Settings
@@ -316,53 +376,71 @@ class CachedFilesystem:
         if kind not in kinds:
             raise NFSError(Status.PERM)
         mode = 0o644 if settings.mode is None else settings.mode & 0o7777
-        _, path, _ = self._below(directory, name)
-        body = sftp.string(b"mknod@womm") + sftp.string(path) + _U32.pack(kinds[kind] | mode)
-        return await self._make(directory, name, (sftp.EXTENDED, body), settings, settings.mode and mode)
+
+        def request(path: bytes) -> tuple[int, bytes]:
+            return sftp.EXTENDED, sftp.string(b"mknod@womm") + sftp.string(path) + _U32.pack(
+                kinds[kind] | mode
+            )
+
+        return await self._make(directory, name, request, settings, settings.mode and mode)
+
+    @asynccontextmanager
+    async def _staying(self, node: FileNode, *more: Place) -> AsyncIterator[None]:
+        """Take the turn of a file's name, and of others: its path is what it is until this is done."""
+        for _ in range(TRIES):
+            places = list(node.places)
+            if places and self._tree.is_moving(places[0][0]):
+                raise NFSError(Status.DELAY)  # its path will be another one
+            turns = [(above.fileid, name) for above, name in places[:1]]
+            async with self._tree.turns.take(*turns, *more):
+                if node.places[:1] == places[:1]:
+                    yield
+                    return
+        raise NFSError(Status.DELAY)
 
     async def link(self, node: Node, directory: Node, name: bytes) -> Change:
         assert isinstance(node, FileNode)
-        above, path, session = self._below(directory, name)
-        if node.gone:
-            raise NFSError(Status.STALE)
-        body = sftp.string(path) + sftp.string(node.path()) + b"\0"
+        above = self._below(directory, name)[0]
         doubt = ("link", above.fileid, name, node.fileid)
-        with self._tree.changing((above, name), *node.places):
-            stamp = self._tree.stamp()
-            made = session.send(LINK, body)
-            looks = _looks(session, path, above.path())
-            try:
-                await self._doubts.sure(made, doubt)
-            except FileExistsError:
-                self._tree.directory(above).unsure.add(name)
-                if self._doubts.take(doubt) is None:
-                    raise
-                stat = sftp.as_stat(await ask(looks[0]))
-                if (stat.ino, stat.dev) != (node.ino, node.dev):
-                    raise
-            _, change = await self._made(above, name, looks, stamp, doubt)
-            node.change = self._tree.table.change()
+        if self._tree.known(above, name) is not None and not self._doubts.has(doubt):
+            raise NFSError(Status.EXIST)
+        async with self._staying(node, (above.fileid, name)):
+            if await self._taken(above, name) is not None and not self._doubts.has(doubt):
+                raise NFSError(Status.EXIST)
+            if node.gone:
+                raise NFSError(Status.STALE)
+            _, path, session = self._below(above, name)
+            body = sftp.string(path) + sftp.string(node.path()) + b"\0"
+            with self._tree.changing((above, name), *node.places):
+                stamp = self._tree.stamp()
+                made = session.send(LINK, body)
+                looks = _looks(session, path, above.path())
+                try:
+                    await self._doubts.sure(made, doubt)
+                except FileExistsError:
+                    in_doubt = self._doubts.take(doubt) is not None
+                    if await self._in_the_way(above, name, looks[0], stamp) is not node or not in_doubt:
+                        raise
+                _, change = await self._made(above, name, looks, stamp, doubt)
+                node.change = self._tree.table.change()
         return change
-
-    async def _hold(self, node: FileNode) -> None:
-        """Have a file open on the user's side before it loses its name."""
-        if node.kind is not FileType.REGULAR or not node.opens or len(node.places) > 1:
-            return
-        try:
-            await self._contents.handle(node, write=True)
-        except PermissionError:
-            await self._contents.handle(node, write=False)
 
     async def remove(self, directory: Node, name: bytes) -> Change:
         above = self._below(directory, name)[0]
         doubt = ("remove", above.fileid, name)
-        try:
-            node = await self._tree.lookup(above, name)
-        except NFSError as exc:
-            if exc.status is Status.NOENT and self._doubts.take(doubt) is not None:
-                return Change(above.change, above.change, False)
-            raise
-        await self._hold(node)
+        async with self._tree.turns.take((above.fileid, name)):
+            try:
+                node = await self._tree.find(above, name)
+            except NFSError as exc:
+                if exc.status is Status.NOENT and self._doubts.take(doubt) is not None:
+                    return Change(above.change, above.change, False)
+                raise
+            async with self._contents.keeping(node):
+                change = await self._remove(above, name, node, doubt)
+        await self._drop_writes(node)
+        return change
+
+    async def _remove(self, above: FileNode, name: bytes, node: FileNode, doubt: Doubt) -> Change:
         _, path, session = self._below(above, name)
         with self._tree.changing((above, name), *node.places):
             stamp = self._tree.stamp()
@@ -376,15 +454,13 @@ class CachedFilesystem:
                 raise
             self._contents.touched[path] = None
             self._unlinked(above, name, node)
-            change = await self._changed(above, looks[0], stamp)
-        await self._drop_writes(node)
-        return change
+            return await self._changed(above, looks[0], stamp)
 
     def _unlinked(self, above: FileNode, name: bytes, node: FileNode) -> None:
-        left = (node.stat.nlink - 1) if node.stat is not None else 0
+        left = node.links - 1
         self._tree.unplace(above, name)
         node.change = self._tree.table.change()
-        if node.gone:
+        if node.gone and not left:
             node.written = b""  # whatever becomes of its bytes is nobody's loss
         if node.places:
             node.valid = 0
@@ -393,14 +469,14 @@ class CachedFilesystem:
 
     async def _drop_writes(self, node: FileNode) -> None:
         """What nobody can read any more need not be sent."""
-        if node.log is not None and node.gone and not node.opens:
+        if node.log is not None and node.gone and not node.opens and not node.written:
             async with node.locked():
                 self._contents.discard(node)
 
     async def _there(self, above: FileNode, name: bytes) -> FileNode | None:
-        """Return what a name is, if there is such a name."""
+        """Return what a name is, if there is such a name, for who has its turn."""
         try:
-            return await self._tree.lookup(above, name)
+            return await self._tree.find(above, name)
         except NFSError as exc:
             if exc.status is not Status.NOENT:
                 raise
@@ -427,19 +503,36 @@ class CachedFilesystem:
     async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
         above, below = self._below(source, old)[0], self._below(target, new)[0]
         doubt = ("rename", above.fileid, old, below.fileid, new)
-        if await self._renamed(above, old, below, new, doubt):
-            return Change(above.change, above.change, False), Change(below.change, below.change, False)
-        node = await self._tree.lookup(above, old)
-        replaced = await self._there(below, new)
-        if replaced is node:
-            # Two names of one file: POSIX and RFC 7530 16.29.4 leave both.
-            return Change(above.change, above.change, True), Change(below.change, below.change, True)
-        if replaced is not None:
-            if (replaced.kind is FileType.DIRECTORY) != (node.kind is FileType.DIRECTORY):
+        # The name must not lead to a file whose bytes are still here. Most of them go before the turn.
+        moved = self._tree.known(above, old)
+        if moved is not None:
+            await self._contents.settle(moved)
+        async with self._tree.turns.take((above.fileid, old), (below.fileid, new)):
+            if await self._renamed(above, old, below, new, doubt):
+                return Change(above.change, above.change, False), Change(below.change, below.change, False)
+            node = await self._tree.find(above, old)
+            replaced = await self._there(below, new)
+            if replaced is node:
+                # Two names of one file: POSIX and RFC 7530 16.29.4 leave both.
+                return Change(above.change, above.change, True), Change(below.change, below.change, True)
+            if replaced is not None and (replaced.directory is None) != (node.directory is None):
                 raise NFSError(Status.EXIST)
-            await self._hold(replaced)
-        # The name must not lead to a file whose bytes are still here.
-        await self._contents.settle(node)
+            async with self._contents.keeping(replaced):
+                await self._contents.settle(node)
+                changes = await self._rename((above, old), (below, new), node, replaced, doubt)
+        if replaced is not None:
+            await self._drop_writes(replaced)
+        return changes
+
+    async def _rename(
+        self,
+        source: tuple[FileNode, bytes],
+        target: tuple[FileNode, bytes],
+        node: FileNode,
+        replaced: FileNode | None,
+        doubt: Doubt,
+    ) -> tuple[Change, Change]:
+        (above, old), (below, new) = source, target
         _, old_path, session = self._below(above, old)
         _, new_path, _ = self._below(below, new)
         with self._tree.changing((above, old), (below, new), *node.places):
@@ -466,8 +559,6 @@ class CachedFilesystem:
             after = change if above is below else await self._changed(below, looks[2], stamp)
         self._contents.touched[old_path] = None
         self._contents.touch(node)
-        if replaced is not None:
-            await self._drop_writes(replaced)
         return change, after
 
     # -- attributes -------------------------------------------------------------------------------
@@ -492,12 +583,15 @@ class CachedFilesystem:
     def _when(self, wanted: int | Now | None) -> int | None:
         return self._contents.now_ns() if isinstance(wanted, Now) else wanted
 
-    async def _set(self, node: FileNode, settings: Settings) -> None:
+    async def _set(self, node: FileNode, settings: Settings, *, grow: bool = False) -> None:
+        """Set attributes; with `grow` a file that is as large, or has become so meanwhile, stays as it is."""
         size = settings.size
         if size != 0 and (size is not None or settings.mtime_ns is not None):
             # What is still to be sent would change them again.
             await self._contents.settle(node)
-        async with node.locked():
+        async with self._staying(node), node.locked():
+            if grow and node.stat is not None and size is not None and size <= node.stat.size:
+                return
             if size is not None and (size == 0 or node.log is None):
                 await self._contents.handle(node, write=True)
                 if size == 0:
@@ -519,9 +613,12 @@ class CachedFilesystem:
                 seen.add_done_callback(sftp.ignore)
                 sftp.as_done(await ask(done))
                 stat = sftp.as_stat(await ask(seen))
-                self._taken(node, stat, stamp, settings)
+                if (stat.ino, stat.dev) != (node.ino, node.dev):  # the user has put another file there
+                    self._tree.doubt(node, node.places[0])
+                    raise NFSError(Status.DELAY)
+                self._has_set(node, stat, stamp, settings)
 
-    def _taken(self, node: FileNode, stat: Stat, stamp: Stamp, settings: Settings) -> None:
+    def _has_set(self, node: FileNode, stat: Stat, stamp: Stamp, settings: Settings) -> None:
         """Take over what a setattr has made of a file."""
         if settings.size is None and node.version[:1] == (stat.size,) and settings.mtime_ns is not None:
             node.version = stat.version
@@ -545,6 +642,15 @@ class CachedFilesystem:
             # Without a link it is found out later: the client may be claiming what it had open.
             if access & SHARE_WRITE and self._link.up:
                 await self._contents.handle(node, write=True)
+            elif node.leaving:
+                await self._contents.hold(node)
+            if node.gone and node.held is None and self._link.up:
+                raise NFSError(Status.STALE)
+        except OSError as exc:
+            self._contents.close(file)
+            if exc.errno in (errno.ENOENT, errno.ESTALE):
+                raise NFSError(Status.STALE) from exc  # its name leads elsewhere by now
+            raise
         except BaseException:
             self._contents.close(file)
             raise
@@ -575,6 +681,8 @@ class CachedFilesystem:
             raise NFSError(Status.NXIO)
         if not node.gone and b"seek@womm" in self._link.session().extensions:
             await self._contents.settle(node)
+            if node.gone:
+                raise NFSError(Status.DELAY)
             try:
                 where = sftp.string(node.path()) + _SEEK.pack(offset, data)
                 reply = await ask(self._link.session().extended(b"seek@womm", where))
@@ -590,7 +698,7 @@ class CachedFilesystem:
         await self._tree.fresh(file.node)
         assert file.node.stat is not None
         if offset + length > file.node.stat.size:
-            await self._set(file.node, Settings(size=offset + length))
+            await self._set(file.node, Settings(size=offset + length), grow=True)
 
     async def deallocate(self, file: File, offset: int, length: int) -> None:
         assert isinstance(file, OpenFile)
@@ -600,7 +708,7 @@ class CachedFilesystem:
         if end - offset > PUNCH_BYTES:
             raise NFSError(Status.NOTSUPP)
         zeros = memoryview(bytes(min(COPY_BYTES, max(0, end - offset))))
-        while offset < end:
+        while offset < min(end, file.node.stat.size):  # another client may cut it meanwhile
             offset += await self._contents.write(file, offset, zeros[: end - offset], False)
 
     async def copy(self, source: File, offset: int, target: File, target_offset: int, count: int) -> int:

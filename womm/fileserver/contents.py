@@ -11,7 +11,8 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from womm.fileserver.nodes import FileNode, Handle
 from womm.fileserver.sending import Sending, Window, chunks
 from womm.fileserver.spool import Log, Spool
 from womm.fileserver.tree import TRIES, Tree, ask
+from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Space
 from womm.nfs.status import NFSError, Status
 
@@ -550,9 +552,13 @@ class Contents:
         if node.gone:
             raise NFSError(Status.STALE)
         place = node.places[0]
-        if await self._open_at(node, session, node.path(), write=write) is None:
-            self._tree.doubt(node, place)
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        try:
+            if await self._open_at(node, session, node.path(), write=write) is None:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except OSError as exc:
+            if exc.errno in _NOT_THERE:
+                self._tree.doubt(node, place)
+            raise
 
     async def _open_at(
         self, node: FileNode, session: sftp.Session, path: bytes, *, write: bool
@@ -572,6 +578,30 @@ class Contents:
         old, node.handle = node.held, handle
         if old is not None:
             old.session.close(old.raw).add_done_callback(sftp.ignore)
+
+    async def hold(self, node: FileNode) -> None:
+        """Have a file open on the user's side that is about to lose its last name. Raises as `handle`."""
+        if len(node.places) > node.leaving:
+            return
+        try:
+            await self.handle(node, write=True)
+        except OSError:  # its mode forbids it, or the user runs it
+            await self.handle(node, write=False)
+
+    @asynccontextmanager
+    async def keeping(self, node: FileNode | None) -> AsyncIterator[None]:
+        """Around the removal of a name: the file's opens, also those that come meanwhile, outlive it."""
+        if node is None or node.kind is not FileType.REGULAR:
+            yield
+            return
+        node.leaving += 1
+        try:
+            if node.opens or (node.log is not None and node.links > 1):
+                await self.hold(node)
+            yield
+        finally:
+            node.leaving -= 1
+            self._release(node)
 
     def _release(self, node: FileNode) -> None:
         if not node.opens and node.log is None:

@@ -35,6 +35,9 @@ class Doubts:
         """Note that something is in doubt."""
         self._found[repr(doubt)] = value, asyncio.get_running_loop().time()
 
+    def has(self, doubt: Doubt) -> bool:
+        return repr(doubt) in self._found
+
     def take(self, doubt: Doubt) -> str | None:
         """Return the value of what is in doubt, and forget it; None: there is no doubt."""
         key = repr(doubt)

@@ -61,6 +61,7 @@ class FileNode:
         "ino",
         "key",
         "kind",
+        "leaving",
         "lock",
         "log",
         "number",
@@ -99,6 +100,8 @@ class FileNode:
         self.target: bytes | None = None
         # Of regular files:
         self.opens = 0
+        self.leaving = 0
+        """So many of its names are being removed: who opens it now has it opened on the user's side, too."""
         self.log: Log | None = None
         self.error: OSError | None = None
         """Why the last flush failed."""
@@ -116,6 +119,11 @@ class FileNode:
     def held(self) -> Handle | None:
         """Its open file of the user's side, if there is one that is still good: so it keeps its inode."""
         return None if self.handle is None or self.handle.session.dead else self.handle
+
+    @property
+    def links(self) -> int:
+        """How many names it has on the user's side, some of which nobody may have looked at."""
+        return 1 if self.stat is None else self.stat.nlink
 
     def path(self) -> bytes:
         """Return a path of it, relative to the top; of a removed one, b"?"."""

@@ -23,6 +23,7 @@ from womm.fileserver.connection import Link
 from womm.fileserver.nodes import Directory, FileNode, kind_of
 from womm.fileserver.sftp import Stat
 from womm.fileserver.table import Row, Table
+from womm.fileserver.turns import Turns
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status
 
@@ -67,6 +68,7 @@ class Tree:
         self._walks: dict[FileNode, asyncio.Task[None]] = {}
         self._cold: tuple[float, FileNode] | None = None
         self._changes = Changes()
+        self.turns = Turns()
         self._background: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -148,7 +150,9 @@ class Tree:
 
     @staticmethod
     def doubt(node: FileNode, place: tuple[FileNode, bytes]) -> None:
-        """Note that a name leads to another file than it did."""
+        """Note that a name leads to another file than it did, unless a client has renamed that meanwhile."""
+        if place not in node.places:
+            return
         node.valid = 0
         above, name = place
         if above.directory is not None:
@@ -429,8 +433,26 @@ class Tree:
         # One of several names may lead elsewhere by now: that says nothing of the node.
         return answered and (above, name) in node.places
 
+    def known(self, above: FileNode, name: bytes) -> FileNode | None:
+        """Return what a name is, if that needs no question."""
+        directory = self.directory(above)
+        return directory.entries.get(name) if self._is_known(directory, name) else None
+
     async def lookup(self, above: FileNode, name: bytes) -> FileNode:
         """Return what a name is. Raises NFSError, OSError."""
+        place = above.fileid, name
+        if self._is_known(self.directory(above), name) or not self.turns.taken(place):
+            try:
+                return await self.find(above, name)
+            except NFSError as exc:
+                if exc.status is not Status.DELAY or not self.turns.taken(place):
+                    raise
+        # While clients change it, no answer says what it is.
+        async with self.turns.take(place):
+            return await self.find(above, name)
+
+    async def find(self, above: FileNode, name: bytes) -> FileNode:
+        """As `lookup`, for who has the name's turn."""
         directory = self.directory(above)
         answered = False
         for _ in range(TRIES):

@@ -36,7 +36,7 @@ T = TypeVar("T")
 CONTROL_VERSION: Final = 2
 HELLO_TIMEOUT_S: Final = 30.0
 ABSORB_EVERY_S: Final = 0.5
-"""inotify's queue has room for 16,384 events."""
+"""inotify's queue has room for 16,384 events. And a job that waits for a change here sees it so soon."""
 _LINE_BYTES: Final = 64 << 20
 
 
@@ -333,9 +333,14 @@ class LazyShare:
         return self._closed or bool(self._lost)
 
     async def _absorb(self) -> None:
+        """Empty inotify's queue, and have jobs that run for long see what has changed."""
         while True:
             await asyncio.sleep(ABSORB_EVERY_S)
             self._watcher.absorb()
+            if self.connected and not self._watcher.why_all and not self._barriers.busy:
+                self._look()
+                if self._unknown:
+                    self._barriers.begin()
 
     def _tell_failure(self, task: asyncio.Task[None]) -> None:
         """A share that nobody runs any more would hang its callers: a bug must end the task."""
@@ -514,11 +519,14 @@ class _Rounds(Generic[T]):
     def busy(self) -> bool:
         return self._next is not None or (self._now is not None and not self._now.done())
 
-    async def join(self) -> T:
+    def begin(self) -> "asyncio.Task[T]":
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._run(self._now), name="share's round")
             self._next.add_done_callback(_retrieve)
-        return await asyncio.shield(self._next)
+        return self._next
+
+    async def join(self) -> T:
+        return await asyncio.shield(self.begin())
 
     async def settle(self) -> None:
         """Wait until none runs."""

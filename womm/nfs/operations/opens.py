@@ -40,6 +40,7 @@ from womm.nfs.xdr import BadXDR, Reader, pack_bitmap, pack_u32, pack_u32s
 
 _TIMES_SET: Final = 1 << Attr.TIME_ACCESS_SET | 1 << Attr.TIME_MODIFY_SET
 _WANT_NONE: Final = 0x400
+TRIES: Final = 4
 _NONE: Final = pack_u32(0)
 _NONE_EXT: Final = 3
 _NOT_WANTED, _NOT_SUPPORTED = 0, 3
@@ -136,6 +137,19 @@ def _forget_closed(context: CompoundContext, owner: OpenOwner) -> None:
 
 
 async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner: OpenOwner) -> bytes:
+    """Open a file; by name, look again when another client has removed or replaced it meanwhile."""
+    served, above = context.served, context.node
+    for _ in range(TRIES):
+        try:
+            return await _open_once(context, args, client, owner)
+        except NFSError as exc:
+            if exc.status is not Status.STALE or above is None or context.node is above:
+                raise
+            context.go(served, above)
+    raise NFSError(Status.DELAY)
+
+
+async def _open_once(context: CompoundContext, args: OpenArgs, client: Client, owner: OpenOwner) -> bytes:
     """Find or make the file, open it, note it. What has been made is not unmade by a later error."""
     context.state.check_grace(client, args.claim == CLAIM_PREVIOUS)
     if not context.state.opens.room():
