@@ -146,7 +146,7 @@ def test_read_anything_gives_a_value_or_value_error(value):
         try:
             key.read(value)
         except ValueError as exc:
-            assert re.match("an? |the |labels |tolerations |local or |none or |true or ", str(exc))
+            assert re.match("an? |the |labels |tolerations |local or |none or |true or |paths ", str(exc))
 
 
 @pytest.mark.parametrize(
@@ -276,6 +276,12 @@ operator = "Exists"
         ("share = true", "must be none or eager"),
         ('share-readonly = "perhaps"', "must be true or false"),
         ('share-cache = "much"', "must be a size"),
+        ('share-write = ["/out"]', "must be paths within the shared folder"),
+        ('share-write = ["out", "a/../../b"]', "must be paths within the shared folder"),
+        ('share-write = "~/x"', "must be paths within the shared folder"),
+        ("share-write = []", "must be paths within the shared folder"),
+        ("share-write = [3]", "must be paths within the shared folder"),
+        ('share-write = "a,,b"', "must be paths within the shared folder"),
         ('share-volume = "A"', "must be the name of a claim"),
         ('prefix = "Reg istry/"', "must be the beginning of an image's name"),
         ('prefix = "registry.example.org/Team/"', "must be the beginning of an image's name"),
@@ -290,6 +296,21 @@ def test_clusters_keys_bad_values_are_told(folder, line, message):
     with pytest.raises(SettingsError, match=re.escape(f"{folder}/.womm: ")) as raised:
         load(folder, {}, {})
     assert message in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('["out/", "./a//b/.", "out", "a b,c"]', ("out", "a/b", "a b,c")),
+        ('"out/,log.txt"', ("out", "log.txt")),
+        ('["."]', (".",)),
+        ('["..."]', ("...",)),
+    ],
+)
+def test_share_write_paths_are_cleaned(folder, text, paths):
+    (folder / ".womm").write_text(f"version = 1\nshare-write = {text}\n")
+    assert load(folder, {}, {}).share_write == paths
+    assert load(folder, {}, {"share_write": "x,y/"}).share_write == ("x", "y")
 
 
 def test_share_keys_are_read_and_flags_go_before_them(folder):

@@ -61,6 +61,7 @@ class Settings:
     share: str = NO_SHARE
     share_cache_bytes: int = 4 << 30
     share_readonly: bool = False
+    share_write: tuple[str, ...] = ()
     share_volume: str = ""
     keep: bool = False
     fileserver_image: str = ""
@@ -126,8 +127,17 @@ def load(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Sett
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
     """Raises SettingsError for what `path` must not say."""
-    for given in _file_values(path, values):
-        given.read()
+    read = {given.key.field: given.read() for given in _file_values(path, values)}
+    check_share(bool(read.get("share_readonly")), read.get("share_write", ()))
+
+
+def check_share(readonly: bool, write: object) -> None:
+    """Raise SettingsError for a folder that pods may not write, and may."""
+    if readonly and write:
+        raise SettingsError(
+            f"share-readonly and share-write = {_toml(write)} contradict each other",
+            "leave one of them out",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +218,8 @@ def _options(flags: Mapping[str, object], cwd: Path) -> Iterator[_Given]:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return "[" + ", ".join(f'"{part}"' for part in value) + "]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -375,6 +387,27 @@ def _selector(value: object) -> dict[str, str]:
     return {str(name).strip(): text for name, text in value.items()}
 
 
+def _within(path: str) -> str:
+    """A path without what says nothing. Raises ValueError for one that leads out, or nowhere."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith(("/", "~")) or ".." in parts or "\0" in path or not path.strip():
+        raise ValueError(path)
+    return "/".join(parts) or "."
+
+
+def _share_write(value: object) -> tuple[str, ...]:
+    """`out/,log.txt`, or a list of texts: paths relative to the shared folder."""
+    given = value.split(",") if isinstance(value, str) else value
+    try:
+        if not isinstance(given, list) or not given or not all(isinstance(path, str) for path in given):
+            raise ValueError
+        return tuple(dict.fromkeys(_within(path) for path in given))
+    except ValueError:
+        raise ValueError(
+            "paths within the shared folder, without .., such as out/,log.txt, or in a file a list of them"
+        ) from None
+
+
 _EFFECTS: Final = "NoSchedule|PreferNoSchedule|NoExecute"
 _TOLERATION = re.compile(rf"([^=:\s]+)(?:=([^=:\s]*))?(?::({_EFFECTS}))?")
 _TOLERATION_KEYS: Final = {"key", "operator", "value", "effect", "tolerationSeconds"}
@@ -424,6 +457,7 @@ KEYS: Final = (
     Key("share", "share", _one_of(*SHARES), "how the folder gets into the pods"),
     Key("share-cache", "share_cache_bytes", parse_size, "what a lazy share keeps in the cluster"),
     Key("share-readonly", "share_readonly", _yes_no, "pods cannot change the folder"),
+    Key("share-write", "share_write", _share_write, "the only paths of the folder that pods can change"),
     Key(
         "share-volume",
         "share_volume",

@@ -96,7 +96,23 @@ def test_share_options_are_womms_and_their_switches_take_no_value():
     assert found.parallel == ["-k", "echo"]
 
 
-@pytest.mark.parametrize("word", ["--share=lazy", "--share-readonly", "--keep"])
+def test_share_write_may_be_given_more_than_once():
+    found = scan(["--share-write", "out/", "--share-write=log,a/b", "--", "echo"])
+    assert found.values == {"share_write": "out/,log,a/b"}
+    assert found.parallel == ["echo"]
+
+
+@pytest.mark.parametrize("words", [("parallel", "--kube-pods", "1"), ("shell",)])
+def test_share_write_that_leads_out_of_the_folder_is_one_line(womm_home, tmp_path, words):
+    result = run(*words, "--share-write", "ok", "--share-write", "../x", "--", "echo", cwd=tmp_path)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.splitlines() == [
+        "womm: --share-write ok,../x: must be paths within the shared folder, without .., such as"
+        " out/,log.txt, or in a file a list of them"
+    ]
+
+
+@pytest.mark.parametrize("word", ["--share=lazy", "--share-readonly", "--share-write=x", "--keep"])
 def test_share_option_after_the_separator_is_refused(word):
     with pytest.raises(UsageError, match="stands after --"):
         scan(["--", word, "echo"])

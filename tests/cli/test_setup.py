@@ -229,6 +229,18 @@ def test_setup_share_with_an_image_that_is_made_needs_no_docker(folder):
     assert written(folder)["fileserver-image"] == "files:1"
 
 
+def test_setup_writes_what_pods_may_write_and_refuses_a_contradiction(folder):
+    words = ["--image", "tools", "--share", "lazy", "--fileserver-image", "files:1", "--yes"]
+    assert setup(folder, *words, "--share-write", "out/,a b", "--share-write", "log").status == 0
+    assert written(folder)["share-write"] == ["out/", "a b", "log"]
+    before = (folder / ".womm").read_bytes()
+    status, err = refused(folder, "--share-readonly", "--yes")
+    assert "share-readonly and share-write" in err and "contradict" in err, (status, err)
+    status, err = refused(folder, "--share-write", "/out", "--yes")
+    assert "must be paths within the shared folder" in err
+    assert (folder / ".womm").read_bytes() == before
+
+
 def test_setup_share_without_a_docker_says_so(folder):
     words = ["--image", "tools", "--share", "lazy", "--prefix", "registry.example.org/me", "--yes"]
     result = setup(folder, *words, DOCKER_HOST=f"unix://{folder}/none")

@@ -33,6 +33,16 @@ def test_share_is_the_projects_folder_and_only_on_kubernetes():
     assert share_spec(replace(SHARED, cluster="local"), Path("/data/proj"), SECRET) is None
 
 
+def test_share_that_is_read_only_and_may_be_written_is_refused():
+    share = share_spec(
+        replace(SHARED, share_readonly=False, share_write=("out",)), Path("/data/proj"), SECRET
+    )
+    assert share is not None and share.write == ("out",)
+    with pytest.raises(SettingsError) as raised:
+        share_spec(replace(SHARED, share_write=("out", "log")), Path("/data/proj"), SECRET)
+    assert raised.value.message == ('share-readonly and share-write = ["out", "log"] contradict each other')
+
+
 def test_share_in_a_volume_has_a_place_of_its_own_there():
     one = share_spec(replace(SHARED, share_volume="v"), Path("/data/proj"), SECRET)
     other = share_spec(replace(SHARED, share_volume="v", project=Path("/data/b")), Path("/data/b"), SECRET)

@@ -201,9 +201,9 @@ def test_names_that_the_pods_full_disk_did_not_take_are_written_when_there_is_ro
                 while descriptors(top / "new"):
                     await asyncio.sleep(0.01)
             found = await fs.lookup(fs.root(), b"old7")
+            files = [await fs.open(node, SHARE_WRITE) for node in (found, made)]
             await lazy.cut()
-            for node in (found, made):
-                file = await fs.open(node, SHARE_WRITE)
+            for file in files:
                 await fs.write(file, 0, memoryview(b"written"), True)
                 await fs.close(file)
         async with Lazy(top, folder, user=user) as lazy:

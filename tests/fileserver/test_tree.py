@@ -66,10 +66,14 @@ class Overtaken(Export):
     def __init__(self, fence):
         super().__init__(fence)
         self.renamed = self.written = lambda: None
+        self._loop = asyncio.get_running_loop()
 
     def rename(self, old, new, replace):
         super().rename(old, new, replace)
-        self.renamed()
+        if threading.current_thread() is threading.main_thread():
+            self.renamed()
+        else:  # a directory
+            self._loop.call_soon_threadsafe(self.renamed)
 
     def set_open(self, fd, wanted):
         super().set_open(fd, wanted)
@@ -209,10 +213,12 @@ def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_la
 
 
 class Unwritable(Export):
-    """What was written stays in the file server's log."""
+    """Once it is `closed_up`, what is written stays in the file server's log."""
+
+    closed_up = False
 
     def open(self, path, flags, wanted, *, force=False):
-        if path == b"d/f" and flags & os.O_ACCMODE:
+        if self.closed_up and path == b"d/f" and flags & os.O_ACCMODE:
             raise PermissionError(errno.EACCES, "not now")
         return super().open(path, flags, wanted, force=force)
 
@@ -228,8 +234,9 @@ def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(
             above = await fs.lookup(root, b"d")
             node = await fs.lookup(above, b"f")
             await fs.getattr(node, 1)
-            await lazy.cut()
             file = await fs.open(node, SHARE_WRITE)
+            lazy.user.export.closed_up = True
+            await lazy.cut()
             await fs.write(file, 0, memoryview(b"written"), False)
             await lazy.connect()
             with lazy.tree.changing((above, b"f")):  # as it is around the sending
@@ -251,8 +258,9 @@ def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folde
             fs = lazy.fs
             node = await fs.lookup(await fs.lookup(fs.root(), b"d"), b"f")
             assert await content(fs, node) == b"old content"
-            await lazy.cut()
             file = await fs.open(node, SHARE_WRITE)
+            lazy.user.export.closed_up = True
+            await lazy.cut()
             await fs.write(file, 0, memoryview(b"OLD"), False)
             if how == "cut":
                 (top / "d" / "f").write_bytes(b"new CONTENT")

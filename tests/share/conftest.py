@@ -7,8 +7,10 @@ import pytest
 
 from tests.share.pod import Pod
 from womm.share import ssh
+from womm.share.control import Writable
 from womm.share.exporter import Export
 from womm.share.fence import Fence
+from womm.share.guard import Guard
 from womm.share.ignore import Ignore
 from womm.share.ssh import TaskKeys
 
@@ -48,7 +50,9 @@ def serving(folder, place):
     async def serving(**options):
         said: list[str] = []
         fence = Fence(folder)
-        export = Export(fence, Ignore(fence), say=said.append, **options)
+        writable = Writable.only(options.pop("write", ()))
+        guard = Guard(fence, Ignore(fence), writable, said.append)
+        export = Export(fence, guard=guard, **options)
         keys = TaskKeys.make()
         pod = Pod(place / "socket", keys)
         accepted = asyncio.ensure_future(pod.accept())

@@ -2,15 +2,18 @@
 
 import os
 import random
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from tests.share.eagers import Rig, contents, snapshot
+from tests.share.eagers import Rig, contents, in_store, snapshot
 from tests.share.test_eager import NAMES, NoNumbers
 from tests.soak import count
 from womm.errors import ShareError
+from womm.share.control import Writable
+from womm.share.ignore import Ignore
 from womm.share.syncback import beside_name
 
 
@@ -308,3 +311,85 @@ def test_500_random_edit_pairs_lose_no_byte(rig: Rig) -> None:
     assert len(result.conflicts) == conflicts
     for path, _ in result.conflicts:
         assert after[os.fsdecode(path)] == before[os.fsdecode(path)]
+
+
+def test_pull_never_brings_back_womms_own_files_and_says_so_once(rig: Rig) -> None:
+    (rig.folder / ".womm").write_text("mine")
+    (rig.folder / "sub").mkdir()
+    (rig.folder / "sub/.wommignore").write_text("secret\n")
+    (rig.folder / "sub/secret").write_text("secret")
+    (rig.folder / "gone").mkdir()
+    (rig.folder / "gone/.womm").write_text("mine")
+    ignore = Ignore(rig.folder)
+    share = rig.share(ignore=ignore)
+    in_store(share.push)
+    ignore.begun()
+    before = snapshot(rig.folder, times=False)
+    (rig.store / ".womm").write_text('kubeconfig = "k"')
+    (rig.store / "sub/.wommignore").write_text("")
+    (rig.store / "sub/.WOMM").write_text("twin")
+    (rig.store / "deep/er/.womm").mkdir(parents=True)
+    (rig.store / "deep/er/.womm/config").write_text("x")
+    (rig.store / "deep/er/f").write_text("f")
+    os.symlink("../k", rig.store / "deep/.wommignore")
+    shutil.rmtree(rig.store / "gone")
+    found = in_store(share.pull)
+    assert found.brought == (b"deep/er/f",) and len(found.own) == 6
+    assert in_store(share.pull).brought == ()
+    after = snapshot(rig.folder, times=False)
+    assert {path: after.get(path) for path in before} == before
+    assert set(after) - set(before) == {b"deep", b"deep/er", b"deep/er/f"}
+    assert len(rig.said) == 1 and rig.said[0].startswith(
+        "share: what jobs have made of womm's own files is not brought back: "
+    )
+    assert rig.said[0].endswith(" and 1 more")
+    ignore.close()
+
+
+def test_rules_that_are_changed_here_while_the_task_runs_hold_for_the_next(rig: Rig) -> None:
+    (rig.folder / "sub").mkdir()
+    (rig.folder / ".wommignore").write_text("*.key\n")
+    (rig.folder / "sub/f").touch()
+    ignore = Ignore(rig.folder)
+    share = rig.share(ignore=ignore)
+    in_store(share.push)
+    ignore.begun()
+    (rig.folder / ".wommignore").write_text("*.out\n")
+    (rig.folder / "sub/.wommignore").write_text("*\n")
+    for name in ("a.out", "a.key", "sub/g"):
+        (rig.store / name).write_text(name)
+    assert sorted(in_store(share.pull).brought) == [b"a.out", b"sub/g"]
+    ignore.close()
+    ignore = Ignore(rig.folder)
+    (rig.store / "b.key").write_text("b")
+    (rig.store / "b.out").write_text("b")
+    assert sorted(rig.pull(ignore=ignore).brought) == [b"a.key", b"b.key"]
+    ignore.close()
+
+
+def test_pull_brings_back_what_is_below_share_write_and_names_the_rest_once(rig: Rig) -> None:
+    for name in ("out", ".git/hooks"):
+        (rig.folder / name).mkdir(parents=True)
+    (rig.folder / "Makefile").write_text("all:")
+    rig.push()
+    before = snapshot(rig.folder)
+    share = rig.share(writable=Writable.only([b"out", b"new/deep", b"log\x1b"]))
+    (rig.store / "Makefile").write_text("theirs")
+    (rig.store / ".git/hooks/post-commit").write_text("theirs")
+    for name in ("out/a/b", "new/deep/c", "new/not", "log\x1b", "out/.womm"):
+        (rig.store / name).parent.mkdir(parents=True, exist_ok=True)
+        (rig.store / name).write_text(name)
+    os.symlink("../.git/hooks", rig.store / "new/deep/link")
+    for _ in range(2):
+        found = in_store(share.pull)
+        assert set(found.outside) == {b"Makefile", b".git/hooks/post-commit", b"new/not"}
+    after = snapshot(rig.folder)
+    assert {path: after[path] for path in (b"Makefile", b".git/hooks")} == {
+        path: before[path] for path in (b"Makefile", b".git/hooks")
+    }
+    made = {*(b"out/a", b"out/a/b", b"new", b"new/deep", b"new/deep/c", b"new/deep/link", b"log\x1b")}
+    assert set(after) - set(before) == made
+    assert [line.partition(":")[2].partition(":")[0] for line in rig.said] == [
+        " what jobs have made of womm's own files is not brought back",
+        " not below a path of share-write, so not brought back",
+    ]

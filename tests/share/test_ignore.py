@@ -2,12 +2,15 @@
 
 import os
 import random
+import resource
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 
+from womm.share.control import folded
 from womm.share.fence import Fence
-from womm.share.ignore import LOOK_AGAIN_S, Ignore
+from womm.share.ignore import LOOK_AGAIN_S, Ignore, compile_rules
 
 NAMES = [
     "a",
@@ -107,22 +110,90 @@ def test_line_ends_marks_and_names_that_are_no_utf8_are_as_git_has_them(tmp_path
     ignore.close()
 
 
-def test_rules_are_read_again_when_they_change(tmp_path):
+def test_rules_that_a_task_has_begun_with_hold_until_its_end(tmp_path):
+    now = [0.0]
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".wommignore").write_text("/secret\n")
+    (tmp_path / "with/.wommignore").write_text("x\n")
+    ignore = Ignore(tmp_path, clock=lambda: now[0])
+    for name in ("", "with", "without"):
+        ignore.look(name.encode(), there=name != "without")
+    ignore.begun()
+    (tmp_path / ".wommignore").write_text("")
+    (tmp_path / "with/.wommignore").unlink()
+    (tmp_path / "without/.wommignore").write_text("x\n")
+    for now[0] in (0.0, 10 * LOOK_AGAIN_S):
+        assert ignore.is_ignored("secret", False) and ignore.is_ignored("with/x", False)
+        assert not ignore.is_ignored("without/x", False)
+        assert not ignore.look(b"") and not ignore.look(b"with") and not ignore.look(b"without")
+    ignore.close()
+    ignore = Ignore(tmp_path)  # the next task's
+    assert not ignore.is_ignored("secret", False) and not ignore.is_ignored("with/x", False)
+    assert ignore.is_ignored("without/x", False)
+    ignore.close()
+
+
+def test_rules_of_a_directory_that_comes_later_count_from_when_they_are_found(tmp_path):
     now = [0.0]
     ignore = Ignore(tmp_path, clock=lambda: now[0])
+    ignore.begun()
     assert not ignore.is_ignored("a/x", False)
     (tmp_path / "a").mkdir()
     (tmp_path / "a/.wommignore").write_text("x\n")
-    assert not ignore.is_ignored("a/x", False)  # seen a moment ago
-    ignore.forget()
+    assert not ignore.is_ignored("a/x", False)  # looked at a moment ago
+    assert ignore.look(b"a") and not ignore.look(b"a")
     assert ignore.is_ignored("a/x", False)
-    (tmp_path / "a/.wommignore").write_text("y\n")
+    (tmp_path / "b").mkdir()
+    assert not ignore.is_ignored("b/x", False)
+    (tmp_path / "b/.wommignore").write_text("x\n")
     now[0] += LOOK_AGAIN_S
-    assert not ignore.is_ignored("a/x", False) and ignore.is_ignored("a/y", False)
+    assert ignore.is_ignored("b/x", False)
+    (tmp_path / "b/.wommignore").write_text("y\n")
     (tmp_path / "a/.wommignore").unlink()
     now[0] += LOOK_AGAIN_S
-    assert not ignore.is_ignored("a/y", False)
+    assert ignore.is_ignored("a/x", False)
+    assert ignore.is_ignored("b/x", False) and not ignore.is_ignored("b/y", False)
     ignore.close()
+
+
+def test_rules_that_cannot_be_looked_at_are_an_error_and_not_none(tmp_path):
+    (tmp_path / ".wommignore").write_text("secret\n")
+    ignore = Ignore(tmp_path)
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        ignore.is_ignored("secret", False)
+    assert ignore.is_ignored("secret", False)
+    ignore.close()
+
+
+@contextmanager
+def no_descriptors():
+    """Meanwhile this process can open nothing."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    ("rule", "twins"),
+    [
+        ("secret.KEY", ["Secret.key", "SECRET.KEY", "sec\u200bret.key"]),
+        ("stra\u00dfe", ["STRASSE", "strasse"]),
+        ("caf\u00e9", ["cafe\u0301", "CAF\u00c9"]),
+        ("[[:upper:]]x", ["ax", "AX"]),
+        ("[a-c]y", ["By"]),
+    ],
+)
+def test_rules_for_file_systems_that_tell_no_case_apart(rule, twins):
+    exact = compile_rules(rule.encode())
+    rules = compile_rules(rule.encode(), folds=True)
+    for twin in twins:
+        assert [one.matches(folded(twin.encode()), False) for one in rules] == [True]
+        assert [one.matches("other", False) for one in rules] == [False]
+    assert any(not one.matches(twins[0], False) for one in exact)
 
 
 def test_rules_that_are_no_file_say_nothing(tmp_path):

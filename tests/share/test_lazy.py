@@ -1,6 +1,7 @@
 """LazyShare against a scripted file server: asyncssh's client that speaks the control protocol."""
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -11,7 +12,7 @@ import pytest
 from asyncssh.sftp import SFTPAttrs
 
 from tests.link.wires import run
-from tests.share.pod import OPEN_OR_CREATE, WRITE, Control, Pod
+from tests.share.pod import NONE, OPEN_EXISTING, OPEN_OR_CREATE, WRITE, Control, Pod, fails
 from womm import worker
 from womm.errors import ShareError
 from womm.share.lazy import FlushResult, LazyShare, ShareStats
@@ -212,22 +213,64 @@ def sftp_attrs(**fields):
     return SFTPAttrs(**fields)
 
 
-def test_changed_rules_of_what_is_hidden_are_all(sharing, folder):
+def test_rules_hold_for_the_whole_task_and_those_of_a_new_directory_are_all(sharing, folder):
     (folder / "a.o").touch()
+    (folder / "deep/er").mkdir(parents=True)
+    (folder / "deep/er/.wommignore").write_text("*.o\n")
+    (folder / "deep/er/a.o").touch()
 
     async def main():
         async with sharing() as (share, pod):
             control = await connect(pod)
             await share.ready()
             sftp = await pod.open_sftp()
-            assert set(await sftp.names(b"")) == {b"a.o"}
             (folder / ".wommignore").write_text("*.o\n")
+            (folder / "deep/er/.wommignore").unlink()
+            answering = asyncio.ensure_future(control.answer("changed"))
+            assert await share.barrier() == [".wommignore", "deep/er/.wommignore"]
+            assert (await answering)["all"] is False
+            assert set(await sftp.names(b"")) == {b".wommignore", b"a.o", b"deep"}
+            assert set(await sftp.names(b"deep/er")) == set()
+            (folder / "new").mkdir()
+            (folder / "new/a.o").touch()
+            answering = asyncio.ensure_future(control.answer("changed"))
+            assert await share.barrier() == ["new", "new/a.o"]
+            await answering
+            (folder / "new/.wommignore").write_text("*.o\n")
             answering = asyncio.ensure_future(control.answer("changed"))
             assert await share.barrier() == [""]
             assert (await answering)["all"] is True
-            assert set(await sftp.names(b"")) == {b".wommignore"}
+            assert set(await sftp.names(b"new")) == {b".wommignore"}
 
     run(main())
+
+
+def test_files_of_womms_are_known_by_inode_also_those_that_come(sharing, folder):
+    (folder / "sub").mkdir()
+    (folder / "sub/.womm").write_text("mine")
+    os.link(folder / "sub/.womm", folder / "alias")
+    (folder / "x").write_text("x")
+
+    async def main():
+        async with sharing() as (share, pod):
+            control = await connect(pod)
+            await share.ready()
+            sftp = await pod.open_sftp()
+            with fails(errno.EACCES):
+                await sftp.write_all(b"alias", b"theirs")
+            handle = await sftp.open56(b"x", WRITE, OPEN_EXISTING, NONE)
+            await sftp.write(handle, 0, b"y")
+            os.rename(folder / "x", folder / ".womm")
+            answering = asyncio.ensure_future(control.answer("changed"))
+            await share.barrier()
+            await answering
+            with fails(errno.EACCES):
+                await sftp.write(handle, 0, b"z")
+            await sftp.close(handle)
+
+    run(main())
+    assert (folder / "sub/.womm").read_text() == "mine"
+    assert (folder / ".womm").read_text() == "y"
 
 
 def test_flush_tells_what_was_written_changed_and_failed(sharing):

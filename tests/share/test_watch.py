@@ -184,11 +184,40 @@ def test_ignored_directories_are_not_watched(tmp_path, fence):
     (tmp_path / "src/build").mkdir()
     (tmp_path / "src/build/x").touch()
     assert told(watcher) == {b"src"}
-    (tmp_path / ".wommignore").write_text("*.o\n")
-    assert watcher.changes().all
+    # The rules hold while the task does; a directory that comes later may have some yet.
+    ignore.begun()
+    (tmp_path / ".wommignore").write_text("*.c\n")
+    assert told(watcher) == {b".wommignore"}
     (tmp_path / "build/deep/x").write_text("1")
-    assert told(watcher) == {b"build/deep/x"}
+    (tmp_path / "b.c").touch()
+    assert told(watcher) == {b"b.c"}
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/x").touch()
+    assert told(watcher) == {b"later", b"later/x"}
+    (tmp_path / "later/.wommignore").write_text("x\n")
+    assert watcher.changes().all
+    (tmp_path / "later/x").write_text("1")
+    (tmp_path / "later/y").touch()
+    assert told(watcher) == {b"later/y"}
     watcher.close()
+
+
+def test_files_of_womms_are_told_with_and_without_watches(tmp_path, fence):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/.womm").touch()
+    for limit in (None, 1):
+        found = []
+        ignore = Ignore(fence)
+        watcher = Watcher(fence, ignore, control=found.append, limit=limit)
+        watcher.start()
+        assert found == [b"a/b/.womm"] and bool(watcher.why_all) == bool(limit)
+        ignore.begun()
+        (tmp_path / "a/b/.wommignore").write_text("*\n")
+        assert not ignore.is_ignored("a/b/x", False)
+        watcher.changes()
+        assert found == [b"a/b/.womm"] + [b"a/b/.wommignore"] * (limit is None)
+        (tmp_path / "a/b/.wommignore").unlink()
+        watcher.close()
 
 
 def test_own_changes_are_left_out_and_only_they(tmp_path, watcher):

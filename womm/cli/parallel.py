@@ -34,8 +34,11 @@ VALUED = {
     "--image": "image",
     "--pod-template": "pod_template",
     "--share": "share",
+    "--share-write": "share_write",
 }
 """Options with a value, and the setting each one is."""
+REPEATED = frozenset(["--share-write"])
+"""Those that may be given more than once: each adds to the list."""
 SWITCHES = {"--share-readonly": "share_readonly", "--keep": "keep"}
 """Options without one that are settings, too."""
 FLAGS = (*SWITCHES, "--async", "--logins", "--citation", "--help", "--version")
@@ -73,7 +76,8 @@ def scan(argv: Sequence[str]) -> Scanned:
                 value = next(words, "")
             if not value or (not equals and value.startswith("--")):
                 raise UsageError(f"{name} needs a value", f"womm parallel {name} 4 -- COMMAND")
-            found.values[VALUED[name]] = value
+            earlier = found.values.get(VALUED[name]) if name in REPEATED else None
+            found.values[VALUED[name]] = value if earlier is None else f"{earlier},{value}"
         elif word == "-n" and not (following := next(words, "")).isdigit():
             # kubectl's -n; GNU parallel's takes a number.
             if not following:
@@ -302,6 +306,7 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, help="Pods cannot change the folder.")
+@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this in the folder.")
 @click.option("--keep", is_flag=True, help="What an eager share copied stays for the next task.")
 @click.option(
     "--logins",

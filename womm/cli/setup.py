@@ -20,6 +20,7 @@ _NEW = """\
 # A womm project: `womm parallel` and `womm shell` in this folder, and below, run as this says.
 # Every key, with its meaning: womm's reference, "Settings". Flags and WOMM_* variables go before it.
 """
+_Value = str | bool | list[str]
 _EXAMPLE = "womm setup --image NAME --share none --yes"
 
 
@@ -32,6 +33,7 @@ _EXAMPLE = "womm setup --image NAME --share none --yes"
 @click.option("--image", metavar="NAME", help="The image that the pods run; it needs perl and sh.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, default=None, help="Pods cannot change the folder.")
+@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this in the folder.")
 @click.option("--prefix", metavar="REGISTRY/NAME/", help="Where womm may push images: a share needs one.")
 @click.option(
     "--fileserver-image", metavar="NAME", help="The share's file server; else it is built and pushed."
@@ -42,7 +44,9 @@ _EXAMPLE = "womm setup --image NAME --share none --yes"
 @click.option("--pull-secret", metavar="NAME", help="The secret that opens the image's registry.")
 @cluster_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def command(yes: bool, fileserver_base: str | None, **flags: str | bool | None) -> int:
+def command(
+    yes: bool, fileserver_base: str | None, share_write: tuple[str, ...], **flags: str | bool | None
+) -> int:
     """Write .womm: where this folder's tasks run, in what image.
 
     In a terminal it asks for what is not said. An existing .womm, also of a folder above, is changed
@@ -61,7 +65,11 @@ def command(yes: bool, fileserver_base: str | None, **flags: str | bool | None) 
     folder = current_folder()
     existing = project.find(folder)
     path = existing.path if existing else folder / project.FILE_NAME
-    given = {name.replace("_", "-"): value for name, value in flags.items() if value is not None}
+    given: dict[str, _Value] = {
+        name.replace("_", "-"): value for name, value in flags.items() if value is not None
+    }
+    if share_write:
+        given["share-write"] = [path for paths in share_write for path in paths.split(",")]
     before = {key.replace("_", "-"): value for key, value in existing.values.items()} if existing else {}
     for values, base in ((given, folder), (before, path.parent)):
         if values.get("kubeconfig"):
@@ -120,9 +128,7 @@ def _file_server(
     return fileserver.provide(prefix(given), base=base, say=lambda text: tables.say(f"womm: {text}"))
 
 
-def _chosen(
-    given: Mapping[str, str | bool], before: Mapping[str, object], *, asking: bool
-) -> dict[str, str | bool]:
+def _chosen(given: Mapping[str, _Value], before: Mapping[str, object], *, asking: bool) -> dict[str, _Value]:
     """Return the keys to be written: what was said, else what is there, else what is answered."""
 
     def known(key: str) -> str:
@@ -146,7 +152,7 @@ def _chosen(
     share = known("share")
     if not share:
         share = _ask_share() if asking else "none"
-    chosen: dict[str, str | bool] = {
+    chosen: dict[str, _Value] = {
         "cluster": cluster,
         "context": context,
         "namespace": namespace,

@@ -28,10 +28,13 @@ Exit status: that of the shell or command; 254 when womm itself failed.""",
 @click.option("--share", metavar="KIND", help="The folder in the pod: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, default=None, help="The pod cannot change the folder.")
 @click.option(
+    "--share-write", metavar="PATH", multiple=True, help="The pod can change only this in the folder."
+)
+@click.option(
     "--keep", is_flag=True, default=None, help="What an eager share copied stays for the next task."
 )
 @click.argument("words", nargs=-1, metavar="[-- COMMAND]")
-def command(words: tuple[str, ...], **flags: str | bool | None) -> int:
+def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str | bool | None) -> int:
     """Open a shell in a fresh pod, or run a command there.
 
     In a terminal the shell has it whole: raw keys, window size, Ctrl-C. Without one, stdin, stdout
@@ -43,6 +46,7 @@ def command(words: tuple[str, ...], **flags: str | bool | None) -> int:
     from womm.coordinator import shell
 
     folder = current_folder()
+    flags["share_write"] = ",".join(share_write) or None
     settings = settings_module.load(folder, os.environ, with_cluster(flags))
     return shell.run(
         shell.ShellTask(

@@ -45,7 +45,8 @@ class ShareSpec:
     kind: `lazy`, `eager` or `eager-syncback`. folder: absolute, and where workers see it. image: the
     file server's. secret: the files of its `--secret` folder, by name; `export`, among them, is the 32
     hex digits of the path that is mounted. claim: a PersistentVolumeClaim for what eager copies;
-    store: the folder in it. cache_bytes: how much of the folder a lazy file server keeps.
+    store: the folder in it. cache_bytes: how much of the folder a lazy file server keeps. write: the only
+    paths in the folder that pods may change; none: all of it.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class ShareSpec:
     secret: Mapping[str, bytes] = field(repr=False)
     cache_bytes: int = 1 << 30
     read_only: bool = False
+    write: tuple[str, ...] = ()
     claim: str = ""
     store: str = ""
 

@@ -359,7 +359,9 @@ async def _speed(link: Link, probe: _Probe) -> Finding:
 
 async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list[Finding]:
     """Time the share with files of our own, in a folder that is removed again."""
-    folder = share.spec.folder / f".womm-doctor-{task}"
+    places = [share.spec.folder / path for path in share.spec.write or (".",)]
+    writable = None if share.spec.read_only else next(filter(Path.is_dir, places), None)
+    folder = (writable or share.spec.folder) / f".womm-doctor-{task}"
     assert share.jobs is not None
     try:
         await asyncio.to_thread(_make_samples, folder)
@@ -373,11 +375,11 @@ async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list
         )
         text += f" pod, {words.counted(round(SHARE_FILES / look_s), 'file')} a second looked at"
         found = [Finding("share", Verdict.GOOD, text)]
-        if not share.spec.read_only:
+        if writable is not None:
             began = time.monotonic()
             await _run(link, probe, 4, b"head -c %d /dev/zero >%b/written" % (SHARE_BYTES, place))
             if probe.status or (why := await share.jobs.settle(4, "")):
-                why = why if not probe.status else f"a pod cannot write into {share.spec.folder}"
+                why = why if not probe.status else f"a pod cannot write into {writable}"
                 return [*found, Finding("share", Verdict.BAD, why)]
             write_s = time.monotonic() - began
             made_s = await _timed(

@@ -18,7 +18,7 @@ from womm.coordinator.tasks import target_of
 from womm.errors import SettingsError, ShareError
 from womm.journal.observe import this_host, this_user
 from womm.link.client import Dial
-from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings
+from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings, check_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
     # Who has put a `.womm` there, or any other project, has been asked by womm setup.
     if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
         raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
+    check_share(settings.share_readonly, settings.share_write)
     # Whether an eager share needs one, the namespace tells.
     if not settings.fileserver_image and settings.share != EAGER:
         raise SettingsError(
@@ -104,6 +105,7 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
         secret=secret,
         cache_bytes=settings.share_cache_bytes,
         read_only=settings.share_readonly,
+        write=settings.share_write,
         claim=settings.share_volume,
         store=_store(shared) if settings.share_volume else "",
     )

@@ -26,6 +26,7 @@ from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import EAGER_SYNCBACK
+from womm.share.control import Writable
 from womm.share.eager import LOSSES, EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
 from womm.share.preview import shown_bytes
@@ -82,8 +83,11 @@ class Eager:
             say=voice.say,
             progress=sys.stderr,
             ignore=self._ignore,
+            writable=Writable.only(map(os.fsencode, spec.write)),
             retry_s=patience_s,
         )
+        if spec.write and spec.kind != EAGER_SYNCBACK:
+            voice.say(f"share-write has no effect with --share {spec.kind}: nothing is brought back")
 
     async def confirm(self) -> None:
         await self._share.confirm()
@@ -204,6 +208,7 @@ class Eager:
         self._tell_copied(await self._share.push(cluster.share_dial))
 
     def _tell_copied(self, result: PushResult) -> None:
+        self._ignore.begun()  # all there is was looked at
         self._files += result.files
         self._bytes += result.size_bytes
         self.words = f"{_files(self._files, self._bytes)} copied"

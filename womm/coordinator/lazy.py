@@ -16,6 +16,7 @@ from womm.coordinator.shares import Voice, sync_request
 from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
+from womm.share.control import Writable
 from womm.share.lazy import LazyShare, ShareStats
 from womm.share.preview import shown_bytes
 
@@ -34,6 +35,7 @@ class Lazy:
         self._share = LazyShare(
             spec.folder,
             read_only=spec.read_only,
+            writable=Writable.only(map(os.fsencode, spec.write)),
             on_lost=self._lost,
             on_disk_lost=self._disk_lost,
             say=voice.say,

@@ -639,9 +639,8 @@ class CachedFilesystem:
         node.opens += 1
         file = OpenFile(node, access)
         try:
-            # Without a link it is found out later: the client may be claiming what it had open.
-            if access & SHARE_WRITE and self._link.up:
-                await self._contents.handle(node, write=True)
+            if access & SHARE_WRITE:
+                await self._may_write(node)
             elif node.leaving:
                 await self._contents.hold(node)
             if node.gone and node.held is None and self._link.up:
@@ -655,6 +654,14 @@ class CachedFilesystem:
             self._contents.close(file)
             raise
         return file
+
+    async def _may_write(self, node: FileNode) -> None:
+        """Have a file open for writing on the user's side, which may refuse it."""
+        if self._link.up:
+            await self._contents.handle(node, write=True)
+        elif self._link.connections and not node.writable:
+            raise NFSError(Status.DELAY)
+        # Else it was open before the cut; or clients claim what they had open under a server before this one.
 
     async def close(self, file: File) -> None:
         assert isinstance(file, OpenFile)

@@ -576,6 +576,7 @@ class Contents:
     def keep(node: FileNode, handle: Handle | None) -> None:
         """Give a node a handle, in place of the one it has."""
         old, node.handle = node.held, handle
+        node.writable = node.writable or (handle is not None and handle.writable)
         if old is not None:
             old.session.close(old.raw).add_done_callback(sftp.ignore)
 

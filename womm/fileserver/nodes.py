@@ -72,6 +72,7 @@ class FileNode:
         "valid",
         "verifier",
         "version",
+        "writable",
         "written",
     )
 
@@ -109,6 +110,8 @@ class FileNode:
         self.handle: Handle | None = None
         self.lock: asyncio.Lock | None = None
         self.verifier: bytes | None = None
+        self.writable = False
+        """It was open for writing on the user's side, which so has admitted it."""
         self.written = b""
         """Its path when it was written last."""
 

@@ -30,15 +30,16 @@ from womm import words
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Offline
 from womm.share import manifest
+from womm.share.control import Writable
 from womm.share.manifest import Ancestor, Base
 from womm.share.pack import DIRECTORY, FILE, LINK, VERSION, BadPack, Record, Source, Stamp, check_path, header
-from womm.share.preview import Limits, Preview, ProgressLine, preview, shown_bytes
+from womm.share.preview import Limits, Preview, ProgressLine, preview, shown_bytes, some_names
 from womm.share.push import PushResult, Sender, plan
 from womm.share.send import Out
 from womm.share.staging import Staging, remove_stale
 from womm.share.store import BLOCKS, END, END_OF_LIST, FAILED, GET, HELLO, LIST, WELCOME
 from womm.share.stream import Cut, ExecDial, PodStream, Stopped, converse, in_thread
-from womm.share.syncback import Placer, PullResult, changed, hidden, receive
+from womm.share.syncback import Placer, PullResult, changed, held, hidden, receive
 from womm.share.tree import IgnoreRules, Walk, walk
 
 MAX_SKEW_S: Final = 2.0
@@ -64,7 +65,8 @@ class EagerShare:
     state: the file that keeps what both sides have in common; keep: there will be another copy to this
     store, so it is needed without syncback too. store: the folder in the pod; identity: the file by which
     its disk is told from another one (see womm.share.store); python: how to run Python there; command: what
-    to run instead of womm.share.store. ask: called with a question, on the event loop's thread, may block;
+    to run instead of womm.share.store. writable: what may come back of what jobs have made or changed.
+    ask: called with a question, on the event loop's thread, may block;
     None: nobody can be asked, which means no. yes: not even asked. retry_s: how long a store may be out of
     reach; check_s: see CHECK_S.
     """
@@ -87,6 +89,7 @@ class EagerShare:
         say: Callable[[str], None] = lambda text: None,
         progress: TextIO | None = None,
         ignore: IgnoreRules | None = None,
+        writable: Writable | None = None,
         retry_s: float = 60.0,
         check_s: float = CHECK_S,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -113,6 +116,9 @@ class EagerShare:
         self._of_files = self._of_bytes = 0  # of the copy, as far as it is known
         self._line = ProgressLine(progress) if progress is not None and progress.isatty() else None
         self._ignore = ignore
+        self._writable = Writable() if writable is None else writable
+        self._held_told = False, False
+        """Whether the user has heard of womm's own files, and of what is outside of `writable`."""
         self._clock_ns = clock_ns
 
     def __repr__(self) -> str:
@@ -451,7 +457,8 @@ class EagerShare:
         """Return whether anything here has changed. Adds to `so_far`, also when it fails."""
         paths = changed(theirs, ancestor)
         out_of_sight = hidden(paths, theirs, self._ignore)
-        paths = [path for path in paths if path not in out_of_sight]
+        paths, own, outside = held([p for p in paths if p not in out_of_sight], theirs, self._writable)
+        self.so_far += PullResult(own=tuple(own), outside=tuple(outside))
         if not paths:
             return False
         asked = [path for path in paths if theirs[path].kind != DIRECTORY]
@@ -482,6 +489,14 @@ class EagerShare:
         return bool(placer.result.brought or placer.result.conflicts)
 
     def _say_problems(self, result: PullResult) -> None:
+        own_told, outside_told = self._held_told
+        if result.own and not own_told:
+            names = some_names(result.own)
+            self._say(f"share: what jobs have made of womm's own files is not brought back: {names}")
+        if result.outside and not outside_told:
+            names = some_names(result.outside)
+            self._say(f"share: not below a path of share-write, so not brought back: {names}")
+        self._held_told = own_told or bool(result.own), outside_told or bool(result.outside)
         for path, beside in result.conflicts:
             self._say(
                 f"share: {words.name(path)} was changed here and by jobs;"
@@ -500,9 +515,7 @@ class EagerShare:
         for path in result.kept_changing:
             self._say(f"share: {words.name(path)} kept changing while it was read; left out")
         if result.special:
-            names = ", ".join(map(words.name, result.special[:5]))
-            more = f" and {len(result.special) - 5:,} more" if len(result.special) > 5 else ""
-            self._say(f"share: FIFOs, sockets and devices are left out: {names}{more}")
+            self._say(f"share: FIFOs, sockets and devices are left out: {some_names(result.special)}")
 
 
 class _CutLater(Cut):

@@ -4,28 +4,27 @@ The methods block; which of them are called in threads is `sftp_channel`'s busin
 """
 
 import errno
-import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from womm.share import sftp
+from womm.share.control import Change
 from womm.share.fence import Fence
-from womm.share.ignore import RULES, Ignore
+from womm.share.guard import Guard
 from womm.share.sftp import Wanted
-
-log = logging.getLogger(__name__)
 
 _TREE_BYTES: Final = 3 << 20
 """Of one answer: less than a message may have."""
 _THREADS: Final = 8
 FILE_MODE: Final = 0o1777
 """Of files, what can be set: a pod makes none that others on this machine run as its owner."""
+_CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT
 PUT_CREATE: Final = 1
 PUT_EXCLUSIVE: Final = 2
 PUT_TRUNCATE: Final = 4
@@ -52,25 +51,22 @@ class Traffic:
 class Export:
     """A folder as it is served: what all its sessions, one after the other, have in common.
 
-    `say` tells the user a line.
+    `guard`: what pods may do in it; by itself it knows womm's own names, and hides nothing.
     """
 
     def __init__(
         self,
         fence: Fence,
-        ignore: Ignore | None = None,
         *,
+        guard: Guard | None = None,
         read_only: bool = False,
         own: Own | None = None,
-        say: Callable[[str], None] = log.warning,
     ) -> None:
         self.fence = fence
         self.read_only = read_only
         self.traffic = Traffic()
-        self._ignore = ignore
+        self.guard = Guard(fence) if guard is None else guard
         self._own = own
-        self._say = say
-        self._told = False
         self.write_s = 0.0
         """How long a write took of late (a moving average)."""
         self.read_s = 0.0
@@ -85,29 +81,7 @@ class Export:
         self.pool.shutdown(cancel_futures=True)
         self.fence.close()
 
-    # -- what is hidden ----------------------------------------------------------------------------
-    def hides(self, path: bytes, is_dir: bool) -> bool:
-        return self._ignore is not None and bool(path) and self._ignore.is_ignored(path, is_dir)
-
-    def see(self, path: bytes, is_dir: bool = False) -> None:
-        """Raise ENOENT for what is hidden."""
-        if self.hides(path, is_dir):
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-    def see_any(self, path: bytes) -> None:
-        """As `see`, for a path that may be a directory."""
-        if self._ignore is not None and path:
-            self.see(path, stat.S_ISDIR(self.fence.lstat(path).st_mode))
-
-    def may_make(self, path: bytes, is_dir: bool = False) -> None:
-        """Raise EACCES for what would be hidden once it is made; tell the user, the first time."""
-        if not self.hides(path, is_dir):
-            return
-        if not self._told:
-            self._told = True
-            self._say(f"jobs cannot make {os.fsdecode(path)!r} in the shared folder: {RULES} hides it")
-        raise OSError(errno.EACCES, f"hidden by {RULES}")
-
+    # -- what is changed ---------------------------------------------------------------------------
     def changing(self, *paths: bytes) -> AbstractContextManager[object]:
         """Around a change of these paths. Raises EROFS."""
         if self.read_only:
@@ -117,7 +91,7 @@ class Export:
     # -- what may take long: in threads ------------------------------------------------------------
     def lstat(self, path: bytes) -> os.stat_result:
         found = self.fence.lstat(path)
-        self.see(path, stat.S_ISDIR(found.st_mode))
+        self.guard.see(path, stat.S_ISDIR(found.st_mode))
         return found
 
     def entries(self, fd: int, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -129,7 +103,7 @@ class Export:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:
                 continue  # removed since
-            if not self.hides(prefix + name, stat.S_ISDIR(found.st_mode)):
+            if not self.guard.hides(prefix + name, stat.S_ISDIR(found.st_mode)):
                 yield name, found
 
     def tree(self, top: bytes, most: int) -> tuple[list[bytes], bool]:
@@ -190,7 +164,7 @@ class Export:
 
     def get(self, path: bytes, offset: int, most: int) -> bytes:
         """Attributes, content and whether that reaches the end, of a regular file."""
-        self.see_any(path)
+        self.guard.see_any(path)
         fd = self.fence.open_file(path, os.O_RDONLY)
         try:
             data = os.pread(fd, most, offset)
@@ -218,18 +192,21 @@ class Export:
     # -- files and attributes ----------------------------------------------------------------------
     def open(self, path: bytes, flags: int, wanted: Wanted, *, force: bool = False) -> int:
         """Open a file as the fence does; one that is made gets the permissions wanted, whatever the umask."""
+        admit = self.guard.admit if flags & _CHANGING else None
         if not flags & os.O_CREAT:
-            self.see_any(path)
-            return self.fence.open_file(path, flags, force=force)
-        self.may_make(path)
+            self.guard.see_any(path)
+            if admit is not None:
+                self.guard.may_write(path)
+            return self.fence.open_file(path, flags, force=force, admit=admit)
+        self.guard.may_make(path, Change.MAKE_FILE)
         if wanted.permissions is None:
-            return self.fence.open_file(path, flags, force=force)
+            return self.fence.open_file(path, flags, force=force, admit=admit)
         try:
             fd = self.fence.open_file(path, flags | os.O_EXCL, wanted.permissions)
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise
-            return self.fence.open_file(path, flags, force=force)
+            return self.fence.open_file(path, flags, force=force, admit=admit)
         os.fchmod(fd, wanted.permissions & FILE_MODE)
         return fd
 
@@ -243,17 +220,22 @@ class Export:
             os.utime(fd, ns=_times(wanted, os.fstat(fd)))
 
     def set(self, path: bytes, wanted: Wanted) -> None:
-        self.see_any(path)
+        self.guard.see_any(path)
+        self.guard.may_write(path)
+        admit = self.guard.admit
         if wanted.size is not None:
-            self.fence.truncate(path, wanted.size, force=wanted.force)
+            self.fence.truncate(path, wanted.size, force=wanted.force, admit=admit)
         if wanted.permissions is not None:
             is_dir = stat.S_ISDIR(self.fence.lstat(path).st_mode)
-            self.fence.chmod(path, wanted.permissions if is_dir else wanted.permissions & FILE_MODE)
+            mode = wanted.permissions if is_dir else wanted.permissions & FILE_MODE
+            self.fence.chmod(path, mode, admit=admit)
         if wanted.atime_ns is not None or wanted.mtime_ns is not None:
-            self.fence.utime(path, *_times(wanted, self.fence.lstat(path)))
+            found = self.fence.lstat(path)
+            admit(found)
+            self.fence.utime(path, *_times(wanted, found))
 
     def mkdir(self, path: bytes, wanted: Wanted) -> None:
-        self.may_make(path, True)
+        self.guard.may_make(path, Change.MAKE_DIRECTORY, True)
         self.fence.mkdir(path, 0o777 if wanted.permissions is None else wanted.permissions)
         if wanted.permissions is not None:
             # Whatever the umask; the bit that it got from the directory above stays. Where its group is not
@@ -264,13 +246,13 @@ class Export:
                 self.fence.chmod(path, mode)
 
     def mknod(self, path: bytes, mode: int) -> None:
-        self.may_make(path)
+        self.guard.may_make(path, Change.PLACE)
         self.fence.mknod(path, mode)
         self.fence.chmod(path, mode & 0o777)
 
     def seek(self, path: bytes, offset: int, data: bool) -> int:
         """Where data, or a hole, is next. Raises ENXIO as lseek does."""
-        self.see_any(path)
+        self.guard.see_any(path)
         fd = self.fence.open_file(path, os.O_RDONLY)
         try:
             return os.lseek(fd, offset, os.SEEK_DATA if data else os.SEEK_HOLE)
@@ -278,26 +260,30 @@ class Export:
             os.close(fd)
 
     def remove(self, path: bytes, is_dir: bool) -> None:
-        self.see_any(path)
+        self.guard.see_any(path)
+        self.guard.may_place(path)
         if is_dir:
             self.fence.rmdir(path)
         else:
             self.fence.unlink(path)
 
     def rename(self, old: bytes, new: bytes, replace: bool) -> None:
-        if self._ignore is not None:
-            is_dir = stat.S_ISDIR(self.fence.lstat(old).st_mode)
-            self.see(old, is_dir)
-            self.may_make(new, is_dir)
-        self.fence.rename(old, new, replace=replace)
+        is_dir = stat.S_ISDIR(self.fence.lstat(old).st_mode)
+        self.guard.see(old, is_dir)
+        self.guard.may_place(old)
+        self.guard.may_make(new, Change.PLACE, is_dir)
+        self.guard.may_place(new)
+        with self.guard.moving(old, new) if is_dir else nullcontext():
+            self.fence.rename(old, new, replace=replace)
 
     def link(self, old: bytes, new: bytes) -> None:
-        self.see_any(old)
-        self.may_make(new)
+        self.guard.see_any(old)
+        self.guard.may_link(old)
+        self.guard.may_make(new, Change.PLACE)
         self.fence.link(old, new)
 
     def symlink(self, target: bytes, path: bytes) -> None:
-        self.may_make(path)
+        self.guard.may_make(path, Change.PLACE)
         self.fence.symlink(target, path)
 
 

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -30,6 +30,8 @@ _LISTING: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _ALTERABLE: Final = 0o7777
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
+Admit = Callable[[os.stat_result], None]
+"""Is told what is to be changed, and raises OSError if it must not be."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -90,6 +92,7 @@ class Fence:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, openat2: bool = True) -> None:
+        self.folder = os.path.abspath(os.fsencode(folder))
         self._root = os.open(folder, _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._openat2 = openat2 and _has_openat2(self._root)
         self._proc = os.path.exists(f"/proc/self/fd/{self._root}")
@@ -173,11 +176,14 @@ class Fence:
         return os.statvfs(self._root)
 
     # -- files -------------------------------------------------------------------------------------
-    def open_file(self, path: bytes, flags: int, mode: int = 0o666, *, force: bool = False) -> int:
+    def open_file(
+        self, path: bytes, flags: int, mode: int = 0o666, *, force: bool = False, admit: Admit | None = None
+    ) -> int:
         """Open a regular file. `flags`: O_RDONLY.., O_CREAT, O_EXCL, O_TRUNC, O_APPEND.
 
         `force`: the owner's permissions are lifted for the call where they forbid it, since who owns a file
-        may change them anyway. Raises EISDIR, ELOOP (a symbolic link), EINVAL (what else is no file).
+        may change them anyway. `admit` hears of a file that was there, before anything is done to it.
+        Raises EISDIR, ELOOP (a symbolic link), EINVAL (what else is no file).
         """
         with self._parent(path) as (fd, name):
             for _ in range(_RACES):
@@ -190,17 +196,24 @@ class Fence:
                         if flags & os.O_EXCL:
                             raise
                 try:
-                    return self._open_existing(fd, name, flags & ~(os.O_CREAT | os.O_EXCL), force)
+                    return self._open_existing(fd, name, flags & ~(os.O_CREAT | os.O_EXCL), force, admit)
                 except FileNotFoundError:
                     if not flags & os.O_CREAT:
                         raise
             raise OSError(errno.EBUSY, "the file comes and goes")
 
-    def _open_existing(self, directory: int, name: bytes, flags: int, force: bool) -> int:
+    def _open_existing(
+        self, directory: int, name: bytes, flags: int, force: bool, admit: Admit | None
+    ) -> int:
         if not self._proc:
-            fd = os.open(name, flags | os.O_NOFOLLOW | _FILE, dir_fd=directory)
+            fd = os.open(name, flags & ~os.O_TRUNC | os.O_NOFOLLOW | _FILE, dir_fd=directory)
             try:
-                _must_be_regular(os.fstat(fd))
+                found = os.fstat(fd)
+                _must_be_regular(found)
+                if admit is not None:
+                    admit(found)
+                if flags & os.O_TRUNC:
+                    os.ftruncate(fd, 0)
             except BaseException:
                 os.close(fd)
                 raise
@@ -209,6 +222,8 @@ class Fence:
         try:
             found = os.fstat(handle)
             _must_be_regular(found)
+            if admit is not None:
+                admit(found)
             inode = f"/proc/self/fd/{handle}"
             try:
                 return os.open(inode, flags | _FILE)
@@ -271,16 +286,21 @@ class Fence:
             os.symlink(target, name, dir_fd=fd)
 
     # -- attributes --------------------------------------------------------------------------------
-    def chmod(self, path: bytes, mode: int) -> None:
+    def chmod(self, path: bytes, mode: int, *, admit: Admit | None = None) -> None:
         """Set the permissions; those of a symbolic link stay as they are."""
         mode &= _ALTERABLE
         with self._parent(path) as (fd, name):
             if not self._proc:
-                if not stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if admit is not None:
+                    admit(found)
+                if not stat.S_ISLNK(found.st_mode):
                     os.chmod(name, mode, dir_fd=fd, follow_symlinks=False)
                 return
             handle = os.open(name, _O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             try:
+                if admit is not None:
+                    admit(os.fstat(handle))
                 if not stat.S_ISLNK(os.fstat(handle).st_mode):
                     os.chmod(f"/proc/self/fd/{handle}", mode)
             finally:
@@ -290,8 +310,8 @@ class Fence:
         with self._parent(path) as (fd, name):
             os.utime(name, ns=(atime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
 
-    def truncate(self, path: bytes, size: int, *, force: bool = False) -> None:
-        fd = self.open_file(path, os.O_WRONLY, force=force)
+    def truncate(self, path: bytes, size: int, *, force: bool = False, admit: Admit | None = None) -> None:
+        fd = self.open_file(path, os.O_WRONLY, force=force, admit=admit)
         try:
             os.ftruncate(fd, size)
         finally:

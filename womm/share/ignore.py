@@ -20,6 +20,7 @@ from typing import Final
 from pathspec.patterns.gitignore import GitIgnorePatternError
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
+from womm.share.control import folded
 from womm.share.fence import Fence
 
 RULES: Final = ".wommignore"
@@ -29,7 +30,9 @@ _MAX_BYTES: Final = 1 << 20
 LOOK_AGAIN_S: Final = 1.0
 _MARK: Final = "ps_d"
 """pathspec's group for the slash after a directory's name."""
-_MAX_KNOWN: Final = 100_000
+_MAX_LOOKED: Final = 100_000
+_NO_NAME: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG)
+_NO_FILE: Final = (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _PLACE: Final = 0x10F000
 """In a plane for private use."""
 
@@ -123,7 +126,7 @@ def _without_brackets(line: str) -> tuple[str, list[str]] | None:
     return "".join(out), sets
 
 
-def _rule(line: str) -> _Rule | None:
+def _rule(line: str, folds: bool) -> _Rule | None:
     """Compile one line; None: it says nothing, or nothing that makes sense."""
     if "[" in line and not line.startswith("#"):
         parted = _without_brackets(line)
@@ -140,7 +143,7 @@ def _rule(line: str) -> _Rule | None:
         return None
     for number, found in enumerate(sets):
         text = text.replace(chr(_PLACE + number), found)
-    regex = re.compile(text, re.DOTALL)
+    regex = re.compile(text, re.DOTALL | (re.IGNORECASE if folds else 0))
     if _MARK not in regex.groupindex:
         # What is in a directory ("dir/**"), or everything.
         return _Rule(lambda path, is_dir: regex.search(path) is not None, ignores)
@@ -162,27 +165,34 @@ def _rule(line: str) -> _Rule | None:
     return _Rule(matches, ignores)
 
 
-def compile_rules(text: bytes) -> tuple[_Rule, ...]:
-    """Compile a file of rules, the last first: the last that matches decides."""
+def compile_rules(text: bytes, *, folds: bool = False) -> tuple[_Rule, ...]:
+    """Compile a file of rules, the last first: the last that matches decides.
+
+    folds: the file system tells no case apart. Then the paths that are asked for must be `folded`.
+    """
     text = text.removeprefix(b"\xef\xbb\xbf")
-    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in text.split(b"\n")]
-    rules = [_rule(line) for line in lines]
+    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    rules = [_rule(folded(line) if folds else os.fsdecode(line), folds) for line in lines]
     return tuple(rule for rule in reversed(rules) if rule is not None)
 
 
-@dataclass(slots=True)
-class _Known:
-    """The rules in one directory, and when and what its file was when they were read."""
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Of one directory. `folds`: names there are the same in another case."""
 
-    looked: float
-    stamp: tuple[int, int, int, int] | None
     rules: tuple[_Rule, ...]
+    folds: bool = False
+
+
+_NONE: Final = _Rules(())
 
 
 class Ignore:
     """The rules of a folder (or of the one that a fence confines). May be used in several threads.
 
-    Files of rules are looked at again when they were not looked at for LOOK_AGAIN_S, and after `forget`.
+    What a task has begun with holds as long as it lasts: until `begun`, each directory that is looked at
+    keeps the rules it has then, or that it has none. One that comes later gets those that are found in it
+    first. (Until it has any, it is looked at again when it was not for LOOK_AGAIN_S.)
     """
 
     def __init__(
@@ -191,19 +201,36 @@ class Ignore:
         self._fence = folder if isinstance(folder, Fence) else Fence(folder)
         self._owned = self._fence is not folder
         self._clock = clock
-        self._known: dict[bytes, _Known] = {}
+        self._beginning = True
+        self._found: dict[bytes, _Rules] = {}
+        self._without: set[bytes] = set()
+        """Directories that had none when the task began."""
+        self._looked: dict[bytes, float] = {}
+        """When there were none, in those that came later."""
 
     def __repr__(self) -> str:
-        with_rules = sum(bool(known.rules) for known in self._known.values())
-        return f"<Ignore {len(self._known)} directories, {with_rules} with rules>"
+        return f"<Ignore {len(self._found)} directories with rules, {len(self._without)} without>"
 
     def close(self) -> None:
         if self._owned:
             self._fence.close()
 
-    def forget(self) -> None:
-        """Look at every file of rules again when it is needed next."""
-        self._known.clear()
+    def begun(self) -> None:
+        """The task has looked at all there is: no directory of those gets other rules."""
+        self._beginning = False
+
+    def look(self, directory: bytes, *, there: bool = True) -> bool:
+        """Read the rules of a directory, if it has none yet. Return whether it has now. Raises OSError.
+
+        there: whether it has a file of rules, for who knows.
+        """
+        if directory in self._found or directory in self._without:
+            return False
+        if not there and self._beginning:
+            self._without.add(directory)
+            return False
+        self._looked.pop(directory, None)
+        return there and self._rules(directory) is not _NONE
 
     def is_ignored(self, path: bytes | str, is_dir: bool) -> bool:
         """Whether a path relative to the folder is left out, or a directory on the way to it."""
@@ -215,54 +242,75 @@ class Ignore:
         while at >= 0:
             directories.append(name[:at])
             at = name.find(b"/", at + 1)
-        rules: list[tuple[int, tuple[_Rule, ...]]] = []
+        rules: list[tuple[int, _Rules]] = []
         for directory, below in zip(directories, [*directories[1:], name], strict=True):
             found = self._rules(directory)
-            if found:
+            if found.rules:
                 rules.append((len(directory) + 1 if directory else 0, found))
             if rules and self._matches(rules, below, below is not name or is_dir):
                 return True
         return False
 
     @staticmethod
-    def _matches(rules: list[tuple[int, tuple[_Rule, ...]]], path: bytes, is_dir: bool) -> bool:
+    def _matches(rules: list[tuple[int, _Rules]], path: bytes, is_dir: bool) -> bool:
         """Whether the rules from the folder down to a path's directory leave it out."""
         for start, here in reversed(rules):
-            text = os.fsdecode(path[start:])
-            for rule in here:
+            text = folded(path[start:]) if here.folds else os.fsdecode(path[start:])
+            for rule in here.rules:
                 if rule.matches(text, is_dir):
                     return rule.ignores
         return False
 
-    def _rules(self, directory: bytes) -> tuple[_Rule, ...]:
-        known = self._known.get(directory)
+    def _rules(self, directory: bytes) -> _Rules:
+        found = self._found.get(directory)
+        if found is not None:
+            return found
+        if directory in self._without:
+            return _NONE
         now = self._clock()
-        if known is not None and now - known.looked < LOOK_AGAIN_S:
-            return known.rules
-        path = directory + b"/" + _RULES if directory else _RULES
+        looked = self._looked.get(directory)
+        if looked is not None and now - looked < LOOK_AGAIN_S:
+            return _NONE
+        beginning = self._beginning
+        found = self._read(directory + b"/" + _RULES if directory else _RULES)
+        if found is not None:
+            return self._found.setdefault(directory, found)
+        if beginning:
+            self._without.add(directory)
+        else:
+            if len(self._looked) >= _MAX_LOOKED:
+                self._looked.clear()
+            self._looked[directory] = now
+        return _NONE
+
+    def _read(self, path: bytes) -> _Rules | None:
+        """None: there is no such file. Raises OSError when that cannot be told, or it cannot be read."""
         try:
             found = self._fence.lstat(path)
-        except OSError:
-            found = None
-        if found is None or not stat.S_ISREG(found.st_mode):
-            rules: tuple[_Rule, ...] = ()
-            stamp = None
-        else:
-            stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            rules = known.rules if known is not None and known.stamp == stamp else self._read(path)
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        self._known[directory] = _Known(now, stamp, rules)
-        return rules
-
-    def _read(self, path: bytes) -> tuple[_Rule, ...]:
+        except OSError as exc:
+            if exc.errno in _NO_NAME:
+                return None
+            raise
+        if not stat.S_ISREG(found.st_mode):
+            return None
         try:
             fd = self._fence.open_file(path, os.O_RDONLY)
         except OSError as exc:
-            if exc.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.EINVAL):
-                return ()
+            if exc.errno in _NO_FILE:
+                return None
             raise
         try:
-            return compile_rules(os.pread(fd, _MAX_BYTES, 0))
+            text = os.pread(fd, _MAX_BYTES, 0)
         finally:
             os.close(fd)
+        folds = self._folds(path, found)
+        return _Rules(compile_rules(text, folds=folds), folds)
+
+    def _folds(self, path: bytes, found: os.stat_result) -> bool:
+        """Whether a file has its name in capitals, too."""
+        above, slash, name = path.rpartition(b"/")
+        try:
+            other = self._fence.lstat(above + slash + name.upper())
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, other)

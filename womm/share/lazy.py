@@ -21,8 +21,10 @@ from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Dial
 from womm.process import raise_file_limit
 from womm.share import ssh
+from womm.share.control import Writable
 from womm.share.exporter import Export, Traffic
 from womm.share.fence import Fence
+from womm.share.guard import Guard
 from womm.share.ignore import Ignore
 from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys
@@ -93,6 +95,7 @@ class LazyShare:
         folder: Path,
         *,
         read_only: bool = False,
+        writable: Writable | None = None,
         keepalive_s: float = ssh.KEEPALIVE_S,
         on_lost: Callable[[str], None],
         on_disk_lost: Callable[[], None] | None = None,
@@ -106,16 +109,10 @@ class LazyShare:
         self._say = say
         fence = Fence(folder)
         self._ignore = Ignore(fence)
-        self._watcher = Watcher(fence, self._ignore)
+        guard = Guard(fence, self._ignore, writable, self._say_from_thread)
+        self._watcher = Watcher(fence, self._ignore, control=guard.note)
         self._loop = asyncio.get_running_loop()
-        self._export = Export(
-            fence,
-            self._ignore,
-            read_only=read_only,
-            own=self._watcher,
-            # Threads of the export may have something to say.
-            say=self._say_from_thread,
-        )
+        self._export = Export(fence, guard=guard, read_only=read_only, own=self._watcher)
         self._names = NamesLog(os.stat(folder).st_dev)
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Future[None] | None = None
@@ -166,13 +163,18 @@ class LazyShare:
         """Dial, and again after every cut, until `close`."""
         ssh.keep_memory()
         raise_file_limit()  # each file that a pod has open to write it is open here
-        self._watching = self._loop.run_in_executor(None, self._watcher.start)
+        self._watching = self._loop.run_in_executor(None, self._look_around)
         self._tasks = [
             self._loop.create_task(self._run(dial), name="lazy share"),
             self._loop.create_task(self._absorb(), name="lazy share's watch"),
         ]
         for task in self._tasks:
             task.add_done_callback(self._tell_failure)
+
+    def _look_around(self) -> None:
+        """Before pods can see anything: what is hidden is so until the end."""
+        self._watcher.start()
+        self._ignore.begun()
 
     async def close(self) -> None:
         """Drop the connection and close the folder. The file server is not told."""
@@ -246,8 +248,6 @@ class LazyShare:
         self._look()
         told, self._unknown = self._unknown, NOTHING
         if told:
-            if told.all:
-                self._ignore.forget()
             paths = [] if told.all else sorted(os.fsdecode(path) for path in told.paths)
             try:
                 await self._ask({"op": "changed", "paths": paths, "all": told.all})

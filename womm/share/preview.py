@@ -1,7 +1,7 @@
 """What a first copy of a folder would be, told before it begins; and the line that shows how it goes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final, TextIO
@@ -12,6 +12,7 @@ from womm.share.tree import Walk
 
 LARGEST: Final = 10
 REDRAW_S: Final = 0.2
+_NAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ def preview(walk: Walk) -> Preview:
         tuple(walk.special),
         tuple(walk.unreadable.items()),
     )
+
+
+def some_names(paths: Sequence[bytes]) -> str:
+    """The first of them, for a line of text, and how many more there are."""
+    more = f" and {len(paths) - _NAMES:,} more" if len(paths) > _NAMES else ""
+    return ", ".join(map(words.name, paths[:_NAMES])) + more
 
 
 def shown_bytes(count: int) -> str:

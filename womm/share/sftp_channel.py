@@ -68,6 +68,8 @@ class Handle:
     fd: int
     path: bytes
     writable: bool
+    inode: tuple[int, int] = (0, 0)
+    """Device and number, where it is writable."""
     running: int = 0
     """Requests of it in threads."""
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
@@ -100,6 +102,7 @@ class SftpChannel:
         self._stopped = False
         self._look_again: asyncio.TimerHandle | None = None
         self._running = 0
+        self._alone = False
         self.handles: dict[bytes, Handle] = {}
         self._next_handle = 0
 
@@ -164,13 +167,14 @@ class SftpChannel:
         self._flush()
 
     def _is_full(self) -> bool:
-        return self._paused or self._running >= _MAX_RUNNING or self._backlog() > _FULL_BYTES
+        return self._paused or self._alone or self._running >= _MAX_RUNNING or self._backlog() > _FULL_BYTES
 
     def _stop(self) -> None:
         if not self._stopped:
             self._stopped = True
             self._channel.pause_reading()
-        if self._look_again is None and not self._paused and self._running < _MAX_RUNNING:
+        waits = self._paused or self._alone or self._running >= _MAX_RUNNING
+        if self._look_again is None and not waits:
             self._look_again = self._loop.call_later(_LOOK_AGAIN_S, self._look)
 
     def _look(self) -> None:
@@ -242,11 +246,14 @@ class SftpChannel:
         call: Callable[[], bytes | bytearray],
         handle: Handle | None = None,
         change: AbstractContextManager[object] | None = None,
+        alone: bool = False,
     ) -> None:
-        """Have a thread make the answer; `change` is left when it is made."""
+        """Have a thread make the answer; `change` is left when it is made. `alone`: no request is taken until
+        then, those in threads go on."""
         if change is not None:
             change.__enter__()
         self._running += 1
+        self._alone = self._alone or alone
         if handle is not None:
             handle.running += 1
 
@@ -254,6 +261,8 @@ class SftpChannel:
             if change is not None:
                 change.__exit__(None, None, None)
             self._running -= 1
+            if alone:
+                self._alone = False
             if not future.cancelled():
                 error = future.exception()
                 if error is None:
@@ -320,7 +329,9 @@ class SftpChannel:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._next_handle += 1
         name = self._next_handle.to_bytes(8, "big")
-        self.handles[name] = Handle(fd, path, writable)
+        found = os.fstat(fd) if writable else None
+        inode = (found.st_dev, found.st_ino) if found is not None else (0, 0)
+        self.handles[name] = Handle(fd, path, writable, inode)
         return name
 
     def handle(self, reader: Reader) -> Handle:

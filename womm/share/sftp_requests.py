@@ -9,7 +9,7 @@ import resource
 import stat
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -141,6 +141,8 @@ def op_write(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 
 
 def _write(channel: "SftpChannel", number: int, handle: "Handle", offset: int, data: memoryview) -> Answer:
+    channel.export.guard.admit_inode(handle.inode)  # it may have become one of womm's by a name of the user's
+
     def write() -> bytes:
         write_all(handle.fd, offset, data)
         channel.export.traffic.written_bytes += len(data)
@@ -189,6 +191,9 @@ def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     handle, wanted = channel.handle(reader), sftp.read_attrs(reader)
 
     def set_open() -> bytes:
+        # What is open for reading has attributes, too.
+        channel.export.guard.may_write(handle.path)
+        channel.export.guard.admit(os.fstat(handle.fd))
         if handle.writable:
             # Some disks (NFS, over quota) say only at close(2) that they have not got what was written. After
             # this answer the file server forgets what it has sent: a CLOSE would be too late.
@@ -202,7 +207,7 @@ def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 # -- directories -------------------------------------------------------------------------------
 def op_opendir(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     path = clean(reader.string())
-    channel.export.see(path, True)
+    channel.export.guard.see(path, True)
     fd = channel.export.fence.open_directory(path)
     return sftp.message(Kind.HANDLE, number, sftp.pack_string(channel.add(fd, path)))
 
@@ -230,7 +235,7 @@ def op_readdir(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 
 def op_tree(channel: "SftpChannel", number: int, reader: Reader) -> None:
     path, most = clean(reader.string()), reader.u32()
-    channel.export.see(path, True)
+    channel.export.guard.see(path, True)
     channel.in_thread(number, lambda: sftp.names(number, *channel.export.tree(path, most)))
 
 
@@ -285,20 +290,48 @@ def op_remove(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     return sftp.status(number)
 
 
-def op_rename(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+def op_rename(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     old, new = clean(reader.string()), clean(reader.string())
     replace = bool(reader.u32() & 3) if reader.more else True
-    with channel.export.changing(old, new):
+    renaming = _Renaming(channel, old, new)
+
+    def rename() -> bytes:
         channel.export.rename(old, new, replace)
-    for handle in channel.handles.values():
-        if handle.path == old or handle.path.startswith(old + b"/"):
-            handle.path = new + handle.path[len(old) :]
-    return sftp.status(number)
+        renaming.done = True
+        return sftp.status(number)
+
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(channel.export.fence.lstat(old).st_mode):
+            # All that is in it is looked at. What comes after it is about the new name.
+            channel.in_thread(number, rename, change=renaming, alone=True)
+            return None
+    with renaming:
+        return rename()
+
+
+class _Renaming:
+    """Around a rename: afterwards open files are known by their new paths."""
+
+    def __init__(self, channel: "SftpChannel", old: bytes, new: bytes) -> None:
+        self.done = False
+        self._channel, self._old, self._new = channel, old, new
+        self._change = channel.export.changing(old, new)
+
+    def __enter__(self) -> None:
+        self._change.__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        self._change.__exit__(None, None, None)
+        if not self.done:
+            return
+        for handle in self._channel.handles.values():
+            if handle.path == self._old or handle.path.startswith(self._old + b"/"):
+                handle.path = self._new + handle.path[len(self._old) :]
 
 
 def op_readlink(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     path = clean(reader.string())
-    channel.export.see_any(path)
+    channel.export.guard.see_any(path)
     return sftp.names(number, [sftp.pack_name(channel.export.fence.readlink(path))], False)
 
 
@@ -373,9 +406,11 @@ def op_find(channel: "SftpChannel", number: int, reader: Reader) -> None:
 
 def op_access(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     path, mode = clean(reader.string()), reader.u32()
-    channel.export.see_any(path)
+    channel.export.guard.see_any(path)
     if mode & os.W_OK and channel.export.read_only:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if mode & os.W_OK:
+        channel.export.guard.may_access(path)
     if not channel.export.fence.access(path, mode & 7):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     return sftp.status(number)

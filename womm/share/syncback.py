@@ -15,8 +15,9 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
+from womm.share.control import Change, Refusal, Writable
 from womm.share.manifest import Ancestor, Base
 from womm.share.pack import (
     CHUNK,
@@ -47,13 +48,16 @@ _MAX_NS: Final = (1 << 62) - 1
 class PullResult:
     """brought: paths that are new or changed here. conflicts: paths changed on both sides, and the name
     beside under which theirs is kept. size_bytes: of what was fetched. kept_changing: not fetched, since
-    it was written to meanwhile. refused: could not be placed here, and why; it is still in the store."""
+    it was written to meanwhile. refused: could not be placed here, and why; it is still in the store.
+    own, outside: see `Held`."""
 
     brought: tuple[bytes, ...] = ()
     conflicts: tuple[tuple[bytes, bytes], ...] = ()
     size_bytes: int = 0
     kept_changing: tuple[bytes, ...] = ()
     refused: tuple[tuple[bytes, str], ...] = ()
+    own: tuple[bytes, ...] = ()
+    outside: tuple[bytes, ...] = ()
 
     def __add__(self, other: "PullResult") -> "PullResult":
         return PullResult(
@@ -62,6 +66,8 @@ class PullResult:
             self.size_bytes + other.size_bytes,
             self.kept_changing + other.kept_changing,
             self.refused + other.refused,
+            self.own + other.own,
+            self.outside + other.outside,
         )
 
 
@@ -97,6 +103,26 @@ def hidden(paths: list[bytes], theirs: dict[bytes, Stamp], ignore: IgnoreRules |
             is_dir = theirs[path].kind == DIRECTORY
             if ignore.is_ignored(path, is_dir) or any(ignore.is_ignored(one, True) for one in above):
                 found.add(path)
+    return found
+
+
+class Held(NamedTuple):
+    """Paths, sorted by what becomes of them: `back` is brought back; womm's `own` files never are, and
+    nothing that is `outside` of share-write."""
+
+    back: list[bytes]
+    own: list[bytes]
+    outside: list[bytes]
+
+
+def held(paths: list[bytes], theirs: dict[bytes, Stamp], writable: Writable) -> Held:
+    """Sort what jobs have made or changed."""
+    found = Held([], [], [])
+    for path in paths:
+        is_dir = theirs[path].kind == DIRECTORY
+        why = writable.why_not(path, Change.MAKE_DIRECTORY if is_dir else Change.MAKE_FILE)
+        kept = {None: found.back, Refusal.CONTROL: found.own, Refusal.OUTSIDE: found.outside}[why]
+        kept.append(path)
     return found
 
 

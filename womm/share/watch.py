@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from womm.share.control import is_control_name
 from womm.share.fence import Fence
 from womm.share.ignore import RULES, Ignore
 
@@ -77,14 +78,23 @@ ALL: Final = Changes(frozenset(), True)
 class Watcher:
     """Watches the folder of a fence, less what is ignored.
 
-    Every method is for one thread, but `start` may run in another: until it is done all has changed.
+    Every method is for one thread, but `start` may run in another: until it is done all has changed. It looks
+    at every directory, watched or not; `control` hears of each file of womm's, also of those that come.
 
     `why_all` is empty, or says why every answer is "all". `limit` bounds the watches (None: the system does).
     """
 
-    def __init__(self, fence: Fence, ignore: Ignore | None = None, *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        fence: Fence,
+        ignore: Ignore | None = None,
+        *,
+        control: Callable[[bytes], None] = lambda path: None,
+        limit: int | None = None,
+    ) -> None:
         self._fence = fence
         self._ignore = ignore
+        self._control = control
         self._limit = limit
         self._fd = -1
         self._paths: dict[int, bytes] = {}
@@ -103,15 +113,14 @@ class Watcher:
     def start(self) -> None:
         """Watch every directory there is. Takes some 20 microseconds for each."""
         self.close()
+        self.why_all = ""
         if not sys.platform.startswith("linux"):
             self.why_all = f"there is no inotify on {sys.platform}"
-            return
-        self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            self.why_all = f"no inotify: {os.strerror(ctypes.get_errno())}"
-            return
+        else:
+            self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._fd < 0:
+                self.why_all = f"no inotify: {os.strerror(ctypes.get_errno())}"
         self._starting = True
-        self.why_all = ""
         try:
             self._enter(b"", None)
         finally:
@@ -191,8 +200,9 @@ class Watcher:
                 self._note(directory, True)
                 continue
             path = directory + b"/" + name if directory else name
-            if name == _RULES and self._ignore is not None:
-                self._ignore.forget()
+            if mask & (CREATE | MOVED_TO) and is_control_name(name):
+                self._control(path)
+            if name == _RULES and self._ignore is not None and self._ignore.look(directory):
                 self._begin_anew()
                 return False
             if mask & ISDIR and mask & (MOVED_FROM | DELETE):
@@ -223,7 +233,7 @@ class Watcher:
     def _enter(self, top: bytes, note: Callable[[bytes, bool], None] | None) -> None:
         """Watch a directory and all below it; `note` is told what is in them."""
         todo = [top]
-        while todo and not self.why_all:
+        while todo and (self._starting or not self.why_all):
             path = todo.pop()
             if self._ignore is not None and path and self._ignore.is_ignored(path, True):
                 continue
@@ -234,17 +244,22 @@ class Watcher:
                 continue
             self._blind.discard(path)
             try:
-                if not self._watch(fd, path):
+                if not self.why_all and not self._watch(fd, path) and not self._starting:
                     return
                 with os.scandir(fd) as entries:
-                    for entry in entries:
-                        name = os.fsencode(entry.name)
-                        below = path + b"/" + name if path else name
-                        is_dir = entry.is_dir(follow_symlinks=False)
-                        if note is not None:
-                            note(below, is_dir)
-                        if is_dir:
-                            todo.append(below)
+                    found = [
+                        (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries
+                    ]
+                if self._ignore is not None:
+                    self._ignore.look(path, there=(_RULES, False) in found)
+                for name, is_dir in found:
+                    below = path + b"/" + name if path else name
+                    if is_control_name(name):
+                        self._control(below)
+                    if note is not None:
+                        note(below, is_dir)
+                    if is_dir:
+                        todo.append(below)
             finally:
                 os.close(fd)
 
@@ -252,6 +267,8 @@ class Watcher:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return  # gone again, or no directory any more: its own event says so
         if error.errno != errno.EACCES:
+            if self.why_all:
+                return
             self._give_up(f"{os.fsdecode(path)!r} cannot be watched: {error.strerror}")
             return
         try:
