@@ -7,6 +7,7 @@ tests.cluster.fixtures). WOMM_TEST_INSTANCE says which of this machine's the tes
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,6 +74,7 @@ class Kube:
             }
             lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
             (folder / ".womm").write_text("\n".join(["version = 1", *lines, ""]))
+            subprocess.run([place.womm, "-q", "trust", "--yes"], cwd=folder, env=place.env, check=True)
             yield Project(replace(place, folder=folder), self, namespace)
 
 

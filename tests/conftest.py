@@ -143,6 +143,7 @@ def womm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]
         ours = name.startswith("WOMM_") and name not in {processes.MARK, "WOMM_SOAK"}
         if ours or name.startswith("PARALLEL"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("WOMM_TRUST", "")  # what tests put there is taken out again
     monkeypatch.setenv("HOME", str(home.home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home.config))
     monkeypatch.setenv("XDG_STATE_HOME", str(home.state))

@@ -58,7 +58,7 @@ def test_find_what_has_that_name_and_is_no_file_names_it(tmp_path, monkeypatch, 
 def test_find_a_link_to_a_file_is_a_project(tmp_path):
     (tmp_path / "settings").write_text("version = 1\n")
     (tmp_path / ".womm").symlink_to("settings")
-    assert project.find(tmp_path) == project.Project(tmp_path, {})
+    assert project.find(tmp_path) == project.Project(tmp_path, {}, b"version = 1\n")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trusting import accept
 from womm import settings
 from womm.errors import ProjectError, SettingsError
 from womm.settings import KEYS, Settings, load
@@ -30,6 +31,7 @@ def test_load_each_layer_beats_the_one_below(folder, womm_home):
     config.parent.mkdir()
     config.write_text("kube-pods = 1\nlocal-procs = 1\nprocs-per-pod = 1\nkube_cpu = 1\n")
     (folder / ".womm").write_text("version = 1\nkube-pods=2\nlocal_procs=2\nprocs-per-pod=2\n")
+    accept(folder)
     env = {"WOMM_KUBE_PODS": "3", "WOMM_LOCAL_PROCS": "3", "WOMM_KUBE_MEM": ""}
     found = load(folder, env, {"kube_pods": "4", "kube_mem": None})
     assert (found.kube_pods, found.local_procs, found.procs_per_pod) == (4, 3, 2)
@@ -253,6 +255,7 @@ node-selector = { disk = "ssd" }
 key = "gpu"
 operator = "Exists"
 """)
+    accept(folder)
     found = load(folder, {}, {})
     assert (found.cluster, found.context, found.namespace) == ("kubernetes", "lab", "research")
     assert (found.image, found.share) == ("example.org/tools@sha256:0123", "none")
@@ -324,6 +327,7 @@ keep = true
 prefix = "registry.example.org:5000/team"
 fileserver-image = "files@sha256:0123"
 """)
+    accept(folder)
     found = load(folder, {"WOMM_SHARE_READONLY": "no", "WOMM_KEEP": "yes"}, {"share": "lazy"})
     assert (found.share, found.share_cache_bytes, found.share_readonly) == ("lazy", 2 << 30, False)
     assert (found.share_volume, found.keep) == ("data", True)
@@ -348,6 +352,7 @@ def test_paths_count_from_where_they_are_written(folder, womm_home, key):
     config.write_text(f'{key} = "x"\n')
     assert getattr(load(below, {}, {}), field) == str(config.parent / "x")
     (folder / ".womm").write_text(f'version = 1\n{key} = "../x"\n')
+    accept(folder)
     assert getattr(load(below, {}, {}), field) == str(folder.parent / "x")
     assert getattr(load(below, {variable: "x"}, {}), field) == str(below / "x")
     assert getattr(load(below, {variable: "~/x"}, {field: "/x"}), field) == "/x"
@@ -356,6 +361,7 @@ def test_paths_count_from_where_they_are_written(folder, womm_home, key):
 
 def test_kubeconfig_may_be_several(folder):
     (folder / ".womm").write_text('version = 1\nkubeconfig = "a:/b:~/c"\n')
+    accept(folder)
     assert load(folder, {}, {}).kubeconfig == f"{folder}/a:/b:{folder.parent}/home/c"
 
 

@@ -1,6 +1,7 @@
 """`python -m womm`, and the console scripts: nothing is imported before a Ctrl-C can be answered."""
 
 import os
+import sys
 
 
 def entry() -> None:
@@ -15,5 +16,20 @@ def entry() -> None:
     main()
 
 
+def _leave_current_folder() -> None:
+    """Import nothing from the current folder, which `python -m` puts first: it may hold a click.py of others.
+
+    Unless womm itself comes from there.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone
+        here = ""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if sys.path and sys.path[0] in {"", here} and here != ours:
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _leave_current_folder()
     entry()

@@ -30,6 +30,10 @@ class ProjectError(WommError):
     pass
 
 
+class TrustError(WommError):
+    """A project file that this user has not accepted."""
+
+
 class SettingsError(WommError):
     pass
 

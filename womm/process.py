@@ -195,7 +195,9 @@ def _read_stat(pid: int) -> _Process | None:
 def _ask_ps(*selection: str) -> list[_Process]:
     """Ask POSIX's ps: macOS has no /proc. `lstart` is five words, down to the second."""
     words = ["ps", *selection, "-o", "pid=,ppid=,state=,lstart="]
-    environ = {**os.environ, "LC_ALL": "C"}
+    # Not the ps of the current folder (womm.programs, which this module has to do without).
+    path = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
+    environ = {**os.environ, "LC_ALL": "C", "PATH": os.pathsep.join(path)}
     result = subprocess.run(words, capture_output=True, text=True, env=environ, check=False)
     found = []
     for line in result.stdout.splitlines():

@@ -18,10 +18,11 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`values`: what `.womm` says, as TOML's types; `version` is taken out."""
+    """`values`: what `.womm` says, as TOML's types; `version` is taken out. `content`: its bytes."""
 
     folder: Path
     values: Mapping[str, object]
+    content: bytes
 
     @property
     def path(self) -> Path:
@@ -34,16 +35,7 @@ def find(cwd: Path) -> Project | None:
         path = folder / FILE_NAME
         if is_file(path):
             _check_owner(path, cwd)
-            values = read_toml(path)
-            version = values.pop("version", None)
-            if version is None:
-                raise ProjectError(f"{path}: version is missing", f"add the line: version = {VERSION}")
-            if type(version) is not int or version != VERSION:
-                raise ProjectError(
-                    f"{path}: version = {version!r}, but this womm knows version {VERSION} only",
-                    "pip install --upgrade womm",
-                )
-            return Project(folder, values)
+            return parsed(path, _read(path))
     return None
 
 
@@ -63,6 +55,20 @@ def is_file(path: Path) -> bool:
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise ProjectError(f"{path} is {kind}, where womm expects a file of settings", f"ls -ld {path}")
     return True
+
+
+def parsed(path: Path, content: bytes) -> Project:
+    """Return the project whose `.womm`, at `path`, has this content; raises ProjectError."""
+    values = _toml(path, content)
+    version = values.pop("version", None)
+    if version is None:
+        raise ProjectError(f"{path}: version is missing", f"add the line: version = {VERSION}")
+    if type(version) is not int or version != VERSION:
+        raise ProjectError(
+            f"{path}: version = {version!r}, but this womm knows version {VERSION} only",
+            "pip install --upgrade womm",
+        )
+    return Project(path.parent, values, content)
 
 
 class Sharing(Enum):
@@ -127,11 +133,19 @@ def _unescaped(path: bytes) -> bytes:
 
 def read_toml(path: Path) -> dict[str, object]:
     """Read a file of settings; raises ProjectError."""
+    return _toml(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return path.read_bytes()
     except OSError as exc:
         raise ProjectError(f"cannot read {path}: {exc.strerror or exc}", f"ls -l {path}") from exc
+
+
+def _toml(path: Path, content: bytes) -> dict[str, object]:
+    try:
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as exc:
         raise ProjectError(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}") from exc
     except tomllib.TOMLDecodeError as exc:

@@ -9,15 +9,19 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from womm import places, project
-from womm.errors import USAGE_STATUS, SettingsError
+from womm import places, project, trust
+from womm.errors import USAGE_STATUS, ProjectError, SettingsError, TrustError
+from womm.named import Kind, Named, named_by, seal
+from womm.project import Project
+from womm.trust import Review
 
 logger = logging.getLogger(__name__)
 
@@ -81,15 +85,16 @@ class Settings:
 class Key:
     """name: as in `.womm`; field: of Settings; read: raises ValueError with what it expects.
 
-    paths: it is a path, or several joined by colons: in a file relative to its folder, else to the
-    current one.
+    names: it names a file, or several: in a file a path counts from its folder, else from the current one.
+    free: in a `.womm` it counts without the user's acceptance: a number that can do no more than cost time.
     """
 
     name: str
     field: str
     read: Callable[[object], object]
     help: str
-    paths: bool = False
+    names: Kind | None = None
+    free: bool = False
 
     @property
     def variable(self) -> str:
@@ -100,29 +105,130 @@ class Key:
         return "--" + self.name
 
 
-def load(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
-    """Gather the settings; raises SettingsError and ProjectError.
+def load(
+    cwd: Path,
+    env: Mapping[str, str],
+    flags: Mapping[str, object],
+    warn: Callable[[str], None] | None = None,
+) -> Settings:
+    """Gather the settings; raises SettingsError, ProjectError and TrustError.
 
     flags: what was on the command line, by the key's name with underscores (`kube_pods`), as text
     or typed; None means not given. Environment variables that are empty count as not given.
+    warn: is told of a project file that this user has not accepted, and what needs that is left out of it;
+    without, that is a TrustError.
     """
-    found = project.find(cwd)
-    layers = [
-        *_user_values(),
-        *(() if found is None else _file_values(found.path, found.values)),
-        *_variables(env, cwd),
-        *_options(flags, cwd),
-    ]
+    found, of_project = _of_project(cwd, env, flags, warn)
     values: dict[str, Any] = {}
     origins = {key.field: DEFAULT for key in KEYS}
-    for given in layers:
-        values[given.key.field] = given.read()
-        origins[given.key.field] = given.origin
+    for value in (*_user_values(), *of_project, *_given(cwd, env, flags)):
+        values[value.key.field] = value.read()
+        origins[value.key.field] = value.origin
     return Settings(
         **values,
         origins=MappingProxyType(origins),
         project=None if found is None else found.folder,
     )
+
+
+def review(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Review | None:
+    """Return what this user has to do with the project file, as it is now; None: there is none.
+
+    Raises ProjectError, SettingsError, TrustError.
+    """
+    found = project.find(cwd)
+    return None if found is None else _review(found, cwd, env, flags)
+
+
+def review_of(found: Project, env: Mapping[str, str]) -> Review:
+    """As `review`, of a project file that is known. Raises SettingsError, TrustError."""
+    return _review(found, found.folder, env, {})
+
+
+def _of_project(
+    cwd: Path, env: Mapping[str, str], flags: Mapping[str, object], warn: Callable[[str], None] | None
+) -> "tuple[Project | None, list[_Given]]":
+    """Return the project and what of its file counts. See `load`."""
+    found, values = None, []
+    try:
+        found = project.find(cwd)
+        values = _project_values(found)
+        _fields(values)
+        if found is not None and not (reviewed := _review(found, cwd, env, flags)).counts:
+            raise reviewed.error()
+    except (ProjectError, SettingsError, TrustError) as exc:
+        if warn is None:
+            raise
+        warn(f"{exc.message} ({exc.hint})" if exc.hint else exc.message)
+        values = [value for value in values if value.key.free] if isinstance(exc, TrustError) else []
+    return found, values
+
+
+def _review(found: Project, cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Review:
+    own = _project_values(found)
+    keys = [value.key.name for value in own if not value.key.free]
+    if not keys:
+        return Review(found, (), (), "", None, accepted=False)
+    alone = _readable(own)
+    merged = _readable([*_user_values(), *own, *_given(cwd, env, flags)])
+    # What the file says itself counts, too: other tasks of the project run as it says.
+    writable = dict.fromkeys(
+        (*writable_by_pods(found.folder, alone), *writable_by_pods(found.folder, merged))
+    )
+    files = [(key.names, key.name, str(alone[key.field])) for key in KEYS if key.names and key.field in alone]
+    named: list[Named] = []
+    refused = None
+    sealed = ""
+    try:
+        named = named_by(found.folder, files, list(writable))
+        if kubeconfig := alone.get("kubeconfig"):
+            sealed = seal(str(kubeconfig))
+    except TrustError as exc:
+        refused = exc
+    return trust.review(found, keys, named, env, refused=refused, seal=sealed)
+
+
+def kubeconfig_seal(settings: Settings) -> str:
+    """Return what the kubeconfig must be as long as a task lives; empty: it is the user's own matter.
+
+    Raises TrustError.
+    """
+    if settings.project is None or settings.origins["kubeconfig"] != str(
+        settings.project / project.FILE_NAME
+    ):
+        return ""
+    return seal(settings.kubeconfig)
+
+
+def _fields(values: "Iterable[_Given]") -> dict[str, object]:
+    return {value.key.field: value.read() for value in values}
+
+
+def _readable(values: "Iterable[_Given]") -> dict[str, object]:
+    """Those that may be so. With the others nothing is run, and `womm setup` may mend them."""
+    found: dict[str, object] = {}
+    for value in values:
+        with suppress(SettingsError):
+            found[value.key.field] = value.read()
+    return found
+
+
+def writable_by_pods(folder: Path, values: Mapping[str, object]) -> list[Path]:
+    """Return the folders that pods can write with these settings of a project in `folder`."""
+    if values.get("share") not in {LAZY, EAGER_SYNCBACK} or values.get("share_readonly"):
+        return []
+    below = values.get("share_write")
+    if isinstance(below, (list, tuple)) and below:
+        return [folder / str(path) for path in below]
+    return [folder]
+
+
+def _project_values(found: Project | None) -> "list[_Given]":
+    return [] if found is None else list(_file_values(found.path, found.values))
+
+
+def _given(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> "list[_Given]":
+    return [*_variables(env, cwd), *_options(flags, cwd)]
 
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
@@ -154,7 +260,13 @@ class _Given:
             value = self.key.read(self.value)
         except ValueError as exc:
             raise SettingsError(f"{self.shown}: must be {exc}", status=self.status) from exc
-        return absolute(str(value), self.folder) if self.key.paths else value
+        if self.key.names is None:
+            return value
+        if self.key.names is Kind.PROGRAM:
+            # A name is looked up in PATH.
+            here = os.sep in str(value)
+            return os.path.normpath(self.folder / os.path.expanduser(str(value))) if here else value
+        return absolute(str(value), self.folder)
 
 
 def absolute(paths: str, folder: Path) -> str:
@@ -435,23 +547,27 @@ def _tolerations(value: object) -> tuple[dict[str, object], ...]:
 
 
 KEYS: Final = (
-    Key("kube-pods", "kube_pods", _whole(1), "pods to dispatch jobs to"),
+    Key("kube-pods", "kube_pods", _whole(1), "pods to dispatch jobs to", free=True),
     Key("local-procs", "local_procs", _whole(0), "local jobslots in addition"),
-    Key("procs-per-pod", "procs_per_pod", _whole(1), "jobslots per pod"),
-    Key("kube-cpu", "kube_cpu", _cpu, "CPUs to reserve per pod"),
-    Key("kube-mem", "kube_mem", _mem, "memory to reserve per pod"),
-    Key("orphan-timeout", "orphan_timeout_s", parse_duration, "life of an agent left alone"),
-    Key("ready-timeout", "ready_timeout_s", parse_duration, "wait for the first pod"),
+    Key("procs-per-pod", "procs_per_pod", _whole(1), "jobslots per pod", free=True),
+    Key("kube-cpu", "kube_cpu", _cpu, "CPUs to reserve per pod", free=True),
+    Key("kube-mem", "kube_mem", _mem, "memory to reserve per pod", free=True),
+    Key("orphan-timeout", "orphan_timeout_s", parse_duration, "life of an agent left alone", free=True),
+    Key("ready-timeout", "ready_timeout_s", parse_duration, "wait for the first pod", free=True),
     Key("stdin-cap", "stdin_cap_bytes", parse_size, "limit of what is kept of a job's stdin"),
     Key("stdin-memory", "stdin_memory_bytes", parse_size, "how much of that is kept in memory"),
-    Key("log-job", "log_job_bytes", parse_size, "kept output per job and stream"),
-    Key("log-task", "log_task_bytes", parse_size, "kept output per task, compressed"),
-    Key("shell", "shell", _program, "the shell that runs job lines"),
+    Key("log-job", "log_job_bytes", parse_size, "kept output per job and stream", free=True),
+    Key("log-task", "log_task_bytes", parse_size, "kept output per task, compressed", free=True),
+    Key("shell", "shell", _program, "the shell that runs job lines", names=Kind.PROGRAM),
     Key("cluster", "cluster", _one_of(LOCAL, KUBERNETES), "where the pods are"),
     Key("context", "context", _text("a context of the kubeconfig"), "the kubeconfig's context"),
     Key("namespace", "namespace", _text("the name of a namespace", _LABEL), "the pods' namespace"),
     Key(
-        "kubeconfig", "kubeconfig", _text("a path"), "the kubeconfig, or several joined by colons", paths=True
+        "kubeconfig",
+        "kubeconfig",
+        _text("a path"),
+        "the kubeconfig, or several joined by colons",
+        names=Kind.KUBECONFIG,
     ),
     Key("image", "image", _text("the name of an image", r"[^\s]+"), "the workers' image"),
     Key("share", "share", _one_of(*SHARES), "how the folder gets into the pods"),
@@ -481,7 +597,7 @@ KEYS: Final = (
         "pod_template",
         _text("a path"),
         "a pod (YAML) to lay under womm's own fields",
-        paths=True,
+        names=Kind.FILE,
     ),
     Key("gpus", "gpus", _whole(0), "GPUs per pod"),
     Key("gpu-resource", "gpu_resource", _text("a resource's name", r"\S+"), "what a GPU is called there"),

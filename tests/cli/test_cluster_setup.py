@@ -5,6 +5,7 @@ import yaml
 
 from tests.cli.running import run
 from tests.cli.test_setup import KUBECONFIG
+from tests.trusting import accept
 from womm.cluster.kubernetes.rbac import LEADER_RULES, USER_RULES
 from womm.coordinator import checkup
 
@@ -117,6 +118,7 @@ def test_cluster_setup_namespace_is_the_one_that_tasks_get(folder):
     assert namespace("--kubeconfig", "config") == "research"
     assert namespace("--kubeconfig", "config", "--context", "cloud") == "default"
     (folder / ".womm").write_text('version = 1\nnamespace = "mine"\n')
+    accept(folder)
     assert namespace("--kubeconfig", "config") == "mine"
     assert namespace("-n", "other") == "other"
 

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 
 from tests.cli.running import WOMM, environment, run
+from tests.trusting import accept
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -105,6 +106,7 @@ node-selector = { disk = "ssd" }  # fast ones
 
 def test_setup_keeps_comments_order_and_other_keys(folder):
     (folder / ".womm").write_text(OLD)
+    accept(folder)
     assert setup(folder, "--image", "new:2", "--pull-secret", "new", "--yes").status == 0
     text = (folder / ".womm").read_text()
     assert text.startswith(OLD.replace('"old:1"', '"new:2"').replace('"old"', '"new"'))
@@ -131,6 +133,7 @@ def test_setup_in_a_sub_folder_changes_the_projects_file(folder):
 def test_setup_relative_kubeconfig_of_the_file_counts_from_its_folder(folder):
     (folder / "kube").write_text(KUBECONFIG.replace("current-context: lab", "current-context: cloud"))
     (folder / ".womm").write_text('version = 1\nkubeconfig = "kube"\n')
+    accept(folder)
     below = folder / "src"
     below.mkdir()
     assert setup(below, "--image", "tools", "--yes").status == 0
@@ -142,6 +145,7 @@ def test_setup_through_a_link_changes_the_file_behind_it(folder, tmp_path):
     target.write_text(OLD)
     target.chmod(0o640)
     (folder / ".womm").symlink_to("../shared.toml")
+    accept(folder)
     assert setup(folder, "--image", "new:2", "--yes").status == 0
     assert (folder / ".womm").is_symlink()
     assert 'image = "new:2"' in target.read_text()
@@ -151,6 +155,7 @@ def test_setup_through_a_link_changes_the_file_behind_it(folder, tmp_path):
 
 def test_setup_line_ends_of_another_system_stay(folder):
     (folder / ".womm").write_bytes(b'version = 1\r\nimage = "old"\r\n')
+    accept(folder)
     assert setup(folder, "--image", "new", "--yes").status == 0
     assert b'version = 1\r\nimage = "new"\r\n' in (folder / ".womm").read_bytes()
 
@@ -199,6 +204,7 @@ def test_setup_bad_value_is_named(folder, words, message):
 
 def test_setup_bad_value_of_the_file_can_be_mended_by_it(folder):
     (folder / ".womm").write_text('version = 1\nshare = "lazily"\n')
+    accept(folder)
     assert refused(folder, "--image", "tools", "--yes")[0] == 254
     assert setup(folder, "--image", "tools", "--share", "none", "--yes").status == 0
     assert written(folder)["share"] == "none"
@@ -362,6 +368,7 @@ def test_setup_asks_only_for_what_is_not_said(folder):
 
 def test_setup_asks_a_local_project_whether_it_stays_so(folder):
     (folder / ".womm").write_text('version = 1\ncluster = "local"\n')
+    accept(folder)
     with asking(folder) as child:
         child.expect("Where are the pods.*\\[2\\]")
         child.sendline("")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.cluster.fixtures import KubeCluster
 from tests.faults.tasks import Run, started, wait_for
+from tests.trusting import accept_everywhere
 
 NOTES = "/notes"
 """Where jobs of `Project.write_with_notes` find the file `executions`."""
@@ -22,7 +23,7 @@ class Project:
     namespace: str
 
     def write(self, **changes: str) -> None:
-        """Write `.womm`; in a name _ stands for -."""
+        """Write `.womm`, and accept it; in a name _ stands for -."""
         values = {
             "cluster": "kubernetes",
             "kubeconfig": str(self.kube.kubeconfig),
@@ -35,6 +36,7 @@ class Project:
         }
         lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
         (self.folder / ".womm").write_text("\n".join(["version = 1", *lines, ""]))
+        accept_everywhere(self.folder)
 
     def write_template(self, pod: Mapping[str, Any], **changes: str) -> None:
         (self.folder / "pod.yaml").write_text(json.dumps(pod))

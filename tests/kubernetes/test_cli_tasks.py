@@ -1,6 +1,7 @@
 """status, logs and finish by the cluster's own state: here, on another machine, as another user."""
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -48,6 +49,7 @@ def orphan(kube_cluster, tmp_path_factory):
         project = Project(folder, kube_cluster, namespace)
         project.write()
         more = {"HOME": str(folder), "XDG_CONFIG_HOME": f"{folder}/config", "XDG_RUNTIME_DIR": runtime}
+        more["WOMM_TRUST"] = os.environ["WOMM_TRUST"]
         home = Machine(folder / "state", own_name=False, more=more)
         other = Machine(folder / "other", more=more)
         null = subprocess.DEVNULL

@@ -32,7 +32,7 @@ PATIENCE_S = 1500
 @pytest.fixture
 def project_of(shared: Project, fileserver_image: str) -> Project:
     image = images.compiler_image(shared.kube.registry).pinned
-    options = {"share": "lazy", "fileserver_image": fileserver_image, "pod_template": "pod.yaml"}
+    options = {"share": "lazy", "fileserver_image": fileserver_image, "pod_template": "../pod.yaml"}
     shared.write(image=image, kube_cpu="300m", kube_mem="300Mi", **options)
     return shared
 

@@ -164,7 +164,7 @@ def test_file_server_on_a_node_that_is_lost_is_replaced(
     """Its pod would be `Terminating` for as long as its node is an object, and the next one not be asked."""
     kubectl, network = shared.kube.kubectl, shared.kube.own.network
     gone, well = nfs_nodes
-    (shared.folder / "pod.yaml").write_text(json.dumps(on_nodes(well)))
+    (shared.folder.parent / "pod.yaml").write_text(json.dumps(on_nodes(well)))
     write(shared, fileserver_image, "eager-syncback", orphan_timeout="10m")
     (shared.folder / "name").write_text("laptop\n")
 

@@ -31,12 +31,12 @@ def shared(project: Project, fileserver_image: str, nfs_nodes: list[str]) -> Pro
     """A project whose pods are on nodes that can mount NFS; `write_shared` says how."""
     folder = project.folder / "proj"
     folder.mkdir()
-    (folder / "pod.yaml").write_text(json.dumps(on_nodes(*nfs_nodes)))
+    (project.folder / "pod.yaml").write_text(json.dumps(on_nodes(*nfs_nodes)))
     return replace(project, folder=folder)
 
 
 def write(shared: Project, image: str, kind: str, **changes: str) -> None:
-    shared.write(pod_template="pod.yaml", share=kind, fileserver_image=image, kube_cpu="300m", **changes)
+    shared.write(pod_template="../pod.yaml", share=kind, fileserver_image=image, kube_cpu="300m", **changes)
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from enum import Enum
 
 import click
 
-from womm import words
+from womm import programs, words
 from womm.cli import tables
 from womm.cli.options import cluster_options, here, load_settings
 from womm.errors import WommError
@@ -107,7 +107,7 @@ def check_python(env: Mapping[str, str]) -> Check:
 
 
 def _find(program: str, env: Mapping[str, str]) -> str | None:
-    return shutil.which(program, path=env.get("PATH", os.defpath))
+    return programs.which(program, env)
 
 
 def check_perl(env: Mapping[str, str]) -> Check:

@@ -19,7 +19,7 @@ import click
 from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
-from womm.cli.options import cluster_options, load_settings
+from womm.cli.options import cluster_options, known_settings
 from womm.coordinator.cleanup import clean, end_process
 from womm.coordinator.tasks import TaskView, all_tasks, resolve, run_apart
 from womm.errors import ClusterError, JournalError, UsageError, WommError
@@ -62,7 +62,7 @@ def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool, **
             "womm status",
         )
     cwd = _current_folder()
-    settings = load_settings(flags)
+    settings = known_settings(flags)
     if everything:
         chosen = _all_tasks(store, settings, cwd, force=force)
         _confirm(chosen, yes=yes)

@@ -17,7 +17,7 @@ import click
 from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
-from womm.cli.options import cluster_options, load_settings
+from womm.cli.options import cluster_options, known_settings
 from womm.coordinator.tasks import TaskView, resolve, run_apart
 from womm.errors import JournalError, UsageError
 from womm.journal.events import (
@@ -82,7 +82,7 @@ def command(  # noqa: PLR0917 - click passes by name
       womm logs blhqwudx 1-3,17 --tag
     """
     choice = Choice(numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json")
-    view = resolve(TaskStore.default(), load_settings(flags), task, tables.say)
+    view = resolve(TaskStore.default(), known_settings(flags), task, tables.say)
     if view.observation is None:
         if jobs or failed or stream or choice.json:
             raise UsageError(

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "logs": ("womm.cli.logs", "Print what the jobs of a task wrote."),
     "finish": ("womm.cli.finish", "End tasks and remove what they left behind."),
     "setup": ("womm.cli.setup", "Write .womm: where this folder's tasks run, in what image."),
+    "trust": ("womm.cli.trust", "Show what the project's .womm says, and accept it."),
     "cluster-setup": ("womm.cli.cluster_setup", "Print what an admin applies so that users may run tasks."),
     "clean": ("womm.cli.clean", "Delete the journals of old tasks."),
     "doctor": ("womm.cli.doctor", "Check what womm needs on this machine and in the cluster."),

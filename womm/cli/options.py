@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from womm import settings as settings_module
+from womm.cli import tables
 from womm.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,22 @@ def with_cluster(flags: Mapping[str, object]) -> dict[str, object]:
 
 
 def load_settings(flags: Mapping[str, object]) -> Settings:
-    """Read the settings where the user is. Raises SettingsError, ProjectError.
+    """Read the settings where the user is. Raises SettingsError, ProjectError, TrustError.
 
     A folder that is gone has no project.
     """
     return settings_module.load(here(), os.environ, with_cluster(flags))
+
+
+def known_settings(flags: Mapping[str, object]) -> Settings:
+    """As `load_settings`, for commands about tasks that are there: they go on without a project's file that
+    the user has not accepted, and say so. Raises SettingsError.
+    """
+
+    def warn(text: str) -> None:
+        tables.say(f"womm: {text}")
+
+    return settings_module.load(here(), os.environ, with_cluster(flags), warn)
 
 
 def here() -> Path:

@@ -7,7 +7,6 @@ and the completion here; `main` scans the arguments itself.
 import importlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from womm import words
+from womm import programs, words
 from womm.errors import EngineError, ProjectError, UsageError
 from womm.settings import LAZY, LOCAL, Settings
 
@@ -235,7 +234,7 @@ def current_folder() -> Path:
 
 
 def find_perl() -> str:
-    perl = shutil.which("perl")
+    perl = programs.which("perl")
     if perl is None:
         raise EngineError(
             "perl is not there: the agent and GNU parallel need it", "apt-get install perl-base"
@@ -256,7 +255,7 @@ def job_shell(settings: Settings) -> str:
         calling_shell(),
         os.environ.get("SHELL"),
     ):
-        if name and Path(name).name in POSIX_SHELLS and (path := shutil.which(name)):
+        if name and Path(name).name in POSIX_SHELLS and (path := programs.which(name)):
             return path
     return "/bin/sh"
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from womm import words
 from womm.cli import tables
 from womm.cli.options import OF_KUBERNETES, cluster_options
 from womm.errors import ProjectError, ShareError, UsageError
+
+if TYPE_CHECKING:
+    from womm.project import Project
 
 _NEW = """\
 # A womm project: `womm parallel` and `womm shell` in this folder, and below, run as this says.
@@ -58,12 +62,15 @@ def command(
       womm setup --image tools:1 --prefix registry.example.org/me/ --share lazy --yes
       womm setup --cluster local --yes
     """
-    from womm import project
+    from womm import project, settings, trust
     from womm.cli.parallel import current_folder
     from womm.settings import absolute
 
     folder = current_folder()
-    existing = project.find(folder)
+    asking = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+    if not yes and not asking:
+        raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
+    existing = _accepted_before(folder, asking=asking)
     path = existing.path if existing else folder / project.FILE_NAME
     given: dict[str, _Value] = {
         name.replace("_", "-"): value for name, value in flags.items() if value is not None
@@ -74,24 +81,45 @@ def command(
     for values, base in ((given, folder), (before, path.parent)):
         if values.get("kubeconfig"):
             values["kubeconfig"] = absolute(str(values["kubeconfig"]), base)
-    asking = not yes and sys.stdin.isatty() and sys.stderr.isatty()
-    if not yes and not asking:
-        raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
     chosen = _chosen(given, before, asking=asking)
     if chosen.get("cluster") == "kubernetes" and chosen.get("share", "none") != "none":
-        _check(path, _edited(path, chosen, existing=existing is not None))
+        _check(path, _edited(path, chosen, existing))
         _may_share(path.parent, asking=asking)
         if not chosen.get("fileserver-image"):
             chosen["fileserver-image"] = _file_server(chosen, before, fileserver_base or "", asking=asking)
-    text = _edited(path, chosen, existing=existing is not None)
+    text = _edited(path, chosen, existing)
     _check(path, text)
     for line in (f"womm: {path}:", *text.rstrip().split("\n")):
         tables.say(line.expandtabs())
     if asking and not click.confirm("Write it?", default=True, err=True):
         raise click.Abort
+    written = settings.review_of(project.parsed(path, text.encode()), os.environ)
+    if written.refused is not None:
+        raise written.refused
     _write(path, text)
+    trust.accept(written)
     tables.say("womm: written; see if all is well: womm doctor")
     return 0
+
+
+def _accepted_before(folder: Path, *, asking: bool) -> "Project | None":
+    """Return the project that `folder` is in. Raises TrustError when the user does not accept what it says:
+    a clone's keys must not become the user's own with those that are written here."""
+    from womm import project, settings
+    from womm.cli.trust import show
+
+    existing = project.find(folder)
+    if existing is None:
+        return None
+    found = settings.review_of(existing, os.environ)
+    if found.counts:
+        return existing
+    if not asking or found.refused is not None:
+        raise found.error()
+    show(found)
+    if not click.confirm("Do you accept this?", default=False, err=True):
+        raise click.Abort
+    return existing
 
 
 def _may_share(folder: Path, *, asking: bool) -> None:
@@ -215,15 +243,15 @@ def _check(path: Path, text: str) -> None:
     settings.check_values(path, values)
 
 
-def _edited(path: Path, values: Mapping[str, object], *, existing: bool) -> str:
+def _edited(path: Path, values: Mapping[str, object], existing: "Project | None") -> str:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     from womm import project
 
     try:
-        document = tomlkit.parse(path.read_bytes() if existing else _NEW)
-    except (TOMLKitError, OSError, UnicodeDecodeError) as exc:
+        document = tomlkit.parse(_NEW if existing is None else existing.content)
+    except (TOMLKitError, UnicodeDecodeError) as exc:
         raise ProjectError(f"cannot change {path}: {exc}") from exc
     if "version" not in document:
         document["version"] = project.VERSION

@@ -9,7 +9,7 @@ import click
 
 from womm import words
 from womm.cli import tables
-from womm.cli.options import cluster_options, load_settings
+from womm.cli.options import cluster_options, known_settings
 from womm.cli.tables import Column
 from womm.coordinator.tasks import TaskView, all_tasks
 from womm.journal.events import ShareTraffic, ShareUnsent
@@ -61,7 +61,7 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
     """
     tasks = [
         task
-        for task in all_tasks(TaskStore.default(), load_settings(flags), tables.say, all_hosts=all_hosts)
+        for task in all_tasks(TaskStore.default(), known_settings(flags), tables.say, all_hosts=all_hosts)
         if (all_hosts or task.here) and (ended or task.status is not TaskStatus.CLEANED)
     ]
     if output == "json":

@@ -39,7 +39,7 @@ from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnde
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, send_signal
-from womm.settings import KUBERNETES, LOCAL, Settings
+from womm.settings import KUBERNETES, LOCAL, Settings, kubeconfig_seal
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def started_event(
         context=cluster.where.context,
         namespace=cluster.where.namespace,
         kubeconfig=settings.kubeconfig or os.environ.get("KUBECONFIG", "") if cluster.where.namespace else "",
+        kubeconfig_seal=kubeconfig_seal(settings) if cluster.where.namespace else "",
     )
 
 

@@ -14,7 +14,7 @@ from womm.journal.events import TaskEnded, TaskStarted
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import Observation, observe, this_host, this_user
 from womm.journal.store import TaskStore
-from womm.settings import KUBERNETES, Settings
+from womm.settings import KUBERNETES, Settings, kubeconfig_seal
 
 if TYPE_CHECKING:
     from womm.cluster.kubernetes.client import Target
@@ -134,14 +134,14 @@ def journalled_target(started: TaskStarted) -> "Target":
     """Return where a task of a journal runs."""
     from womm.cluster.kubernetes.client import Target
 
-    return Target(started.context, started.namespace, started.kubeconfig)
+    return Target(started.context, started.namespace, started.kubeconfig, started.kubeconfig_seal)
 
 
 def target_of(settings: Settings) -> "Target":
     """Return which cluster and namespace the settings mean."""
     from womm.cluster.kubernetes.client import Target
 
-    return Target(settings.context, settings.namespace, settings.kubeconfig)
+    return Target(settings.context, settings.namespace, settings.kubeconfig, kubeconfig_seal(settings))
 
 
 def _targets(settings: Settings, views: Iterable[TaskView]) -> "list[Target]":
@@ -214,4 +214,5 @@ def _as_started(remote: "RemoteTask") -> TaskStarted | None:
         context=remote.target.context,
         namespace=remote.target.namespace,
         kubeconfig=remote.target.kubeconfig,
+        kubeconfig_seal=remote.target.seal,
     )

@@ -7,6 +7,8 @@
 # What is still to be killed stands in %Global::unkilled_children as well, and that is kept.
 package OwnChildren;
 
+# For all of GNU parallel, too: PERL5LIB may name folders that count from the current one, and that may be anybody's.
+BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 use warnings;
 

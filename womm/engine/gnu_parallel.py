@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from womm import programs
 from womm.errors import EngineError, UsageError
 
 OLDEST_VERSION = 20221122
@@ -90,8 +91,8 @@ def locate(environ: Mapping[str, str] | None = None) -> GnuParallel:
         if version := _version(path):
             return GnuParallel(path, version, True)
     too_old = ""
-    search = (environ if environ is not None else os.environ).get("PATH", os.defpath)
-    for folder in search.split(os.pathsep):
+    search = programs.search_path(environ if environ is not None else os.environ)
+    for folder in search.split(os.pathsep) if search else ():
         path = Path(folder) / "parallel"
         version = _version(path)
         if version >= OLDEST_VERSION:

@@ -7,6 +7,8 @@
 # "r N" for the number of arguments that are no options. Exits 2 after an error on stderr.
 # Names and rules: parallel(1), OPTIONS, PROFILE FILES and ENVIRONMENT VARIABLES (20221122).
 
+# PERL5LIB may name folders that count from the current one, and that may be anybody's.
+BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 use Getopt::Long;
 use Text::ParseWords;

@@ -78,8 +78,9 @@ def _version(name: str) -> str:
 
 
 def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    # -P: the current folder may hold a pip.py.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     for platform in _PLATFORMS:
         command += ["--platform", platform.format(machine)]
     try:

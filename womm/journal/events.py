@@ -41,6 +41,7 @@ class TaskStarted:
 
     kind: `parallel` or `shell`. cpu, mem: of one pod. resumes: ids of the tasks whose results are
     replayed. version: womm's. context, namespace, kubeconfig: of a task on Kubernetes, as it found them.
+    kubeconfig_seal: of one that a project's file names, see womm.named.seal.
     """
 
     KIND: ClassVar[str] = "task_started"
@@ -66,6 +67,7 @@ class TaskStarted:
     context: str = ""
     namespace: str = ""
     kubeconfig: str = ""
+    kubeconfig_seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@
 # stream may be at most its window ahead of what the coordinator has passed on. Exit statuses come
 # from wait4(2) through syscall(), because perl's own waitpid reports no rusage.
 
+# PERL5LIB may name folders that count from the current one, and that may be anybody's.
+BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 use warnings;
 use Config;

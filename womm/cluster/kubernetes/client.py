@@ -14,7 +14,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
@@ -30,7 +30,9 @@ from womm import words
 from womm.cluster.kubernetes import kubeconfig
 from womm.cluster.kubernetes.advice import grant
 from womm.cluster.kubernetes.channel import ExecTransport
-from womm.errors import ClusterError
+from womm.errors import ClusterError, TrustError
+from womm.named import seal
+from womm.trust import knows
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +69,15 @@ class ApiError(ClusterError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which cluster: as kubectl's options of these names. Empty: as the kubeconfig says."""
+    """Which cluster: as kubectl's options of these names. Empty: as the kubeconfig says.
+
+    seal: of a kubeconfig that a project's file names (womm.named): with another one it is not read.
+    """
 
     context: str = ""
     namespace: str = ""
     kubeconfig: str = ""
+    seal: str = field(default="", compare=False)
 
 
 class KubeClient:
@@ -91,7 +97,10 @@ class KubeClient:
     def target(self) -> Target:
         """What leads here again, also when the current context has become another one."""
         return Target(
-            self.context, self.namespace, self._target.kubeconfig or os.environ.get("KUBECONFIG", "")
+            self.context,
+            self.namespace,
+            self._target.kubeconfig or os.environ.get("KUBECONFIG", ""),
+            self._target.seal,
         )
 
     def __repr__(self) -> str:
@@ -257,6 +266,7 @@ class KubeClient:
 
     async def _load(self) -> None:
         """Read the credentials."""
+        self._check_seal()
         found = await kubeconfig.load(
             self._target.kubeconfig, self._target.context, Path(tempfile.mkdtemp(dir=self._files.name))
         )
@@ -270,6 +280,21 @@ class KubeClient:
             raise ClusterError(
                 f"the key or certificate of context {self.context} cannot be used: {words.cause(exc)}"
             ) from exc
+
+    def _check_seal(self) -> None:
+        """Raises ClusterError for a kubeconfig that has changed, unless the user has accepted that, too."""
+        if not self._target.seal:
+            return
+        path = self._target.kubeconfig
+        try:
+            found = seal(path)
+        except TrustError as exc:
+            raise ClusterError(exc.message, exc.hint) from exc
+        if found != self._target.seal and not knows(found):
+            raise ClusterError(
+                f"the kubeconfig {path}, or a program that it names, has changed since you accepted it",
+                "womm trust",
+            )
 
     async def _load_again(self, old: ApiClient) -> None:
         """The API server knows the credentials of `old` no more: they may have expired.

@@ -5,13 +5,16 @@ first one names the current context; a credential plugin that fails is an error,
 that the kubeconfig holds are files of one client, gone with it; and no key is part of an error message.
 """
 
+import asyncio
 import base64
+import errno
 import functools
 import json
 import os
 import re
 import ssl
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +29,7 @@ from kubernetes.aio.config import incluster_config, kube_config
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.exec_provider import ExecProvider
 
-from womm import places
+from womm import places, programs
 from womm.errors import ClusterError
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -143,8 +146,10 @@ class _Loader(kube_config.KubeConfigLoader):
         user: Any = self._user
         given = user["exec"]
         command = str(given["command"])
+        provider: Any = ExecProvider(given)
+        folder = os.path.dirname(os.path.abspath(user.path))
         try:
-            status: Mapping[str, Any] = await ExecProvider(given).run()
+            status = await _run([_program(command, folder), *provider.args[1:]], provider.env, folder, given)
         except OSError as exc:
             hint = given.safe_get("installHint")
             raise ConfigException(
@@ -160,6 +165,40 @@ class _Loader(kube_config.KubeConfigLoader):
         elif "token" not in status:
             raise ConfigException(f"its credential plugin {command} gave neither a token nor a certificate")
         return True
+
+
+def _program(command: str, folder: str) -> str:
+    """As client-go: a path counts from the kubeconfig's folder, and a name is never the current folder's."""
+    found = os.path.join(folder, command) if os.sep in command else programs.which(command)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
+    return found
+
+
+async def _run(words: Sequence[str], env: Mapping[str, str], folder: str, given: Any) -> Mapping[str, Any]:
+    """Run a credential plugin and return the credentials that it prints. Raises OSError, ConfigException.
+
+    It runs in the kubeconfig's folder. The current one may be anybody's, and `python3 -m` imports from there.
+    """
+    version = given["apiVersion"]
+    told = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": sys.stdin.isatty()}}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *words, env={**env, "KUBERNETES_EXEC_INFO": json.dumps(told)}, cwd=folder, stdout=pipe, stderr=pipe
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        why = err.decode(errors="replace").strip()
+        raise ConfigException(f"status {process.returncode}" + (f". {why}" if why else ""))
+    try:
+        answer = json.loads(out)
+        status = answer["status"]
+        known = (answer["kind"], answer["apiVersion"]) == ("ExecCredential", version)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConfigException("its answer is no ExecCredential") from exc
+    if not known or not isinstance(status, dict):
+        raise ConfigException(f"its answer is no ExecCredential of {version}")
+    return status
 
 
 def _words(exc: BaseException) -> str:
