@@ -252,6 +252,12 @@ class _Folder:
         return self._identity is not None and _identity(step) == self._identity
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Return whether a path, which need not exist, is a folder, lies in it, or leads through it."""
+    found = _Folder(folder)
+    return any(step in found for step in steps(str(path)))
+
+
 def steps(path: str) -> list[str]:
     """Return every path that the kernel looks at on the way to `path`: folders, links, and it, last."""
     way: list[str] = []

@@ -68,3 +68,20 @@ def test_share_of_a_broad_folder_without_a_project_is_refused():
     with pytest.raises(ShareError, match="hide the system"):
         share_spec(replace(SHARED, project=Path("/usr")), Path("/usr"), SECRET)
     assert share_spec(replace(SHARED, project=Path.home()), Path.home(), SECRET) is not None
+
+
+@pytest.mark.parametrize("own", ["config", "state"])
+def test_share_that_lets_pods_write_what_womm_goes_by_is_refused(womm_home, own):
+    """Else a pod could write acceptances, journals and settings of the user."""
+    written = replace(SHARED, share_readonly=False, project=womm_home.home)
+    place = getattr(womm_home, own) / "womm"
+    with pytest.raises(ShareError, match="where womm keeps what is yours") as raised:
+        share_spec(written, womm_home.home, SECRET)
+    assert "--share-readonly" in (raised.value.hint or "")
+    for folder in (place, place / "below"):
+        with pytest.raises(ShareError, match="where womm keeps what is yours"):
+            share_spec(replace(written, project=folder), folder, SECRET)
+    assert share_spec(replace(written, share_readonly=True), womm_home.home, SECRET) is not None
+    assert share_spec(replace(written, share="eager"), womm_home.home, SECRET) is not None
+    beside = womm_home.home / "proj"
+    assert share_spec(replace(written, project=beside), beside, SECRET) is not None

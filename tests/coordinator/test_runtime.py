@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -132,3 +133,18 @@ def test_shim_variable_has_four_fields(tmp_path, has_stdin, flag):
     fields = shim_variable(tmp_path / "s", "/bin/sh", stdin=has_stdin).split("\t")
     assert fields[:3] == [str(tmp_path / "s"), "/bin/sh", flag]
     assert fields[3].isdigit()
+
+
+def test_folder_is_never_where_pods_see_it(womm_home, tmp_path):
+    """They could put another program in the shim's place, and read keys."""
+    shared = tmp_path / "proj"
+    (shared / "tmp").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to(shared / "tmp")
+    for place in (shared, shared / "tmp", tmp_path / "alias"):
+        env = {"XDG_RUNTIME_DIR": str(place), "TMPDIR": str(place)}
+        with runtime_folder("abcdefgh", env) as folder:
+            assert folder.parent in {place, Path("/tmp")}  # its path may be too long
+        with runtime_folder("abcdefgh", env, shared) as folder:
+            assert folder.parent not in {place, shared}
+    with pytest.raises(EngineError, match="shared with pods"), runtime_folder("abcdefgh", env, Path("/")):
+        pass

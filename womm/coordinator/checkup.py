@@ -20,7 +20,7 @@ from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
 from womm.cluster.kubernetes.advice import advice_for, grant_line
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.rbac import USER_RULES
-from womm.coordinator.clusters import Origin, make_cluster
+from womm.coordinator.clusters import Origin, make_cluster, shared_folder
 from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, make_share
 from womm.coordinator.task import new_task_id
@@ -235,7 +235,7 @@ class _Probe:
 
 async def _worker(settings: Settings, perl: str, folder: Path) -> list[Finding]:
     task = new_task_id()
-    with runtime_folder(task, os.environ) as runtime:
+    with runtime_folder(task, os.environ, shared_folder(settings, folder)) as runtime:
         try:
             cluster = await make_cluster(settings, runtime, perl, Origin("doctor", ("doctor",)))
         except WommError as exc:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from womm.coordinator.tasks import target_of
 from womm.errors import SettingsError, ShareError
 from womm.journal.observe import this_host, this_user
 from womm.link.client import Dial
-from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings, check_share
+from womm.named import lies_in
+from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings, check_share, writable_by_pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
     if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
         raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
     check_share(settings.share_readonly, settings.share_write)
+    _keep_out(settings, shared)
     # Whether an eager share needs one, the namespace tells.
     if not settings.fileserver_image and settings.share != EAGER:
         raise SettingsError(
@@ -109,6 +111,25 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
         claim=settings.share_volume,
         store=_store(shared) if settings.share_volume else "",
     )
+
+
+def shared_folder(settings: Settings, folder: Path) -> Path | None:
+    """Return the folder that pods see of this machine; None: none."""
+    shares = settings.cluster == KUBERNETES and settings.share != NO_SHARE
+    return (settings.project or folder) if shares else None
+
+
+def _keep_out(settings: Settings, shared: Path) -> None:
+    """Raise ShareError if pods could write what womm goes by: the user's settings, journals, acceptances."""
+    written = writable_by_pods(
+        shared, {field.name: getattr(settings, field.name) for field in fields(settings)}
+    )
+    for own in filter(None, (places.config_folder(), places.state_folder())):
+        if any(lies_in(own, folder) or lies_in(folder, own) for folder in written):
+            raise ShareError(
+                f"{own}, where womm keeps what is yours, lies in {shared}, which pods can write",
+                "a folder below it, with `womm setup`, or --share-readonly",
+            )
 
 
 def _store(folder: Path) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from womm import worker
 from womm.engine.gnu_parallel import start_words
 from womm.errors import EngineError
+from womm.named import lies_in
 
 SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux and 104 on macOS, the longest name below the folder is 8."""
@@ -30,12 +31,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9/._+@-]")
 
 
 @contextmanager
-def runtime_folder(task: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Make `womm-TASK` where a program may be executed and a path does not break. Raises EngineError."""
+def runtime_folder(task: str, environ: Mapping[str, str], shared: Path | None = None) -> Iterator[Path]:
+    """Make `womm-TASK` where a program may be executed and a path does not break. Raises EngineError.
+
+    shared: the folder that pods see. The shim and keys must not be in it.
+    """
     tried: list[str] = []
     for base in _bases(environ):
         folder = base / f"womm-{task}"
-        if why := _unfit(base, folder):
+        if why := _unfit(base, folder) or _seen_by_pods(base, shared):
             tried.append(f"{base} ({why})")
             continue
         try:
@@ -79,6 +83,10 @@ def _unfit(base: Path, folder: Path) -> str:
         return "programs may not run there: noexec" if os.statvfs(base).f_flag & os.ST_NOEXEC else ""
     except OSError as exc:
         return exc.strerror or str(exc)
+
+
+def _seen_by_pods(base: Path, shared: Path | None) -> str:
+    return "shared with pods" if shared is not None and lies_in(base, shared) else ""
 
 
 def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:

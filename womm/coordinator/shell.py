@@ -17,7 +17,7 @@ from pathlib import Path
 from womm import words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator import terminal as terminals
-from womm.coordinator.clusters import Origin, make_cluster
+from womm.coordinator.clusters import Origin, make_cluster, shared_folder
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.coordinator.runtime import runtime_folder
@@ -64,7 +64,9 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, _set_once, interrupted, int(number))
             stack.callback(loop.remove_signal_handler, number)
-        runtime = stack.enter_context(runtime_folder(task_id, os.environ))
+        runtime = stack.enter_context(
+            runtime_folder(task_id, os.environ, shared_folder(settings, task.folder))
+        )
 
         def traffic(*count_bytes: int) -> None:
             journal.append(ShareTraffic(time.time(), *count_bytes))

@@ -27,7 +27,7 @@ from womm import words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
-from womm.coordinator.clusters import Origin, make_cluster
+from womm.coordinator.clusters import Origin, make_cluster, shared_folder
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.engine import Engine, ParallelTask
 from womm.coordinator.resume import Earlier, interrupted_runs
@@ -137,7 +137,9 @@ class _Run:
         asyncio.get_running_loop().set_exception_handler(self._broken)
         async with AsyncExitStack() as stack:
             self._handle_signals(stack)  # first, so that nothing made here outlives a signal
-            runtime = stack.enter_context(runtime_folder(self.id, os.environ))
+            runtime = stack.enter_context(
+                runtime_folder(self.id, os.environ, shared_folder(settings, task.folder))
+            )
             store = TaskStore.default()
             earlier = self._earlier(store)
             self.share = await make_share(settings, task.folder, self.id, self._voice())

@@ -20,7 +20,7 @@ import docker.constants
 import docker.errors
 import requests
 
-from womm import words
+from womm import programs, words
 from womm.errors import ImageError
 from womm.image import wheels
 
@@ -50,6 +50,8 @@ def provide(prefix: str, *, base: str = "", say: Say = log.info, download: Downl
     """
     repository = f"{prefix}{NAME}"
     name = f"{repository}:{wheels.tag()}"
+    # Where docker's library looks for credential helpers: not in the current folder.
+    os.environ["PATH"] = programs.search_path(os.environ)
     with _client() as client:
         digest = _digest_of(client, name)
         if digest is None:
