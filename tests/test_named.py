@@ -84,6 +84,14 @@ def test_kubeconfig_of_an_old_kind_names_its_program(project):
     assert str(plugin) in found(project, kubeconfig(project / "k", given))
 
 
+def test_names_with_blanks_are_found(project):
+    plugin, other = script(project / "a b"), script(project / "c d")
+    old = {"auth-provider": {"config": {"cmd-path": str(plugin), "cmd-args": f"'{other}'"}}}
+    new = {"exec": {"command": str(plugin), "args": ["-c", f'exec "{other}" x']}}
+    for user in (old, new):
+        assert found(project, kubeconfig(project / "k", user)).keys() >= {str(plugin), str(other)}
+
+
 def test_credentials_count_by_path_unless_they_are_in_the_project(project, tmp_path):
     for name in ("proj/token", "token", "ca"):
         (tmp_path / name).write_text("1")

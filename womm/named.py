@@ -158,9 +158,8 @@ class _Collector:
             self._plugin(value, folder, by)
         elif key == "auth-provider" and isinstance(value, dict) and isinstance(value.get("config"), dict):
             config = value["config"]
-            if command := " ".join(str(config[name]) for name in ("cmd-path", "cmd-args") if name in config):
-                words = split(command)
-                self._plugin({"command": words[0] if words else "", "args": words[1:]}, folder, by)
+            given = {"command": config.get("cmd-path"), "args": split(str(config.get("cmd-args") or ""))}
+            self._plugin(given, folder, by)
 
     def _plugin(self, given: dict[Any, Any], folder: str, by: str) -> None:
         """A credential plugin: the program, and each word of its arguments and environment that is a file."""
@@ -178,7 +177,9 @@ class _Collector:
 
     def _words(self, texts: Iterable[str], folder: str, by: str) -> None:
         """Take in what of the texts is the path of a file, absolute or from `folder`."""
-        words = dict.fromkeys(word for text in texts for word in (text, *_SEPARATORS.split(text)) if word)
+        words = dict.fromkeys(
+            word for text in texts for word in (text, *split(text), *_SEPARATORS.split(text)) if word
+        )
         for word in words:
             path = os.path.normpath(os.path.join(folder, os.path.expanduser(word)))
             if "\0" in path or (os.sep not in word and not os.path.isfile(path)):

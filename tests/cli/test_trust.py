@@ -8,6 +8,9 @@ import pexpect
 import pytest
 
 from tests.cli.running import WOMM, environment, run
+from tests.cli.tasks import started_here
+from womm.journal.store import TaskStore
+from womm.named import seal
 
 HOSTILE = 'version = 1\nkube-pods = 1\ncluster = "kubernetes"\nkubeconfig = "k"\nimage = "i"\n'
 
@@ -90,6 +93,28 @@ def test_plugin_runs_once_it_is_accepted_and_not_when_it_changes(folder):
     result = run("status", cwd=folder)
     assert f"womm: {folder}/k has changed since you accepted it: " in result.err
     assert not mark(folder).exists()
+
+
+@pytest.mark.slow
+def test_kubeconfig_of_a_journal_is_not_read_when_it_has_changed(folder):
+    """The task began with what was accepted then."""
+    hostile(folder)
+    kubeconfig = folder / "k"
+    where = {"cluster": "kubernetes", "context": "c", "namespace": "n", "kubeconfig": str(kubeconfig)}
+    started = started_here("abcdefgh", str(folder), **where, kubeconfig_seal=seal(str(kubeconfig)))
+    with TaskStore.default().create("abcdefgh", on_failure=print) as journal:
+        journal.append(started)
+    (folder / ".womm").unlink()
+    kubeconfig.write_text(kubeconfig.read_text() + "\n")
+    line = f"womm: the kubeconfig {kubeconfig}, or a program that it names, has changed since you accepted it"
+    for words, status in (("status", 0), ("finish abcdefgh", 254), ("logs abcdefgh", 0)):
+        result = run(*words.split(), cwd=folder)
+        assert result.status == status, result.err
+        assert (line in result.err) == (not words.startswith("logs"))
+    assert not mark(folder).exists()
+    kubeconfig.write_text(kubeconfig.read_text()[:-1])
+    assert "credential plugin" in run("status", cwd=folder).err
+    assert mark(folder).exists()
 
 
 @pytest.mark.slow
@@ -272,6 +297,9 @@ def test_perl_modules_of_the_current_folder_are_not_loaded_and_jobs_keep_their_e
         (folder / f"lib/{name}.pm").write_text(
             f"open my $f, '>>', '{mark(folder)}'; print $f \"$0\\n\"; 1;\n"
         )
+    assert "!!  perl" not in run("doctor", cwd=folder, PERL5LIB="lib").out
+    assert run("parallel", "--", "--version", cwd=folder, PERL5LIB="lib").status == 0
+    assert not mark(folder).exists()
     # -u: the shim relays output, with its second part.
     words = ["parallel", "--kube-pods", "1", "-u", "--", "echo $PERL5LIB; echo", ":::", "x"]
     result = run(*words, cwd=folder, PERL5LIB="lib")

@@ -118,7 +118,9 @@ def check_perl(env: Mapping[str, str]) -> Check:
     perl = _find("perl", env)
     if perl is None:
         return Check("perl", Level.MISSING, "not on PATH; the workers are perl programs", install)
-    version = _run([perl, "-e", f"use {_OLDEST_PERL}; printf '%vd', $^V"])
+    # `use VERSION` loads strict.pm, and not that of a relative PERL5LIB.
+    absolute = "BEGIN { @INC = grep { m{^/} } @INC }"
+    version = _run([perl, "-e", f"{absolute} use {_OLDEST_PERL}; printf '%vd', $^V"])
     if version.returncode:
         return Check("perl", Level.MISSING, f"{perl} does not run, or is older than 5.14", install)
     for script in (worker.AGENT, worker.SHIM):
@@ -139,7 +141,7 @@ def check_shell(env: Mapping[str, str]) -> Check:
 
 def check_parallel(env: Mapping[str, str]) -> Check:
     """GNU parallel: found, new enough, and with all of its perl modules."""
-    from womm.engine.gnu_parallel import locate
+    from womm.engine.gnu_parallel import locate, start_words
 
     try:
         found = locate(env)
@@ -147,7 +149,7 @@ def check_parallel(env: Mapping[str, str]) -> Check:
         return Check("GNU parallel", Level.MISSING, exc.message, exc.hint or "")
     perl = _find("perl", env)
     if perl is not None:
-        result = _run([perl, str(found.path), "--version"])
+        result = _run([*start_words(perl, found.path), "--version"])
         if result.returncode:
             reason = (result.stderr.strip().splitlines() or ["no reason given"])[0]
             text = f"{found.path} does not start: {reason}"

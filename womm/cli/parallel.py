@@ -155,7 +155,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     )
     if options.has(*gnu_parallel.PRINT_ONLY):
         sys.stdout.flush()
-        os.execv(perl, [perl, str(parallel.path), *found.parallel])
+        os.execv(perl, [*gnu_parallel.start_words(perl, parallel.path), *found.parallel])
     pods = settings.kube_pods
     if pods is None:
         raise UsageError(

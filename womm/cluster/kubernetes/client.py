@@ -14,7 +14,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
@@ -77,7 +77,7 @@ class Target:
     context: str = ""
     namespace: str = ""
     kubeconfig: str = ""
-    seal: str = field(default="", compare=False)
+    seal: str = ""
 
 
 class KubeClient:

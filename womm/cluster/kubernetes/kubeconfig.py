@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
@@ -116,6 +117,7 @@ async def _from_files(files: list[Path], context: str, configuration: Configurat
     for kind in ("clusters", "users"):
         for node in merged.value[kind]:
             _to_files(node.value.get(kind[:-1]) or {}, folder)
+            _resolve_old_plugin(node.value.get(kind[:-1]) or {}, os.path.dirname(os.path.abspath(node.path)))
     loader: Any = _Loader(merged, active_context=name, config_base_path=None)  # type: ignore[no-untyped-call]
     loader.folder = folder
     await loader.load_and_set(configuration)
@@ -135,6 +137,15 @@ def _to_file(data: bytes, folder: Path) -> str:
     with places.naming(path), open(path, "xb", opener=private) as file:
         file.write(data)
     return str(path)
+
+
+def _resolve_old_plugin(given: dict[str, Any], folder: str) -> None:
+    """Have the program of an auth-provider run as those of `exec` do: see _program and _run."""
+    config = (given.get("auth-provider") or {}).get("config") or {}
+    if "cmd-path" in config:
+        words = [_program(str(config["cmd-path"]), folder), *shlex.split(str(config.get("cmd-args", "")))]
+        config["cmd-path"] = "/bin/sh"
+        config["cmd-args"] = shlex.join(["-c", 'cd "$0" && exec "$@"', folder, *words])
 
 
 class _Loader(kube_config.KubeConfigLoader):
