@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trusting import accept
-from womm import settings
+from womm import settings, values
 from womm.errors import ProjectError, SettingsError
 from womm.settings import KEYS, Settings, load
 
@@ -125,13 +125,13 @@ def test_load_a_wrong_file_names_file_key_and_value(folder, line, message, hint)
     ],
 )
 def test_parse_duration_units(text, seconds):
-    assert settings.parse_duration(text) == pytest.approx(seconds)
+    assert values.parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "5x", "-1s", "1s1", "1e5", "9" * 20, "inf", True, []])
 def test_parse_duration_refuses_the_rest(text):
     with pytest.raises(ValueError, match="a time such as"):
-        settings.parse_duration(text)
+        values.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_parse_duration_refuses_the_rest(text):
     [("512Mi", 512 << 20), ("1GiB", 1 << 30), ("1G", 10**9), ("1 KB", 1000), (5, 5), ("0", 0)],
 )
 def test_parse_size_units(text, size):
-    assert settings.parse_size(text) == size
+    assert values.parse_size(text) == size
 
 
 @given(st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.integers()))
@@ -155,23 +155,23 @@ def test_read_anything_gives_a_value_or_value_error(value):
     ("quantity", "millis"), [("1", 1000), ("500m", 500), ("0.5", 500), (".25", 250), ("1.5", 1500)]
 )
 def test_cpu_millis_of_quantities(quantity, millis):
-    assert settings.cpu_millis(quantity) == millis
+    assert values.cpu_millis(quantity) == millis
 
 
 def test_format_quantities_are_short():
-    assert [settings.format_cpu(millis) for millis in (1000, 4000, 1500, 250)] == [
+    assert [values.format_cpu(millis) for millis in (1000, 4000, 1500, 250)] == [
         "1",
         "4",
         "1500m",
         "250m",
     ]
     sizes = (512 << 20, 2 << 30, 1536 << 20, 1000, 0)
-    assert [settings.format_mem(size) for size in sizes] == ["512Mi", "2Gi", "1536Mi", "1000", "0"]
+    assert [values.format_mem(size) for size in sizes] == ["512Mi", "2Gi", "1536Mi", "1000", "0"]
 
 
 @given(st.integers(1, 10**18 - 1))
 def test_format_mem_round_trips(size):
-    assert settings.mem_bytes(settings.format_mem(size)) == size
+    assert values.mem_bytes(values.format_mem(size)) == size
 
 
 # ---- clusters
@@ -312,6 +312,7 @@ def test_clusters_keys_bad_values_are_told(folder, line, message):
 )
 def test_share_write_paths_are_cleaned(folder, text, paths):
     (folder / ".womm").write_text(f"version = 1\nshare-write = {text}\n")
+    accept(folder)
     assert load(folder, {}, {}).share_write == paths
     assert load(folder, {}, {"share_write": "x,y/"}).share_write == ("x", "y")
 

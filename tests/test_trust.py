@@ -226,6 +226,19 @@ def test_what_pods_cannot_write_may_name_files_in_the_folder(folder):
     assert "which pods can write" in why_not(folder, share="none")[0]
 
 
+def test_share_write_leaves_the_rest_of_the_folder_to_the_user(folder):
+    (folder / "k").write_text("k")
+    write(folder, kubeconfig="k", share="lazy", share_write=["out/"])
+    accept(folder)
+    assert load(folder, {}, {}).kubeconfig == str(folder / "k")
+    (folder / "out").symlink_to(".")
+    assert "which pods can write" in why_not(folder)[0]
+    (folder / "out").unlink()
+    write(folder, kubeconfig="out/k", share="lazy", share_write=["out/"])
+    message, _ = why_not(folder)
+    assert message == f"{folder}/out/k, which kubeconfig names, lies in {folder}/out, which pods can write"
+
+
 def test_folders_that_pods_write_are_those_of_share_write(folder):
     values = {"share": "lazy", "share_readonly": False, "share_write": ("out/", "a/b")}
     assert settings.writable_by_pods(folder, values) == [folder / "out", folder / "a/b"]

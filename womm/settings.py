@@ -8,16 +8,15 @@ the default. A key is a field's name without its unit, since the value carries o
 import difflib
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from womm import places, project, trust
+from womm import values as read
 from womm.errors import USAGE_STATUS, ProjectError, SettingsError, TrustError
 from womm.named import Kind, Named, named_by, seal
 from womm.project import Project
@@ -233,8 +232,8 @@ def _given(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> "l
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
     """Raises SettingsError for what `path` must not say."""
-    read = {given.key.field: given.read() for given in _file_values(path, values)}
-    check_share(bool(read.get("share_readonly")), read.get("share_write", ()))
+    found = {given.key.field: given.read() for given in _file_values(path, values)}
+    check_share(bool(found.get("share_readonly")), found.get("share_write", ()))
 
 
 def check_share(readonly: bool, write: object) -> None:
@@ -335,273 +334,65 @@ def _toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _whole(least: int) -> Callable[[object], int]:
-    expected = f"a whole number, {least} or more"
-
-    def read(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
-            value = int(value)
-        if type(value) is not int or not least <= value < 10**9:
-            raise ValueError(expected)
-        return value
-
-    return read
-
-
-_DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Longer than any task, and far from what time and poll functions cannot take.
-_LONGEST_S: Final = 3650 * 86400.0
-
-
-def parse_duration(value: object) -> float:
-    """Read `90s`, `5m`, `1h30m`, `30d` or a number of seconds, more than 0; raises ValueError."""
-    seconds = 0.0
-    if type(value) in {int, float}:
-        seconds = float(str(value))
-    elif isinstance(value, str):
-        text = value.replace(" ", "")
-        parts = re.findall(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)", text, re.ASCII)
-        if parts and "".join(map("".join, parts)) == text:
-            seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
-        elif re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", text, re.ASCII):
-            seconds = float(text)
-    if not 0 < seconds <= _LONGEST_S:
-        raise ValueError("a time such as 90s, 5m or 1h30m, or a number of seconds")
-    return seconds
-
-
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([kKMGTPE])(i?))?", re.ASCII)
-_POWERS: Final = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-
-
-def parse_size(value: object) -> int:
-    """Read `512Mi`, `1GiB`, `100M` or a number of bytes; raises ValueError."""
-    if type(value) is int and value >= 0:
-        return value
-    match = _SIZE.fullmatch(value.strip().removesuffix("B")) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("a size such as 512Mi, 1GiB or a number of bytes")
-    number, power, binary = match.groups()
-    factor = (1024 if binary else 1000) ** _POWERS[power] if power else 1
-    return int(Fraction(number) * factor)
-
-
-def cpu_millis(quantity: str) -> int:
-    """Return a Kubernetes quantity of CPU in thousandths of one; raises ValueError."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})(m?)", quantity, re.ASCII)
-    millis = Fraction(0)
-    if match is not None:
-        millis = Fraction(match[1]) * (1 if match[2] else 1000)
-    # The API server refuses what is finer than 1m.
-    if millis <= 0 or millis.denominator != 1:
-        raise ValueError("a number of CPUs such as 2, 0.5 or 500m")
-    return int(millis)
-
-
-def mem_bytes(quantity: str) -> int:
-    """Return a Kubernetes quantity of memory in bytes; raises ValueError."""
-    match = _SIZE.fullmatch(quantity)
-    unit = (match[2] or "") + (match[3] or "") if match is not None else ""
-    # Kubernetes knows k and Ki, but neither K nor ki.
-    if match is None or unit in {"K", "ki"} or " " in quantity or parse_size(quantity) == 0:
-        near = re.sub(r"(?i)([kmgtpe])(ib?|b)?$", lambda found: found[1].upper() + "i", quantity)
-        also = f" (did you mean {near}?)" if near != quantity and _SIZE.fullmatch(near) else ""
-        raise ValueError(f"an amount of memory such as 512Mi or 16Gi{also}")
-    return parse_size(quantity)
-
-
-def format_cpu(millis: int) -> str:
-    """Return the shortest Kubernetes quantity: `4`, `1500m`."""
-    return f"{millis}m" if millis % 1000 else str(millis // 1000)
-
-
-def format_mem(size_bytes: int) -> str:
-    """Return a Kubernetes quantity with the largest unit that divides it: `512Mi`, `2Gi`."""
-    for unit, factor in (("Ei", 1 << 60), ("Pi", 1 << 50), ("Ti", 1 << 40), *_SMALL_UNITS):
-        if size_bytes and size_bytes % factor == 0:
-            return f"{size_bytes // factor}{unit}"
-    return str(size_bytes)
-
-
-_SMALL_UNITS: Final = (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10))
-
-
-def _cpu(value: object) -> str:
-    text = str(value).strip() if type(value) in {int, float, str} else ""
-    cpu_millis(text)
-    return text
-
-
-def _mem(value: object) -> str:
-    text = str(value).strip() if type(value) in {int, str} else ""
-    mem_bytes(text)
-    return text
-
-
-def _program(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("the name or path of a shell")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if value not in choices:
-            raise ValueError(" or ".join(choices))
-        return str(value)
-
-    return read
-
-
-def _yes_no(value: object) -> bool:
-    """true or false, also as a variable's or an option's text."""
-    found = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    known = value if isinstance(value, bool) else found.get(str(value).lower())
-    if known is None:
-        raise ValueError("true or false")
-    return known
-
-
-def _text(expected: str, pattern: str = r"\S.*") -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(expected)
-        return value
-
-    return read
-
-
-def prefix(value: object) -> str:
-    """`REGISTRY/NAME/`, in the grammar of images' names; the slash at the end may be missing."""
-    expected = "the beginning of an image's name such as registry.example.org/team/"
-    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-    text = value.rstrip("/") if isinstance(value, str) else ""
-    if not re.fullmatch(rf"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/{part})*", text, re.ASCII):
-        raise ValueError(expected)
-    return text + "/"
-
-
-# RFC 1123 labels and subdomains, as Kubernetes names its objects.
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_NAME: Final = rf"{_LABEL}(\.{_LABEL})*"
-
-
-def _selector(value: object) -> dict[str, str]:
-    """`disk=ssd,zone=a`, or a table of texts."""
-    if isinstance(value, str):
-        parts = [part.partition("=") for part in value.split(",")] if value.strip() else []
-        value = {name: text.strip() for name, equals, text in parts if equals and "=" not in text}
-        known = len(value) == len(parts)
-    else:
-        known = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-    if not known or not isinstance(value, dict) or not all(str(name).strip() for name in value):
-        raise ValueError("labels such as disk=ssd,zone=a, or in a file a table of texts")
-    return {str(name).strip(): text for name, text in value.items()}
-
-
-def _within(path: str) -> str:
-    """A path without what says nothing. Raises ValueError for one that leads out, or nowhere."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if path.startswith(("/", "~")) or ".." in parts or "\0" in path or not path.strip():
-        raise ValueError(path)
-    return "/".join(parts) or "."
-
-
-def _share_write(value: object) -> tuple[str, ...]:
-    """`out/,log.txt`, or a list of texts: paths relative to the shared folder."""
-    given = value.split(",") if isinstance(value, str) else value
-    try:
-        if not isinstance(given, list) or not given or not all(isinstance(path, str) for path in given):
-            raise ValueError
-        return tuple(dict.fromkeys(_within(path) for path in given))
-    except ValueError:
-        raise ValueError(
-            "paths within the shared folder, without .., such as out/,log.txt, or in a file a list of them"
-        ) from None
-
-
-_EFFECTS: Final = "NoSchedule|PreferNoSchedule|NoExecute"
-_TOLERATION = re.compile(rf"([^=:\s]+)(?:=([^=:\s]*))?(?::({_EFFECTS}))?")
-_TOLERATION_KEYS: Final = {"key", "operator", "value", "effect", "tolerationSeconds"}
-
-
-def _tolerations(value: object) -> tuple[dict[str, object], ...]:
-    """`key=value:NoSchedule,key` as kubectl taint writes them, or tables as Kubernetes has them."""
-    expected = "tolerations such as gpu=yes:NoSchedule,spot, or in a file a list of tables"
-    if isinstance(value, str):
-        found: list[dict[str, object]] = []
-        for part in value.split(",") if value.strip() else ():
-            match = _TOLERATION.fullmatch(part.strip())
-            if match is None:
-                raise ValueError(expected)
-            key, text, effect = match.groups()
-            known = {"key": key, "operator": "Exists" if text is None else "Equal"}
-            known |= {"value": text} if text is not None else {}
-            found.append({**known, **({"effect": effect} if effect else {})})
-        return tuple(found)
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError(expected)
-    if any(set(item) - _TOLERATION_KEYS for item in value):
-        raise ValueError("tolerations with no other keys than " + ", ".join(sorted(_TOLERATION_KEYS)))
-    return tuple(value)
-
-
 KEYS: Final = (
-    Key("kube-pods", "kube_pods", _whole(1), "pods to dispatch jobs to", free=True),
-    Key("local-procs", "local_procs", _whole(0), "local jobslots in addition"),
-    Key("procs-per-pod", "procs_per_pod", _whole(1), "jobslots per pod", free=True),
-    Key("kube-cpu", "kube_cpu", _cpu, "CPUs to reserve per pod", free=True),
-    Key("kube-mem", "kube_mem", _mem, "memory to reserve per pod", free=True),
-    Key("orphan-timeout", "orphan_timeout_s", parse_duration, "life of an agent left alone", free=True),
-    Key("ready-timeout", "ready_timeout_s", parse_duration, "wait for the first pod", free=True),
-    Key("stdin-cap", "stdin_cap_bytes", parse_size, "limit of what is kept of a job's stdin"),
-    Key("stdin-memory", "stdin_memory_bytes", parse_size, "how much of that is kept in memory"),
-    Key("log-job", "log_job_bytes", parse_size, "kept output per job and stream", free=True),
-    Key("log-task", "log_task_bytes", parse_size, "kept output per task, compressed", free=True),
-    Key("shell", "shell", _program, "the shell that runs job lines", names=Kind.PROGRAM),
-    Key("cluster", "cluster", _one_of(LOCAL, KUBERNETES), "where the pods are"),
-    Key("context", "context", _text("a context of the kubeconfig"), "the kubeconfig's context"),
-    Key("namespace", "namespace", _text("the name of a namespace", _LABEL), "the pods' namespace"),
+    Key("kube-pods", "kube_pods", read.whole(1), "pods to dispatch jobs to", free=True),
+    Key("local-procs", "local_procs", read.whole(0), "local jobslots in addition"),
+    Key("procs-per-pod", "procs_per_pod", read.whole(1), "jobslots per pod", free=True),
+    Key("kube-cpu", "kube_cpu", read.cpu, "CPUs to reserve per pod", free=True),
+    Key("kube-mem", "kube_mem", read.mem, "memory to reserve per pod", free=True),
+    Key("orphan-timeout", "orphan_timeout_s", read.parse_duration, "life of an agent left alone", free=True),
+    Key("ready-timeout", "ready_timeout_s", read.parse_duration, "wait for the first pod", free=True),
+    Key("stdin-cap", "stdin_cap_bytes", read.parse_size, "limit of what is kept of a job's stdin"),
+    Key("stdin-memory", "stdin_memory_bytes", read.parse_size, "how much of that is kept in memory"),
+    Key("log-job", "log_job_bytes", read.parse_size, "kept output per job and stream", free=True),
+    Key("log-task", "log_task_bytes", read.parse_size, "kept output per task, compressed", free=True),
+    Key("shell", "shell", read.program, "the shell that runs job lines", names=Kind.PROGRAM),
+    Key("cluster", "cluster", read.one_of(LOCAL, KUBERNETES), "where the pods are"),
+    Key("context", "context", read.text("a context of the kubeconfig"), "the kubeconfig's context"),
+    Key("namespace", "namespace", read.text("the name of a namespace", read.LABEL), "the pods' namespace"),
     Key(
         "kubeconfig",
         "kubeconfig",
-        _text("a path"),
+        read.text("a path"),
         "the kubeconfig, or several joined by colons",
         names=Kind.KUBECONFIG,
     ),
-    Key("image", "image", _text("the name of an image", r"[^\s]+"), "the workers' image"),
-    Key("share", "share", _one_of(*SHARES), "how the folder gets into the pods"),
-    Key("share-cache", "share_cache_bytes", parse_size, "what a lazy share keeps in the cluster"),
-    Key("share-readonly", "share_readonly", _yes_no, "pods cannot change the folder"),
-    Key("share-write", "share_write", _share_write, "the only paths of the folder that pods can change"),
+    Key("image", "image", read.text("the name of an image", r"[^\s]+"), "the workers' image"),
+    Key("share", "share", read.one_of(*SHARES), "how the folder gets into the pods"),
+    Key("share-cache", "share_cache_bytes", read.parse_size, "what a lazy share keeps in the cluster"),
+    Key("share-readonly", "share_readonly", read.yes_no, "pods cannot change the folder"),
+    Key("share-write", "share_write", read.share_write, "the only paths of the folder that pods can change"),
     Key(
         "share-volume",
         "share_volume",
-        _text("the name of a claim", _NAME),
+        read.text("the name of a claim", read.NAME),
         "PersistentVolumeClaim for what an eager share copies",
     ),
-    Key("keep", "keep", _yes_no, "what an eager share has copied stays for the next task"),
+    Key("keep", "keep", read.yes_no, "what an eager share has copied stays for the next task"),
     Key(
         "fileserver-image",
         "fileserver_image",
-        _text("the name of an image", r"[^\s]+"),
+        read.text("the name of an image", r"[^\s]+"),
         "the image of a share's file server",
     ),
-    Key("prefix", "prefix", prefix, "what names of images that womm pushes begin with"),
+    Key("prefix", "prefix", read.prefix, "what names of images that womm pushes begin with"),
     Key(
-        "pull-secret", "pull_secret", _text("the name of a secret", _NAME), "secret for the image's registry"
+        "pull-secret",
+        "pull_secret",
+        read.text("the name of a secret", read.NAME),
+        "secret for the image's registry",
     ),
-    Key("service-account", "service_account", _text("a service account", _NAME), "the pods' account"),
+    Key("service-account", "service_account", read.text("a service account", read.NAME), "the pods' account"),
     Key(
         "pod-template",
         "pod_template",
-        _text("a path"),
+        read.text("a path"),
         "a pod (YAML) to lay under womm's own fields",
         names=Kind.FILE,
     ),
-    Key("gpus", "gpus", _whole(0), "GPUs per pod"),
-    Key("gpu-resource", "gpu_resource", _text("a resource's name", r"\S+"), "what a GPU is called there"),
-    Key("node-selector", "node_selector", _selector, "labels that a pod's node must have"),
-    Key("tolerations", "tolerations", _tolerations, "taints that a pod may live with"),
+    Key("gpus", "gpus", read.whole(0), "GPUs per pod"),
+    Key("gpu-resource", "gpu_resource", read.text("a resource's name", r"\S+"), "what a GPU is called there"),
+    Key("node-selector", "node_selector", read.selector, "labels that a pod's node must have"),
+    Key("tolerations", "tolerations", read.tolerations, "taints that a pod may live with"),
 )
 _BY_NAME: Final = {key.name: key for key in KEYS}

@@ -15,7 +15,8 @@ from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.rbac import USER_RULES
 from womm.engine import gnu_parallel
 from womm.journal.events import EVENT_TYPES, OutputRef
-from womm.settings import KEYS, Settings, parse_duration, parse_size
+from womm.settings import KEYS, Settings
+from womm.values import parse_duration, parse_size
 
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs" / "reference.md"

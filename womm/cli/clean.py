@@ -11,7 +11,7 @@ from womm import words
 from womm.cli import tables
 from womm.errors import JournalError
 from womm.journal.store import TaskRecord, TaskStore
-from womm.settings import parse_duration
+from womm.values import parse_duration
 
 DEFAULT_AGE_S = 30 * 86400.0
 # A task is made in some milliseconds; a half-made one of this age is what a crash left.

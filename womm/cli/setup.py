@@ -140,7 +140,7 @@ def _file_server(
 ) -> str:
     """Return the image of the file server: one that `.womm` names by hand, else this womm's own."""
     from womm.image import fileserver
-    from womm.settings import prefix
+    from womm.values import prefix
 
     given = str(chosen.get("prefix") or before.get("prefix") or "")
     named = str(before.get("fileserver-image") or "")

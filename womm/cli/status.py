@@ -16,7 +16,7 @@ from womm.journal.events import ShareTraffic, ShareUnsent
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
-from womm.settings import cpu_millis, format_cpu, format_mem, mem_bytes
+from womm.values import cpu_millis, format_cpu, format_mem, mem_bytes
 
 # The widths are those that users know from the first womm.
 _BEFORE_HOST = (
