@@ -12,6 +12,7 @@ import pytest
 from tests.fileserver.lazy import fresh_folder, remove
 from tests.fileserver.process import FileServer, UserThread
 from tests.nfs.conftest import guest, net, other_guest
+from womm.share.exporter import Export
 
 __all__ = ["guest", "net", "other_guest"]
 
@@ -23,8 +24,8 @@ def share(net, tmp_path):
     """Start file servers with a user's side: what it gives has `top`, `server`, `user`, `mount(guest)`."""
     with ExitStack() as stack:
 
-        def start(*options, top=None, state_bytes=None):
-            """state_bytes: the size of the server's own disk."""
+        def start(*options, top=None, state_bytes=None, export=Export):
+            """state_bytes: the size of the server's own disk; export: as of UserSide."""
             folder = fresh_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             if state_bytes is not None:
@@ -37,7 +38,7 @@ def share(net, tmp_path):
                 top.mkdir()
             server = FileServer(folder, *options, prefix=net.command(), port=next(_ports))
             stack.enter_context(server)
-            user = UserThread(top, server.socket)
+            user = UserThread(top, server.socket, export)
             stack.callback(user.close)
             user.wait()
 

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from tests.fileserver.lazy import UserSide, write_secret
+from womm.share.exporter import Export
 
 START_S = 60.0
 
@@ -18,8 +19,10 @@ START_S = 60.0
 class UserThread:
     """A user's side that comes back when it is cut; `away` keeps it away."""
 
-    def __init__(self, folder, socket):
+    def __init__(self, folder, socket, export=Export):
+        """`export`: as of UserSide."""
         self._socket = socket
+        self._export = export
         self._ready = threading.Event()
         self._away = False
         self._loop = asyncio.new_event_loop()
@@ -32,7 +35,7 @@ class UserThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     async def _make(self, folder):
-        return UserSide(folder)
+        return UserSide(folder, export=self._export)
 
     async def _spawn(self):
         return asyncio.get_running_loop().create_task(self._dial())

@@ -173,3 +173,20 @@ def test_directory_that_must_stay_is_where_it_was_and_one_that_is_moved_is_whole
             assert await names(fs) == [b"a"] and await names(fs, a) == [b"b", b"c"]
 
     run(work)
+
+
+def test_file_that_is_there_is_opened_by_who_would_have_made_it(top, folder):
+    """flock(1) opens what it locks so. Nobody has looked at it before."""
+    (top / "f").write_text("f")
+
+    async def work():
+        async with Lazy(top, folder, export=guarded(b"out")) as lazy:
+            fs = lazy.fs
+            made = {"verifier": None, "exclusive": False, "access": SHARE_READ}
+            node, file, _, new = await fs.create(fs.root(), b"f", NOTHING, **made)
+            assert not new and await content(fs, node) == b"f"
+            await fs.close(file)
+            await fails(errno.EROFS, fs.create(fs.root(), b"g", NOTHING, **made))
+            await fails(Status.NOENT, fs.lookup(fs.root(), b"g"))
+
+    run(work)

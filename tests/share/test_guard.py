@@ -33,7 +33,6 @@ def changes(sftp, path, other):
     return (
         *(sftp.open56(path, WRITE, how, NONE) for how in WAYS),
         sftp.open56(path, READ, TRUNCATE_EXISTING, NONE),
-        sftp.open56(path, READ, OPEN_OR_CREATE, NONE),
         sftp.put(path, b"x"),
         sftp.put(path, b"x", flags=0),
         sftp.mkdir(path, NONE),
@@ -68,7 +67,7 @@ def test_womms_own_files_are_neither_made_nor_changed_nor_removed(serving, folde
     @with_sftp(serving)
     async def test(sftp, pod):
         for attempt in changes(sftp, path, b"own"):
-            with fails(*((errno.EACCES,) if there else (errno.EACCES, errno.ENOENT))):
+            with fails(errno.EACCES, errno.EEXIST if there else errno.ENOENT):
                 await attempt
         assert len(pod.said) == 1 and f"jobs cannot change {name} " in pod.said[0]
         if there:
@@ -205,7 +204,7 @@ def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, fol
             b".git/hooks/x",
         ):
             for attempt in changes(sftp, path, b"out/own"):
-                with fails(errno.EROFS, errno.ENOENT):
+                with fails(errno.EROFS, errno.ENOENT, errno.EEXIST):
                     await attempt
         assert len(pod.said) == 1 and "share-write is out, new/deep, log.txt" in pod.said[0]
         for attempt in changes(sftp, b"out/.womm", b"out/own"):
@@ -246,6 +245,27 @@ def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, fol
     }
 
 
+def test_what_is_there_is_opened_and_found_there_as_on_a_read_only_disk(serving, folder):
+    """What flock(1) does, and who makes a lock file."""
+    for name in (".womm", "f", "hidden"):
+        (folder / name).write_text(name)
+    (folder / ".wommignore").write_text("hidden\n")
+
+    @with_sftp(lambda: serving(write=[b"out"]))
+    async def test(sftp, pod):
+        for name in (b"f", b".womm"):
+            handle = await sftp.open56(name, READ, OPEN_OR_CREATE, NONE)
+            assert (await sftp.read(handle, 0, 100))[0] == name
+            await sftp.close(handle)
+            with fails(errno.EEXIST):
+                await sftp.open56(name, READ | WRITE, CREATE_NEW, NONE)
+        assert pod.said == []
+        with fails(errno.EROFS):
+            await sftp.open56(b"none", READ, OPEN_OR_CREATE, NONE)
+        with fails(errno.EROFS):
+            await sftp.open56(b"hidden", READ, CREATE_NEW, NONE)
+
+
 def test_read_only_goes_before_all_of_it(serving, folder):
     (folder / ".womm").touch()
 
@@ -271,6 +291,7 @@ def _tree(folder):
         (folder / name).write_text("theirs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [(), (b"c/d", b"new")], ids=["all", "share-write"])
 def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womms_files(
     serving, folder, write
@@ -316,7 +337,7 @@ def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womm
             assert b"SECRET" not in data
 
     async def many(sftp):
-        for _ in range(count(60, 4000)):
+        for _ in range(count(50, 4000)):
             for done in await asyncio.gather(*(one(sftp) for _ in range(8)), return_exceptions=True):
                 assert done is None or isinstance(done, asyncssh.SFTPError), done
 

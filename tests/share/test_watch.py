@@ -206,7 +206,7 @@ def test_files_of_womms_are_told_with_and_without_watches(tmp_path, fence):
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/.womm").touch()
     for limit in (None, 1):
-        found = []
+        found: list[bytes] = []
         ignore = Ignore(fence)
         watcher = Watcher(fence, ignore, control=found.append, limit=limit)
         watcher.start()

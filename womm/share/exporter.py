@@ -192,6 +192,11 @@ class Export:
     # -- files and attributes ----------------------------------------------------------------------
     def open(self, path: bytes, flags: int, wanted: Wanted, *, force: bool = False) -> int:
         """Open a file as the fence does; one that is made gets the permissions wanted, whatever the umask."""
+        if flags & os.O_CREAT and self.guard.refuses(path, Change.MAKE_FILE) and self._is_there(path):
+            # As on a read-only disk.
+            if flags & os.O_EXCL:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            flags &= ~os.O_CREAT
         admit = self.guard.admit if flags & _CHANGING else None
         if not flags & os.O_CREAT:
             self.guard.see_any(path)
@@ -209,6 +214,13 @@ class Export:
             return self.fence.open_file(path, flags, force=force, admit=admit)
         os.fchmod(fd, wanted.permissions & FILE_MODE)
         return fd
+
+    def _is_there(self, path: bytes) -> bool:
+        try:
+            self.lstat(path)
+        except OSError:
+            return False
+        return True
 
     def set_open(self, fd: int, wanted: Wanted) -> None:
         """Set attributes of an open file: the size first, since that sets the times."""

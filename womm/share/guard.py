@@ -81,6 +81,10 @@ class Guard:
             )
             raise OSError(errno.EROFS, "not below a path of share-write")
 
+    def refuses(self, path: bytes, change: Change) -> bool:
+        """As `may`, for who only asks."""
+        return self._writable.why_not(path, change) is not None
+
     def may_access(self, path: bytes) -> None:
         """As `may_write`, for who only asks."""
         why = self._writable.why_not(path, Change.WRITE)
