@@ -7,6 +7,9 @@ import sys
 def entry() -> None:
     """Run the command line of this process and exit."""
     try:
+        from womm import descriptors  # noqa: PLC0415
+
+        descriptors.take_stock()  # first: whatever is opened later may get a standard stream's number
         from womm.cli.main import entry as main  # noqa: PLC0415
     except BaseException as exc:
         # Python 3.11 makes another exception of what is raised in a __set_name__.
