@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from womm import __version__, words
+from womm import __version__, signals, words
 from womm.errors import FAILURE_STATUS, USAGE_STATUS, WommError
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def entry() -> None:
             line_buffering=sys.stdout.line_buffering,
             write_through=sys.stdout.write_through,
         )
+    signals.end_cleanly()
     called = Path(sys.argv[0]).name
     # kubectl runs it as a plugin; the user typed two words.
     name = "kubectl womm" if called == "kubectl-womm" else "womm"

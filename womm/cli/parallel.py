@@ -141,6 +141,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm import places
     from womm import settings as settings_module
+    from womm import signals
     from womm.cli.options import with_cluster
     from womm.engine import citation, gnu_parallel
 
@@ -155,6 +156,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     )
     if options.has(*gnu_parallel.PRINT_ONLY):
         sys.stdout.flush()
+        signals.before_exec()
         os.execv(perl, [*gnu_parallel.start_words(perl, parallel.path), *found.parallel])
     pods = settings.kube_pods
     if pods is None:

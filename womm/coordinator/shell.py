@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from womm import words
+from womm import signals, words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator import terminal as terminals
 from womm.coordinator.clusters import Origin, make_cluster, shared_folder
@@ -30,6 +30,8 @@ from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, Settings
 
 FAILURE = 254
+_TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+"""Signals that are the job's alone: what it makes of them is its own affair."""
 QUEUE_BYTES = 1 << 20
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 TELL_CLEANING_S = 0.5
@@ -61,9 +63,8 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     async with AsyncExitStack() as stack:
         tell_cleaning = stack.enter_context(_cleaning_told(terminal and not task.quiet))
         interrupted: asyncio.Future[int] = loop.create_future()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _set_once, interrupted, int(number))
-            stack.callback(loop.remove_signal_handler, number)
+        to_the_job: list[Callable[[int], None]] = []
+        _handle_signals(stack, interrupted, to_the_job)
         runtime = stack.enter_context(
             runtime_folder(task_id, os.environ, shared_folder(settings, task.folder))
         )
@@ -146,6 +147,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         if terminal:
             stack.enter_context(terminals.raw())
         sink.job = dispatcher.submit(_request(task, terminal), sink, repeatable=False)
+        to_the_job.append(lambda number: dispatcher.signal(sink.job, number))
         # Whatever it does from now on, it would wait for the folder.
         share_lost.add_done_callback(lambda found: dispatcher.fail(sink.job, found.result()))
         _start_input(loop, dispatcher, sink)
@@ -200,6 +202,25 @@ def _start_input(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, sink: 
     reader = terminals.Input(read, refused, sink.room)
     sink.outcome.add_done_callback(lambda _: reader.stop())
     reader.start()
+
+
+def _handle_signals(
+    stack: AsyncExitStack, interrupted: asyncio.Future[int], to_the_job: Sequence[Callable[[int], None]]
+) -> None:
+    """Signals that end womm set `interrupted`; the job's own go to it once there is one."""
+    loop = asyncio.get_running_loop()
+    for number in signals.ending(*_TO_THE_JOB):
+        loop.add_signal_handler(number, _set_once, interrupted, number)
+        stack.callback(loop.remove_signal_handler, number)
+
+    def pass_on(number: int) -> None:
+        for send in to_the_job:
+            send(number)
+
+    for number in _TO_THE_JOB:
+        if not signals.is_ignored(number):
+            loop.add_signal_handler(number, pass_on, int(number))
+            stack.callback(loop.remove_signal_handler, number)
 
 
 async def _clean_cluster(cluster: Cluster, share: TaskShare | None, journal: Journal, task_id: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import womm
-from womm import words
+from womm import signals, words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
@@ -123,6 +123,8 @@ class _Run:
         self.dispatcher: Dispatcher
         self.journal: Journal
         self.engine: asyncio.subprocess.Process | None = None
+        self.engine_works: Callable[[], bool] = lambda: False
+        """Whether GNU parallel has started a job."""
 
     def say(self, text: str) -> None:
         """One line for the user, on stderr; never into the middle of the bar."""
@@ -177,6 +179,7 @@ class _Run:
             engine = Engine(task, self.id, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say
+            self.engine_works = lambda: engine.shims.requests > 0
             if task.plan.appends and not task.quiet:
                 engine.shims.on_first = lambda command: self.say(
                     f"first job (no {{}}: appended): {words.name(command)}"
@@ -346,7 +349,7 @@ class _Run:
         ):  # nobody reads stdout any more: a shell sees the same of plain GNU parallel
             return 128 + signal.SIGPIPE
         if code < 0 and self.bug is None:
-            self.say(f"GNU parallel was ended by {signal.Signals(-code).name}{engine.why_ended()}")
+            self.say(f"GNU parallel was ended by {signals.name(-code)}{engine.why_ended()}")
             return FAILURE
         if (missed := engine.missed(code)) is not None and self.bug is None:
             raise missed
@@ -379,22 +382,28 @@ class _Run:
 
     def _handle_signals(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt, int(number))
+        # A closed terminal (HUP): GNU parallel gets the signal as well and lets the running jobs finish.
+        passed = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        for number in signals.ending(signal.SIGALRM):
+            handler = self._pass_on if number in passed else self._interrupt
+            loop.add_signal_handler(number, handler, number)
             stack.callback(loop.remove_signal_handler, number)
-        # A closed terminal: GNU parallel gets the signal as well and lets the running jobs finish.
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-            stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+        if not signals.is_ignored(signal.SIGALRM):  # GNU parallel ignores it
+            loop.add_signal_handler(signal.SIGALRM, lambda: None)
+            stack.callback(loop.remove_signal_handler, signal.SIGALRM)
 
     def _interrupt(self, number: int) -> None:
-        self.interrupts.append(number)
+        """The first one has running jobs ended in an orderly way, the second at once, and so does SIGQUIT."""
+        first = not self.interrupts
+        self.interrupts += [number] * (2 if number == signal.SIGQUIT else 1)
         self.interrupted.set()
-        if len(self.interrupts) == 1:
-            self.say("interrupted: no new jobs, the running ones are ended (again: at once)")
+        at_once = len(self.interrupts) > 1
+        if first:
+            how = "at once" if at_once else "(again: at once)"
+            self.say(f"interrupted: no new jobs, the running ones are ended {how}")
             if self.journalled:
-                self.journal.append(TaskEnding(time.time(), signal.Signals(number).name))
-        elif self.engine is not None:
+                self.journal.append(TaskEnding(time.time(), signals.name(number)))
+        if at_once and self.engine is not None:
             send_signal(self.engine, signal.SIGKILL)
 
     def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -408,9 +417,11 @@ class _Run:
         else:
             self.stuck.set()
 
-    def _hang_up(self) -> None:
-        if self.engine is not None:
-            send_signal(self.engine, signal.SIGHUP)
+    def _pass_on(self, number: int) -> None:
+        """GNU parallel lists its jobs on USR1 and toggles its progress on USR2; before its first job either
+        would kill it."""
+        if self.engine is not None and (number == signal.SIGHUP or self.engine_works()):
+            send_signal(self.engine, number)
 
     def _hide_bar(self) -> None:
         if self.bar is not None:

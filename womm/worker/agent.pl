@@ -332,7 +332,7 @@ sub run_job {
     if (!$pid) {
         $nr ? syscall($nr->{setsid}) : POSIX::setsid();
         syscall($nr->{prctl}, 1, 9) if $nr;    # PR_SET_PDEATHSIG, SIGKILL: not a moment longer than the agent
-        $SIG{HUP} = $SIG{TERM} = $SIG{INT} = 'DEFAULT';
+        $SIG{$_} = 'DEFAULT' for qw(HUP INT TERM USR1 USR2);    # GNU parallel's own jobs begin so, too
         syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr;
         if (defined $terminal) {
             open(my $tty, '+<', $tty_name) or child_fails("$tty_name: $!");
