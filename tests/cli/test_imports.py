@@ -8,7 +8,7 @@ import pytest
 from tests.cli.running import environment
 
 # Everything of ours that `womm --help` may import; anything more is a decision to take here.
-OURS = {"womm", "womm.cli", "womm.cli.main", "womm.errors", "womm.words"}
+OURS = {"womm", "womm.cli", "womm.cli.main", "womm.errors", "womm.signals", "womm.words"}
 THIRD_PARTY = {"click"}
 # Slow, or of no use before a task starts.
 NEVER = {

@@ -139,9 +139,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(found: Scanned, argv: tuple[str, ...]) -> int:
-    from womm import places
+    from womm import places, signals
     from womm import settings as settings_module
-    from womm import signals
     from womm.cli.options import with_cluster
     from womm.engine import citation, gnu_parallel
 

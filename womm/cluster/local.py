@@ -8,12 +8,12 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from womm import worker
+from womm import descriptors, worker
 from womm.cluster.base import Loss, Place, Pod, PodObserver, TaskSpec
 from womm.errors import ClusterError
 from womm.link.client import Dial
@@ -31,6 +31,8 @@ START_TIMEOUT_S = 20.0
 MAX_START_FAILURES = 5
 """A pod whose agent never came up this often leaves the pool."""
 STOP_TIMEOUT_S = 5.0
+STARTS_AT_ONCE = 16
+"""A start has some files open for a moment; two CPUs are busy with fewer."""
 LOCAL_POD = "local"
 
 
@@ -83,6 +85,7 @@ class LocalCluster:
         self._spec: TaskSpec | None = None
         self._observer: PodObserver | None = None
         self._stopping = False
+        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
 
     def __repr__(self) -> str:
         alive = sum(1 for place in self._places.values() if place.life)
@@ -239,28 +242,11 @@ class LocalCluster:
             *("--shell", spec.shell),
             *("--orphan-timeout", f"{spec.orphan_timeout_s:g}"),
         ]
-        # Not asyncio's own pipe: Process.wait would last as long as anybody holds its other end.
-        said, say = os.pipe()
         try:
-            with place.log.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=say,
-                    stderr=log,
-                    cwd=spec.folder,
-                    env=env,
-                    start_new_session=True,
-                )
-            usual_file_limit(process.pid)
+            async with self._starting:
+                process, said = await self._spawn(command, env, place.log)
         except OSError as exc:
-            os.close(said)
             return None, f"{exc.strerror}: {exc.filename or self._perl}"
-        except BaseException:
-            os.close(said)
-            raise
-        finally:
-            os.close(say)
         line = b""
         try:
             with suppress(TimeoutError):
@@ -276,6 +262,33 @@ class LocalCluster:
             return None, _last_words(place.log) or _status_words(status)
         pod = Pod(place.name, place.instance, place.slots, process.pid)
         return _Life(pod, process, socket), ""
+
+    async def _spawn(
+        self, command: Sequence[str], env: Mapping[str, str], log_path: Path
+    ) -> tuple[asyncio.subprocess.Process, int]:
+        """Start an agent; return it and the pipe that it says its first line into. Raises OSError."""
+        assert self._spec is not None
+        # Not asyncio's own pipe: Process.wait would last as long as anybody holds its other end.
+        said, say = os.pipe()
+        try:
+            with log_path.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=say,
+                    stderr=log,
+                    cwd=self._spec.folder,
+                    env=env,
+                    start_new_session=True,
+                    pass_fds=descriptors.of_caller(),  # its jobs stand for GNU parallel's own
+                )
+            usual_file_limit(process.pid)
+        except BaseException:
+            os.close(said)
+            raise
+        finally:
+            os.close(say)
+        return process, said
 
     def _set_state(self, place: _Place, state: str) -> None:
         place.state = state

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from womm import descriptors
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.runtime import install_helper, install_shim, shim_variable
 from womm.coordinator.shims import ShimServer
@@ -102,6 +103,7 @@ class Engine:
                 *words,
                 env=self._env,
                 stdin=None,
+                pass_fds=descriptors.of_caller(),
             )
         except OSError as exc:
             raise EngineError(f"cannot start GNU parallel: {exc.strerror}") from exc

@@ -27,6 +27,7 @@ from womm.errors import ClusterError
 from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
+from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
 
 FAILURE = 254
@@ -53,6 +54,7 @@ class ShellTask:
 
 def run(task: ShellTask) -> int:
     """Return the exit status of the shell or command; 128 + n when signal n ended it."""
+    raise_file_limit()
     terminal = os.isatty(0) and os.isatty(1)
     return asyncio.run(_run(task, terminal))
 

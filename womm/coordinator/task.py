@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import womm
-from womm import signals, words
+from womm import descriptors, signals, words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator.bar import Bar, Progress, duration
 from womm.coordinator.cleanup import clean
@@ -38,7 +38,7 @@ from womm.errors import ClusterError
 from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
-from womm.process import identify, send_signal
+from womm.process import identify, raise_file_limit, send_signal
 from womm.settings import KUBERNETES, LOCAL, Settings, kubeconfig_seal
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ def started_event(
 
 def run(task: ParallelTask) -> int:
     """Run a task; return its exit status. Raises WommError before anything was run."""
+    raise_file_limit()
     return asyncio.run(_Run(task).run())
 
 
@@ -262,11 +263,14 @@ class _Run:
                 process = self.engine = self.engine or await engine.start(self.journal)
                 if self.share_lost or self.bug is not None:  # before there was an engine to be ended
                     send_signal(process, signal.SIGKILL)
+                if self.cluster.name != LOCAL and not self.task.settings.local_procs:
+                    descriptors.release()  # GNU parallel has them, and pods cannot
                 engine.follow()
                 status = await self._supervise(process, engine)
             else:
                 status = 128 + self.interrupts[0]
         finally:
+            descriptors.release()  # whoever reads from a job need not wait for the cluster to be cleaned
             if self.bar is not None:
                 self.bar.stop()
             ended = TaskEnded(time.time(), status, self.dispatcher.done, self.dispatcher.failed)

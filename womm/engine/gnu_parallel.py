@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from womm import programs
+from womm import descriptors, programs
 from womm.errors import EngineError, UsageError
 
 OLDEST_VERSION = 20221122
@@ -143,6 +143,7 @@ def read_options(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=descriptors.of_caller(),  # a profile may be one of them
     ) as reader:
         meanwhile()
         stdout, stderr = reader.communicate()
@@ -157,6 +158,13 @@ def read_options(
             found.append((name, value))
         elif field.startswith("r "):
             rest = int(field[2:])
+        elif field.startswith("p "):
+            path, _, content = field[2:].partition("\n")
+            if not descriptors.refill(path, content.encode(errors="surrogateescape")):
+                raise UsageError(
+                    f"the profile {path} can be read only once, and womm reads it before GNU parallel does",
+                    f"cat {path} >profile, then --profile ./profile",
+                )
     at = len(arguments) - rest
     return Options(tuple(found), tuple(arguments[:at]), tuple(arguments[at:]))
 

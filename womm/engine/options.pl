@@ -4,7 +4,9 @@
 #
 # Prints fields, each ended by a NUL: "o NAME=VALUE" for every option found, in the order in which
 # later ones win; "a WORD" for every word that a profile or $PARALLEL puts before the command;
-# "r N" for the number of arguments that are no options. Exits 2 after an error on stderr.
+# "r N" for the number of arguments that are no options; "p PATH\nCONTENT" for a profile that is no regular
+# file (a pipe of the shell's <(...)), since GNU parallel cannot read that again. No input file is opened.
+# Exits 2 after an error on stderr.
 # Names and rules: parallel(1), OPTIONS, PROFILE FILES and ENVIRONMENT VARIABLES (20221122).
 
 # PERL5LIB may name folders that count from the current one, and that may be anybody's.
@@ -76,7 +78,7 @@ my @profiles = map { $_->[1] } grep { $_->[0] eq 'profile' } @found;
 my $plain = grep { $_->[0] eq 'plain' } @found;
 my @of_arguments = splice @found;
 
-my @before;
+my (@before, @once);
 if (!$plain) {
     my @homes = grep { defined and -d } $ENV{PARALLEL_HOME},
         (map { "$_/parallel" } grep { defined } $ENV{XDG_CONFIG_HOME} // "$ENV{HOME}/.config", split /:/, $ENV{XDG_CONFIG_DIRS} // ''),
@@ -87,7 +89,9 @@ if (!$plain) {
     my @words;
     for my $file (@files) {
         open my $in, '<', $file or next;
-        while (<$in>) { next if /^\s*#/; chomp; push @words, shellwords($_) }
+        my $content = '';
+        while (<$in>) { $content .= $_; next if /^\s*#/; chomp; push @words, shellwords($_) }
+        push @once, "p $file\n$content\0" unless -f $in;
     }
     push @before, parse(\@words, 1), parse([shellwords($ENV{PARALLEL} // '')], 1);
 }
@@ -95,4 +99,5 @@ if (!$plain) {
 binmode STDOUT;
 print "o $_->[0]=$_->[1]\0" for @found, @of_arguments;
 print "a $_\0" for @before;
+print for @once;
 print 'r ', scalar @rest, "\0";
