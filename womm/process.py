@@ -229,6 +229,12 @@ def raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def file_limit() -> int:
+    """Return how many files this process may have open now."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
 def usual_file_limit(pid: int) -> None:
     """Give a child that was just started, and what it starts, the limit that this process had at first.
 

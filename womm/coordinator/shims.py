@@ -10,17 +10,18 @@ is on this machine and the system shows a process's open files as paths (proc(5)
 """
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from womm.coordinator.dispatch import Dispatcher
 from womm.coordinator.job import STDERR, STDOUT, Outcome
 from womm.link.frames import RunRequest
+from womm.process import file_limit
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,13 @@ READ_BYTES = 262144
 BATCH, SHOW_AFTER_S = 262144, 0.1
 """GNU parallel shows a job's output at its end, so it is passed on in large pieces, or after a moment
 for those who look at the files of --results meanwhile."""
+SPARE_FILES, LOOK_AGAIN_S = 40, 0.5
+"""So many more files may be open than there are shims': links and workers that start again, kept stdin."""
 HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 """Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
 
-
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""What a shim passes along is for this process alone, and for no program that it starts."""
 _SHOWS_FILES = os.path.isdir("/proc/self/fd")
 
 
@@ -82,6 +86,8 @@ class ShimServer:
         """How many jobs have come in."""
         self.connections: set[_ShimConnection] = set()
         self._listener: socket.socket | None = None
+        self._paused = False
+        self._told = False
 
     def start(self, path: Path) -> None:
         """Listen at `path`, which must be shorter than 108 bytes and in a folder of ours alone."""
@@ -96,6 +102,7 @@ class ShimServer:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+            self._paused = False
         for connection in list(self.connections):
             connection.close()
 
@@ -106,12 +113,58 @@ class ShimServer:
             self.say(text)
 
     def _accept(self) -> None:
-        assert self._listener is not None
-        with suppress(BlockingIOError):
-            while True:
+        while self._listener is not None and not self._paused:
+            try:
                 connection, _ = self._listener.accept()
-                connection.setblocking(False)
-                self.connections.add(_ShimConnection(self, connection))
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._pause()
+                return
+            connection.setblocking(False)
+            self.connections.add(_ShimConnection(self, connection))
+            if connection.fileno() >= file_limit() - SPARE_FILES:
+                self._pause()
+
+    def _pause(self) -> None:
+        """Too many files are open: the next jobs wait in the socket's queue until one here has ended."""
+        assert self._listener is not None
+        self._paused = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        loop.call_later(LOOK_AGAIN_S, self._look_again)
+        if not self._told:
+            self._told = True
+            limit = file_limit()
+            self.say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
+
+    def _go_on(self) -> None:
+        """Accept again if there is room, or if no job is there that could make some."""
+        if self._paused and self._listener is not None and (not self.connections or self._has_room()):
+            self._paused = False
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _look_again(self) -> None:
+        """Others may have closed files, too."""
+        self._go_on()
+        if self._paused:
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
+
+    def _has_room(self) -> bool:
+        assert self._listener is not None
+        try:
+            lowest = os.dup(self._listener.fileno())
+        except OSError:
+            return False
+        os.close(lowest)
+        return lowest < file_limit() - SPARE_FILES
+
+    def hung_up(self, connection: "_ShimConnection") -> None:
+        """A shim has ended: there is room for another."""
+        self.connections.discard(connection)
+        self._go_on()
 
 
 class _ShimConnection:
@@ -139,11 +192,11 @@ class _ShimConnection:
         """Hang up; a job that has not ended is cancelled."""
         if self._socket.fileno() < 0:
             return
-        self._server.connections.discard(self)
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._socket.close()
         self._close_files()
+        self._server.hung_up(self)
         if self._job and not self._ended:
             self._ended = True
             self._dispatcher.cancel(self._job)
@@ -153,7 +206,7 @@ class _ShimConnection:
             if self._job:
                 data = self._socket.recv(READ_BYTES)
             else:
-                data, files, _, _ = socket.recv_fds(self._socket, READ_BYTES, 2)
+                data, files, _, _ = socket.recv_fds(self._socket, READ_BYTES, 2, _CLOSE_ON_EXEC)
                 self._files.update(zip((STDOUT, STDERR), files, strict=False))
         except BlockingIOError:
             return
