@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from functools import partial
 
 import pytest
 
@@ -112,14 +113,18 @@ def test_jobs_begin_with_the_signals_that_plain_gnu_parallel_gives_them(womm_hom
     assert mask(*WOMM, "-q", "parallel", "--kube-pods", "1", "--") == mask(*PLAIN)
 
 
+def _has(run, *words):
+    return {*words} <= {*run.out.split()}
+
+
 def test_shell_passes_on_what_is_the_jobs_and_ends_by_the_others(womm_home, tmp_path):
     command = "trap 'echo usr1' USR1; trap 'echo alrm' ALRM; echo begun; while :; do sleep 0.05; done"
     for number, end in ((signal.SIGQUIT, 3), (signal.SIGXCPU, signal.SIGXCPU), (signal.SIGTERM, 15)):
         with started(tmp_path, "shell", command, name=f"shell{number}") as run:
-            wait_for(lambda run=run: b"begun" in run.out, "the job")
+            wait_for(partial(_has, run, b"begun"), "the job")
             run.process.send_signal(signal.SIGUSR1)
             run.process.send_signal(signal.SIGALRM)
-            wait_for(lambda run=run: {b"usr1", b"alrm"} <= {*run.out.split()}, "the job's signals")
+            wait_for(partial(_has, run, b"usr1", b"alrm"), "the job's signals")
             run.process.send_signal(number)
             assert run.wait() == 128 + end, run.err
             assert "Traceback" not in run.err

@@ -25,7 +25,7 @@ MANNERS = {
 }
 
 
-def jobs(manner: str, **env: str | None) -> Result:
+def jobs(manner, **env) -> Result:
     options, words = MANNERS[manner]
     return run("-q", "parallel", "--kube-pods", "1", *options, "--", *words, stdin=INPUT, **env)
 
