@@ -22,6 +22,7 @@ from tests.soak import SOAK
 if TYPE_CHECKING:
     from tests.image import dockerd
 
+processes.usual_signals()
 CI = os.environ.get("CI", "").lower() in {"true", "1"}
 
 # Time for what tests have told to end, but not waited for.
@@ -70,13 +71,13 @@ def _no_process_left() -> Iterator[None]:
     if not sys.platform.startswith("linux"):
         yield
         return
-    mark = uuid.uuid4().hex
+    mark, limit = uuid.uuid4().hex, processes.mark_by_limit()
     os.environ[processes.MARK] = mark
     try:
         yield
     finally:
         del os.environ[processes.MARK]
-    left = processes.wait_until_gone(mark, GRACE_S)
+    left = processes.wait_until_gone(mark, GRACE_S, limit)
     for process in left:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

@@ -1,12 +1,19 @@
 """Processes that a test run has started and not ended, found in /proc (Linux only).
 
 Strategy: the run's environment carries a mark of its own, which every process below it inherits; so
-a daemon is found that has long left the process tree. A process that has cleared its environment,
-and a zombie, is found by its parent.
+a daemon is found that has long left the process tree. A zombie is found by its parent. A process that has
+cleared its environment and has lost its parent is found by a second mark, which no exec clears: the limit of
+POSIX message queues (RLIMIT_MSGQUEUE), which nothing here uses and which has a number of the run's own.
+
+What a run has inherited must not decide what tests see: signals that are ignored, as nohup and the background
+jobs of a script have them, stay so in every child. `usual_signals` mends that, for all tests.
 """
 
 import os
+import random
+import resource
 import select
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,8 +37,31 @@ class Process:
         return f"{self.pid} ({self.state}) {self.command!r}, started in {started}"
 
 
-def left_over(mark: str) -> list[Process]:
-    """Return the processes that have `mark` in their environment, or descend from this one."""
+def mark_by_limit() -> int:
+    """Give this process, and all that it starts from now on, the run's number; return it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    most = 800_000 if hard == resource.RLIM_INFINITY else hard
+    number = random.SystemRandom().randrange(most // 2, most)
+    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (number, number))
+    return number
+
+
+def usual_signals() -> None:
+    """Let children start with no signal ignored or blocked.
+
+    A signal with a handler is at its default after exec. This process goes on ignoring it.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # nobody could wait for a child
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM"):
+        number = signal.Signals[name]
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def left_over(mark: str, limit: int = 0) -> list[Process]:
+    """Return the processes that carry `mark`, or the limit, or descend from this one."""
     parents: dict[int, int] = {}
     marked: set[int] = set()
     found: list[Process] = []
@@ -49,17 +79,17 @@ def left_over(mark: str) -> list[Process]:
             test = environ.get("PYTEST_CURRENT_TEST", "")
             found.append(Process(pid, state, command.strip(), test))
             parents[pid] = int(parent)
-            if environ.get(MARK) == mark:
+            if environ.get(MARK) == mark or (limit and _limit(entry) == limit):
                 marked.add(pid)
     me = os.getpid()
     return [p for p in found if p.pid != me and (p.pid in marked or _descends(p.pid, me, parents))]
 
 
-def wait_until_gone(mark: str, timeout_s: float) -> list[Process]:
+def wait_until_gone(mark: str, timeout_s: float, limit: int = 0) -> list[Process]:
     """Wait for the processes that are left over to end; return those that have not in time."""
     deadline = time.monotonic() + timeout_s
     while True:
-        processes = left_over(mark)
+        processes = left_over(mark, limit)
         alive = [process for process in processes if process.state != "Z"]
         remaining_s = deadline - time.monotonic()
         if not alive or remaining_s <= 0:
@@ -72,6 +102,15 @@ def wait_until_gone(mark: str, timeout_s: float) -> list[Process]:
                 poll.poll(remaining_s * 1000)
             finally:
                 os.close(fd)
+
+
+def _limit(entry: Path) -> int:
+    """The limit of message queues: a line of proc_pid_limits(5) ends with soft, hard and unit."""
+    for line in (entry / "limits").read_text().splitlines():
+        if line.startswith("Max msgqueue size"):
+            hard = line.split()[-2]
+            return int(hard) if hard.isdecimal() else 0
+    return 0
 
 
 def _environ(entry: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Tasks with real processes, as a coordinator leaves them at any moment."""
 
+import random
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ from womm.journal.observe import agents, this_host
 from womm.journal.store import TaskRecord, TaskStore
 from womm.process import ProcessIdentity, end_marked, is_alive, marked
 
+# Ends of processes go by these: another test run on this machine must have others.
+TASK, OTHER = ("".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(2))
 _COORDINATOR = """
 import os, signal, subprocess, sys, time
 from dataclasses import replace
@@ -37,8 +40,10 @@ def start(*words):
 engine, who = start("sleep", "300")
 journal.append(EngineStarted(time.time(), who.pid, who.start, ("sleep",)))
 children = [engine]
+# As an agent does, it ends the jobs that carry no mark when it is told to end.
+agent = "trap 'kill $job; exit' TERM; setsid sleep 300 & env -i sleep 300 & job=$!; wait"
 for number in range(2):
-    child, who = start("sh", "-c", "setsid sleep 300 & env -i sleep 300 & wait")
+    child, who = start("sh", "-c", agent)
     journal.append(PodStarted(time.time(), f"pod-{number}", 1, who.pid, who.start))
     children.append(child)
 stop = []
@@ -87,9 +92,7 @@ class Task:
 
 
 @contextmanager
-def running(
-    folder: Path, runtime_base: Path, *, task: str = "blhqwudx", manner: str = "polite"
-) -> Iterator[Task]:
+def running(folder: Path, runtime_base: Path, *, task: str = TASK, manner: str = "polite") -> Iterator[Task]:
     """Start a coordinator with an engine and two pods; `manner`: what it does on SIGTERM.
 
     polite: it cleans up. rude: it exits. deaf: nothing.

@@ -8,15 +8,13 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.running import WOMM, environment, run
-from tests.cli.tasks import running, started_here, write_task
+from tests.cli.tasks import OTHER, TASK, running, started_here, write_task
 from tests.journal.samples import STARTED
 from tests.soak import count
 from womm.journal.events import PodStarted
 from womm.journal.observe import this_user
 from womm.journal.store import TaskStore
 from womm.process import identify, is_alive
-
-TASK = "blhqwudx"
 
 
 def check_nothing_left(task):
@@ -83,9 +81,9 @@ def test_finish_another_process_with_an_agents_number_lives(womm_home, tmp_path)
 def test_finish_a_deaf_coordinator_needs_force(womm_home, tmp_path):
     with (
         running(tmp_path, womm_home.runtime, manner="deaf") as task,
-        running(tmp_path, womm_home.runtime, manner="deaf", task="abcdefgh") as other,
+        running(tmp_path, womm_home.runtime, manner="deaf", task=OTHER) as other,
         subprocess.Popen(
-            [*WOMM, "finish", "--force", "abcdefgh"],
+            [*WOMM, "finish", "--force", OTHER],
             cwd=tmp_path,
             env=environment(),
             stderr=subprocess.PIPE,
@@ -97,7 +95,7 @@ def test_finish_a_deaf_coordinator_needs_force(womm_home, tmp_path):
         assert f"task {TASK} goes on: its coordinator (pid {task.coordinator.pid})" in result.err
         assert result.err.endswith(f"womm: hint: womm finish --force {TASK}\n")
         assert task.record.locked()
-        assert forced.communicate()[1] == "task abcdefgh finished\n"
+        assert forced.communicate()[1] == f"task {OTHER} finished\n"
         assert forced.returncode == 0
         assert other.processes() == []
         assert other.record.cleaned()
@@ -144,7 +142,7 @@ def test_finish_another_machines_task_is_refused_without_force(womm_home):
     assert f"task {TASK} runs on elsewhere itself: finish it there" in result.err
     result = run("finish", TASK, "--force")
     assert result.status == 0
-    assert "what task blhqwudx has left on elsewhere ends by itself there" in result.err
+    assert f"what task {TASK} has left on elsewhere ends by itself there" in result.err
     assert (womm_home.runtime / f"womm-{TASK}").exists()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.running import run
+from tests.cli.tasks import TASK as RUNNING
 from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
@@ -102,17 +103,17 @@ def test_status_follows_the_processes(womm_home, tmp_path):
         task.orphan()
         assert only() == ("ORPHANED", 2, 2)
     assert only() == ("ORPHANED", 0, 2)
-    with TaskStore.default().reopen("blhqwudx", on_failure=print) as journal:
+    with TaskStore.default().reopen(RUNNING, on_failure=print) as journal:
         journal.append(TaskEnded(time.time(), 0, 1, 0))
         assert only() == ("ORPHANED", 0, 2) or only() == ("COMPLETE", 0, 2)
     assert only() == ("COMPLETE", 0, 2)
-    with TaskStore.default().reopen("blhqwudx", on_failure=print) as journal:
+    with TaskStore.default().reopen(RUNNING, on_failure=print) as journal:
         journal.append(TaskCleaned(time.time()))
     assert json.loads(run("status", "-o", "json").out)["tasks"] == []
     assert only("--ended") == ("CLEANED", 0, 2)
     (task_json,) = json.loads(run("status", "-e", "-o", "json").out)["tasks"]
     assert task_json["ended"]["done"] == 1
-    assert run("status", "-e", "-o", "name").out == "blhqwudx\n"
+    assert run("status", "-e", "-o", "name").out == RUNNING + "\n"
 
 
 def test_status_tells_what_went_over_a_share(womm_home):

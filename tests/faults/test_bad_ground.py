@@ -139,7 +139,8 @@ def without(tmp_path, *names):
     folder.mkdir()
     for part in os.environ["PATH"].split(os.pathsep):
         for program in Path(part).iterdir() if Path(part).is_dir() else ():
-            if program.name not in names and not (folder / program.name).exists():
+            # A link to nothing is in folders of PATH, too.
+            if program.name not in names and not os.path.lexists(folder / program.name):
                 (folder / program.name).symlink_to(program)
     return str(folder)
 
