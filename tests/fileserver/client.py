@@ -14,9 +14,11 @@ async def make(fs, name, data=b"", directory=None, sync=False):
     node, file, _, _ = await fs.create(
         directory or fs.root(), name, NOTHING, verifier=None, exclusive=True, access=SHARE_BOTH
     )
-    if data:
-        await fs.write(file, 0, memoryview(data), sync)
-    await fs.close(file)
+    try:
+        if data:
+            await fs.write(file, 0, memoryview(data), sync)
+    finally:
+        await fs.close(file)
     return node
 
 

@@ -96,7 +96,9 @@ def _requests(rnd, folder):
         21: lambda: path() + path() + b"\1",
     }.get(kind, lambda: path() + number())()
     if kind == 200:
-        name = rnd.choice([b"tree@womm", b"get@womm", b"put@womm", b"access@womm", b"stats@womm"])
+        name = rnd.choice(
+            [b"tree@womm", b"get@womm", b"put@womm", b"access@womm", b"stats@womm", b"largest@womm"]
+        )
         rest = {
             b"tree@womm": lambda: path() + number(),
             b"get@womm": lambda: path() + large() + number(),

@@ -724,8 +724,7 @@ class CachedFilesystem:
         while done < count:
             data, eof = await self._contents.read(source, offset + done, min(COPY_BYTES, count - done))
             if data:
-                await self._contents.write(target, target_offset + done, memoryview(data), False)
-                done += len(data)
+                done += await self._contents.write(target, target_offset + done, memoryview(data), False)
             if eof or not data:
                 break
         return done

@@ -21,6 +21,7 @@ from womm.fileserver.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.connection import Link
 from womm.fileserver.fetch import Changed, Fetcher, OpenFile
 from womm.fileserver.nodes import FileNode, Handle
+from womm.fileserver.refusals import FINAL, Refusals
 from womm.fileserver.sending import Sending, Window, chunks
 from womm.fileserver.spool import Log, Spool
 from womm.fileserver.tree import TRIES, Tree, ask
@@ -62,6 +63,7 @@ class Contents:
         self._opening: dict[FileNode, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(FLUSHES)
         self._window = Window()
+        self._refusals = Refusals()
         self._progress = asyncio.Event()
         self._space: Space | None = None
         self._space_s = 0.0
@@ -193,6 +195,9 @@ class Contents:
             await self._tree.fresh(node)
         self._complain(node)
         await self._room(node, offset, len(data))
+        data = data[
+            : max(0, self._refusals.largest_bytes - offset)
+        ]  # the rest is asked for again, and refused
         if node.gone and node.held is None:
             raise NFSError(Status.STALE)
         if node.log is None:
@@ -223,6 +228,7 @@ class Contents:
         self._flush_soon(node, 0 if sync or pieces.size_bytes > FLUSH_AT_BYTES else FLUSH_DELAY_S)
         if sync:
             await self._sync(node)
+            await self._sure(node)
         return len(data)
 
     def touch(self, node: FileNode) -> None:
@@ -231,9 +237,18 @@ class Contents:
 
     @staticmethod
     def _complain(node: FileNode) -> None:
-        """Raise what the last flush of a file failed with."""
-        if node.error is not None:
-            raise OSError(node.error.errno, node.error.strerror)
+        """Raise what the last flush of a file failed with; once, if it is not tried again."""
+        error = node.error
+        if error is not None:
+            if error.errno in FINAL:
+                node.error = None
+            raise OSError(error.errno, error.strerror)
+
+    async def _sure(self, node: FileNode) -> None:
+        """Wait for the user's side while it is not certain that it will take what was written."""
+        found = node.log
+        if found is not None and self._link.up and self._refusals.doubtful(found.pieces.end):
+            await self.settle(node)
 
     async def _sync(self, node: FileNode) -> None:
         if node.log is not None and not node.log.synced:
@@ -243,6 +258,7 @@ class Contents:
         """Return when what was written is on the pod's own disk, or on the user's side."""
         self._complain(node)
         await self._sync(node)
+        await self._sure(node)
         if node.log is not None:
             self._flush_soon(node, 0)
 
@@ -265,6 +281,9 @@ class Contents:
             left = space.available_bytes - self._since_space - self.unwritten - count
         if left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        await self._refusals.learn(node)
+        if offset >= self._refusals.largest_bytes:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     async def space(self, *, now: bool = False) -> Space:
         """Return the user's disk's space, at most a few seconds old."""
@@ -326,7 +345,7 @@ class Contents:
             try:
                 async with self._turns, node.locked():
                     await self._flush(node)
-                node.error = None
+                self._fails(node, None)
                 if node.log is not None:
                     asyncio.get_running_loop().call_later(FLUSH_DELAY_S, soon.set)
             except NFSError:  # the link was cut, or the file is gone
@@ -335,14 +354,22 @@ class Contents:
                 if exc.errno in _NOT_THERE and await self._is_elsewhere(node, path):
                     asyncio.get_running_loop().call_later(AGAIN_S, soon.set)
                     continue
-                log.warning("%r cannot be written: %s", node.written, exc)
-                node.error = exc
+                self._fails(node, exc)
                 asyncio.get_running_loop().call_later(RETRY_S, soon.set)
             self.advance()
         # At once: what is written from now on has a flusher of its own.
         self._flushers.pop(node, None)
         self._soon.pop(node, None)
         self._release(node)
+
+    def _fails(self, node: FileNode, error: OSError | None) -> None:
+        """Note what a flush has failed with, or that it has not; say it, but not again and again."""
+        if error is not None and self._refusals.new(node, error):
+            log.warning("%r cannot be written: %s", node.written, error)
+        elif error is None:
+            self._refusals.over(node)
+        if error is not None or node.error is None or node.error.errno not in FINAL:
+            node.error = error
 
     async def _is_elsewhere(self, node: FileNode, path: bytes) -> bool:
         """Look whether the user has removed a file, or renamed what it is in."""
@@ -409,6 +436,8 @@ class Contents:
                 if isinstance(exc, NFSError) and sending.arrived:  # cut; a disk that fails takes back more
                     self._went(found, lambda: sending.leave_out_of(found.pieces, mark))
                     node.version = ()  # it may have grown there
+                if isinstance(exc, OSError) and exc.errno in FINAL and mark:
+                    self._give_up(node, found, mark, appended, exc)
                 raise
             finally:
                 node.flushing = False
@@ -423,6 +452,19 @@ class Contents:
                 found.close(remove=True)
                 node.log = None
             self._flushed(node, stat)
+
+    def _give_up(self, node: FileNode, found: Log, mark: int, appended: int, error: OSError) -> None:
+        """Let go of what was to be sent and will never be taken. Its writers are told, and so is the task."""
+        self._went(found, lambda: found.remove_before(mark))
+        found.flushed = appended
+        self.failed[node.name()] = error
+        self._blocks.drop(node.fileid)
+        node.version, node.valid = (), 0  # what it is like now is to be seen there
+        node.change = self._tree.table.change()
+        if not len(found.pieces):
+            found.close(remove=True)
+            node.log = None
+            self._refusals.over(node)
 
     def _went(self, found: Log, remove: Callable[[], None]) -> None:
         before = found.pieces.size_bytes
@@ -480,6 +522,7 @@ class Contents:
         self.unwritten -= found.pieces.size_bytes
         found.close(remove=True)
         node.log = None
+        self._refusals.over(node)
 
     def discard(self, node: FileNode) -> None:
         """Forget what was written to a file and not sent: it is removed, or cut to nothing.
@@ -491,6 +534,7 @@ class Contents:
             self.unwritten -= found.pieces.size_bytes
             found.close(remove=True)
         node.error = None
+        self._refusals.over(node)
         soon = self._soon.get(node)
         if soon is not None:
             soon.set()
@@ -511,6 +555,7 @@ class Contents:
             progress = self._progress
             self._flush_soon(node, 0)
             await progress.wait()
+        self._complain(node)
 
     async def flush(self) -> tuple[int, dict[bytes, OSError]]:
         """Send all that was written before; return its bytes, and what cannot be written.
@@ -623,4 +668,6 @@ class Contents:
             if node.gone:
                 self._tree.forget(node)
         else:
+            if not node.gone:
+                node.error = None  # whoever opens it next has not written it
             self._release(node)

@@ -49,6 +49,7 @@ _EXTENSIONS: Final = (
     b"mknod@womm=1",
     b"seek@womm=1",
     b"find@womm=1",
+    b"largest@womm=1",
 )
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import stat
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -435,6 +436,32 @@ def op_statvfs(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     return sftp.message(Kind.EXTENDED_REPLY, number, packed)
 
 
+def op_largest(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
+    """How large a file may become; 0: that is not known."""
+    packed = largest_size(channel.handle(reader).fd).to_bytes(8, "big")
+    return sftp.message(Kind.EXTENDED_REPLY, number, packed)
+
+
+def largest_size(fd: int) -> int:
+    """Return how large an open file may become, by its disk and by RLIMIT_FSIZE; 0: that is not known.
+
+    Linux lets nobody seek beyond that. So it is tried, which changes nothing of the file.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    least, most = 0, (1 << 63) - 1 if soft == resource.RLIM_INFINITY else soft
+    while least < most:
+        size = (least + most + 1) // 2
+        try:
+            os.lseek(fd, size, os.SEEK_SET)
+        except OSError:
+            most = size - 1
+        else:
+            least = size
+    return least
+
+
 def op_limits(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
     packed = _LIMITS.pack(sftp.MAX_MESSAGE_BYTES, sftp.MAX_DATA_BYTES, sftp.MAX_DATA_BYTES, max_handles())
     return sftp.message(Kind.EXTENDED_REPLY, number, packed)
@@ -472,6 +499,7 @@ EXTENDED: Final[dict[bytes, Call]] = {
     b"get@womm": op_get,
     b"put@womm": op_put,
     b"access@womm": op_access,
+    b"largest@womm": op_largest,
     b"stats@womm": op_stats,
     b"mknod@womm": op_mknod,
     b"seek@womm": op_seek,
