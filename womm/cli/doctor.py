@@ -67,32 +67,45 @@ def command(output: str, no_pod: bool, **flags: str | None) -> int:
       womm doctor
       womm doctor -o json
     """
-    checks = [check(os.environ) for check in CHECKS]
-    checks += _cluster_checks(flags, pod=not no_pod)
+    checks: list[Check] = []
+
+    def found(check: Check) -> None:
+        checks.append(check)
+        if output == "text":
+            tables.write(_line(check))
+
+    for check in CHECKS:
+        found(check(os.environ))
+    _check_cluster(flags, found, pod=not no_pod)
     if output == "json":
-        found = [{**asdict(check), "level": check.level.name.lower()} for check in checks]
-        tables.write_json({"version": 1, "checks": found})
-    else:
-        tables.write("".join(map(_line, checks)))
+        told = [{**asdict(check), "level": check.level.name.lower()} for check in checks]
+        tables.write_json({"version": 1, "checks": told})
     return 1 if any(check.level is Level.MISSING for check in checks) else 0
 
 
-def _cluster_checks(flags: Mapping[str, str | None], *, pod: bool) -> list[Check]:
-    """What the project's cluster says; nothing for the local one."""
+def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], None], *, pod: bool) -> None:
+    """What the project's cluster says; nothing for the local one. `found` hears of each check at its end."""
     try:
         settings = load_settings(flags)
     except WommError as exc:
-        return [Check("settings", Level.MISSING, exc.message, exc.hint or "")]
+        return found(Check("settings", Level.MISSING, exc.message, exc.hint or ""))
     if settings.cluster != KUBERNETES:
-        return []
+        return None
     import asyncio
 
-    from womm.coordinator.checkup import Verdict, check_cluster
+    from womm.coordinator.checkup import Finding, Listener, Verdict, check_cluster
 
     levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
     perl = _find("perl", os.environ) or "perl"
-    found = asyncio.run(check_cluster(settings, perl, here(), pod=pod))
-    return [Check(one.name, levels[one.verdict], one.text, one.hint) for one in found]
+
+    def hear(one: Finding) -> None:
+        found(Check(one.name, levels[one.verdict], one.text, one.hint))
+
+    def say(text: str) -> None:
+        click.echo(words.line(f"womm: {text}"), err=True)
+
+    asyncio.run(check_cluster(settings, perl, here(), Listener(hear, say), pod=pod))
+    return None
 
 
 def _line(check: Check) -> str:

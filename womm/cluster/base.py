@@ -155,9 +155,10 @@ class Cluster(Protocol):
 
     @property
     def fills(self) -> bool:
-        """There is no file server: each worker has a folder of its own, to be filled (see `fill_dial`).
+        """Each worker has a folder of its own, to be filled (see `fill_dial`): nodes cannot mount the share.
 
-        Known when the cluster has started.
+        Where the namespace refuses such mounts there is no file server, and this is known when the cluster
+        has started; where they fail, it is known before the first worker is.
         """
 
     def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:

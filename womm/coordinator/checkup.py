@@ -1,7 +1,7 @@
 """What `womm doctor` asks a cluster: rights, quota, versions; and, by one worker, image, clock and link.
 
-Each finding is a sentence with a verdict; nothing stays behind. The worker is started as a task's
-workers are, so what holds for it holds for them.
+Each finding is a sentence with a verdict, told as soon as it is known; nothing stays behind. The worker is
+started as a task's workers are, so what holds for it holds for them.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -17,13 +18,14 @@ from typing import Final
 
 from womm import words
 from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
-from womm.cluster.kubernetes.advice import advice_for, grant_line
+from womm.cluster.kubernetes.advice import NO_NFS_CLIENT, advice_for, grant_line
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.rbac import USER_RULES
-from womm.coordinator.clusters import Origin, make_cluster, shared_folder
+from womm.coordinator.bar import duration
+from womm.coordinator.clusters import Origin, make_cluster, share_spec, shared_folder
 from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, make_share
-from womm.coordinator.task import new_task_id
+from womm.coordinator.task import new_task_id, say_what_is_missing
 from womm.coordinator.tasks import target_of
 from womm.errors import ClusterError, SettingsError, ShareError, WommError
 from womm.link.client import Link
@@ -36,6 +38,7 @@ from womm.link.frames import (
     encode_run,
 )
 from womm.settings import LAZY, NO_SHARE, Settings
+from womm.share.nfs_secret import nfs_secret
 
 OLDEST_MINOR: Final = 30
 """Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
@@ -63,24 +66,38 @@ class Finding:
     hint: str = ""
 
 
-async def check_cluster(settings: Settings, perl: str, folder: Path, *, pod: bool) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of each finding when it is there, and in between what is waited for."""
+
+    found: Callable[[Finding], None]
+    say: Callable[[str], None]
+
+
+async def check_cluster(
+    settings: Settings, perl: str, folder: Path, listener: Listener, *, pod: bool
+) -> None:
     """Ask the cluster that the settings name; `pod`: also start a worker there. Raises nothing of womm's."""
+    found = listener.found
     try:
         client = await KubeClient.connect(target_of(settings))
     except ClusterError as exc:
-        return [Finding("kubeconfig", Verdict.BAD, exc.message, exc.hint or "")]
+        return found(Finding("kubeconfig", Verdict.BAD, exc.message, exc.hint or ""))
     where = f"{client.context or 'from within a cluster'}, namespace {client.namespace}"
-    found = [Finding("kubeconfig", Verdict.GOOD, where)]
+    found(Finding("kubeconfig", Verdict.GOOD, where))
     try:
-        found.append(await _version(client))
-        found += await asyncio.gather(_rights(client, settings), _quota(client))
+        version = await _version(client)
+        found(version)
+        rights = await _rights(client, settings)
+        found(rights)
+        found(await _quota(client))
     except ClusterError as exc:
-        return [*found, Finding("API server", Verdict.BAD, exc.message, exc.hint or "")]
+        return found(Finding("API server", Verdict.BAD, exc.message, exc.hint or ""))
     finally:
         await client.close()
-    if pod and all(finding.verdict is not Verdict.BAD for finding in found):
-        found += await _worker(settings, perl, folder)
-    return found
+    if pod and Verdict.BAD not in (version.verdict, rights.verdict):
+        await _worker(settings, perl, folder, listener)
+    return None
 
 
 async def _version(client: KubeClient) -> Finding:
@@ -178,8 +195,10 @@ class _Probe:
 
     def __init__(self) -> None:
         self.pod: asyncio.Future[Pod] = asyncio.get_running_loop().create_future()
+        self.pod.add_done_callback(lambda pod: pod.cancelled() or pod.exception())  # also if nobody waits
         self.up = asyncio.Event()
         self.waits = ""
+        self._reasons: Mapping[str, int] = {}
         self.pong = asyncio.Event()
         self.ended = asyncio.Event()
         self.out = bytearray()
@@ -203,10 +222,17 @@ class _Probe:
         return []
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
+        self._reasons = reasons
+        for reason in reasons:
+            if NO_NFS_CLIENT in reason and not self.pod.done():  # no waiting mends that
+                self.pod.set_exception(ClusterError(f"none will come: {reason}", advice_for([reason])))
         # A pod that is replaced is created again: what was wrong with the last one says more.
         telling = [reason for reason in reasons if reason not in _PASSING]
         if telling or not self.waits:
             self.waits = ", ".join(telling or reasons)
+
+    def waiting_for(self) -> str:
+        return ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
 
     def notice(self, text: str) -> None:
         pass
@@ -233,29 +259,35 @@ class _Probe:
             self.ended.set()
 
 
-async def _worker(settings: Settings, perl: str, folder: Path) -> list[Finding]:
+async def _worker(settings: Settings, perl: str, folder: Path, listener: Listener) -> None:
     task = new_task_id()
     with runtime_folder(task, os.environ, shared_folder(settings, folder)) as runtime:
         try:
             cluster = await make_cluster(settings, runtime, perl, Origin("doctor", ("doctor",)))
         except WommError as exc:
-            return [_bad(exc)]
+            return listener.found(_bad(exc))
         probe = _Probe()
         share: TaskShare | None = None
         try:
+            spec = _spec(settings, task, folder)
             if settings.share == LAZY:
                 share = await make_share(settings, folder, task, _silent(probe))
-            return await _look_at(cluster, share, probe, settings, _spec(settings, task, folder))
+                spec = replace(spec, share=share.spec if share is not None else None)
+            elif (eager := share_spec(settings, folder, nfs_secret())) is not None:
+                # Whether it can be mounted: nothing is copied, and no volume of the user's is touched.
+                spec = replace(spec, share=replace(eager, claim="", store=""))
+            await _look_at(cluster, share, probe, settings, spec, listener=listener)
         except (ClusterError, SettingsError, ShareError) as exc:
-            return [_bad(exc)]
+            listener.found(_bad(exc))
         except TimeoutError:
-            text = f"none after {settings.ready_timeout_s:.0f} s: {probe.waits or 'no reason known'}"
+            text = f"none after {duration(settings.ready_timeout_s)}: {probe.waits or 'no reason known'}"
             advice = advice_for([probe.waits])
-            return [Finding("worker", Verdict.BAD, text, advice if advice != advice_for([]) else "")]
+            listener.found(Finding("worker", Verdict.BAD, text, advice if advice != advice_for([]) else ""))
         finally:
             await cluster.stop()
             if share is not None:
                 await share.close()
+    return None
 
 
 def _spec(settings: Settings, task: str, folder: Path) -> TaskSpec:
@@ -287,11 +319,17 @@ def _bad(exc: WommError) -> Finding:
 
 
 async def _look_at(
-    cluster: Cluster, share: TaskShare | None, probe: _Probe, settings: Settings, spec: TaskSpec
-) -> list[Finding]:
-    began = time.monotonic()
-    async with asyncio.timeout(settings.ready_timeout_s):
-        await cluster.start(replace(spec, share=share.spec if share is not None else None), probe)
+    cluster: Cluster,
+    share: TaskShare | None,
+    probe: _Probe,
+    settings: Settings,
+    spec: TaskSpec,
+    *,
+    listener: Listener,
+) -> None:
+    began, found = time.monotonic(), listener.found
+    async with asyncio.timeout(settings.ready_timeout_s), _saying(probe, listener.say) as notices:
+        await cluster.start(spec, probe)
         if share is not None:
             await share.begin(cluster)
         pod = await probe.pod
@@ -299,19 +337,33 @@ async def _look_at(
         link.start()
         try:
             await probe.up.wait()
+            notices.cancel()
             ready_s = time.monotonic() - began
             perl = await _run(link, probe, 1, b"perl -e 'printf q(%vd), $^V'; echo; id -u")
             version, _, user = perl.partition(" ")
             text = f"{settings.image} runs after {ready_s:.1f} s, as uid {user}, with perl {version}"
-            found = [
-                Finding("image", Verdict.GOOD, text),
-                await _clock(link, probe),
-                await _round_trip(link, probe),
-                await _speed(link, probe),
-            ]
-            return found + (await _share(link, probe, share, spec.task) if share is not None else [])
+            found(Finding("image", Verdict.GOOD, text))
+            found(await _clock(link, probe))
+            found(await _round_trip(link, probe))
+            found(await _speed(link, probe))
+            if share is not None:
+                await _share(link, probe, share, spec.task, found)
+            elif spec.share is not None:
+                how = "each pod gets a copy of its own of" if cluster.fills else "the worker mounts"
+                found(Finding("share", Verdict.GOOD, f"{how} {spec.share.folder}"))
         finally:
             await link.close()
+
+
+@asynccontextmanager
+async def _saying(probe: _Probe, say: Callable[[str], None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Say meanwhile why no worker is there, as a task does."""
+    notices = asyncio.create_task(say_what_is_missing(probe, say))
+    try:
+        yield notices
+    finally:
+        notices.cancel()
+        await asyncio.wait([notices])
 
 
 async def _run(link: Link, probe: _Probe, job: int, command: bytes) -> str:
@@ -357,7 +409,9 @@ async def _speed(link: Link, probe: _Probe) -> Finding:
     return Finding("link", Verdict.GOOD, f"{probe.size / took / 1e6:.0f} MB/s from a job to here")
 
 
-async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list[Finding]:
+async def _share(
+    link: Link, probe: _Probe, share: TaskShare, task: str, found: Callable[[Finding], None]
+) -> None:
     """Time the share with files of our own, in a folder that is removed again."""
     places = [share.spec.folder / path for path in share.spec.write or (".",)]
     writable = None if share.spec.read_only else next(filter(Path.is_dir, places), None)
@@ -374,13 +428,13 @@ async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list
             f"first byte of a file after {first_s * 1000:.0f} ms, {SHARE_BYTES / read_s / 1e6:.0f} MB/s to a"
         )
         text += f" pod, {words.counted(round(SHARE_FILES / look_s), 'file')} a second looked at"
-        found = [Finding("share", Verdict.GOOD, text)]
+        found(Finding("share", Verdict.GOOD, text))
         if writable is not None:
             began = time.monotonic()
             await _run(link, probe, 4, b"head -c %d /dev/zero >%b/written" % (SHARE_BYTES, place))
             if probe.status or (why := await share.jobs.settle(4, "")):
                 why = why if not probe.status else f"a pod cannot write into {writable}"
-                return [*found, Finding("share", Verdict.BAD, why)]
+                return found(Finding("share", Verdict.BAD, why))
             write_s = time.monotonic() - began
             made_s = await _timed(
                 link, probe, b"i=0; while [ $i -lt 50 ]; do : >%b/made.$i; i=$((i+1)); done" % place
@@ -390,10 +444,10 @@ async def _share(link: Link, probe: _Probe, share: TaskShare, task: str) -> list
                 f"{SHARE_BYTES / write_s / 1e6:.0f} MB/s from a pod into the folder,"
                 f" {words.counted(round(50 / made_s), 'file')}"
             )
-            found.append(Finding("share", Verdict.GOOD, f"{text} a second made"))
-        return found
+            found(Finding("share", Verdict.GOOD, f"{text} a second made"))
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return None
 
 
 def _make_samples(folder: Path) -> None:

@@ -131,15 +131,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
             _say_where(task, task_id, cluster, terminal)
         if share is not None and not interrupted.done():
             await unless(asyncio.shield(interrupted), share.begin(cluster))
-        waits = True
-        while waits and not ready.is_set() and not interrupted.done():
-            await first_of(
-                settings.ready_timeout_s,
-                ready.wait(),
-                asyncio.shield(interrupted),
-                say_what_is_missing(dispatcher, _say),
-            )
-            waits = dispatcher.filling > 0
+        await _wait_for_worker(settings.ready_timeout_s, dispatcher, ready, interrupted)
         if not ready.is_set():
             if interrupted.done():
                 return 128 + interrupted.result()
@@ -160,6 +152,21 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         tell_cleaning()
         journal.append(TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed))
         return status
+
+
+async def _wait_for_worker(
+    timeout_s: float, dispatcher: Dispatcher, ready: asyncio.Event, interrupted: "asyncio.Future[int]"
+) -> None:
+    """Wait until there is one, a signal comes, or none comes for so long; meanwhile say why there is none."""
+    waits = True
+    while waits and not ready.is_set() and not interrupted.done():
+        await first_of(
+            timeout_s,
+            ready.wait(),
+            asyncio.shield(interrupted),
+            say_what_is_missing(dispatcher, _say),
+        )
+        waits = dispatcher.filling > 0
 
 
 def _say_where(task: ShellTask, task_id: str, cluster: Cluster, terminal: bool) -> None:

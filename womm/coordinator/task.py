@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import womm
 from womm import descriptors, signals, words
@@ -510,12 +510,19 @@ def where(cluster: Cluster, pods: int, settings: Settings) -> str:
     return line + ("" if chosen else " (no .womm here: the built-in local cluster)")
 
 
-async def say_what_is_missing(dispatcher: Dispatcher, say: Callable[[str], None]) -> None:
+class Waiting(Protocol):
+    """Who waits for workers."""
+
+    def waiting_for(self) -> str:
+        """Why they are not there; empty: they are, or nobody knows."""
+
+
+async def say_what_is_missing(waiting: Waiting, say: Callable[[str], None]) -> None:
     """While there is no worker: why, when it changes, but not for what lasts only a moment."""
     told = ""
     while True:
         await asyncio.sleep(FIRST_NOTICE_S)
-        why = dispatcher.waiting_for()
+        why = waiting.waiting_for()
         if why and why != told:
             told = why
             say(f"waiting for a worker: {why}")

@@ -29,7 +29,7 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
             return spec
         except ApiError as exc:
             if task.share is not None and _NO_NFS.search(exc.message):
-                if task.share.kind != EAGER or task.share.claim:
+                if not shares.can_fill(task.share):
                     kind = "eager with share-volume" if task.share.kind == EAGER else task.share.kind
                     raise ClusterError(
                         f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "

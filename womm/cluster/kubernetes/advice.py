@@ -15,7 +15,9 @@ _PULL_NOISE: Final = re.compile(
 )
 EXPORT: Final = re.compile(r"/womm-[0-9a-f]{32}")
 """The path of a share, which is its only lock."""
+NO_NFS_CLIENT: Final = "no NFS client"
 
+_NFS_NODES: Final = "on such nodes: apt-get install nfs-common; for other nodes: node-selector in .womm"
 _ADVICE: Final = (
     (r"exceeded quota", "ask for less (--kube-pods, --kube-cpu, --kube-mem), or: kubectl describe quota"),
     (r"violates PodSecurity", "an image that does not run as root, or runAsUser in --pod-template"),
@@ -31,6 +33,8 @@ _ADVICE: Final = (
     ),
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
+    (f"{NO_NFS_CLIENT}.*--share eager", f"{_NFS_NODES}; or --share eager"),
+    (NO_NFS_CLIENT, _NFS_NODES),
     (r"FailedMount|MountVolume", "kubectl describe pods"),
 )
 _FORBIDDEN: Final = re.compile(r"cannot (create|get|list|watch|delete|deletecollection|patch|update)\b")

@@ -11,11 +11,11 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
-from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes import events, manifests, shares
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
@@ -80,12 +80,13 @@ class KubernetesCluster:
         self._early = EarlyDials(self._bridge, self._is_creating, self._answered)
         self._server: FileServer | None = None
         self._fills = False
+        self._filled: Object | None = None  # the workers' pod without a mount, if they can do without
         self._share_end: Callable[[], Awaitable[None]] | None = None
         self._keepers: dict[str, Keeper] = {}
         self._gone_keepers: list[Keeper] = []  # whose links may not have closed yet
         self._replicas = 0
         self._refusal = ""
-        self._events: dict[str, tuple[str, str]] = {}  # reason and text, by the pod's name
+        self._events: dict[str, events.Why] = {}  # by the pod's name
         self._told: dict[str, int] | None = None
         self._telling_reasons: list[str] = []
         self._telling: asyncio.TimerHandle | None = None
@@ -143,7 +144,9 @@ class KubernetesCluster:
             self._created = exc.code >= 500
             raise
         self._replicas = spec.pods
-        scripts = client.request("POST", self._config_maps, body=manifests.agent_scripts(workers, root))
+        fills = workers.fills or (spec.share is not None and shares.can_fill(spec.share))
+        body = manifests.agent_scripts(replace(workers, fills=fills), root)
+        scripts = client.request("POST", self._config_maps, body=body)
         if spec.share is None or workers.fills:
             self._fills = workers.fills
             body = manifests.workers(workers, root)
@@ -155,6 +158,8 @@ class KubernetesCluster:
             await scripts
             mount = await start_server(client, spec, workers, root)
             body = manifests.workers(workers, root)
+            if fills:
+                self._filled = shares.filled(body["spec"]["template"], spec.share)
             body["spec"]["template"] = shares.mounted(body["spec"]["template"], mount)
             self._later(self._start_workers(self._server, body))
         mine = selector(spec.task)
@@ -438,11 +443,12 @@ class KubernetesCluster:
             }
         texts = {**self._book.texts()}
         counts: Counter[str] = Counter(self._book.reasons())
-        for name, (reason, text) in self._events.items():
-            if name in self._book.creating and counts["ContainerCreating"] > 0:
-                counts["ContainerCreating"] -= 1
-                counts[reason] += 1
-                texts[reason] = text
+        creating = [why for name, why in self._events.items() if self._book.is_creating(name)]
+        for why in creating[: counts["ContainerCreating"]]:
+            counts["ContainerCreating"] -= 1
+            counts[why.reason] += 1
+        share = self._spec.share if self._spec is not None else None
+        texts |= events.words(creating, copied=share is not None and shares.can_fill(share))
         missing = self._replicas - len(self._book.names)
         if self._refusal and missing > 0:
             counts[self._refusal] += missing
@@ -487,9 +493,24 @@ class KubernetesCluster:
         path = f"/api/v1/namespaces/{self._api.namespace}/events"
         fields = f"involvedObject.name={pod},involvedObject.kind=Pod,type=Warning"
         items, _ = await self._api.list(path, fields=fields)
-        if items:
-            last = max(items, key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
-            self._events[pod] = str(last.get("reason") or "Warning"), readable(str(last.get("message") or ""))
+        why = events.why(items, self._book.node(pod))
+        if why is None or self._draining:
+            return
+        if why.lacks_nfs and self._filled is not None and not self._book.live:
+            await self._fill_instead(self._filled, why.lacks_nfs)
+        if not (why.lacks_nfs and self._fills):  # else it is on its way out
+            self._events[pod] = why
+
+    async def _fill_instead(self, pod: Object, node: str) -> None:
+        """Workers that cannot mount the share are made again, and get a copy each."""
+        assert self._observer is not None
+        change = {"strategy": {"type": "Recreate", "rollingUpdate": None}, "template": pod}
+        path = f"{self._deployments}/{root_name(self._task)}"
+        await self._api.request("PATCH", path, body={"spec": change}, content_type=MERGE)
+        self._filled, self._fills = None, True
+        self._observer.notice(
+            f"{node} has no NFS client: each pod gets a copy of its own, and what jobs write stays there"
+        )
 
     # ---- the keeper
 

@@ -119,6 +119,11 @@ class PodBook:
     def is_creating(self, name: str) -> bool:
         return name in self._creating
 
+    def node(self, name: str) -> str:
+        """Where a pod is; empty: not known yet."""
+        known = self._pods.get(name)
+        return known.node if known is not None else ""
+
     def is_live(self, pod: Pod) -> bool:
         known = self._pods.get(pod.name)
         return known is not None and known.live == pod

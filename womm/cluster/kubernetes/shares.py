@@ -14,6 +14,7 @@ from typing import Any, Final
 from womm.cluster.base import ShareSpec
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.manifests import COMPONENT, RUN, SCRIPTS, TASK, Object, WorkerSpec, root_name
+from womm.settings import EAGER
 
 FILE_SERVER: Final = "fileserver"
 PORT: Final = 2049
@@ -115,6 +116,11 @@ def mounted(pod: Object, mount: Mount) -> Object:
     )
     container["workingDir"] = mount.working_folder
     return pod
+
+
+def can_fill(share: ShareSpec) -> bool:
+    """Whether each pod may have a copy of its own instead: nothing is brought back, and nothing is kept."""
+    return share.kind == EAGER and not share.claim
 
 
 def filled(pod: Object, share: ShareSpec) -> Object:
