@@ -173,7 +173,7 @@ def test_finish_all_asks_before_it_ends_what_runs(womm_home, tmp_path):
         result = run("finish", "--all", "--yes", cwd=tmp_path)
         assert (result.status, sorted(result.err.splitlines())) == (
             0,
-            [f"task {TASK} finished", "task orphanxx finished"],
+            sorted([f"task {TASK} finished", "task orphanxx finished"]),
         )
         check_nothing_left(task)
 
