@@ -226,6 +226,28 @@ def test_what_pods_cannot_write_may_name_files_in_the_folder(folder):
     assert "which pods can write" in why_not(folder, share="none")[0]
 
 
+def test_a_file_where_pods_of_another_project_write_is_refused(folder, tmp_path):
+    """They could change it between the look at it and its use."""
+    write(tmp_path, share="lazy")
+    (folder / "k").write_text("k")
+    write(folder, kubeconfig="k")
+    assert (
+        why_not(folder)[0] == f"{folder}/k, which kubeconfig names, lies in {tmp_path}, which pods can write"
+    )
+    write(tmp_path, share="lazy", share_write=["out"])
+    accept(folder)
+    load(folder, {}, {})
+    (tmp_path / ".womm").write_text("version = ")
+    load(folder, {}, {})
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, share="eager-syncback")
+    (other / "k").write_text("k")
+    (folder / "k").unlink()
+    (folder / "k").symlink_to(other / "k")
+    assert f"lies in {other}, which pods can write" in why_not(folder)[0]
+
+
 def test_share_write_leaves_the_rest_of_the_folder_to_the_user(folder):
     (folder / "k").write_text("k")
     write(folder, kubeconfig="k", share="lazy", share_write=["out/"])

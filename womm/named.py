@@ -17,7 +17,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -70,13 +70,19 @@ class Named:
     told: tuple[str, ...] = ()
 
 
-def named_by(project: Path, values: Iterable[tuple[Kind, str, str]], writable: Sequence[Path]) -> list[Named]:
+def named_by(
+    project: Path,
+    values: Iterable[tuple[Kind, str, str]],
+    writable: Sequence[Path],
+    written_in: Callable[[Path], Sequence[Path]] = lambda folder: (),
+) -> list[Named]:
     """Return the files that the values name, and those that these name, sorted by path.
 
-    values: kind, key and value, of which paths are absolute. writable: folders that pods can write. Raises
-    TrustError for a file that lies in one of them, and for one of which no fingerprint can be made.
+    values: kind, key and value, of which paths are absolute. writable: folders that pods can write;
+    written_in: the same of another project, which a file may lie in. Raises TrustError for a file that lies
+    in such a folder, and for one of which no fingerprint can be made.
     """
-    collector = _Collector(project, writable)
+    collector = _Collector(project, writable, written_in)
     for kind, key, value in values:
         if kind is Kind.KUBECONFIG:
             collector.kubeconfigs([path for path in value.split(os.pathsep) if path], key)
@@ -92,7 +98,7 @@ def seal(kubeconfig: str) -> str:
 
     Raises TrustError.
     """
-    collector = _Collector(None, ())
+    collector = _Collector(None, (), lambda folder: ())
     collector.kubeconfigs([path for path in kubeconfig.split(os.pathsep) if path], "kubeconfig")
     lines = sorted(f"{named.path}\0{named.found}\0" for named in collector.found.values())
     return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
@@ -101,10 +107,14 @@ def seal(kubeconfig: str) -> str:
 class _Collector:
     """Finds the files. `found`: by path. project: None, no file counts as one of it."""
 
-    def __init__(self, project: Path | None, writable: Sequence[Path]) -> None:
+    def __init__(
+        self, project: Path | None, writable: Sequence[Path], written_in: Callable[[Path], Sequence[Path]]
+    ) -> None:
         self.found: dict[str, Named] = {}
         self._project = None if project is None else _Folder(project)
         self._writable = [_Folder(folder) for folder in writable]
+        self._written_in = written_in
+        self._others: dict[str, list[_Folder]] = {}
 
     def file(self, path: str, by: str) -> bytes:
         """Take in a file by its content, and return that; empty: it is not there."""
@@ -202,12 +212,19 @@ class _Collector:
 
     def _refuse_writable(self, path: str, by: str) -> None:
         way = steps(path)
-        for folder in self._writable:
+        others = [folder for step in way for folder in self._other_project(os.path.dirname(step))]
+        for folder in (*self._writable, *others):
             if any(step in folder for step in way):
                 raise TrustError(
                     f"{path}, which {by} names, lies in {folder.path}, which pods can write",
                     f"move it out of {folder.path}, or --share-readonly",
                 )
+
+    def _other_project(self, folder: str) -> list["_Folder"]:
+        """Return the folders that pods of the project in `folder`, if there is one, can write."""
+        if folder not in self._others:
+            self._others[folder] = [_Folder(written) for written in self._written_in(Path(folder))]
+        return self._others[folder]
 
     def _is_of_project(self, way: Sequence[str]) -> bool:
         return self._project is not None and any(step in self._project for step in way)

@@ -57,6 +57,12 @@ def is_file(path: Path) -> bool:
     return True
 
 
+def at(folder: Path) -> Project | None:
+    """Return the project of just this folder; raises ProjectError."""
+    path = folder / FILE_NAME
+    return parsed(path, _read(path)) if is_file(path) else None
+
+
 def parsed(path: Path, content: bytes) -> Project:
     """Return the project whose `.womm`, at `path`, has this content; raises ProjectError."""
     values = _toml(path, content)

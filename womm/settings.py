@@ -179,7 +179,7 @@ def _review(found: Project, cwd: Path, env: Mapping[str, str], flags: Mapping[st
     refused = None
     sealed = ""
     try:
-        named = named_by(found.folder, files, list(writable))
+        named = named_by(found.folder, files, list(writable), _written_in)
         if kubeconfig := alone.get("kubeconfig"):
             sealed = seal(str(kubeconfig))
     except TrustError as exc:
@@ -220,6 +220,14 @@ def writable_by_pods(folder: Path, values: Mapping[str, object]) -> list[Path]:
     if isinstance(below, (list, tuple)) and below:
         return [folder / str(path) for path in below]
     return [folder]
+
+
+def _written_in(folder: Path) -> list[Path]:
+    """Return what pods of the project in just this folder can write, as its file says, accepted or not."""
+    try:
+        return writable_by_pods(folder, _readable(_project_values(project.at(folder))))
+    except (ProjectError, SettingsError):
+        return []
 
 
 def _project_values(found: Project | None) -> "list[_Given]":
