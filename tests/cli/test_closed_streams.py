@@ -54,7 +54,8 @@ def test_command_with_closed_streams_ends_as_ever(womm_home, tmp_path, words):
     open_ones = shell(womm(f"{words} 0<&-"), tmp_path)
     assert open_ones.status == expected, open_ones.err
     no_stderr = shell(womm(f"{words} 2>&-"), tmp_path)
-    assert (no_stderr.status, no_stderr.out) == (expected, open_ones.out)
+    assert no_stderr.status == expected
+    assert no_stderr.out == open_ones.out or words == "doctor"  # which tells how much is free
     no_stdout = shell(womm(f"{words} >&-"), tmp_path)
     assert "Traceback" not in no_stdout.err
     assert "Exception ignored" not in no_stdout.err

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
     async with AsyncExitStack() as stack:
         tell_cleaning = stack.enter_context(_cleaning_told(terminal and not task.quiet))
         interrupted: asyncio.Future[int] = loop.create_future()
-        to_the_job: list[Callable[[int], None]] = []
-        _handle_signals(stack, interrupted, to_the_job)
+        to_the_job = _handle_signals(stack, interrupted)
         runtime = stack.enter_context(
             runtime_folder(task_id, os.environ, shared_folder(settings, task.folder))
         )
@@ -213,11 +212,10 @@ def _start_input(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, sink: 
     reader.start()
 
 
-def _handle_signals(
-    stack: AsyncExitStack, interrupted: asyncio.Future[int], to_the_job: Sequence[Callable[[int], None]]
-) -> None:
-    """Signals that end womm set `interrupted`; the job's own go to it once there is one."""
+def _handle_signals(stack: AsyncExitStack, interrupted: asyncio.Future[int]) -> list[Callable[[int], None]]:
+    """Signals that end womm set `interrupted`; the job's own go to all that is put into the list."""
     loop = asyncio.get_running_loop()
+    to_the_job: list[Callable[[int], None]] = []
     for number in signals.ending(*_TO_THE_JOB):
         loop.add_signal_handler(number, _set_once, interrupted, number)
         stack.callback(loop.remove_signal_handler, number)
@@ -230,6 +228,7 @@ def _handle_signals(
         if not signals.is_ignored(number):
             loop.add_signal_handler(number, pass_on, int(number))
             stack.callback(loop.remove_signal_handler, number)
+    return to_the_job
 
 
 async def _clean_cluster(cluster: Cluster, share: TaskShare | None, journal: Journal, task_id: str) -> None:

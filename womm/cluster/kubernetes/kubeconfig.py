@@ -32,6 +32,7 @@ from kubernetes.aio.config.exec_provider import ExecProvider
 
 from womm import places, programs
 from womm.errors import ClusterError
+from womm.process import usual_file_limit
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -197,6 +198,7 @@ async def _run(words: Sequence[str], env: Mapping[str, str], folder: str, given:
     process = await asyncio.create_subprocess_exec(
         *words, env={**env, "KUBERNETES_EXEC_INFO": json.dumps(told)}, cwd=folder, stdout=pipe, stderr=pipe
     )
+    usual_file_limit(process.pid)
     out, err = await process.communicate()
     if process.returncode:
         why = err.decode(errors="replace").strip()
