@@ -331,7 +331,7 @@ def _options(flags: Mapping[str, object], cwd: Path) -> Iterator[_Given]:
     for name, value in flags.items():
         key = _BY_NAME[name.replace("_", "-")]
         if value is not None:
-            yield _Given(key, value, key.option, f"{key.option} {value}", cwd, USAGE_STATUS)
+            yield _Given(key, value, key.option, f"{key.option} {value or repr(value)}", cwd, USAGE_STATUS)
 
 
 def _toml(value: object) -> str:

@@ -137,3 +137,13 @@ def test_cluster_setup_is_for_people_to_read(folder):
     assert lines[0].startswith("# Made by `womm cluster-setup`: what womm's users need in namespace research")
     assert "  verbs: [get, list, watch, create, delete]" in lines
     assert text.count("\n---\n# ") >= 4  # each says what it is for
+
+
+@pytest.mark.parametrize("option", ["--user", "--group", "--service-account", "--namespace", "--context"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_cluster_setup_empty_names_are_refused(womm_home, option, value):
+    """A shell variable that is not set: nobody would get the role."""
+    result = run("cluster-setup", option, value)
+    assert (result.status, result.out) == (2, "")
+    assert option in result.err
+    assert "Traceback" not in result.err

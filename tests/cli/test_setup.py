@@ -391,3 +391,11 @@ def test_setup_with_yes_asks_nothing_in_a_terminal(folder):
         assert status_of(child) == 0
         assert "Write it" not in (child.before or "")
     assert written(folder)["context"] == "lab"
+
+
+def test_setup_value_that_is_not_utf_8_is_named(womm_home, tmp_path):
+    result = run("setup", "--yes", "--cluster", "local", "--image", os.fsdecode(b"gr\xfc"), cwd=tmp_path)
+    assert (result.status, result.out) == (254, "")
+    assert f"womm: cannot write {tmp_path}/.womm: TOML is UTF-8, and this is not: 'image = " in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.glob(".womm*")) == []

@@ -19,14 +19,36 @@ _NOBODY = """\
 """
 
 
+def _names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A shell variable that is not set gives an empty one, and the role to nobody."""
+    if not all(value.strip() for value in values):
+        raise click.BadParameter("the name is empty", ctx, param)
+    return values
+
+
 @click.command("cluster-setup", context_settings={"max_content_width": 100})
-@click.option("--user", "users", metavar="NAME", multiple=True, help="Grant it to this user (repeatable).")
-@click.option("--group", "groups", metavar="NAME", multiple=True, help="Grant it to this group (repeatable).")
+@click.option(
+    "--user",
+    "users",
+    metavar="NAME",
+    multiple=True,
+    callback=_names,
+    help="Grant it to this user (repeatable).",
+)
+@click.option(
+    "--group",
+    "groups",
+    metavar="NAME",
+    multiple=True,
+    callback=_names,
+    help="Grant it to this group (repeatable).",
+)
 @click.option(
     "--service-account",
     "accounts",
     metavar="NAME",
     multiple=True,
+    callback=_names,
     help="Grant it to this service account of the namespace (repeatable).",
 )
 @cluster_options

@@ -106,7 +106,7 @@ def _refuse_misplaced(after: Sequence[str]) -> None:
                 f"{name} stands after --, where GNU parallel's words begin",
                 f"womm parallel {word if '=' in word else name + ' ...'} -- COMMAND",
             )
-        if not word.startswith("-"):
+        if not word.startswith("-") or word == "--":
             return
 
 

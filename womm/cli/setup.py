@@ -265,9 +265,14 @@ def _write(path: Path, text: str) -> None:
     """Beside it, then in its place: no reader ever sees half of it."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
+        data = text.encode()
+    except UnicodeEncodeError as exc:
+        wrong = next(line for line in text.splitlines() if not line.isprintable())
+        raise ProjectError(f"cannot write {path}: TOML is UTF-8, and this is not: {wrong!a}") from exc
+    try:
         # Through a link, to where the file is.
         beside = Path(os.path.realpath(path)).with_name(beside.name)
-        beside.write_bytes(text.encode())
+        beside.write_bytes(data)
         if path.exists():
             beside.chmod(path.stat().st_mode & 0o777)
         os.replace(beside, os.path.realpath(path))

@@ -228,7 +228,7 @@ class LocalCluster:
         spec = self._spec
         socket = self._runtime / f"{index}.{place.instance}"
         env = {
-            **os.environ,
+            **worker.agent_environment(os.environ),
             **spec.env,
             MARKER: place.name,
             worker.TASK_VARIABLE: spec.task,

@@ -420,7 +420,7 @@ async def _share(
     try:
         await asyncio.to_thread(_make_samples, folder)
         await share.jobs.refresh()
-        place = shlex.quote(str(folder)).encode(errors="surrogateescape")
+        place = os.fsencode(shlex.quote(str(folder)))
         first_s = await _timed(link, probe, b"head -c 1 %b/first" % place)
         read_s = await _timed(link, probe, b"cat %b/data >/dev/null" % place)
         look_s = await _timed(link, probe, b"ls -l %b/many >/dev/null" % place)

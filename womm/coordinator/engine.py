@@ -120,7 +120,7 @@ class Engine:
 
     def _modules(self) -> tuple[str, ...]:
         shim = "" if self._task.plan.logins else self._shim
-        return (f"-MWorkersOnly={shim},{self._ended}",)
+        return (f"-MWorkersOnly={shim},{self._ended}", "-MOwnPerl")
 
     def why_ended(self) -> str:
         """What is known of a GNU parallel that a signal has ended, to stand after that."""
@@ -165,9 +165,6 @@ class Engine:
 
     def _arguments(self) -> list[str]:
         plan = self._task.plan
-        given = list(plan.options.given)
-        if given and given[-1] == "--":
-            given.pop()
         if plan.logins:
             jobs = ["-j", str(plan.cap)] if plan.cap else []
             told = ["--ssh", str(self._bin / "ssh"), "--sshloginfile", str(self._logins.path), *jobs]
@@ -175,7 +172,8 @@ class Engine:
             told = ["-j", str(self._width.path)]
         if not self._task.parallel.vendored:
             told.append("--will-cite")
-        return [*given, *told, *plan.options.command]
+        end = ["--"] if plan.options.ended else []
+        return [*plan.options.given, *told, *end, *plan.options.command]
 
     def _environment(self) -> dict[bytes, bytes]:
         task = self._task

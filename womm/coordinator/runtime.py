@@ -114,11 +114,14 @@ def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
     whose jobs are to run here, where their fifos are."""
     helper = folder / "parallel"
     words = shlex.join(start_words(perl, parallel))
-    helper.write_text(
+    names = [name for name in worker.PERL_VARIABLES if name in os.environ]
+    text = (
         "#!/bin/sh\n"
         "unset WOMM_SHIM\n"
-        f'PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} "$@"\n'
+        + "".join(f"export {name}={shlex.quote(os.environ[name])}\n" for name in names)
+        + f'PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} "$@"\n'
     )
+    helper.write_bytes(os.fsencode(text))
     helper.chmod(stat.S_IRWXU)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from womm import descriptors, programs
+from womm import descriptors, programs, worker
 from womm.errors import EngineError, UsageError
 
 OLDEST_VERSION = 20221122
@@ -118,11 +118,13 @@ def _version(path: Path) -> int:
 @dataclass(frozen=True, slots=True)
 class Options:
     """GNU parallel's options, wherever they came from. `found` keeps their order, later ones win;
-    `command` is what follows the options in the arguments, `given` what precedes it."""
+    `command` is what follows the options in the arguments, `given` what precedes it. `ended`: a -- stood
+    between them; the command may then begin as an option does."""
 
     found: tuple[tuple[str, str], ...]
     given: tuple[str, ...]
     command: tuple[str, ...]
+    ended: bool = False
 
     def has(self, *names: str) -> bool:
         return any(name in names for name, _ in self.found)
@@ -144,6 +146,7 @@ def read_options(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=descriptors.of_caller(),  # a profile may be one of them
+        env=worker.clean_environment(os.environ),
     ) as reader:
         meanwhile()
         stdout, stderr = reader.communicate()
@@ -151,8 +154,8 @@ def read_options(
         lines = stderr.decode(errors="replace").strip().splitlines() or ["cannot read the options"]
         raise UsageError(f"GNU parallel's options: {lines[0]}", "womm parallel -- --help")
     found: list[tuple[str, str]] = []
-    rest = 0
-    for field in stdout.decode(errors="surrogateescape").split("\0"):
+    rest, ended = 0, False
+    for field in os.fsdecode(stdout).split("\0"):
         if field.startswith("o "):
             name, _, value = field[2:].partition("=")
             found.append((name, value))
@@ -160,13 +163,15 @@ def read_options(
             rest = int(field[2:])
         elif field.startswith("p "):
             path, _, content = field[2:].partition("\n")
-            if not descriptors.refill(path, content.encode(errors="surrogateescape")):
+            if not descriptors.refill(path, os.fsencode(content)):
                 raise UsageError(
                     f"the profile {path} can be read only once, and womm reads it before GNU parallel does",
                     f"cat {path} >profile, then --profile ./profile",
                 )
+        elif field.startswith("t "):
+            ended = True
     at = len(arguments) - rest
-    return Options(tuple(found), tuple(arguments[:at]), tuple(arguments[at:]))
+    return Options(tuple(found), tuple(arguments[: at - ended]), tuple(arguments[at:]), ended)
 
 
 @dataclass(frozen=True, slots=True)

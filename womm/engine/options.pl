@@ -4,9 +4,9 @@
 #
 # Prints fields, each ended by a NUL: "o NAME=VALUE" for every option found, in the order in which
 # later ones win; "a WORD" for every word that a profile or $PARALLEL puts before the command;
-# "r N" for the number of arguments that are no options; "p PATH\nCONTENT" for a profile that is no regular
-# file (a pipe of the shell's <(...)), since GNU parallel cannot read that again. No input file is opened.
-# Exits 2 after an error on stderr.
+# "r N" for the number of arguments that are no options; "t 1" where a -- is what ends the options, and no
+# option's value; "p PATH\nCONTENT" for a profile that is no regular file (a pipe of the shell's <(...)), since
+# GNU parallel cannot read that again. No input file is opened. Exits 2 after an error on stderr.
 # Names and rules: parallel(1), OPTIONS, PROFILE FILES and ENVIRONMENT VARIABLES (20221122).
 
 # PERL5LIB may name folders that count from the current one, and that may be anybody's.
@@ -101,3 +101,12 @@ print "o $_->[0]=$_->[1]\0" for @found, @of_arguments;
 print "a $_\0" for @before;
 print for @once;
 print 'r ', scalar @rest, "\0";
+print "t 1\0" if ends_options(@ARGV[0 .. $#ARGV - @rest]);
+
+# Whether the last of these words is a -- of its own: without it, no option lacks its value.
+sub ends_options {
+    local @ARGV = @_;
+    return 0 unless @ARGV and pop(@ARGV) eq '--';
+    local $SIG{__WARN__} = sub { };
+    return GetOptions(map { $_ => sub { } } @options);
+}

@@ -16,6 +16,8 @@ die "womm: fork: $!\n" unless defined $pid;
 if (!$pid) {
     setpgrp 0, 0;
     open STDIN, '<', '/dev/null';    # the input is for the jobs
+    (my $own = $0) =~ s/start\.pl$/OwnPerl.pm/;
+    require $own;    # GNU parallel's shims are without the user's settings for perl, too
     exec { $shell } $shell, '-c', $line or exit 127;
 }
 waitpid $pid, 0;

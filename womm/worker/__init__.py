@@ -5,6 +5,7 @@ user's. Python was rejected for them: an image need not have it, and a start of 
 job, where perl without modules costs 2.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 TASK_VARIABLE = "WOMM_TASK"
@@ -14,3 +15,19 @@ SHIM = Path(__file__).parent / "shim.pl"
 SHIM_REST = Path(__file__).parent / "shim_rest.pl"
 BRIDGE = Path(__file__).parent / "bridge.pl"
 FILL = Path(__file__).parent / "fill.pl"
+
+PERL_VARIABLES = ("PERL5OPT", "PERL5LIB", "PERLLIB", "PERL_UNICODE", "PERLIO", "PERL5DB", "PERL_SIGNALS")
+"""What a user has set for programs in perl: ours would load it, or read and write other bytes."""
+KEPT = "WOMM_KEPT_"
+"""An agent gives its jobs the variables that begin so, under the names that follow."""
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the variables of perl."""
+    return {name: value for name, value in environ.items() if name not in PERL_VARIABLES}
+
+
+def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for an agent, which gives the jobs the whole of it."""
+    kept = {KEPT + name: environ[name] for name in PERL_VARIABLES if name in environ}
+    return {**clean_environment(environ), **kept}

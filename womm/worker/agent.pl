@@ -68,6 +68,9 @@ while (@ARGV) {
 }
 defined $option{socket} or die "womm agent: --socket is missing\n";
 
+# Variables of perl's that are the jobs', not this program's (womm/worker/__init__.py).
+for (keys %ENV) { $ENV{$1} = delete $ENV{$_} if /^WOMM_KEPT_(.+)/s }
+
 my %jobs;             # job number => job, until its end record
 my %job_of;           # pid => job
 my %readers;          # descriptor => [job, stream] of output being read; [undef, handle] = discard
