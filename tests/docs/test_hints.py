@@ -77,7 +77,7 @@ def test_command_lines_in_hints_name_commands() -> None:
                 if words[0] != "...":
                     assert words[0] in commands(), f"{path.name}: {text}"
                     seen.add(words[0])
-    assert {"clean", "cluster-setup", "doctor", "finish", "parallel", "setup", "status"} <= seen
+    assert {"clean", "doctor", "finish", "parallel", "setup", "status"} <= seen
 
 
 def test_options_of_command_lines_in_texts_exist() -> None:

@@ -5,6 +5,7 @@ A reader puts images and registries of his own in; so does this. With the full c
 on the real standard library; else the main ones, on a part of it.
 """
 
+import json
 import re
 import shutil
 import signal
@@ -41,6 +42,10 @@ NOT_RUN = {
     "export KUBECONFIG=/var/lib/womm-test/0/admin.kubeconfig": TESTS_CLUSTER,
     "export PATH=$PWD/.venv/bin:$PATH": "an installed womm is on PATH",
     "womm shell --kube-cpu 32 --kube-mem 16Gi": "the tests' nodes have two cores",
+    "womm trust            # shows the file, the files that it names, and what they run; then it asks": (
+        "it asks: tests/cli/test_trust.py"
+    ),
+    "womm trust --yes": SECOND_MACHINE,
     "womm status -A": SECOND_MACHINE,
     "womm logs --tag sgvcrpdj": SECOND_MACHINE,
     "womm finish sgvcrpdj": SECOND_MACHINE,
@@ -62,6 +67,7 @@ NOT_COMPARED = {
 STATUSES = {
     "womm parallel --kube-pods 4 wc -l {} ::: json/*.py": 2,
     "womm shell": 3,
+    "womm parallel -- ./test.sh ::: 1 2 3": 254,
     "womm shell --kube-cpu 50m": 3,
     "seq 100 | womm parallel --kube-pods 2 --joblog ../seq.log -- 'sleep 1; echo {}' > ../seq.txt": 130,
 }
@@ -197,6 +203,18 @@ def test_readme_first_five_minutes_are_as_printed(terminal: Terminal) -> None:
     reader.all_is_as_printed()
 
 
+def test_readme_folder_from_somebody_else_is_as_printed(terminal: Terminal) -> None:
+    clone = terminal.home / "clone"
+    clone.mkdir()
+    values = {"cluster": "kubernetes", "kubeconfig": "theirs", "image": "theirs:1", "kube-pods": 2}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {"version": 1, **values}.items()]
+    (clone / ".womm").write_text("\n".join([*lines, ""]))
+    terminal.enter(clone)
+    reader = Reader(terminal, README)
+    reader.run("A folder from somebody else")
+    reader.all_is_as_printed()
+
+
 def test_tutorial_on_this_machine_is_as_printed(terminal: Terminal) -> None:
     reader = Reader(terminal, TUTORIAL)
     script = terminal.home / "victim.sh"
@@ -234,6 +252,10 @@ def test_readme_folder_in_pods_is_as_printed(
     project = kubernetes.home / "proj"
     project.mkdir()
     (project / "check.py").write_text("import sys\ncompile(open(sys.argv[1]).read(), sys.argv[1], 'exec')\n")
+    (project / "out").mkdir()
+    (project / "seed1").touch()
+    (project / "simulate").write_text("#!/bin/sh\necho simulated\n")
+    (project / "simulate").chmod(0o755)
     kubernetes.enter(project)
     kubernetes.export(**NFS_SETTINGS, **images)
     kubernetes.substitutions |= {
@@ -296,4 +318,5 @@ def test_every_section_with_commands_is_run() -> None:
     found = {command.section for command in commands(text(TUTORIAL)) if command.text not in NOT_RUN}
     assert found == {*LOCAL, "The terminal is gone", "Clean up", *KUBERNETES}
     found = {command.section for command in commands(text(README)) if command.text not in NOT_RUN}
-    assert found == {"The first five minutes", "On Kubernetes", "Your folder in the pods"}
+    places = {"The first five minutes", "On Kubernetes", "Your folder in the pods"}
+    assert found == {*places, "A folder from somebody else"}

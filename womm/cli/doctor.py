@@ -102,7 +102,7 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
         found(Check(one.name, levels[one.verdict], one.text, one.hint))
 
     def say(text: str) -> None:
-        click.echo(words.line(f"womm: {text}"), err=True)
+        tables.say(f"womm: {text}")
 
     asyncio.run(check_cluster(settings, perl, here(), Listener(hear, say), pod=pod))
     return None
