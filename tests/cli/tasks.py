@@ -61,7 +61,8 @@ if manner == "polite":
 
 
 def started_here(task: str, folder: str, **changes: object) -> TaskStarted:
-    started = replace(STARTED, task=task, folder=folder, host=this_host(), time=time.time())
+    """A task of this machine; its runtime folder is there, so that something is left of it."""
+    started = replace(STARTED, task=task, folder=folder, host=this_host(), time=time.time(), runtime_dir="/")
     return replace(started, **changes)  # type: ignore[arg-type]
 
 

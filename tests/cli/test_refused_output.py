@@ -47,10 +47,10 @@ def test_reader_that_is_gone_ends_parallel_as_it_ends_plain(tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("womm shell -- 'seq 100000' | head -n 1", "141"),
-        ("womm shell -- 'echo hi' | true", "141"),
+        ("womm -q shell -- 'seq 100000' | head -n 1", "141"),
+        ("womm -q shell -- 'echo hi' | true", "141"),
         # as in plain sh: it does not hear of it
-        ("""womm shell -- 'trap "" PIPE; seq 100000; exit 3' | head -n 1""", "3"),
+        ("""womm -q shell -- 'trap "" PIPE; seq 100000; exit 3' | head -n 1""", "3"),
     ],
 )
 def test_reader_that_is_gone_ends_shell_as_it_ends_sh(tmp_path, line, expected):
@@ -61,7 +61,7 @@ def test_reader_that_is_gone_ends_shell_as_it_ends_sh(tmp_path, line, expected):
 
 @pytest.mark.slow
 def test_shell_whose_output_is_not_taken_says_so_and_fails(tmp_path):
-    done = bash("womm shell -- 'seq 100000; touch ended' >/dev/full", tmp_path)
+    done = bash("womm -q shell -- 'seq 100000; touch ended' >/dev/full", tmp_path)
     assert (done.returncode, done.stderr) == (
         254,
         f"womm: cannot write to stdout: {FULL}: the command is ended\n",

@@ -166,6 +166,16 @@ def test_status_a_journal_without_its_start_is_shown(womm_home, events):
     assert (task["id"], task["folder"], task["status"]) == ("damagedx", None, "ORPHANED")
 
 
+def test_status_of_a_task_of_which_nothing_is_left_here_is_cleaned(womm_home, tmp_path):
+    """As after a second Ctrl-C, and when the machine was started anew."""
+    path = write_task(TASK, started_here(TASK, "/", runtime_dir=str(tmp_path / "gone")), SENT)
+    assert run("status", "-o", "name").out == ""
+    (task,) = json.loads(run("status", "-e", "-o", "json").out)["tasks"]
+    assert (task["status"], task["cpu_millis"]) == ("CLEANED", 0)
+    assert TaskStore.default().resolve(TASK).cleaned(), path
+    assert run("finish", TASK).err == f"task {TASK} was already cleaned\n"
+
+
 def test_status_newest_is_last(womm_home):
     for number, task in enumerate(["cccccccc", "aaaaaaaa", "bbbbbbbb"]):
         write_task(task, started_here(task, "/", time=1000.0 + number))

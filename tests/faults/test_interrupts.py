@@ -96,6 +96,9 @@ def test_c1_ctrl_c_twice_ends_at_once(womm_home, tmp_path, number):
     assert status == 130, text
     record = newest()
     nothing_left(record.task, womm_home.runtime)
+    # Whether or not womm waited for the end of it all, there is nothing that anybody uses.
+    assert womm(tmp_path, "status").stdout == ""
+    assert record.cleaned()
 
 
 @pytest.mark.slow

@@ -69,13 +69,22 @@ def may_be_cleaned(task: Observation) -> bool:
     return not any(map(process.is_alive, known)) and not any(process.marked(TASK_VARIABLE, task.record.task))
 
 
-def note_cleaned(store: TaskStore, task: Observation | None) -> Observation | None:
-    """Write down of a task that nothing is left of it elsewhere; return how it is now.
+def is_over(task: Observation) -> bool:
+    """Whether nothing is left of a task of the local cluster: no process here, and no runtime folder.
+
+    So after a second Ctrl-C, and when the machine was started anew.
+    """
+    started = task.state.started
+    if started is None or started.cluster == KUBERNETES or os.path.lexists(started.runtime_dir):
+        return False
+    return may_be_cleaned(task)
+
+
+def note_cleaned(store: TaskStore, task: Observation) -> Observation | None:
+    """Write down that nothing is left of a task but, at most, its runtime folder; return how it is now.
 
     None: it cannot be written, or somebody else is at it.
     """
-    if task is None:
-        return None
     problems: list[str] = []
     with suppress(WommError, OSError):
         with store.reopen(task.record.task, on_failure=problems.append) as journal:

@@ -112,7 +112,7 @@ class _Run:
         self.id = new_task_id()
         self.origin = Origin("parallel", task.argv)
         self.cluster: Cluster
-        self.journalled = False
+        self.journalled = self.cleaned = False
         self.interrupts: list[int] = []
         self.interrupted = asyncio.Event()
         self.stuck = asyncio.Event()
@@ -247,6 +247,7 @@ class _Run:
             self.say(f"not waited for the end of its pods; what is left, if anything: womm finish {self.id}")
             return
         self.journal.append(TaskCleaned(time.time()))
+        self.cleaned = True
 
     async def _work(self, engine: Engine, stack: AsyncExitStack) -> int:
         """From the first worker to the end of GNU parallel."""
@@ -438,7 +439,7 @@ class _Run:
 
     def _say_end(self, done: int, failed: int) -> None:
         took = duration(time.time() - self.began)
-        line = f"task {self.id} deleted: {words.counted(done, 'job')}"
+        line = f"task {self.id} {'deleted' if self.cleaned else 'ended'}: {words.counted(done, 'job')}"
         line += f", {failed:,} failed" if failed else ""
         line += f", {took}"
         line += f"; {self.share.words}" if self.share is not None and self.share.words else ""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Container, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from womm.coordinator.cleanup import may_be_cleaned, note_cleaned
 from womm.errors import JournalError
 from womm.journal.events import TaskEnded, TaskStarted
 from womm.journal.fold import TaskStatus
@@ -62,41 +61,57 @@ def all_tasks(
 
     all_hosts: also those of other machines and users. `say` is told of clusters that do not answer.
     """
-    views = {found.record.task: local_view(found) for found in map(observe, store.tasks())}
+    views = {found.record.task: local_view(_as_it_is(store, found)) for found in map(observe, store.tasks())}
     targets = _targets(settings, [view for view in views.values() if view.status is not TaskStatus.CLEANED])
     if targets:
         from womm.cluster.kubernetes.tasks import list_everywhere
 
         mine = {} if all_hosts else {"host": this_host(), "user": this_user()}
-        found, failures = run_apart(list_everywhere(targets, **mine))
+        there, failures = run_apart(list_everywhere(targets, **mine))
         for failure in failures.values():
             say(f"womm: {failure.message}")
-        for remote in found:
+        for remote in there:
             views[remote.task] = _joined(views.get(remote.task), remote)
-        for view in _without_objects(views.values(), failures):
-            if (cleaned := note_cleaned(store, view.observation)) is not None:
-                views[view.task] = local_view(cleaned)
+        for found in _without_objects(views.values(), failures):
+            views[found.record.task] = local_view(_noted(store, found))
     return sorted(views.values(), key=lambda view: view.time)
 
 
-def _without_objects(views: Iterable[TaskView], silent: "Container[Target]") -> list[TaskView]:
+def _as_it_is(store: TaskStore, found: Observation) -> Observation:
+    """Return a task of which nothing is left on this machine as cleaned."""
+    if found.status is TaskStatus.CLEANED:
+        return found
+    from womm.coordinator.cleanup import is_over
+
+    return _noted(store, found) if is_over(found) else found
+
+
+def _noted(store: TaskStore, found: Observation) -> Observation:
+    from womm.coordinator.cleanup import note_cleaned
+
+    return note_cleaned(store, found) or found
+
+
+def _without_objects(views: Iterable[TaskView], silent: "Container[Target]") -> list[Observation]:
     """Return the tasks of this machine that nobody cleaned, and of which their clusters have nothing more.
 
     Asked anew, by the label that all of a task's objects have, whoever has started it. silent: clusters that
     do not answer; of what runs there nothing is known.
     """
     from womm.cluster.kubernetes.tasks import without_objects
+    from womm.coordinator.cleanup import may_be_cleaned
 
-    left = [
-        view
-        for view in views
-        if view.remote is None and view.started is not None and view.started.cluster == KUBERNETES
-        if view.observation is not None and may_be_cleaned(view.observation)
-    ]
-    asked = [(journalled_target(view.started), view.task) for view in left if view.started is not None]
-    asked = [(target, task) for target, task in asked if target not in silent]
+    left: list[tuple[Target, Observation]] = []
+    for view in views:
+        found, started = view.observation, view.started
+        if found is None or view.remote is not None or started is None or started.cluster != KUBERNETES:
+            continue
+        target = journalled_target(started)
+        if target not in silent and may_be_cleaned(found):
+            left.append((target, found))
+    asked = [(target, found.record.task) for target, found in left]
     gone = run_apart(without_objects(asked)) if asked else set()
-    return [view for view in left if view.task in gone]
+    return [found for _, found in left if found.record.task in gone]
 
 
 def resolve(store: TaskStore, settings: Settings, name: str, say: Callable[[str], None]) -> TaskView:
