@@ -12,7 +12,7 @@ from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
 from womm.coordinator.tasks import local_view
-from womm.journal.events import Note, PodStarted, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
+from womm.journal.events import Note, PodStarted, ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
 from womm.journal.store import TaskRecord, TaskStore
@@ -133,6 +133,17 @@ def test_status_names_what_is_not_in_the_folder(womm_home):
     assert task["unsent"] == {"names": ["out/a", "caf\udce9\n"], "count": 14, "reason": why}
     line = r"womm: aaaaaaaa: what jobs wrote is not in the folder (%s): out/a, caf\xe9\n and 12 more"
     assert run("status", "-A").err == line % why + "\n"
+
+
+def test_status_names_what_was_changed_here_while_jobs_wrote_to_it(womm_home):
+    event = ShareKept(1.0, ("log", "caf\udce9"), ("log.womm-a", "caf\udce9.womm-a"), 12)
+    write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), event)
+    (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
+    copies = ["log.womm-a", "caf\udce9.womm-a"]
+    assert task["kept"] == {"names": ["log", "caf\udce9"], "copies": copies, "count": 12}
+    line = r"log (yours is log.womm-a), caf\xe9 (yours is caf\xe9.womm-a) and 10 more"
+    head = "womm: aaaaaaaa: changed here while jobs wrote to it, both are kept: "
+    assert run("status", "-A").err == head + line + "\n"
 
 
 @pytest.mark.parametrize(("ends", "words"), [((), "(the coordinator is gone): a\n"), ((SENT,), "")])

@@ -5,6 +5,7 @@ import os
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,6 @@ from womm.cluster.base import ShareSpec
 from womm.coordinator.lazy import Lazy
 from womm.coordinator.shares import Voice
 from womm.coordinator.unsent import KEPT, UnsentReport
-from womm.journal.events import ShareUnsent
 from womm.link.frames import RunRequest
 from womm.nfs.constants import SHARE_BOTH
 from womm.share.unsent import Unsent
@@ -79,7 +79,7 @@ class Served(Server):
 @dataclass
 class Heard:
     said: list[str] = field(default_factory=list)
-    noted: list[ShareUnsent] = field(default_factory=list)
+    noted: list[Any] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     repeats: bool = True
 
@@ -327,3 +327,26 @@ def test_each_reason_has_a_line_and_what_was_lost_before_is_not_said_twice():
         (("a", "b"), 2, "lost"),
         (("a", "b", "c", "d", "e"), 7, "full; forbidden; away; lost"),
     ]
+
+
+# ---- files that the user changes meanwhile
+def test_file_that_is_changed_here_while_jobs_write_to_it_is_named_and_fails_the_task(top, place):
+    async def main():
+        (top / "f").write_bytes(b"one\n")
+        async with sharing(top, place) as (server, lazy, heard):
+            file = await opened(server, b"f")
+            (top / "f").write_bytes(b"one\ntwo\n")
+            await server.fs.write(file, 4, memoryview(b"job\n"), True)
+            await server.fs.close(file)
+            await server.cluster.end()
+            lazy.report()
+            assert (top / "f.womm-share").read_bytes() == b"one\ntwo\n"
+            assert (top / "f").read_bytes() == b"one\njob\n"
+            assert lazy.failed == "1 file changed on both sides"
+            line = "changed here while jobs wrote to it, both are kept: f (yours is f.womm-share)"
+            assert heard.said == [line]
+            assert [(event.names, event.copies, event.count) for event in heard.noted] == [
+                (("f",), ("f.womm-share",), 1)
+            ]
+
+    asyncio.run(main())

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.soak import SOAK
 from womm.fileserver.blocks import Blocks
 from womm.fileserver.cached import CachedFilesystem
 from womm.fileserver.connection import Keys, Link
@@ -247,7 +248,7 @@ def remove(folder):
 
 def run(work):
     async def limited():
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(900 if SOAK else 120):
             await work()
 
     asyncio.run(limited())

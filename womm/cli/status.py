@@ -12,7 +12,7 @@ from womm.cli import tables
 from womm.cli.options import cluster_options, known_settings
 from womm.cli.tables import Column
 from womm.coordinator.tasks import TaskView, all_tasks
-from womm.journal.events import ShareTraffic, ShareUnsent
+from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
@@ -83,6 +83,8 @@ def _tell_shares(tasks: Sequence[TaskView]) -> None:
     incomplete = []
     for task in tasks:
         unsent = _unsent(task)
+        if (kept := _kept(task)) is not None:
+            tables.say(f"womm: {task.task}: {_kept_words(kept)}")
         if task.status is TaskStatus.CLEANED:
             incomplete += [task.task] if unsent is not None else []
             continue
@@ -178,6 +180,16 @@ def _unsent_words(unsent: ShareUnsent) -> str:
     return not_in_the_folder(unsent.names, unsent.count, unsent.reason or "the coordinator is gone")
 
 
+def _kept(task: TaskView) -> ShareKept | None:
+    return task.observation.state.kept if task.observation is not None else None
+
+
+def _kept_words(kept: ShareKept) -> str:
+    from womm.share.versions import both_sides
+
+    return both_sides(kept.names, kept.copies, kept.count)
+
+
 def as_json(task: TaskView, now_s: float) -> dict[str, object]:
     """Return the documented object of a task; keys stay, their values are null when unknown."""
     started = task.started
@@ -207,6 +219,9 @@ def as_json(task: TaskView, now_s: float) -> dict[str, object]:
         "unsent": None
         if (unsent := _unsent(task)) is None
         else {"names": list(unsent.names), "count": unsent.count, "reason": unsent.reason},
+        "kept": None
+        if (kept := _kept(task)) is None
+        else {"names": list(kept.names), "copies": list(kept.copies), "count": kept.count},
         "ended": None
         if ended is None
         else {

@@ -12,6 +12,7 @@ from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.bar import duration
 from womm.coordinator.job import SharedFolder
+from womm.coordinator.kept import KeptReport
 from womm.coordinator.shares import Voice, sync_request
 from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
@@ -31,7 +32,7 @@ REFRESHED_BYTES: Final = 262144
 class Lazy:
     """See TaskShare."""
 
-    def __init__(self, spec: ShareSpec, voice: Voice, *, end_s: float = END_S) -> None:
+    def __init__(self, spec: ShareSpec, voice: Voice, *, task: str = "share", end_s: float = END_S) -> None:
         self._share = LazyShare(
             spec.folder,
             read_only=spec.read_only,
@@ -48,6 +49,8 @@ class Lazy:
         self._end_s = end_s
         self._say = voice.say
         self._unsent = UnsentReport(voice.say, voice.unsent)
+        self._kept = KeptReport(voice.say, voice.unsent)
+        self._share.keep_versions(task, self._kept.add)
         self._refused: dict[str, str] = {}
         """Why files were not written, by their paths."""
         self._settled = False
@@ -119,6 +122,8 @@ class Lazy:
             self.failed = self.failed or f"{files} not in the folder as jobs wrote them"
         elif why and why != NOT_SENT:
             self._say(f"what jobs wrote is in the folder, as far as is known: {why}")
+        both = self._kept.end()
+        self.failed = self.failed or both
 
     async def _stats(self) -> ShareStats:
         stats = await self._share.stats()

@@ -14,7 +14,7 @@ from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
 from womm.errors import ShareError, UsageError
-from womm.journal.events import ShareUnsent
+from womm.journal.events import ShareKept, ShareUnsent
 from womm.link.frames import RunRequest
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
 from womm.share.nfs_secret import nfs_secret
@@ -40,8 +40,8 @@ class Voice:
     ask: Callable[[str], bool] | None
     traffic: Callable[[int, int, int, int], None]
     """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
-    unsent: Callable[[ShareUnsent], None]
-    """Hears which files of the jobs' are not in the folder, when it has changed."""
+    unsent: Callable[[ShareUnsent | ShareKept], None]
+    """Hears which files of the jobs' are not in the folder, and which the user has changed under them."""
 
 
 class TaskShare(Protocol):
@@ -84,7 +84,7 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
         if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
             from womm.coordinator.lazy import Lazy
 
-            return Lazy(spec, voice)
+            return Lazy(spec, voice, task=task)
         from womm.coordinator.eager import Eager
 
         eager = Eager(spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)

@@ -24,7 +24,7 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.coordinator.task import first_of, new_task_id, say_what_is_missing, started_event, unless, where
 from womm.errors import ClusterError
-from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
+from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
 from womm.process import raise_file_limit
@@ -83,7 +83,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         def disk_lost() -> bool:
             return dispatcher.disk_lost()
 
-        def unsent(event: ShareUnsent) -> None:
+        def unsent(event: ShareUnsent | ShareKept) -> None:
             journal.append(event)
 
         voice = Voice(_say, lost, disk_lost, ask_terminal(), traffic, unsent)

@@ -35,7 +35,15 @@ from womm.coordinator.runtime import runtime_folder
 from womm.coordinator.shares import TaskShare, Voice, ask_terminal, make_share
 from womm.engine.joblog import mismatch_check
 from womm.errors import ClusterError
-from womm.journal.events import ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded, TaskEnding, TaskStarted
+from womm.journal.events import (
+    ShareKept,
+    ShareTraffic,
+    ShareUnsent,
+    TaskCleaned,
+    TaskEnded,
+    TaskEnding,
+    TaskStarted,
+)
 from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, raise_file_limit, send_signal
@@ -211,7 +219,7 @@ class _Run:
         def traffic(*count_bytes: int) -> None:
             self.journal.append(ShareTraffic(time.time(), *count_bytes))
 
-        def unsent(event: ShareUnsent) -> None:
+        def unsent(event: ShareUnsent | ShareKept) -> None:
             self.journal.append(event)
 
         return Voice(self.say, self._share_lost, disk_lost, ask_terminal(), traffic, unsent)

@@ -460,7 +460,8 @@ class CachedFilesystem:
         left = node.links - 1
         self._tree.unplace(above, name)
         node.change = self._tree.table.change()
-        if node.gone and not left:
+        node.removed = node.gone and not left
+        if node.removed:
             node.written = b""  # whatever becomes of its bytes is nobody's loss
         if node.places:
             node.valid = 0
@@ -469,7 +470,7 @@ class CachedFilesystem:
 
     async def _drop_writes(self, node: FileNode) -> None:
         """What nobody can read any more need not be sent."""
-        if node.log is not None and node.gone and not node.opens and not node.written:
+        if node.log is not None and node.removed and not node.opens:
             async with node.locked():
                 self._contents.discard(node)
 
@@ -592,7 +593,7 @@ class CachedFilesystem:
         async with self._staying(node), node.locked():
             if grow and node.stat is not None and size is not None and size <= node.stat.size:
                 return
-            if size is not None and (size == 0 or node.log is None):
+            if size is not None:
                 await self._contents.handle(node, write=True)
                 if size == 0:
                     self._contents.discard(node)
@@ -603,6 +604,8 @@ class CachedFilesystem:
                 stamp = self._tree.stamp()
                 handle = node.held
                 if handle is not None and handle.writable:
+                    if size is not None:
+                        self._contents.expect(node, handle)
                     done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), packed)
                     seen = handle.session.fstat(handle.raw)
                 elif node.gone:
@@ -620,6 +623,10 @@ class CachedFilesystem:
 
     def _has_set(self, node: FileNode, stat: Stat, stamp: Stamp, settings: Settings) -> None:
         """Take over what a setattr has made of a file."""
+        if settings.size is not None:
+            node.base = ()  # as this has left it
+        elif node.base and node.base[0] == stat.size:
+            node.base = stat.base
         if settings.size is None and node.version[:1] == (stat.size,) and settings.mtime_ns is not None:
             node.version = stat.version
             if node.stat is not None and node.log is None:
@@ -641,6 +648,7 @@ class CachedFilesystem:
         try:
             if access & SHARE_WRITE:
                 await self._may_write(node)
+                file.edits = node.edits
             elif node.leaving:
                 await self._contents.hold(node)
             if node.gone and node.held is None and self._link.up:
@@ -659,6 +667,7 @@ class CachedFilesystem:
         """Have a file open for writing on the user's side, which may refuse it."""
         if self._link.up:
             await self._contents.handle(node, write=True)
+            await self._tree.fresh(node)  # its client is told what it is like now
         elif self._link.connections and not node.writable:
             raise NFSError(Status.DELAY)
         # Else it was open before the cut; or clients claim what they had open under a server before this one.

@@ -204,6 +204,9 @@ class Contents:
             # Its name first: without it nobody would know whose a log is that this process has left.
             self._tree.table.sync()
             node.log = Log(self._spool, node.fileid)
+            if file.edits != node.edits:
+                node.base = ()  # the client does not know what the user has made of it
+        file.edits = node.edits
         pieces, now = node.log.pieces, self.now_ns()
         before = pieces.size_bytes
         try:
@@ -232,6 +235,8 @@ class Contents:
         return len(data)
 
     def touch(self, node: FileNode) -> None:
+        if node.gone:
+            return
         node.written = node.path()
         self.touched[node.written] = None
 
@@ -418,6 +423,7 @@ class Contents:
                 mark, appended, time_ns = found.turn(), found.appended, found.time_ns
                 before = handle.session.fstat(handle.raw)
                 before.add_done_callback(sftp.ignore)
+                expected = self.expect(node, handle)
                 await self._send(node, handle, found, sending)
                 # At once: the user's side does them after the writes.
                 times = sftp.attributes(mtime_ns=time_ns)
@@ -427,12 +433,16 @@ class Contents:
                 seen.add_done_callback(sftp.ignore)
                 while sending.waiting:
                     await sending.arrival()
+                if expected is not None:
+                    sftp.as_done(await ask(expected))
                 sftp.as_done(await ask(done))
                 stat = sftp.as_stat(await ask(seen))
                 touched = sftp.as_stat(await ask(before)).version != node.version
             except (OSError, NFSError) as exc:
                 # What comes after them must not overtake what they are about.
                 await sending.settle()
+                if isinstance(exc, OSError) and exc.errno == errno.ESTALE:
+                    self.keep(node, None)  # the user has removed or replaced it
                 if isinstance(exc, NFSError) and sending.arrived:  # cut; a disk that fails takes back more
                     self._went(found, lambda: sending.leave_out_of(found.pieces, mark))
                     node.version = ()  # it may have grown there
@@ -466,6 +476,14 @@ class Contents:
             node.log = None
             self._refusals.over(node)
 
+    def expect(self, node: FileNode, handle: Handle) -> "asyncio.Future[sftp.Reply] | None":
+        """Have the user's side keep what the user has made of a file before the next writes change it."""
+        if b"expect@womm" not in handle.session.extensions:
+            return None
+        waiter = handle.session.expect(handle.raw, node.base, named=not node.removed)
+        waiter.add_done_callback(sftp.ignore)
+        return waiter
+
     def _went(self, found: Log, remove: Callable[[], None]) -> None:
         before = found.pieces.size_bytes
         remove()
@@ -474,7 +492,7 @@ class Contents:
     def _flushed(self, node: FileNode, stat: sftp.Stat) -> None:
         """Take over what the user's side has made of it; clients keep the times that they were told."""
         assert node.stat is not None
-        node.version = stat.version
+        node.version, node.base = stat.version, ()
         if node.log is not None:
             return
         if stat.size != node.stat.size and not node.gone:
@@ -609,12 +627,15 @@ class Contents:
         self, node: FileNode, session: sftp.Session, path: bytes, *, write: bool
     ) -> sftp.Stat | None:
         """Open a file there, and keep the handle; None: it is another file. Raises as `handle`."""
+        stamp = self._tree.stamp()
         raw = sftp.as_handle(await ask(session.open(path, sftp.OPEN_EXISTING, write=write, force=True)))
         stat = sftp.as_stat(await ask(session.fstat(raw)))
         if (stat.ino, stat.dev) != (node.ino, node.dev):
             session.close(raw).add_done_callback(sftp.ignore)
             return None
         self.keep(node, Handle(session, raw, write))
+        if node.log is None and not node.flushing and not node.gone:
+            self._tree.apply(node, stat, stamp)
         return stat
 
     @staticmethod

@@ -32,13 +32,15 @@ LOOK_S: Final = 0.25
 class OpenFile:
     """A file that clients have open, and where they read it last."""
 
-    __slots__ = ("access", "closed", "end", "node", "run", "wrote")
+    __slots__ = ("access", "closed", "edits", "end", "node", "run", "wrote")
 
     def __init__(self, node: FileNode, access: int) -> None:
         self.node = node
         self.access = access
         self.closed = False
         self.wrote = False
+        self.edits = node.edits
+        """How many of the user's changes its client knows."""
         self.end = 0
         self.run = 0
 

@@ -49,10 +49,12 @@ class FileNode:
     """A file, directory or other object of the user's folder."""
 
     __slots__ = (
+        "base",
         "change",
         "checking",
         "dev",
         "directory",
+        "edits",
         "error",
         "fileid",
         "flushing",
@@ -67,6 +69,7 @@ class FileNode:
         "number",
         "opens",
         "places",
+        "removed",
         "stat",
         "target",
         "valid",
@@ -114,6 +117,12 @@ class FileNode:
         """It was open for writing on the user's side, which so has admitted it."""
         self.written = b""
         """Its path when it was written last."""
+        self.removed = False
+        """By a client: it has no name on the user's side any more, and that is as it should be."""
+        self.base: tuple[int, ...] = ()
+        """What clients know of its content, and write to; empty: as the last flush has left it."""
+        self.edits = 0
+        """How often the user has changed what is in it."""
 
     def __repr__(self) -> str:
         return f"<FileNode {self.fileid} {self.kind.name} {self.path()!r}{' gone' if self.gone else ''}>"

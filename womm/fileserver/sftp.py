@@ -97,6 +97,11 @@ class Stat(NamedTuple):
         """Equal: the same bytes."""
         return self.size, self.mtime_ns, self.ctime_ns, self.ino, self.dev
 
+    @property
+    def base(self) -> tuple[int, int, int, int]:
+        """What the user's side compares before it writes: what is in it, whatever its name and mode."""
+        return self.size, self.mtime_ns, self.ino, self.dev
+
 
 class EndOfFile(Exception):
     """STATUS SSH_FX_EOF."""
@@ -387,6 +392,12 @@ class Session(asyncssh.SSHClientSession[bytes]):
 
     def write(self, handle: bytes, offset: int, data: bytes) -> "asyncio.Future[Reply]":
         return self.send(WRITE, string(handle), _U64.pack(offset), _U32.pack(len(data)), data)
+
+    def expect(self, handle: bytes, base: tuple[int, ...], *, named: bool) -> "asyncio.Future[Reply]":
+        """Say what the next writes are for; an empty `base` is no version that a file has."""
+        packed = b"".join(_U64.pack(number & 0xFFFFFFFFFFFFFFFF) for number in base)
+        facts = _U32.pack(named) + _U32.pack(bool(base))
+        return self.extended(b"expect@womm", string(handle), facts, packed)
 
     def get(self, path: bytes, offset: int, count: int) -> "asyncio.Future[Reply]":
         return self.extended(b"get@womm", string(path), _U64.pack(offset), _U32.pack(count))

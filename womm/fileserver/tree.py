@@ -169,6 +169,8 @@ class Tree:
             node.stat, node.version = stat, version
             if node.log is not None:
                 node.stat = node.log.over(stat)
+            else:
+                node.base = stat.base
         elif node.log is not None or node.flushing:
             # Size and times are what clients have written; the flush will tell. What is below is the user's.
             if same:
@@ -177,6 +179,9 @@ class Tree:
                 self._dropped(node)
             node.stat = node.stat._replace(mode=stat.mode, nlink=stat.nlink, blocks=stat.blocks)
         elif version != node.version:
+            if not own and node.base != stat.base and version[:2] != node.version[:2]:
+                node.edits += 1
+            node.base = stat.base if not own or (node.base and node.base[0] == stat.size) else ()
             node.stat, node.version = stat, version
             if not own:
                 node.change = self.table.change()
@@ -243,6 +248,8 @@ class Tree:
         node = above.directory.leave(name)
         if node is None:
             return None
+        if len(node.places) == 1:
+            node.written = node.path()  # what is written to it from now on is told by this name
         self.table.drop(above.fileid, name)
         node.places = [place for place in node.places if place != (above, name)]
         if not node.places:
@@ -266,6 +273,7 @@ class Tree:
                     self.table.drop(node.fileid, name)
                     child.places = [place for place in child.places if place != (node, name)]
                     if not child.places:
+                        child.written = node.written + b"/" + name
                         lost.append(child)
                 node.directory.entries.clear()
 
@@ -323,6 +331,7 @@ class Tree:
             for directory, name in places:
                 assert directory.directory is not None
                 directory.directory.leave(name)
+                directory.directory.unsure.add(name)  # another file may have it
                 self.table.drop(directory.fileid, name)
                 directory.valid = 0
             return node
@@ -332,6 +341,8 @@ class Tree:
     def _displace(self, node: FileNode) -> None:
         for directory, name in list(node.places):
             self.unplace(directory, name)
+            assert directory.directory is not None
+            directory.directory.unsure.add(name)
 
     @staticmethod
     def _above(node: FileNode, other: FileNode) -> bool:

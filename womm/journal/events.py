@@ -208,6 +208,21 @@ class ShareUnsent:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareKept:
+    """Files that the user has changed while jobs wrote to them: the user's versions are kept beside them.
+
+    `names`: paths below the folder, and `copies`: those of what is kept, in the same order; the last of
+    `count`.
+    """
+
+    KIND: ClassVar[str] = "share_kept"
+    time: float
+    names: tuple[str, ...]
+    copies: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnding:
     """No new jobs from here on."""
 
@@ -254,6 +269,7 @@ Event: TypeAlias = (
     | JobEnded
     | ShareTraffic
     | ShareUnsent
+    | ShareKept
     | TaskEnding
     | TaskEnded
     | TaskCleaned
@@ -272,6 +288,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     JobEnded,
     ShareTraffic,
     ShareUnsent,
+    ShareKept,
     TaskEnding,
     TaskEnded,
     TaskCleaned,

@@ -17,6 +17,7 @@ from womm.journal.events import (
     PodLeft,
     PodReady,
     PodStarted,
+    ShareKept,
     ShareTraffic,
     ShareUnsent,
     TaskCleaned,
@@ -79,6 +80,7 @@ class TaskState:
     jobs: dict[int, JobState] = field(default_factory=dict)
     share: ShareTraffic | None = None
     unsent: ShareUnsent | None = None
+    kept: ShareKept | None = None
     ending: TaskEnding | None = None
     ended: TaskEnded | None = None
     cleaned: TaskCleaned | None = None
@@ -222,6 +224,10 @@ def _on_share_unsent(state: TaskState, event: ShareUnsent) -> None:
     state.unsent = event if event.count else None
 
 
+def _on_share_kept(state: TaskState, event: ShareKept) -> None:
+    state.kept = event
+
+
 def _on_task_ending(state: TaskState, event: TaskEnding) -> None:
     state.ending = event
 
@@ -250,6 +256,7 @@ _HANDLERS: dict[type[Event], Callable[[TaskState, Any], None]] = {
     JobEnded: _on_job_ended,
     ShareTraffic: _on_share_traffic,
     ShareUnsent: _on_share_unsent,
+    ShareKept: _on_share_kept,
     TaskEnding: _on_task_ending,
     TaskEnded: _on_task_ended,
     TaskCleaned: _on_task_cleaned,

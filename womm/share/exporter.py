@@ -18,6 +18,7 @@ from womm.share.control import Change
 from womm.share.fence import Fence
 from womm.share.guard import Guard
 from womm.share.sftp import Wanted
+from womm.share.versions import Versions
 
 _TREE_BYTES: Final = 3 << 20
 """Of one answer: less than a message may have."""
@@ -66,6 +67,7 @@ class Export:
         self.read_only = read_only
         self.traffic = Traffic()
         self.guard = Guard(fence) if guard is None else guard
+        self.versions = Versions(fence)
         self._own = own
         self.write_s = 0.0
         """How long a write took of late (a moving average)."""
@@ -235,6 +237,7 @@ class Export:
         self.guard.see_any(path)
         self.guard.may_write(path)
         admit = self.guard.admit
+        ours = self.versions.is_ours(self.fence.lstat(path))
         if wanted.size is not None:
             self.fence.truncate(path, wanted.size, force=wanted.force, admit=admit)
         if wanted.permissions is not None:
@@ -245,6 +248,8 @@ class Export:
             found = self.fence.lstat(path)
             admit(found)
             self.fence.utime(path, *_times(wanted, found))
+        if ours:
+            self.versions.note(self.fence.lstat(path))
 
     def mkdir(self, path: bytes, wanted: Wanted) -> None:
         self.guard.may_make(path, Change.MAKE_DIRECTORY, True)

@@ -29,6 +29,7 @@ from womm.share.ignore import Ignore
 from womm.share.names import NamesLog
 from womm.share.ssh import TaskKeys
 from womm.share.unsent import Unsent, UnsentFiles
+from womm.share.versions import Versions
 from womm.share.watch import ALL, NOTHING, Changes, Watcher
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,15 @@ class LazyShare:
         """What pods have written that is not in the folder, as far as the file server has told; in
         `on_disk_lost`: what was lost."""
         return self._unsent.now
+
+    def keep_versions(self, task: str, kept: Callable[[str, str], None]) -> None:
+        """Before `start`: have what the user changes while jobs write to it kept as NAME.womm-TASK; `kept`
+        hears of each: the file, and its copy (by os.fsdecode)."""
+
+        def told(path: bytes, beside: bytes) -> None:
+            self._loop.call_soon_threadsafe(kept, os.fsdecode(path), os.fsdecode(beside))
+
+        self._export.versions = Versions(self._export.fence, task, told)
 
     def start(self, dial: Dial) -> None:
         """Dial, and again after every cut, until `close`."""

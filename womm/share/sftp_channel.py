@@ -7,7 +7,7 @@ late), and its answer comes when it comes. Answers are written to the channel on
 every write costs two encrypted packets. When the channel or the link is full, no more requests are taken.
 
 On one handle READ and WRITE may overtake each other, but nothing else; FSYNC, FSTAT, FSETSTAT, READDIR and
-CLOSE wait for what came before.
+CLOSE wait for what came before, and so does WRITE where a version of the file is expected.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from womm.share import sftp
 from womm.share.exporter import Export
 from womm.share.sftp import BadMessage, Kind, Reader
 from womm.share.sftp_requests import CALLS, EXTENDED, Answer, max_handles
+from womm.share.versions import Version
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ _EXTENSIONS: Final = (
     b"seek@womm=1",
     b"find@womm=1",
     b"largest@womm=1",
+    b"expect@womm=1",
 )
 
 
@@ -78,6 +80,10 @@ class Handle:
     entries: Iterator[tuple[bytes, os.stat_result]] | None = None
     left: bytes = b""
     """The entry that did not fit into the last answer."""
+    base: Version | None = None
+    """What the file is like that the writes are for; None: nobody has said so."""
+    named: bool = False
+    """Writes are only made while the file has a name."""
 
 
 class SftpChannel:

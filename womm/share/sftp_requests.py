@@ -18,6 +18,7 @@ from womm.share import sftp
 from womm.share.exporter import write_all
 from womm.share.fence import clean
 from womm.share.sftp import DATA_HEAD_BYTES, Kind, Reader
+from womm.share.versions import version_of
 
 if TYPE_CHECKING:
     from womm.share.sftp_channel import Handle, SftpChannel
@@ -66,6 +67,8 @@ def op_open(channel: "SftpChannel", number: int, reader: Reader) -> bytes:
         how |= os.O_APPEND
     with channel.export.changing(path) if how else nullcontext():
         fd = channel.export.open(path, how, wanted, force=wanted.force)
+    if how & os.O_EXCL:
+        channel.export.versions.note(os.fstat(fd))
     name = channel.add(fd, path, bool(how))
     return sftp.message(Kind.HANDLE, number, sftp.pack_string(name))
 
@@ -136,7 +139,7 @@ def _data(
 
 def op_write(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     handle, offset, data = channel.handle(reader), reader.offset(), reader.view()
-    if handle.waiting:
+    if handle.waiting or (handle.running and handle.base is not None):
         return channel.after(number, handle, lambda: _write(channel, number, handle, offset, data))
     return _write(channel, number, handle, offset, data)
 
@@ -149,7 +152,49 @@ def _write(channel: "SftpChannel", number: int, handle: "Handle", offset: int, d
         channel.export.traffic.written_bytes += len(data)
         return sftp.status(number)
 
-    return _on_disk(channel, number, handle, write)
+    return _on_content(channel, number, handle, write)
+
+
+def _on_content(channel: "SftpChannel", number: int, handle: "Handle", call: Callable[[], bytes]) -> Answer:
+    """Change what is in an open file; what the user has made of it since it was expected is kept first."""
+    versions = channel.export.versions
+    if handle.base is None:
+        return _on_disk(channel, number, handle, call)
+
+    def change() -> bytes:
+        if handle.named:
+            _must_have_a_name(handle)
+        if handle.base is not None and versions.is_foreign(handle.fd, handle.base):
+            handle.base = versions.keep(handle.path, handle.fd)
+        try:
+            return call()
+        finally:  # a disk that is full has taken a part
+            handle.base = versions.note(os.fstat(handle.fd))
+
+    if versions.is_foreign(handle.fd, handle.base):  # to copy it takes long
+        channel.in_thread(number, change, handle, channel.export.changing(handle.path))
+        return None
+    return _on_disk(channel, number, handle, change)
+
+
+def _must_have_a_name(handle: "Handle") -> None:
+    """Raise ESTALE for a file that the user has removed: nobody would find what is written to it."""
+    if not os.fstat(handle.fd).st_nlink:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def op_expect(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
+    """Say which version of a file the next writes are for, and whether it must have a name; ESTALE: none."""
+    handle, named, known = channel.handle(reader), reader.u32(), reader.u32()
+    version = tuple(reader.u64() for _ in range(4)) if known else ()
+
+    def expect() -> bytes:
+        if named:
+            _must_have_a_name(handle)
+        handle.base, handle.named = version, bool(named)
+        return sftp.status(number)
+
+    return channel.after(number, handle, expect)
 
 
 def _on_disk(channel: "SftpChannel", number: int, handle: "Handle", call: Callable[[], bytes]) -> Answer:
@@ -190,6 +235,7 @@ def op_fstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
 
 def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
     handle, wanted = channel.handle(reader), sftp.read_attrs(reader)
+    versions = channel.export.versions
 
     def set_open() -> bytes:
         # What is open for reading has attributes, too.
@@ -199,10 +245,16 @@ def op_fsetstat(channel: "SftpChannel", number: int, reader: Reader) -> Answer:
             # Some disks (NFS, over quota) say only at close(2) that they have not got what was written. After
             # this answer the file server forgets what it has sent: a CLOSE would be too late.
             os.close(os.dup(handle.fd))
+        before = os.fstat(handle.fd)
+        ours = version_of(before) == handle.base or versions.is_ours(before)
         channel.export.set_open(handle.fd, wanted)
+        if ours:  # else the next write is to find what the user has done
+            found = versions.note(os.fstat(handle.fd))
+            handle.base = None if handle.base is None else found
         return sftp.status(number)
 
-    return channel.after(number, handle, lambda: _on_disk(channel, number, handle, set_open))
+    change = _on_disk if wanted.size is None else _on_content
+    return channel.after(number, handle, lambda: change(channel, number, handle, set_open))
 
 
 # -- directories -------------------------------------------------------------------------------
@@ -504,4 +556,5 @@ EXTENDED: Final[dict[bytes, Call]] = {
     b"mknod@womm": op_mknod,
     b"seek@womm": op_seek,
     b"find@womm": op_find,
+    b"expect@womm": op_expect,
 }
