@@ -376,11 +376,11 @@ def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
         async def work() -> None:
             await filled.wait()
 
-        async with dispatching(socket, tmp_path, lambda cluster, pod: work()) as (dispatcher, _):
+        async with dispatching(socket, tmp_path, lambda cluster, pod, user: work()) as (dispatcher, _):
             sink = Sink()
             dispatcher.submit(RunRequest(b"echo here"), sink)
             await until(lambda: dispatcher.filling == 1, "the filling")
-            assert dispatcher.waiting_for() == "1 gets its copy of the folder"
+            assert dispatcher.waiting_for() == "1 gets the shared folder"
             assert dispatcher.pool.slots == 0
             filled.set()
             assert (await outcome(sink)).exit == 0
@@ -395,7 +395,7 @@ def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
         async def refuse() -> None:
             raise ShareError("no room")
 
-        async with dispatching(socket, tmp_path, lambda cluster, pod: refuse()) as (dispatcher, _):
+        async with dispatching(socket, tmp_path, lambda cluster, pod, user: refuse()) as (dispatcher, _):
             await until(lambda: dispatcher._cluster.left, "its leave")
             assert dispatcher._cluster.left == [(POD.name, "no room")]
             assert dispatcher.pool.slots == 0 and dispatcher.filling == 0
@@ -407,7 +407,7 @@ def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
 def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
     async def main(socket):
         never = asyncio.Event()
-        async with dispatching(socket, tmp_path, lambda cluster, pod: never.wait()) as (dispatcher, _):
+        async with dispatching(socket, tmp_path, lambda cluster, pod, user: never.wait()) as (dispatcher, _):
             await until(lambda: dispatcher.filling == 1, "the filling")
             dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
             await until(lambda: dispatcher.filling == 0, "its end")

@@ -16,6 +16,7 @@ from womm.fileserver.cached import CachedFilesystem
 from womm.fileserver.connection import Keys, Link
 from womm.fileserver.contents import Contents
 from womm.fileserver.control import Control
+from womm.fileserver.owner import Owner
 from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
 from womm.share.exporter import Export
@@ -185,11 +186,12 @@ class Lazy:
             async def gone(timeout_s):
                 return True
 
-            self.server.attach(self.tree, self.contents, self.link, gone)
+            self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
+            self.owner = Owner(self.folder / "state", 0, 0, self.fs.own)
+            self.server.attach(self.tree, self.contents, self.link, self.owner, gone=gone)
             await self.link.start()
             stack.push_async_callback(self.link.stop)
             stack.push_async_callback(self.server.stop)
-            self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
             if self.user is None:
                 self.user = UserSide(self.top, self.keys, self._export)
                 stack.callback(self.user.close)

@@ -19,6 +19,7 @@ from womm.link.frames import (
     decode_ack,
     decode_credit,
     decode_ended,
+    decode_ready,
     encode,
     encode_ack,
     encode_bye,
@@ -219,3 +220,19 @@ def test_agent_has_the_same_numbers():
     assert {name: theirs.get(name) for name in ours} == ours
     assert r'MAGIC => "\0WOMM\xf1\r\n"' in constants
     assert session.MAGIC == b"\0WOMM\xf1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("payload", "user"),
+    [
+        (b"pid=1\0perl=5.036\0uid=1000\0gid=100", (1000, 100)),
+        (b"gid=0\0uid=0", (0, 0)),
+        (b"pid=1", None),
+        (b"", None),
+        (b"uid=x\0gid=1", None),
+        (b"uid=1", None),
+        (b"\xff\0=\0\0", None),
+    ],
+)
+def test_ready_says_who_the_agent_is(payload, user):
+    assert decode_ready(payload) == user

@@ -17,6 +17,8 @@ from womm.link.frames import (
     EndKind,
     FrameType,
     RunRequest,
+    User,
+    decode_ready,
     encode_run,
 )
 from womm.link.session import HELLO_SIZE, Session
@@ -239,7 +241,10 @@ def test_hello_byte_by_byte_with_noise_before_it(place):
             peer.send(bytes([byte]))
         kinds = []
         while FrameType.ENDED not in kinds:
-            kinds += [kind for kind, _, _ in session.receive_data(peer.recv(4096))]
+            for kind, _, payload in session.receive_data(peer.recv(4096)):
+                kinds.append(kind)
+                if kind == FrameType.READY:
+                    assert decode_ready(payload) == User(os.geteuid(), os.getegid())
         assert [kind for kind in kinds if kind != FrameType.STARTED] == [
             FrameType.READY,
             FrameType.OUT,

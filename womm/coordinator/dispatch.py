@@ -40,8 +40,10 @@ from womm.link.frames import (
     EndRecord,
     FrameType,
     RunRequest,
+    User,
     decode_credit,
     decode_ended,
+    decode_ready,
     encode_credit,
     encode_resize,
     encode_run,
@@ -88,8 +90,9 @@ class Dispatcher:
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
         self.share: SharedFolder | None = None
-        self.fill: Callable[[Cluster, Pod], Coroutine[Any, Any, None] | None] = lambda cluster, pod: None
-        """What a worker needs before it gets jobs."""
+        self.fill: Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
+        self.fill = lambda cluster, pod, user: None
+        """What a worker, which runs as `user`, needs before it gets jobs."""
         self.timeout = False
         """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
         self._cluster = cluster
@@ -338,7 +341,7 @@ class Dispatcher:
 
     def waiting_for(self) -> str:
         """Why workers that are wanted are not there, in words: "3 restarting, 1 no perl"."""
-        filling = {"gets its copy of the folder": self.filling} if self.filling else {}
+        filling = {"gets the shared folder": self.filling} if self.filling else {}
         return ", ".join(f"{count} {reason}" for reason, count in {**self._reasons, **filling}.items())
 
     @property
@@ -419,7 +422,7 @@ class Dispatcher:
                 known.pid = int.from_bytes(payload)
         elif kind == FrameType.READY:
             pod = self._pods[link.name]
-            work = self.fill(self._cluster, pod)
+            work = self.fill(self._cluster, pod, decode_ready(payload))
             if work is None:
                 self._ready(pod)
             else:

@@ -21,19 +21,21 @@ from typing import Any, Final
 from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.job import SharedFolder
-from womm.coordinator.shares import Voice, sync_request
+from womm.coordinator.shares import Voice, sync_request, way_down
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
-from womm.link.frames import RunRequest
+from womm.link.frames import RunRequest, User
 from womm.settings import EAGER_SYNCBACK
 from womm.share.control import Writable
 from womm.share.eager import LOSSES, EagerShare, StoreLost, state_name
 from womm.share.ignore import Ignore
+from womm.share.owner import tell_owner
 from womm.share.preview import shown_bytes
 from womm.share.push import PushResult
 from womm.share.syncback import PullResult
 
 STORE: Final = "/womm/store"
+STATE: Final = "/womm/state"
 DISK: Final = "/womm/state/disk"
 """There while the file server's own disk is."""
 FILL: Final = ("perl", "/womm/bin/fill.pl")
@@ -57,6 +59,8 @@ class Eager:
         self.failed = ""
         self.words = ""
         self._cluster: Cluster | None = None
+        self._owner: User | None = None
+        self._owned: asyncio.Future[None] | None = None
         store = f"{STORE}/{spec.store}" if spec.store else STORE
         folder = TaskStore.default().root.parent / "shares"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,11 +96,32 @@ class Eager:
     async def confirm(self) -> None:
         await self._share.confirm()
 
-    def fill(self, cluster: Cluster, pod: Pod) -> Coroutine[Any, Any, None] | None:
-        if not cluster.fills or pod.pid:
+    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+        if pod.pid:
             return None
-        self._folder.filled = True
-        return self._fill(cluster, pod)
+        if cluster.fills:
+            self._folder.filled = True
+            return self._fill(cluster, pod)
+        if user is None:
+            return None
+        if self._owner is None:
+            self._owner = user
+            self._owned = asyncio.ensure_future(self._own(cluster))
+        return self._known_owner()
+
+    async def _own(self, cluster: Cluster) -> None:
+        """All files belong to the user that the first worker runs as. The file server does not know it."""
+        if self._owner is None:
+            return
+        try:
+            await tell_owner(cluster.share_dial, STATE, self._owner)
+        except ShareError as exc:
+            self._say_once(f"share: {exc.message}")
+        self._folder.look_at_first()
+
+    async def _known_owner(self) -> None:
+        assert self._owned is not None
+        await asyncio.shield(self._owned)
 
     async def _fill(self, cluster: Cluster, pod: Pod) -> None:
         """One after the other: all come over the same line, and so the first begins soonest."""
@@ -155,6 +180,7 @@ class Eager:
                 await self._share.check(self._cluster.share_dial)
             except StoreLost:
                 await self._fill_again(self._cluster)
+            await self._own(self._cluster)  # another pod does not know it
             if doubts == self._doubts:
                 self._folder.certain()
                 self._checking = None  # at once: what is doubted from now on nobody looks at any more
@@ -250,6 +276,9 @@ class Eager:
             await asyncio.wait({self._checking})
 
     async def close(self) -> None:
+        if self._owned is not None:
+            self._owned.cancel()
+            await asyncio.gather(self._owned, return_exceptions=True)
         await self._stop_checking()
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task
@@ -274,6 +303,7 @@ class EagerFolder:
         self._known: dict[str, int] = {}  # by pod: how many losses its kernel knows of
         self._looking: dict[int, int] = {}  # by job: how many it will know of by that job's end
         self._ended = 0  # jobs, since the last loss
+        self._first: list[bytes] = []
 
     def __repr__(self) -> str:
         return f"<EagerFolder {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
@@ -294,8 +324,13 @@ class EagerFolder:
             request = replace(request, folder=self._working)
         self._looking[job] = self._losses
         if self.filled or self._known.get(pod, 0) == self._losses:
-            return request
+            fresh = [] if self.filled or pod in self._known else self._first
+            return replace(request, fresh=fresh) if fresh else request
         return replace(request, fresh_tree=self._folder)
+
+    def look_at_first(self) -> None:
+        """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
+        self._first = way_down(self._folder, self._working)
 
     def sync(self) -> RunRequest:
         return sync_request(self._folder)

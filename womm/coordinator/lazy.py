@@ -3,20 +3,21 @@
 import asyncio
 import os
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.coordinator.bar import duration
 from womm.coordinator.job import SharedFolder
 from womm.coordinator.kept import KeptReport
-from womm.coordinator.shares import Voice, sync_request
+from womm.coordinator.shares import Voice, sync_request, way_down
 from womm.coordinator.unsent import NOT_SENT, UnsentReport
 from womm.errors import ShareError
-from womm.link.frames import RunRequest
+from womm.link.frames import RunRequest, User
 from womm.share.control import Writable
 from womm.share.lazy import LazyShare, ShareStats
 from womm.share.preview import shown_bytes
@@ -32,7 +33,15 @@ REFRESHED_BYTES: Final = 262144
 class Lazy:
     """See TaskShare."""
 
-    def __init__(self, spec: ShareSpec, voice: Voice, *, task: str = "share", end_s: float = END_S) -> None:
+    def __init__(
+        self,
+        spec: ShareSpec,
+        voice: Voice,
+        *,
+        task: str = "share",
+        working: Path | None = None,
+        end_s: float = END_S,
+    ) -> None:
         self._share = LazyShare(
             spec.folder,
             read_only=spec.read_only,
@@ -42,7 +51,9 @@ class Lazy:
             say=voice.say,
         )
         self.spec = replace(spec, secret=self._share.keys.secret())
-        self._folder = LazyFolder(self._share, spec.folder, writable=not spec.read_only)
+        self._folder = LazyFolder(
+            self._share, spec.folder, working or spec.folder, writable=not spec.read_only
+        )
         self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
@@ -58,13 +69,34 @@ class Lazy:
         """Why not, once it is known."""
         self._ending = False
         self._traffic = voice.traffic
+        self._owner: User | None = None
+        self._owned: asyncio.Future[None] | None = None
         self._task_ends = voice.lost
         self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
 
-    def fill(self, cluster: Cluster, pod: Pod) -> None:
-        """Every worker mounts the share."""
+    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+        """Every worker mounts the share. All files belong to the user that the first one runs as."""
+        if user is None or pod.pid:
+            return None
+        if self._owner is None:
+            self._owner = user
+            self._owned = asyncio.ensure_future(self._own(user))
+        elif user != self._owner:
+            self._say(
+                f"worker {pod.name} runs as uid {user.uid}, and the share's files belong to uid"
+                f" {self._owner.uid}: workers of one task have one user"
+            )
+        return self._known_owner()
+
+    async def _own(self, user: User) -> None:
+        if await self._share.own(user.uid, user.gid):
+            self._folder.look_at_first()
+
+    async def _known_owner(self) -> None:
+        assert self._owned is not None
+        await asyncio.shield(self._owned)
 
     async def begin(self, cluster: Cluster) -> None:
         self._share.start(cluster.share_dial())
@@ -141,18 +173,21 @@ class Lazy:
                 await self._stats()
 
     async def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        tasks = [task for task in (self._watch, self._owned) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._share.close()
 
 
 class LazyFolder:
     """See SharedFolder. Remembers what has changed, and up to where the kernel under each pod knows it."""
 
-    def __init__(self, share: LazyShare, folder: Path, *, writable: bool) -> None:
+    def __init__(self, share: LazyShare, folder: Path, working: Path, *, writable: bool) -> None:
         self._share = share
         self._folder = os.fsencode(folder)
+        self._working = os.fsencode(working)
+        self._first: list[bytes] = []
         self._writable = writable
         self._changed: dict[bytes, int] = {}  # when, counted in changes; the last are the latest
         self._count = 0
@@ -175,8 +210,14 @@ class LazyFolder:
         finally:
             self._busy -= 1
 
+    def look_at_first(self) -> None:
+        """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
+        self._first = way_down(self._folder, self._working)
+
     def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        known, fresh, size = self._known.get(pod, 0), list[bytes](), 0
+        known = self._known.get(pod, 0)
+        fresh = [] if pod in self._known else list(self._first)
+        size = 0
         self._looking[job] = self._count
         for path, when in reversed(self._changed.items()):
             if when <= known:

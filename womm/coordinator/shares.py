@@ -15,7 +15,7 @@ from womm.coordinator.clusters import share_spec
 from womm.coordinator.job import SharedFolder
 from womm.errors import ShareError, UsageError
 from womm.journal.events import ShareKept, ShareUnsent
-from womm.link.frames import RunRequest
+from womm.link.frames import RunRequest, User
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
 from womm.share.nfs_secret import nfs_secret
 
@@ -54,8 +54,11 @@ class TaskShare(Protocol):
     words: str
     """What went over the share; known when the cluster has stopped."""
 
-    def fill(self, cluster: Cluster, pod: Pod) -> Coroutine[Any, Any, None] | None:
-        """What is to be done in a worker before it gets jobs; None: nothing. Raises ShareError."""
+    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+        """What is to be done for a worker before it gets jobs, which run as `user`; None: nothing.
+
+        Raises ShareError.
+        """
 
     async def begin(self, cluster: Cluster) -> None:
         """Once the cluster has started: return when jobs may. Raises ShareError."""
@@ -84,7 +87,7 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
         if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
             from womm.coordinator.lazy import Lazy
 
-            return Lazy(spec, voice, task=task)
+            return Lazy(spec, voice, task=task, working=folder)
         from womm.coordinator.eager import Eager
 
         eager = Eager(spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)
@@ -92,6 +95,15 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
         return eager
     except OSError as exc:
         raise ShareError(f"{spec.folder} cannot be shared: {exc.strerror}", f"ls -ld {spec.folder}") from exc
+
+
+def way_down(folder: bytes, working: bytes) -> list[bytes]:
+    """Return what a pod's kernel has seen before any job: the directories down to where jobs run."""
+    found = [folder]
+    if working.startswith(folder + b"/"):
+        for name in working[len(folder) + 1 :].split(b"/"):
+            found.append(found[-1] + b"/" + name)
+    return found
 
 
 def sync_request(folder: bytes) -> RunRequest:

@@ -23,6 +23,7 @@ from womm.fileserver.cached import CachedFilesystem
 from womm.fileserver.connection import Keys, Link
 from womm.fileserver.contents import Contents
 from womm.fileserver.control import Control
+from womm.fileserver.owner import Owner
 from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
 from womm.nfs.backends.local import LocalFilesystem
@@ -121,11 +122,15 @@ async def serve_local(options: argparse.Namespace) -> None:
     options.local.mkdir(parents=True, exist_ok=True)
     server = _server(options, LocalFilesystem(options.local, index=options.state / "files.db"))
     ended = _until_signal()
+    owner = Owner(options.state, options.uid, options.gid, lambda uid, gid: server.own((uid, gid)))
     async with server:
         _tell_metrics(server)
+        looking = asyncio.create_task(owner.look())
         _say(sys.stdout, f"womm-fileserver ready port={server.port}")
         await ended.wait()
         await clients_gone(server, LEAVE_S)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def serve_lazy(options: argparse.Namespace) -> None:
@@ -146,8 +151,15 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         tree = Tree(table, link, lambda node: blocks.drop(node.fileid))
         contents = Contents(tree, link, blocks, options.state / "spool")
         link.on_lost = contents.advance
-        server = _server(options, CachedFilesystem(tree, contents, options.uid, options.gid))
-        control.attach(tree, contents, link, lambda timeout_s: clients_gone(server, timeout_s))
+        filesystem = CachedFilesystem(tree, contents, options.uid, options.gid)
+        server = _server(options, filesystem)
+
+        def own(uid: int, gid: int) -> None:
+            filesystem.own(uid, gid)
+            server.own((uid, gid))
+
+        owner = Owner(options.state, options.uid, options.gid, own)
+        control.attach(tree, contents, link, owner, gone=lambda timeout_s: clients_gone(server, timeout_s))
         await link.start()
         stack.push_async_callback(link.stop)
         stack.push_async_callback(control.stop)

@@ -73,6 +73,10 @@ class CachedFilesystem:
     def __repr__(self) -> str:
         return f"<CachedFilesystem {self._tree!r} {self._contents!r}>"
 
+    def own(self, uid: int, gid: int) -> None:
+        """Have everything belong to another user from now on."""
+        self._uid, self._gid = uid, gid
+
     async def start(self) -> None:
         self._contents.start()
 

@@ -5,6 +5,7 @@ JSON lines both ways; paths are relative, as os.fsdecode makes text of them.
     user -> server  {"id":1,"op":"changed","paths":["a/b"],"all":false}
                     {"id":2,"op":"flush","seen":1}    seen: the last flush whose reply has come
                     {"id":3,"op":"stats"}   {"id":4,"op":"finish","timeout":40}
+                    {"id":5,"op":"owner","uid":1000,"gid":1000}    whose all files are
     server -> user  {"op":"hello","epoch":"hex","version":2,"whole":true,"generation":1,"change":1}
                     and a reply {"id":N,"ok":true,...} to each
 
@@ -33,6 +34,7 @@ from typing import Any, Final
 from womm.fileserver.connection import Lines, Link
 from womm.fileserver.contents import Contents
 from womm.fileserver.names import Names
+from womm.fileserver.owner import Owner
 from womm.fileserver.table import Table
 from womm.fileserver.tree import Tree
 from womm.fileserver.unsent import Unsent
@@ -58,10 +60,17 @@ class Control:
         """The user's side has said that the task is at its end."""
 
     def attach(
-        self, tree: Tree, contents: Contents, link: Link, gone: Callable[[float], Awaitable[bool]]
+        self,
+        tree: Tree,
+        contents: Contents,
+        link: Link,
+        owner: Owner,
+        *,
+        gone: Callable[[float], Awaitable[bool]],
     ) -> None:
         """Give it what it asks: they are made of each other."""
         self._tree, self._contents, self._link, self._gone = tree, contents, link, gone
+        self._owner = owner
         self._unsent = Unsent(contents)
         if not self._table.whole:
             link.hold()
@@ -99,6 +108,11 @@ class Control:
                 return
             if op == "adopted":
                 self._adopted(int(request["generation"]), int(request["change"]), int(request["dev"]))
+                return
+            if op == "owner":
+                changed = self._owner.set(int(request["uid"]), int(request["gid"]))
+                if "id" in request:
+                    self._send(lines, {"id": request["id"], "ok": True, "changed": changed})
                 return
             number = request["id"]
             if op == "changed":

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 HEADER = struct.Struct("!BII")
 MAX_PAYLOAD = 1 << 20
@@ -110,6 +110,22 @@ def encode_credit(job: int, stream: int, size_bytes: int) -> bytes:
 
 def decode_credit(payload: memoryview | bytes) -> tuple[int, int]:
     return _unpack(_CREDIT, payload)  # type: ignore[return-value]
+
+
+class User(NamedTuple):
+    """Who a worker's jobs run as."""
+
+    uid: int
+    gid: int
+
+
+def decode_ready(payload: memoryview | bytes) -> User | None:
+    """Return the user that an agent runs as, if it says so: READY has NAME=VALUE with NUL between them."""
+    facts = dict(fact.partition(b"=")[::2] for fact in bytes(payload).split(b"\0"))
+    try:
+        return User(int(facts[b"uid"]), int(facts[b"gid"]))
+    except (KeyError, ValueError):
+        return None
 
 
 def encode_signal(job: int, signal: int) -> bytes:

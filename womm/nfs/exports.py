@@ -7,7 +7,7 @@ lock that works without Kerberos.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,17 +51,20 @@ class Served:
         self.read_only = export.read_only
         self.owner = export.owner
         major = int.from_bytes(digest[EXPORT_BYTES : EXPORT_BYTES + 8], "big") >> 1 or 1
-        owner: Callable[[int], bytes] = pack_id
-        group: Callable[[int], bytes] = pack_id
-        if export.owner is not None:
-            uid, gid = pack_id(export.owner[0]), pack_id(export.owner[1])
-            owner, group = lambda _: uid, lambda _: gid
-        self.describe = Describe((major, 0), lease_s, export.filesystem.limits, owner, group)
+        self.describe = Describe((major, 0), lease_s, export.filesystem.limits, pack_id, pack_id)
         self.mounted_on = 0
+        if export.owner is not None:
+            self.own(export.owner)
 
     def __repr__(self) -> str:
         # Not the path: it may be a secret.
         return f"<Served {self.id.hex()} {'ro' if self.read_only else 'rw'} {self.fs!r}>"
+
+    def own(self, owner: tuple[int, int]) -> None:
+        """Have everything belong to this uid and gid from now on."""
+        uid, gid = pack_id(owner[0]), pack_id(owner[1])
+        self.owner = owner
+        self.describe.owner, self.describe.group = lambda _: uid, lambda _: gid
 
     def caller(self, credential: Credential, attributes: Attributes) -> Credential:
         """Return who the caller is on this export, for the mode bits of a file."""

@@ -216,6 +216,12 @@ class Server:
         for served in self._served:
             await served.fs.stop()
 
+    def own(self, owner: tuple[int, int]) -> None:
+        """Have the files of the exports that have one owner belong to this uid and gid from now on."""
+        for served in self._served:
+            if served.owner is not None:
+                served.own(owner)
+
     async def serve_forever(self) -> None:
         """Wait until the listener is closed or this is cancelled."""
         assert self._listener is not None

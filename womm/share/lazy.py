@@ -122,6 +122,8 @@ class LazyShare:
         self._up = asyncio.Event()
         self._first = self._loop.create_future()
         self._epoch: str | None = None
+        self._owner: dict[str, int] | None = None
+        """Whose files they are in pods, once that is known."""
         self._lost = ""
         self._closed = False
         self._next_id = 0
@@ -241,6 +243,15 @@ class LazyShare:
         self._stats = now.after(self._stats_before)
         return self._stats
 
+    async def own(self, uid: int, gid: int) -> bool:
+        """Have all files belong to this user in pods, here too after a restart of the file server.
+
+        Returns whether they did not before. On this machine they stay the user's.
+        """
+        self._owner = {"uid": uid, "gid": gid}
+        answer = await self._ask({"op": "owner", **self._owner})
+        return bool(answer.get("changed"))
+
     async def finish(self, timeout_s: float) -> None:
         """Have the file server write all, and wait for its clients to leave, so long at most."""
         await self._ask({"op": "finish", "timeout": timeout_s})
@@ -284,7 +295,7 @@ class LazyShare:
         self._check()
         self._next_id += 1
         number = self._next_id
-        line = json.dumps({"id": number, **request}, separators=(",", ":")).encode() + b"\n"
+        line = _line({"id": number, **request})
         future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._asked[number] = line, future
         if self._control is not None and self._up.is_set():
@@ -397,6 +408,8 @@ class LazyShare:
         self._names.greeted(_count(hello, "generation"), _count(hello, "change"))
         if not hello.get("whole"):
             self._hand_over(control)
+        if self._owner is not None:
+            control.send(_line({"op": "owner", **self._owner}))
         self._up.set()
         if not self._first.done():
             self._first.set_result(None)
@@ -445,6 +458,10 @@ class LazyShare:
             self._up.clear()
             if self._connection is not None:
                 self._connection.abort()
+
+
+def _line(message: dict[str, object] | dict[str, str | int]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 class _Control:

@@ -178,7 +178,8 @@ sub greet {
     drop_peer() if $peer;
     if (!defined $session) {
         $session = $id;
-        send_frame(READY, 0, "pid=$$\0perl=$]\0os=$^O\0machine=$machine");
+        my ($gid) = split ' ', $);
+        send_frame(READY, 0, "pid=$$\0perl=$]\0os=$^O\0machine=$machine\0uid=$>\0gid=$gid");
     }
     ($peer, $peer_input, $last_heard) = ($handle, $peer_input, $now);
     forget_sent($peer_received);
