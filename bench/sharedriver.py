@@ -152,7 +152,7 @@ class Driver:
         self._share = share
         self._folder = folder
         self._cluster = cluster
-        self._jobs = LazyFolder(share, folder, writable=True)
+        self._jobs = LazyFolder(share, folder, folder, writable=True)
         self._links: list[tuple[Pod, Link, Recorder]] = []
         self._job = 0
 
