@@ -23,11 +23,12 @@ def test_hostile_job_changes_nothing_of_womms_and_nothing_but_what_it_may_write(
     shared: Project, fileserver_image: str, womm_home: Home, tmp_path: Path, kind: str
 ) -> None:
     target = make_target(shared.folder, tmp_path / "outside")
-    options = {"share": kind, "fileserver_image": fileserver_image, "pod_template": "pod.yaml"}
+    options = {"share": kind, "fileserver_image": fileserver_image, "pod_template": "../pod.yaml"}
     # That image has python; as root, as jobs often are.
-    template = json.loads((shared.folder / "pod.yaml").read_text())
+    pod = shared.folder.parent / "pod.yaml"
+    template = json.loads(pod.read_text())
     template["spec"]["securityContext"] = {"runAsUser": 0, "runAsGroup": 0}
-    (shared.folder / "pod.yaml").write_text(json.dumps(template))
+    pod.write_text(json.dumps(template))
     shared.write(image=fileserver_image, kube_cpu="300m", **options)
     script = scripts(shared.folder / "out")
     target = target.again()

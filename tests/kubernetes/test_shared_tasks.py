@@ -141,10 +141,12 @@ def test_shell_has_the_share(shared: Project, fileserver_image: str, womm_home: 
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("changes", [{}, {"share_write": "none,out"}], ids=["all", "share-write"])
 def test_doctor_times_the_share_and_leaves_nothing(
-    shared: Project, fileserver_image: str, womm_home: Home
+    shared: Project, fileserver_image: str, womm_home: Home, changes: dict[str, str]
 ) -> None:
-    write(shared, fileserver_image, "lazy")
+    write(shared, fileserver_image, "lazy", **changes)
+    (shared.folder / "out").mkdir()
     before = sorted(os.listdir(shared.folder))
     result = womm(shared.folder, "doctor", "-o", "json")
     checks = [check for check in json.loads(result.stdout)["checks"] if check["name"] == "share"]

@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import stat
+from contextlib import suppress
 
 import asyncssh
 import pytest
@@ -317,7 +318,8 @@ def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womm
 
     def path():
         if rnd.random() < 0.6:
-            return rnd.choice([*snapshot(folder)])
+            with suppress(FileNotFoundError):  # a directory is moved meanwhile
+                return rnd.choice([*snapshot(folder)])
         return b"/".join([*rnd.choices(parts, k=rnd.randrange(4)), rnd.choice(lasts)])
 
     async def one(sftp):
@@ -337,7 +339,7 @@ def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womm
             assert b"SECRET" not in data
 
     async def many(sftp):
-        for _ in range(count(50, 4000)):
+        for _ in range(count(50, 1000)):
             for done in await asyncio.gather(*(one(sftp) for _ in range(8)), return_exceptions=True):
                 assert done is None or isinstance(done, asyncssh.SFTPError), done
 
