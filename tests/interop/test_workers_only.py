@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+import womm
 from tests.cli.running import Result, run
 from tests.faults.tasks import WOMM, environment
+from tests.interop.plain import PLAIN
 from tests.link.wires import PERL
 from womm.journal.events import JobStarted
 from womm.journal.store import TaskStore
@@ -62,6 +65,15 @@ def test_jobs_run_in_workers_with_a_perl_that_no_first_line_holds(womm_home, tmp
     perl.parent.mkdir()
     shutil.copy(PERL, perl)
     in_a_worker(jobs(manner, PATH=f"{perl.parent}:{os.environ['PATH']}"))
+
+
+def test_onall_calls_gnu_parallel_whose_path_a_shell_would_take_apart(womm_home, tmp_path):
+    """--onall starts GNU parallels of its own, by the name that it was started by."""
+    copy = tmp_path / "it's a" / "womm"
+    shutil.copytree(Path(womm.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "vendor" / "parallel").mkdir(parents=True, exist_ok=True)
+    shutil.copy(PLAIN[-1], copy / "vendor" / "parallel" / "parallel")
+    in_a_worker(jobs("onall", cwd=tmp_path, PYTHONPATH=str(copy.parent)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")

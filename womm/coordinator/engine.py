@@ -12,7 +12,7 @@ from pathlib import Path
 
 from womm import descriptors
 from womm.coordinator.dispatch import Dispatcher
-from womm.coordinator.runtime import install_helper, install_shim, shim_variable
+from womm.coordinator.runtime import install_helper, install_shim, plain_name, shim_variable
 from womm.coordinator.shims import ShimServer
 from womm.engine import gnu_parallel
 from womm.engine.gnu_parallel import GnuParallel, Plan, start_words
@@ -62,6 +62,7 @@ class Engine:
         self._dispatcher = dispatcher
         self._socket = runtime / "shims"
         self._bin = runtime / "bin"
+        self._parallel = plain_name(runtime / "parallel", task.parallel.path)
         self._shim = self._bin / ("ssh" if task.plan.logins else Path(task.shell).name)
         self._ended = runtime / "ended"
         self._trial = f"exit 87 # {task_id}"  # the real shell, if it should come to that, does nothing
@@ -99,7 +100,7 @@ class Engine:
             self._process = await asyncio.create_subprocess_exec(
                 self._task.perl,
                 *(str(_START), str(prctl), *self._trial_words()),
-                *start_words(self._task.perl, self._task.parallel.path, self._modules()),
+                *start_words(self._task.perl, self._parallel, self._modules()),
                 *words,
                 env=self._env,
                 stdin=None,

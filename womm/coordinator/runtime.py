@@ -109,6 +109,14 @@ def _interpreter(link: Path, perl: str) -> str:
     return str(link)
 
 
+def plain_name(link: Path, path: Path) -> Path:
+    """Return `path`, or a link to it: GNU parallel calls itself by that name in lines for a shell."""
+    if not _UNSAFE.search(str(path)):
+        return path
+    link.symlink_to(path.absolute())
+    return link
+
+
 def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
     """Put a `parallel` beside the shim for GNU parallel's own use: --shard and --bin start another one,
     whose jobs are to run here, where their fifos are."""
