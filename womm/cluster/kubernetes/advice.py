@@ -64,8 +64,9 @@ def grant_line(namespace: str, user: str) -> str:
     option, name = "--user", user
     if user.startswith(f"{_ACCOUNT}{namespace}:"):
         option, name = "--service-account", user.rpartition(":")[2]
-    line = shlex.join(["womm", "cluster-setup", "-n", namespace, option, name])
-    return f"an admin: {line} | kubectl apply -f -"
+    grantee = f"{option} {shlex.quote(name)}"
+    hint = f"an admin: womm cluster-setup -n {shlex.quote(namespace)} {grantee} | kubectl apply -f -"
+    return hint
 
 
 def pull_words(image: str, message: str) -> str:
