@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.running import environment
 from tests.faults.tasks import WOMM
+from tests.trusting import accept
 from womm.coordinator import terminal
 
 
@@ -162,4 +163,5 @@ def test_shell_for_scripts_says_it_only_where_no_project_does(womm_home, tmp_pat
     assert "1 worker process on this machine (no .womm here: the built-in local cluster)\n" in run()
     assert run("-q") == ""
     (tmp_path / ".womm").write_text('version = 1\ncluster = "local"\n')
+    accept(tmp_path)
     assert run() == ""

@@ -71,7 +71,6 @@ def test_terminal_is_bash_with_this_ones_type_and_the_keys_typed_at_its_end_are_
     womm_home, project: Project
 ) -> None:
     project.write()
-    images = project.kube.images
     child = pexpect.spawn(
         "/bin/sh",
         cwd=str(project.folder),
@@ -96,8 +95,7 @@ def test_terminal_is_bash_with_this_ones_type_and_the_keys_typed_at_its_end_are_
         child.sendline("echo sta''tus=$?")
         child.expect_exact("status=7")
         # The user's own choice is stronger.
-        project.write(shell="/bin/sh", image=images["worker"].pinned)
-        child.sendline(f"{womm} shell")
+        child.sendline(f"WOMM_SHELL=/bin/sh {womm} shell")
         child.expect("# ")
         child.sendline('echo "bash=[$BASH_VERSION] type=$TERM"; exit')
         child.expect_exact("bash=[] type=xterm-256color")
