@@ -19,7 +19,7 @@ from tests import processes
 
 PROMPT = "@@>"
 _DEADLINE_S = 420
-_OF_A_SLOW_MACHINE = ("waiting for a worker: ", "no worker is there")
+_OF_A_SLOW_MACHINE = ("waiting for a worker: ", "no worker is there", "the shell has ended: cleaning up")
 
 
 @dataclass(frozen=True, slots=True)

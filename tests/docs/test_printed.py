@@ -104,7 +104,8 @@ def bin_folder(tmp_path: Path, installed: Path) -> Path:
 
 @pytest.fixture
 def terminal(womm_home: Home, tmp_path: Path, bin_folder: Path) -> Iterator[Terminal]:
-    made = Terminal(tmp_path / "terminal", environment(tmp_path / "you", womm_home.runtime, [bin_folder]))
+    home = womm_home.runtime / "you"  # short: `womm status` cuts a command to the terminal's width
+    made = Terminal(tmp_path / "terminal", environment(home, womm_home.runtime, [bin_folder]))
     try:
         yield made
     finally:
