@@ -4,7 +4,6 @@ import asyncio
 import os
 import queue
 import select
-import shutil
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from womm import signals, words
+from womm import programs, signals, words
 from womm.cluster.base import Cluster, TaskSpec
 from womm.coordinator import terminal as terminals
 from womm.coordinator.clusters import Origin, make_cluster, shared_folder
@@ -296,7 +295,7 @@ def _request(task: ShellTask, terminal: bool) -> RunRequest:
     if settings.cluster == KUBERNETES:
         run = argv or ([shell, b"-c", line] if line is not None else [shell] if chosen else [])
         line, argv = None, terminals.start_words(os.environ, run)
-    elif not given and not chosen and Path(task.shell).name == "sh" and (bash := shutil.which("bash")):
+    elif not given and not chosen and Path(task.shell).name == "sh" and (bash := programs.which("bash")):
         argv = [os.fsencode(bash)]
     return RunRequest(
         line, argv=argv, env=terminals.passed(os.environ), stdin=True, terminal=terminals.size()
