@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import ssl
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +192,7 @@ async def _run(words: Sequence[str], env: Mapping[str, str], folder: str, given:
     It runs in the kubeconfig's folder. The current one may be anybody's, and `python3 -m` imports from there.
     """
     version = given["apiVersion"]
-    told = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": sys.stdin.isatty()}}
+    told = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": os.isatty(0)}}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *words, env={**env, "KUBERNETES_EXEC_INFO": json.dumps(told)}, cwd=folder, stdout=pipe, stderr=pipe
