@@ -66,7 +66,7 @@ def test_file_that_another_kernel_replaces_is_read_without_an_error(guest, other
     for each in (guest, other_guest):
         lazy.mount(each)
     writer = guest.start(REPLACER + f"python3 /tmp/replace.py /mnt/a {how}")
-    opens = count(100, 10_000)
+    opens = count(50, 10_000)
     found = other_guest.run(READER + f"python3 /tmp/read.py /mnt/a {opens} {how}", 3600, check=False)
     replaced = writer.wait(600).out
     assert found.status == 0, (found.out, replaced)
