@@ -88,15 +88,16 @@ def command(
         if not chosen.get("fileserver-image"):
             chosen["fileserver-image"] = _file_server(chosen, before, fileserver_base or "", asking=asking)
     text = _edited(path, chosen, existing)
+    content = _encoded(path, text)
     _check(path, text)
     for line in (f"womm: {path}:", *text.rstrip().split("\n")):
         tables.say(line.expandtabs())
     if asking and not click.confirm("Write it?", default=True, err=True):
         raise click.Abort
-    written = settings.review_of(project.parsed(path, text.encode()), os.environ)
+    written = settings.review_of(project.parsed(path, content), os.environ)
     if written.refused is not None:
         raise written.refused
-    _write(path, text)
+    _write(path, content)
     trust.accept(written)
     tables.say("womm: written; see if all is well: womm doctor")
     return 0
@@ -261,18 +262,21 @@ def _edited(path: Path, values: Mapping[str, object], existing: "Project | None"
     return tomlkit.dumps(document)
 
 
-def _write(path: Path, text: str) -> None:
-    """Beside it, then in its place: no reader ever sees half of it."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
+def _encoded(path: Path, text: str) -> bytes:
     try:
-        data = text.encode()
+        return text.encode()
     except UnicodeEncodeError as exc:
         wrong = next(line for line in text.splitlines() if not line.isprintable())
         raise ProjectError(f"cannot write {path}: TOML is UTF-8, and this is not: {wrong!a}") from exc
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Beside it, then in its place: no reader ever sees half of it."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         # Through a link, to where the file is.
         beside = Path(os.path.realpath(path)).with_name(beside.name)
-        beside.write_bytes(data)
+        beside.write_bytes(content)
         if path.exists():
             beside.chmod(path.stat().st_mode & 0o777)
         os.replace(beside, os.path.realpath(path))
