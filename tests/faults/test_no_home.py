@@ -2,12 +2,12 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,14 +56,27 @@ def run(
     """Run womm as the user without an entry; `before`: run by sh in the folder first, as root."""
     kept = ("PATH", "WOMM_TEST_RUN", "PYTEST_CURRENT_TEST")
     given = {name: os.environ[name] for name in kept if name in os.environ}
-    given |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *_packages()]), "PYTHONDONTWRITEBYTECODE": "1"}
-    given |= {"XDG_RUNTIME_DIR": str(ground / "run")}
-    given |= {name: value for name, value in env.items() if value is not None}
+    given |= {name: value for name, value in {"XDG_RUNTIME_DIR": str(ground / "run"), **env}.items() if value}
+    return _as_user(
+        ground, ["-P", "-m", "womm", *words], cwd=cwd or ground / "here", before=before, env=given
+    )
+
+
+def _as_user(
+    ground: Path, words: list[str], *, cwd: Path, env: dict[str, str], python: str = "", before: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python as that user, who has womm's modules in `ground`: where they are may be root's alone."""
+    mounts, folders = "", []
+    for number, folder in enumerate(_modules()):
+        folders.append(ground / f"modules{number}")
+        folders[-1].mkdir(exist_ok=True)
+        mounts += shlex.join(["mount", "--bind", folder, str(folders[-1])]) + " || exit 125\n"
     user = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups"]
+    script = f'{mounts}{before}\nexec "$@"'
     return subprocess.run(
-        ["sh", "-c", f'{before}\nexec "$@"', "sh", *user, _python(), "-P", "-m", "womm", *words],
-        cwd=cwd or ground / "here",
-        env=given,
+        ["unshare", "--mount", "sh", "-c", script, "sh", *user, python or _python(ground), *words],
+        cwd=cwd,
+        env={**env, "PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -72,19 +85,20 @@ def run(
     )
 
 
-def _packages() -> list[str]:
-    return [path for path in sys.path if path.endswith("site-packages")]
+def _modules() -> list[str]:
+    """Where womm and what it needs is; the checkout last: an installed womm is the one that is tested."""
+    return [*(path for path in sys.path if path.endswith("site-packages")), str(ROOT)]
 
 
-def _python() -> str:
+def _python(ground: Path) -> str:
     """A Python that the user may run: the one of the tests may be in root's home."""
-    user = ["setpriv", "--reuid", str(UID), "--clear-groups", "--regid", str(UID)]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    path = {"PATH": os.environ["PATH"]}
     for python in (sys.executable, f"/usr/bin/python{version}"):
-        with suppress(OSError):
-            if subprocess.run([*user, python, "-c", "import womm"], cwd=ROOT, check=False).returncode == 0:
-                return python
-    raise AssertionError("no Python that another user may run")
+        tried = _as_user(ground, ["-P", "-c", "import womm"], cwd=ground, env=path, python=python)
+        if tried.returncode == 0:
+            return python
+    raise AssertionError(f"no Python that another user may run: {tried.stderr}")
 
 
 def said(stderr: str) -> list[str]:
@@ -212,21 +226,7 @@ def test_settings_of_ones_own_that_cannot_be_read_are_an_error(ground):
 def test_home_on_a_read_only_disk_leaves_the_journal_elsewhere(ground):
     home = ground / "home"
     before = f"mount --bind {home} {home}; mount -o remount,bind,ro {home}"
-    script = f'{before}; exec "$@"'
-    user = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups"]
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", *user, _python(), "-P", "-m", "womm", *PARALLEL],
-        cwd=ground / "here",
-        env={
-            **{name: os.environ[name] for name in ("PATH", "WOMM_TEST_RUN") if name in os.environ},
-            "HOME": str(home),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *_packages()]),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run(ground, *PARALLEL, before=before, HOME=str(home), XDG_RUNTIME_DIR=None)
     assert (done.returncode, done.stdout) == (0, "hi\n"), done.stderr
     assert said(done.stderr) == [f"womm: the home folder cannot be written: the journal is in {SPARE}"]
     assert os.access(SPARE / "tasks", os.F_OK)
