@@ -139,7 +139,10 @@ class Engine:
             ended = int(self._ended.read_text())
         except (OSError, ValueError):  # killed: its status says so
             return None
-        if self._task.plan.options.has("onall", "nonall"):  # its own jobs are GNU parallels, one a login
+        options = self._task.plan.options
+        if options.has("onall", "nonall"):  # its own jobs are GNU parallels, one a login
+            ended = 0
+        elif self._task.plan.logins and options.has("dry-run"):  # it runs `true` here
             ended = 0
         elif self._task.plan.logins:  # files that go along are jobs here, too
             ended = min(1, ended)
