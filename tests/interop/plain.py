@@ -15,8 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
+from womm.engine.gnu_parallel import locate
 from womm.journal.events import JobStarted, PodReady
 from womm.journal.store import TaskStore
 
@@ -139,7 +141,8 @@ class Pair:
             return expected.result(), got
 
     def run(self, argv: Sequence[str | bytes], stdin: bytes | None = None) -> Ran:
-        """Run a command in the folder. In what it left, {folder} stands for the folder's path."""
+        """Run a command in the folder. In what it left, {folder} stands for the folder's path, and {parallel}
+        for that of GNU parallel: an installed womm has its own copy."""
         with subprocess.Popen(
             argv,
             cwd=self.folder,
@@ -158,6 +161,8 @@ class Pair:
                 raise
 
         def here(text: bytes) -> bytes:
+            for program in programs():
+                text = text.replace(program, b"{parallel}")
             return text.replace(os.fsencode(self.folder), b"{folder}")
 
         said = b"".join(_WOMM_SAYS.findall(stderr))
@@ -170,6 +175,12 @@ class Pair:
             {name: content and here(content) for name, content in _tree(self.folder)},
             said,
         )
+
+
+@cache
+def programs() -> set[bytes]:
+    """The paths of GNU parallel, plain and womm's."""
+    return {os.fsencode(PLAIN[1]), os.fsencode(locate().path)}
 
 
 def _has_jobs(given: Sequence[str | bytes]) -> bool:
