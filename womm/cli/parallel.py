@@ -171,7 +171,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
         _say(
-            f"-j {plan.cap}: {words.counted(slots, 'jobslot is', 'jobslots are')} there, so"
+            f"-j {plan.cap}: {words.counted(slots, 'jobslot')}, so"
             f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
         )
 
