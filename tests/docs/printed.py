@@ -1,8 +1,8 @@
 """The console blocks of a page, and a terminal that runs their commands as they are printed.
 
 A block is indented by four spaces. The user types the lines in it that begin with `$ `; what follows such
-a line is what he sees. After `$ womm shell` he types into the worker's shell, in whose lines `# ` may stand
-for `$ `.
+a line is what he sees. After `$ womm shell` he types into the worker's shell, until he types `exit`: its
+prompt is `$ `, `# ` or that of a bash, `root@POD:/# `.
 """
 
 import os
@@ -49,7 +49,7 @@ def commands(page: str) -> list[Command]:
     section = ""
     is_open = is_in_shell = False
     for line in page.splitlines():
-        typed = re.match(r"    ([$#]) (.+)", line)
+        typed = re.match(r"    (\w+@\S+:\S*[$#]|[$#]) (.+)", line)
         if not line.startswith("    "):
             is_open &= not line.strip()  # a block may have empty lines
             is_in_shell &= is_open
@@ -84,12 +84,13 @@ _VARYING = (
     (r"/\S*/(python3?|perl|parallel)\b", r"\1"),
     (r"\bpython3\b", "python"),
     (r"\b(ahead|behind)\b", "apart"),
+    (r"\S*\.{3}$", "..."),
     (r"\s+", " "),
 )
 
 
 def plain(line: str) -> str:
-    """A line without what differs from run to run: ids, times, numbers, the width of columns."""
+    """A line without what differs from run to run: ids, times, numbers, widths, a word that is cut."""
     for pattern, instead in _VARYING:
         line = re.sub(pattern, instead, line)
     return line.strip()
