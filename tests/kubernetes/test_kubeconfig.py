@@ -76,7 +76,10 @@ def test_plugin_without_a_slash_is_never_the_current_folders(
     assert not (tmp_path / "stranger").exists()
 
 
-def test_plugin_that_is_a_python_module_is_not_the_current_folders(cwd: Path, tmp_path: Path) -> None:
+def test_plugin_that_is_a_python_module_is_not_the_current_folders(
+    cwd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # the run's own
     path = config(tmp_path / "kube/config", "python3", "-m", "module")
     (tmp_path / "kube/module.py").write_text(f"print({json.dumps(ANSWER)!r})\n")
     read(Target(kubeconfig=str(path)))

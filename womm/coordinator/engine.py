@@ -139,12 +139,11 @@ class Engine:
             ended = int(self._ended.read_text())
         except (OSError, ValueError):  # killed: its status says so
             return None
-        options = self._task.plan.options
-        if options.has("onall", "nonall"):  # its own jobs are GNU parallels, one a login
+        options, logins = self._task.plan.options, self._task.plan.logins
+        # The jobs of --onall are GNU parallels, one a login; those of --dry-run with logins are `true`, here.
+        if options.has("onall", "nonall") or (logins and options.has("dry-run")):
             ended = 0
-        elif self._task.plan.logins and options.has("dry-run"):  # it runs `true` here
-            ended = 0
-        elif self._task.plan.logins:  # files that go along are jobs here, too
+        elif logins:  # files that go along are jobs here, too
             ended = min(1, ended)
         if ended <= self.shims.requests:
             return None
