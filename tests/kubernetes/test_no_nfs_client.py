@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -25,8 +26,11 @@ def shared(project: Project, fileserver_image: str) -> Project:
     """A project whose folder pods get."""
     if shutil.which("mount.nfs"):
         pytest.skip("this machine, and so node1, may be able to mount NFS")
-    project.write(share="lazy", fileserver_image=fileserver_image, kube_cpu="50m", ready_timeout="5m")
-    return project
+    folder = project.folder / "proj"  # the home folder lies beside it
+    folder.mkdir()
+    shared = replace(project, folder=folder)
+    shared.write(share="lazy", fileserver_image=fileserver_image, kube_cpu="50m", ready_timeout="5m")
+    return shared
 
 
 def test_lazy_share_is_told_by_parallel_shell_and_doctor(shared: Project) -> None:

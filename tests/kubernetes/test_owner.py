@@ -20,7 +20,7 @@ def test_files_belong_to_the_images_user(
 ) -> None:
     image = shared.kube.images["worker-user"].pinned
     options = {"fileserver_image": fileserver_image, "image": image, "kube_cpu": "300m"}
-    shared.write(pod_template="pod.yaml", share=kind, **options)
+    shared.write(pod_template="../pod.yaml", share=kind, **options)
     fill(shared.folder)
     (shared.folder / "src/deep/run").write_text("#!/bin/sh\nid -u\n")
     (shared.folder / "src/deep/run").chmod(0o700)
