@@ -4,7 +4,7 @@ import pytest
 
 from tests.soak import count
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(count(600, 7200))]
 
 REPLACER = r"""
 cat > /tmp/replace.py <<'P'
