@@ -10,10 +10,10 @@ from womm.share.unsent import NAMED, Unsent, not_in_the_folder
     [
         (["a"], 1, "a"),
         (["d/a b", "c"], 2, "d/a b, c"),
-        (["x\n\x1b[31m", "caf\u00e9\udcff\ud800"], 2, r"x\x0a\x1b[31m, café\xff\xed\xa0\x80"),
+        (["x\n\x1b[31m", "caf\u00e9\udcff\ud800"], 2, r"x\n\x1b[31m, café\xff\ud800"),
         ([str(number) for number in range(NAMED)], NAMED, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
         ([str(number) for number in range(NAMED + 1)], NAMED + 1, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"),
-        (["a"], 1001, "a and 1000 more"),
+        (["a"], 1001, "a and 1,000 more"),
         ([], 3, "3 files"),
     ],
 )
