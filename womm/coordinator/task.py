@@ -357,9 +357,8 @@ class _Run:
             return 128 + self.interrupts[0]
         if stuck.done() and not stuck.cancelled():
             return FAILURE
-        if (
-            code == -signal.SIGPIPE
-        ):  # nobody reads stdout any more: a shell sees the same of plain GNU parallel
+        # Nobody reads stdout any more: a shell sees the same of plain GNU parallel.
+        if code == -signal.SIGPIPE:
             return 128 + signal.SIGPIPE
         if code < 0 and self.bug is None:
             self.say(f"GNU parallel was ended by {signals.name(-code)}{engine.why_ended()}")

@@ -1,7 +1,8 @@
 # Loaded into GNU parallel, before its own code: one hang-up is one, though it comes twice.
 #
 # When a terminal is closed the shell sends SIGHUP to all of the job, GNU parallel and womm, and so does the kernel.
-# womm passes it on as well, since a SIGHUP may also come to womm alone, and nobody can tell which it was. GNU parallel would say twice what it does now.
+# womm passes it on as well, since a SIGHUP may also come to womm alone, and nobody can tell which it was. GNU
+# parallel would say twice what it does now.
 package OneHangUp;
 
 use strict;
