@@ -14,7 +14,7 @@ from bench import cluster, eager, links, memory, nfs, rates, report, scale, shar
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
-from tests.cluster.kubectl import KubectlError
+from tests.realcluster.kubectl import KubectlError
 
 BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "true": rates.true_jobs,

@@ -20,8 +20,8 @@ from bench.run import PODS
 from womm.cli.parallel import find_perl
 from womm.cluster.base import Cluster, TaskSpec
 from womm.cluster.local import LocalCluster
-from womm.coordinator.dispatch import Dispatcher
-from womm.coordinator.job import Outcome
+from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.job import Outcome
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import Settings

@@ -1,8 +1,8 @@
 """`python -m bench.eager`: the eager share beside tar and rsync, through one and the same stream.
 
-Strategy: the stream is the share's own (womm.share.stream), into a process of this machine that stands for
-the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take turns in every
-round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave). womm's time is
+Strategy: the stream is the share's own (womm.share.eager.stream), into a process of this machine that
+stands for the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take turns
+in every round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave). womm's time is
 all of it: starting Python at the far end, looking at the folder, and the note of what both sides have.
 `make bench` has it as a section, and another one into a pod, over womm's exec of the API server.
 """
@@ -25,12 +25,12 @@ from bench.kube import Kube, Project
 from bench.report import Figure, Section, as_text, compared
 from bench.run import BenchError, Place, interleave
 from bench.stats import Target
-from tests.cluster import images
+from tests.realcluster import images
 from womm.cluster.kubernetes import client as api
 from womm.link.client import Dial
-from womm.share.eager import EagerShare
-from womm.share.pack import CHUNK
-from womm.share.stream import ExecDial, LocalStore, PodStream, converse
+from womm.share.eager.connection import EagerShare
+from womm.share.eager.stream import ExecDial, LocalStore, PodStream, converse
+from womm.store.pack import CHUNK
 
 _FIRST = Target(least=0.8)
 

@@ -1,7 +1,7 @@
 """The Kubernetes that is measured: the tests' own, started when the first benchmark wants it.
 
 With WOMM_TEST_KUBECONFIG it is the cluster of that file, its images pushed to WOMM_TEST_REGISTRY (see
-tests.cluster.fixtures). WOMM_TEST_INSTANCE says which of this machine's the tests' own is.
+tests.realcluster.fixtures). WOMM_TEST_INSTANCE says which of this machine's the tests' own is.
 """
 
 import json
@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.run import Place
-from tests.cluster import images, requirements
-from tests.cluster.cluster import Cluster, remove
-from tests.cluster.instances import claim
-from tests.cluster.kubectl import Kubectl
-from tests.cluster.startup import KUBE
+from tests.realcluster import images, requirements
+from tests.realcluster.cluster import Cluster, remove
+from tests.realcluster.instances import claim
+from tests.realcluster.kubectl import Kubectl
+from tests.realcluster.startup import KUBE
 
 NFS_TAINT = "womm.test/nfs"
 """Of nodes that can mount NFS, see CONTRIBUTING.md."""

@@ -77,7 +77,7 @@ class Run:
 
 def place(folder: Path, *, quick: bool) -> Place:
     """Lay out `folder`. Raises BenchError when something that is measured is not installed."""
-    from womm.engine import gnu_parallel
+    from womm.engine.gnu import options as gnu_parallel
     from womm.errors import WommError
 
     womm = Path(sys.executable).parent / "womm"

@@ -90,7 +90,7 @@ def _tracked(
         where = project.place
         beside = replace(where, folder=Path(near))  # its stderr
         at = [str(kube.kubectl.kubeconfig), project.namespace]
-        simulation = [sys.executable, "-m", "tests.kubernetes.simulation", "--socket", f"{near}/a"]
+        simulation = [sys.executable, "-m", "tests.cluster.kubernetes.simulation", "--socket", f"{near}/a"]
         simulation += ["--kubeconfig", at[0], "--namespace", at[1]]
         socket = [f"{near}/a"] if scheduled else []
         pods = str(counts[-1]) if scheduled else "0"

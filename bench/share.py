@@ -22,7 +22,7 @@ from bench.run import BenchError, Place, interleave, measure
 from bench.shared import MEMORY, Shared, memory_server, shared
 from bench.slowlink import SlowLink, slow_link
 from bench.stats import Target, spread
-from tests.cluster.cache import cached, scratch
+from tests.realcluster.cache import cached, scratch
 
 MB = 1_000_000
 LINK_MB_PER_S = 20.0

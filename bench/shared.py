@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bench.kube import NFS_TAINT, Project
 from bench.run import BenchError, Talk, talking
 from bench.sharedriver import JOB_S, READY_S, Options
-from tests.cluster import images
+from tests.realcluster import images
 from womm.cluster.kubernetes.shares import FILE_SERVER
 
 TASK = "benchlzy"

@@ -38,11 +38,11 @@ from womm.cluster.kubernetes import shares
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import RUN, SCRIPTS
-from womm.coordinator.lazy import LazyFolder
 from womm.link.client import Link
 from womm.link.frames import RunRequest, encode_run
-from womm.share import ssh
-from womm.share.lazy import LazyShare
+from womm.share.lazy import ssh
+from womm.share.lazy.connection import LazyShare
+from womm.share.lazy.task import LazyFolder
 
 READY_S = 400.0
 """Nodes in user-mode Linux pull images slowly."""

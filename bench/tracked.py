@@ -4,8 +4,8 @@ A process of its own:
 
     python -m bench.tracked KUBECONFIG NAMESPACE PODS FOLDER [SOCKET]
 
-PODS are made by a Deployment, on the nodes of tests.kubernetes.simulation. With SOCKET, the simulation's,
-each worker gets a link, and a login file and a width file follow them as in a task; without, started pods
+PODS are made by a Deployment, on the nodes of tests.cluster.kubernetes.simulation. With SOCKET, the
+simulation's, each worker gets a link, and a login file and a width file follow them as in a task; without, started pods
 are only noted. At first it prints the task's id. A line COUNT on stdin waits until so many workers are there
 and is answered by one line of JSON, a Tracked; the end of stdin is its end.
 """
@@ -24,14 +24,14 @@ from pathlib import Path
 
 from bench.driver import cpu_s, new_dispatcher
 from bench.poddriver import about
-from tests.kubernetes.simulation import POD_SPEC
+from tests.cluster.kubernetes.simulation import POD_SPEC
 from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
-from womm.coordinator.dispatch import Dispatcher
-from womm.coordinator.task import new_task_id
-from womm.engine.width import ChangingFile, login_lines, width_text
+from womm.dispatch.dispatcher import Dispatcher
+from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.link.client import Dial
+from womm.task.parallel import new_task_id
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from tests import processes
-from tests.cluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
+from tests.realcluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
 from tests.soak import SOAK
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def own_docker() -> "Iterator[dockerd.Docker]":
 @pytest.fixture
 def makes_images(own_docker: "dockerd.Docker", tmp_path: Path) -> dict[str, str]:
     """The environment with which `womm setup` makes an image here: a docker, and pip without a network."""
-    from tests.cluster.images import third_party_wheels
+    from tests.realcluster.images import third_party_wheels
 
     wheels = tmp_path / "wheels"
     wheels.mkdir()

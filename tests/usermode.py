@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tests.cluster.cache import cached
+from tests.realcluster.cache import cached
 
 KERNEL = "linux.uml"
 _SOURCE = Path(__file__).with_name("usermode.c")

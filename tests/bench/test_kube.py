@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.kube import NFS_TAINT, Kube, Unable
-from tests.cluster import requirements
-from tests.cluster.kubectl import Kubectl
+from tests.realcluster import requirements
+from tests.realcluster.kubectl import Kubectl
 
 
 def kube(tmp_path: Path, *nodes: dict[str, object]) -> Kube:

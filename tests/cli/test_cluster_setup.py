@@ -7,7 +7,7 @@ from tests.cli.running import run
 from tests.cli.test_setup import KUBECONFIG
 from tests.trusting import accept
 from womm.cluster.kubernetes.rbac import LEADER_RULES, USER_RULES
-from womm.coordinator import checkup
+from womm.task import doctor as checkup
 
 
 @pytest.fixture

@@ -75,9 +75,9 @@ def test_commands_that_read_import_no_coordinator(words, womm_home):
     # backports.zstd, of the kept output, is 2 ms.
     assert packages(modules) <= THIRD_PARTY | {"womm", "platformdirs", "backports"}
     assert not modules & {"asyncio", "asyncssh", "kubernetes", "docker", "ssl"}
-    ours = {name for name in modules if name.startswith("womm.coordinator.")}
-    assert ours <= {"womm.coordinator.tasks"}
-    for layer in ("engine", "cluster", "link"):
+    ours = {name for name in modules if name.startswith("womm.task.")}
+    assert ours <= {"womm.task.listing"}
+    for layer in ("engine", "dispatch", "cluster", "link"):
         assert f"womm.{layer}" not in modules
 
 

@@ -11,11 +11,11 @@ from tests.cli.tasks import TASK as RUNNING
 from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
-from womm.coordinator.tasks import local_view
 from womm.journal.events import Note, PodStarted, ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
 from womm.journal.store import TaskRecord, TaskStore
+from womm.task.listing import local_view
 
 SEED = """\
 ID        AGE    STATUS     CPU    MEM  HEALTH    PWD                          COMMAND

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.kubernetes.pods import about, agent_of
 from tests.contracts.cluster_contract import ClusterContract, unique_task
 from tests.faults.tasks import wait_for
-from tests.kubernetes.pods import about, agent_of
 from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Pod
 from womm.cluster.kubernetes.client import KubeClient, Target

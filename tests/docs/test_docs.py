@@ -13,7 +13,7 @@ from womm import errors
 from womm.cli import main, parallel
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.rbac import USER_RULES
-from womm.engine import gnu_parallel
+from womm.engine.gnu import options as gnu_parallel
 from womm.journal.events import EVENT_TYPES, OutputRef
 from womm.settings import KEYS, Settings
 from womm.values import parse_duration, parse_size

@@ -17,7 +17,7 @@ SOURCES = sorted((ROOT / "womm").rglob("*.py"))
 DOCTOR = (
     "cluster/kubernetes/advice.py",
     "cluster/kubernetes/events.py",
-    "coordinator/checkup.py",
+    "task/doctor.py",
     "cli/doctor.py",
 )
 """What `womm doctor` says comes from here: every option in these is womm's."""

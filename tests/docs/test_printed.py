@@ -19,26 +19,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.configs import NFS_SETTINGS
-from tests.cluster.fixtures import KubeCluster
-from tests.cluster.images import tools_image
 from tests.conftest import Home
 from tests.docs.printed import Command, Terminal, commands, environment, unlike
 from tests.docs.test_docs import README, text
 from tests.faults.tasks import wait_for
 from tests.image.dockerd import BASE, Docker
 from tests.installation import ROOT
+from tests.realcluster.configs import NFS_SETTINGS
+from tests.realcluster.fixtures import KubeCluster
+from tests.realcluster.images import tools_image
 from tests.soak import SOAK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 TESTS_CLUSTER = "it starts or ends the tests' cluster, which the test run has done"
-SECOND_MACHINE = "it needs a second machine: tests/kubernetes/test_cli_tasks.py"
+SECOND_MACHINE = "it needs a second machine: tests/cluster/kubernetes/test_cli_tasks.py"
 NOT_RUN = {
     "scripts/install && scripts/kube": TESTS_CLUSTER,
-    ".venv/bin/python -m tests.cluster up": TESTS_CLUSTER,
-    ".venv/bin/python -m tests.cluster down": TESTS_CLUSTER,
+    ".venv/bin/python -m tests.realcluster up": TESTS_CLUSTER,
+    ".venv/bin/python -m tests.realcluster down": TESTS_CLUSTER,
     "export KUBECONFIG=/var/lib/womm-test/0/admin.kubeconfig": TESTS_CLUSTER,
     "export PATH=$PWD/.venv/bin:$PATH": "an installed womm is on PATH",
     "womm shell --kube-cpu 32 --kube-mem 16Gi": "the tests' nodes have two cores",
@@ -57,10 +57,10 @@ NOT_COMPARED = {
     "womm status --ended": "it shows the first lines of what other sections have run",
     "womm parallel -k --kube-pods 2 --kube-cpu 50m -- "
     "'sleep 4; echo \"job {}, attempt $WOMM_ATTEMPT\"' ::: 1 2 3 4": (
-        "in the page a pod is deleted meanwhile: tests/kubernetes/test_lost_pods.py"
+        "in the page a pod is deleted meanwhile: tests/cluster/kubernetes/test_lost_pods.py"
     ),
     "womm parallel --kube-pods 2 --kube-cpu 100 --ready-timeout 15s -- echo ::: 1; echo status $?": (
-        "the scheduler names the tests' other nodes, too: tests/kubernetes/test_reasons.py"
+        "the scheduler names the tests' other nodes, too: tests/cluster/kubernetes/test_reasons.py"
     ),
 }
 """Only the status of these is looked at."""

@@ -12,7 +12,7 @@ import pytest
 from tests.fileserver.lazy import fresh_folder, remove
 from tests.fileserver.process import FileServer, UserThread
 from tests.nfs.conftest import guest, net, other_guest
-from womm.share.exporter import Export
+from womm.share.lazy.exporter import Export
 
 __all__ = ["guest", "net", "other_guest"]
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.soak import SOAK
-from womm.fileserver.blocks import Blocks
 from womm.fileserver.cached import CachedFilesystem
 from womm.fileserver.connection import Keys, Link
-from womm.fileserver.contents import Contents
+from womm.fileserver.contents.blocks import Blocks
+from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
 from womm.fileserver.owner import Owner
-from womm.fileserver.table import Table
-from womm.fileserver.tree import Tree
-from womm.share.exporter import Export
+from womm.fileserver.tree.table import Table
+from womm.fileserver.tree.tree import Tree
 from womm.share.fence import Fence
-from womm.share.names import NamesLog
-from womm.share.ssh import TaskKeys, connect
-from womm.share.unsent import UnsentFiles
+from womm.share.lazy.exporter import Export
+from womm.share.lazy.names import NamesLog
+from womm.share.lazy.ssh import TaskKeys, connect
+from womm.share.lazy.unsent import UnsentFiles
 
 KEYS = TaskKeys.make()
 WAIT_S = 10.0

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from tests.fileserver.lazy import UserSide, write_secret
-from womm.share.exporter import Export
+from womm.share.lazy.exporter import Export
 
 START_S = 60.0
 

@@ -14,8 +14,8 @@ from tests.soak import count
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import Settings
 from womm.nfs.status import NFSError, Status
-from womm.share.exporter import Export
-from womm.share.versions import COPIES
+from womm.share.lazy.exporter import Export
+from womm.share.lazy.versions import COPIES
 
 
 def kept(top, name="f"):

@@ -8,11 +8,11 @@ import pytest
 
 from tests.fileserver.client import again, content, fails, make, names
 from tests.fileserver.lazy import Lazy, run
-from tests.fileserver.test_tree import Overtaken
+from tests.fileserver.tree.test_tree import Overtaken
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
-from womm.share.exporter import Export
+from womm.share.lazy.exporter import Export
 
 
 # -- files that the user removes ----------------------------------------------------------------------

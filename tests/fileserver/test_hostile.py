@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.share.hostiles import broken, make_target, scripts
+from tests.share.lazy.hostiles import broken, make_target, scripts
 from tests.soak import count
 from womm.share.control import Writable
-from womm.share.exporter import Export
-from womm.share.guard import Guard
 from womm.share.ignore import Ignore
-from womm.share.watch import Watcher
+from womm.share.lazy.exporter import Export
+from womm.share.lazy.guard import Guard
+from womm.share.lazy.watch import Watcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(count(300, 7200))]
 

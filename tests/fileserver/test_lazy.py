@@ -16,7 +16,7 @@ from womm.fileserver.connection import Keys, Link
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, Settings
 from womm.nfs.status import NFSError, Status
-from womm.share.ssh import TaskKeys
+from womm.share.lazy.ssh import TaskKeys
 
 
 # -- fresh --------------------------------------------------------------------------------------------

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fileserver.client import make
+from tests.fileserver.contents.test_unsent import Client, until
 from tests.fileserver.lazy import Lazy, run, write_secret
 from tests.fileserver.process import FileServer
-from tests.fileserver.test_unsent import Client, until
 from tests.nfs import builder as nfs
 from womm.link.frames import User
 from womm.nfs.constants import Attr, Op
 from womm.nfs.xdr import Reader
-from womm.share.lazy import LazyShare
-from womm.share.owner import tell_owner
-from womm.share.stream import LocalStore
+from womm.share.eager.owner import tell_owner
+from womm.share.eager.stream import LocalStore
+from womm.share.lazy.connection import LazyShare
 
 WANT_ALL = 0x3FF
 

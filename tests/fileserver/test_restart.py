@@ -9,7 +9,7 @@ import pytest
 
 from tests.fileserver.client import again, content, fails, make, names
 from tests.fileserver.lazy import Lazy, UserSide, descriptors, run
-from womm.fileserver.table import Table
+from womm.fileserver.tree.table import Table
 from womm.nfs.constants import SHARE_BOTH, SHARE_WRITE
 from womm.nfs.status import Status
 

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from womm.fileserver import sftp
-from womm.share import sftp as theirs
+from womm.share.lazy import sftp as theirs
 
 
 class _Channel:

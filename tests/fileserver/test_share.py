@@ -11,7 +11,7 @@ from tests.fileserver.lazy import Lazy
 from tests.soak import count
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status
-from womm.share.lazy import LazyShare
+from womm.share.lazy.connection import LazyShare
 
 
 class Shared(Lazy):

@@ -15,7 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.cluster.debian import python_layer
+from tests.realcluster.debian import python_layer
 
 START_S = 60.0
 STOP_S = 30.0

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from tests.cluster.images import UNPACK, third_party_wheels
 from tests.image.dockerd import BASE
+from tests.realcluster.images import UNPACK, third_party_wheels
 from womm.errors import ImageError
 from womm.image import fileserver, wheels
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.configs import NFS_SETTINGS
-from tests.cluster.fixtures import KubeCluster
 from tests.conftest import CI, Home
 from tests.image.dockerd import BASE
 from tests.installation import ROOT
+from tests.realcluster.configs import NFS_SETTINGS
+from tests.realcluster.fixtures import KubeCluster
 from womm.cli.main import COMMANDS
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from tests.interop.plain import PLAIN, WOMM
 from tests.link.wires import PERL
 from tests.soak import count
-from womm.engine.gnu_parallel import start_words
+from womm.engine.gnu.options import start_words
 
 HEADING = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 GUARDED = [*start_words(PERL, Path(PLAIN[-1])), "--will-cite", "-j", "8"]
@@ -121,7 +121,7 @@ def test_unknown_gnu_parallel_is_refused_only_with_k_and_resume(tmp_path, womm_h
     other = tmp_path / "bin" / "parallel"
     other.write_bytes(Path(PLAIN[-1]).read_bytes().replace(b"print_earlier_jobs", b"print_in_another_way"))
     other.chmod(0o755)
-    from womm.engine import gnu_parallel
+    from womm.engine.gnu import options as gnu_parallel
     from womm.errors import UsageError
 
     for words, refused in [

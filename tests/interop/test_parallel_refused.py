@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.plain import PLAIN, WOMM, Pair, Ran, words
-from womm.engine import gnu_parallel
+from womm.engine.gnu import options as gnu_parallel
 
 pytestmark = pytest.mark.slow
 

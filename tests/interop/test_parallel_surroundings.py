@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.plain import Pair
 from tests.link.wires import PERL
-from womm.engine.gnu_parallel import read_options
+from womm.engine.gnu.options import read_options
 
 pytestmark = pytest.mark.slow
 

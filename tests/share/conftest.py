@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.share.pod import Pod
-from womm.share import ssh
+from tests.share.eager.pod import Pod
 from womm.share.control import Writable
-from womm.share.exporter import Export
 from womm.share.fence import Fence
-from womm.share.guard import Guard
 from womm.share.ignore import Ignore
-from womm.share.ssh import TaskKeys
+from womm.share.lazy import ssh
+from womm.share.lazy.exporter import Export
+from womm.share.lazy.guard import Guard
+from womm.share.lazy.ssh import TaskKeys
 
 
 class NoControl:

@@ -8,11 +8,11 @@ import pytest
 from tests.share.folding import mounted, possible
 from tests.share.test_fence import fails
 from womm.share.control import Writable
-from womm.share.exporter import Export
 from womm.share.fence import Fence
-from womm.share.guard import Guard
 from womm.share.ignore import Ignore
-from womm.share.sftp import Wanted
+from womm.share.lazy.exporter import Export
+from womm.share.lazy.guard import Guard
+from womm.share.lazy.sftp import Wanted
 
 pytestmark = [
     pytest.mark.soak,  # CI need not have FUSE

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from tests.link.wires import PERL, PERL_BASE
-from tests.share.eagers import Rig, snapshot
+from tests.share.eager.eagers import Rig, snapshot
 from womm import worker
 from womm.errors import ShareError
-from womm.share.pack import VERSION
+from womm.store.pack import VERSION
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
         return None
     import asyncio
 
-    from womm.coordinator.checkup import Finding, Listener, Verdict, check_cluster
+    from womm.task.doctor import Finding, Listener, Verdict, check_cluster
 
     levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
     perl = _find("perl", os.environ) or "perl"
@@ -154,7 +154,7 @@ def check_shell(env: Mapping[str, str]) -> Check:
 
 def check_parallel(env: Mapping[str, str]) -> Check:
     """GNU parallel: found, new enough, and with all of its perl modules."""
-    from womm.engine.gnu_parallel import locate, start_words
+    from womm.engine.gnu.options import locate, start_words
 
     try:
         found = locate(env)
@@ -192,7 +192,7 @@ def check_state(env: Mapping[str, str]) -> Check:
 
 def check_runtime(env: Mapping[str, str]) -> Check:
     """The runtime folder: programs can be started in it, and sockets' paths are short enough."""
-    from womm.coordinator.runtime import runtime_folder
+    from womm.task.runtime import runtime_folder
 
     try:
         with runtime_folder(f"doctor-{os.getpid()}", env) as folder:

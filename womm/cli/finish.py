@@ -20,13 +20,13 @@ from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
 from womm.cli.options import cluster_options, known_settings
-from womm.coordinator.cleanup import clean, end_process
-from womm.coordinator.tasks import TaskView, all_tasks, resolve, run_apart
 from womm.errors import ClusterError, JournalError, UsageError, WommError
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import Observation, observe, this_user
 from womm.journal.store import LAST, TaskStore
 from womm.settings import KUBERNETES, Settings
+from womm.task.cleanup import clean, end_process
+from womm.task.listing import TaskView, all_tasks, resolve, run_apart
 
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
 _WAIT_S = 15.0

@@ -18,7 +18,6 @@ from womm import words
 from womm.cli import tables
 from womm.cli.completion import complete_tasks
 from womm.cli.options import cluster_options, known_settings
-from womm.coordinator.tasks import TaskView, resolve, run_apart
 from womm.errors import JournalError, UsageError
 from womm.journal.events import (
     Event,
@@ -31,6 +30,7 @@ from womm.journal.events import (
 from womm.journal.observe import observe
 from womm.journal.output import OutputReader
 from womm.journal.store import JournalReader, TaskRecord, TaskStore
+from womm.task.listing import TaskView, resolve, run_apart
 
 if TYPE_CHECKING:
     from womm.cluster.kubernetes.tasks import RemoteTask

@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
         click.echo(command.get_help(click.Context(command, info_name="womm parallel")))
         return 0
     if "--citation" in found.flags:
-        from womm.engine import citation
+        from womm.engine.gnu import citation
 
         return citation.ask(os.environ)
     if "--version" in found.flags:
@@ -142,7 +142,8 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm import places, signals
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.engine import citation, gnu_parallel
+    from womm.engine.gnu import citation
+    from womm.engine.gnu import options as gnu_parallel
 
     folder = current_folder()
     settings = settings_module.load(folder, os.environ, with_cluster(found.values))
@@ -151,7 +152,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     perl = find_perl()
     parallel = gnu_parallel.locate()
     options = gnu_parallel.read_options(
-        found.parallel, perl, meanwhile=lambda: importlib.import_module("womm.coordinator.task")
+        found.parallel, perl, meanwhile=lambda: importlib.import_module("womm.task.parallel")
     )
     if options.has(*gnu_parallel.PRINT_ONLY):
         sys.stdout.flush()
@@ -175,8 +176,8 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
         )
 
-    from womm.coordinator import task
-    from womm.coordinator.engine import ParallelTask
+    from womm.engine.gnu.engine import ParallelTask
+    from womm.task import parallel as task
 
     return task.run(
         ParallelTask(
@@ -207,7 +208,7 @@ def _no_async(settings: Settings) -> UsageError:
 
 def _check_paths(plan: "object") -> None:
     """Files that GNU parallel would only miss after the pods are there."""
-    from womm.engine.gnu_parallel import Plan
+    from womm.engine.gnu.options import Plan
 
     assert isinstance(plan, Plan)
     for name, value in plan.options.found:

@@ -11,11 +11,11 @@ from womm import words
 from womm.cli import tables
 from womm.cli.options import cluster_options, known_settings
 from womm.cli.tables import Column
-from womm.coordinator.tasks import TaskView, all_tasks
 from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
+from womm.task.listing import TaskView, all_tasks
 from womm.values import cpu_millis, format_cpu, format_mem, mem_bytes
 
 # The widths are those that users know from the first womm.
@@ -162,7 +162,7 @@ def _share(task: TaskView) -> ShareTraffic | None:
 
 
 def _share_words(share: ShareTraffic) -> str:
-    from womm.share.preview import shown_bytes
+    from womm.share.eager.preview import shown_bytes
 
     parts = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
     if share.unwritten:
@@ -175,7 +175,7 @@ def _unsent(task: TaskView) -> ShareUnsent | None:
 
 
 def _unsent_words(unsent: ShareUnsent) -> str:
-    from womm.share.unsent import not_in_the_folder
+    from womm.share.lazy.unsent import not_in_the_folder
 
     return not_in_the_folder(unsent.names, unsent.count, unsent.reason or "the coordinator is gone")
 
@@ -185,7 +185,7 @@ def _kept(task: TaskView) -> ShareKept | None:
 
 
 def _kept_words(kept: ShareKept) -> str:
-    from womm.share.versions import both_sides
+    from womm.share.lazy.versions import both_sides
 
     return both_sides(kept.names, kept.copies, kept.count)
 

@@ -18,14 +18,14 @@ from typing import Final, TextIO
 
 from womm import nfs
 from womm.errors import WommError
-from womm.fileserver.blocks import Blocks
 from womm.fileserver.cached import CachedFilesystem
 from womm.fileserver.connection import Keys, Link
-from womm.fileserver.contents import Contents
+from womm.fileserver.contents.blocks import Blocks
+from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
 from womm.fileserver.owner import Owner
-from womm.fileserver.table import Table
-from womm.fileserver.tree import Tree
+from womm.fileserver.tree.table import Table
+from womm.fileserver.tree.tree import Tree
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.filesystem import Filesystem
 from womm.nfs.state.recovery import StateError

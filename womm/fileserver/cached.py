@@ -16,14 +16,14 @@ from struct import Struct
 from typing import Final
 
 from womm.fileserver import sftp
-from womm.fileserver.changes import Stamp
-from womm.fileserver.contents import Contents
-from womm.fileserver.doubts import Doubt, Doubts
-from womm.fileserver.fetch import OpenFile
-from womm.fileserver.nodes import FileNode, Handle
+from womm.fileserver.contents.contents import Contents
+from womm.fileserver.contents.fetch import OpenFile
 from womm.fileserver.sftp import CREATE_NEW, LINK, MKDIR, READLINK, REMOVE, RMDIR, Session, Stat
-from womm.fileserver.tree import ROOT, TRIES, Tree, ask
-from womm.fileserver.turns import Place
+from womm.fileserver.tree.changes import Stamp
+from womm.fileserver.tree.doubts import Doubt, Doubts
+from womm.fileserver.tree.nodes import FileNode, Handle
+from womm.fileserver.tree.tree import ROOT, TRIES, Tree, ask
+from womm.fileserver.tree.turns import Place
 from womm.nfs.constants import SHARE_WRITE, FileType
 from womm.nfs.filesystem import (
     Attributes,

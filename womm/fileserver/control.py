@@ -32,12 +32,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from womm.fileserver.connection import Lines, Link
-from womm.fileserver.contents import Contents
-from womm.fileserver.names import Names
+from womm.fileserver.contents.contents import Contents
+from womm.fileserver.contents.unsent import Unsent
 from womm.fileserver.owner import Owner
-from womm.fileserver.table import Table
-from womm.fileserver.tree import Tree
-from womm.fileserver.unsent import Unsent
+from womm.fileserver.tree.names import Names
+from womm.fileserver.tree.table import Table
+from womm.fileserver.tree.tree import Tree
 
 log = logging.getLogger(__name__)
 

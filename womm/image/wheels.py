@@ -19,10 +19,9 @@ _OF_ONE_PYTHON: Final = ("cffi",)
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _PLATFORMS: Final = ("manylinux_2_17_{}", "manylinux2014_{}", "manylinux_2_28_{}", "manylinux_2_34_{}")
 _PACKAGE: Final = Path(womm.__file__).parent
-_STORE: Final = tuple(f"share/{name}.py" for name in ("__init__", "store", "pack", "send", "tree"))
 _TAKEN: Final = (
-    *("__init__.py", "errors.py", "process.py", "project.py", "fileserver/**/*.py", "nfs/**/*.py"),
-    *_STORE,
+    *("__init__.py", "errors.py", "process.py", "project.py"),
+    *("fileserver/**/*.py", "nfs/**/*.py", "store/**/*.py"),
 )
 """Of womm: what the file server may import."""
 _TIMEOUT_S: Final = 300.0

@@ -1,6 +1,6 @@
 # The rest of the login shim, compiled only where a job needs it. See shim.pl.
 # Frames to the coordinator: 1 stdin bytes, 2 end of stdin, 3 a signal; from it: 1 stdout bytes, 2 stderr
-# bytes, 3 take a stream back to where it began, 4 exit status and signal (womm/coordinator/shims.py).
+# bytes, 3 take a stream back to where it began, 4 exit status and signal (womm/engine/gnu/shims.py).
 
 # PERL5LIB may name folders that count from the current one, and that may be anybody's.
 BEGIN { @INC = grep { ref or m{^/} } @INC }

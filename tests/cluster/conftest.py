@@ -1,3 +1,0 @@
-from tests.cluster.fixtures import kube_cluster, kube_namespace, nfs_nodes
-
-__all__ = ["kube_cluster", "kube_namespace", "nfs_nodes"]

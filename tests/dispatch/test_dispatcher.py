@@ -1,0 +1,334 @@
+"""The dispatcher over real agents: lost workers, stdin fed again, jobs that nobody waits for."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from tests.dispatch.running import DEADLINE_S, TASK, task
+from tests.dispatch.sinks import Sink
+from tests.link.wires import agent, dial, run, sleepers, unique_sleep
+from womm.cluster.base import Loss, Pod
+from womm.cluster.local import LocalCluster
+from womm.dispatch.dispatcher import Dispatcher
+from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
+from womm.journal.store import TaskStore
+from womm.link.frames import WINDOW, RunRequest
+
+NAP = unique_sleep(3)
+
+
+@pytest.fixture
+def go(womm_home, tmp_path):
+    """Decorates a coroutine function, which it runs with the task."""
+
+    def decorator(**options):
+        def decorate(test):
+            async def main():
+                async with task(womm_home.runtime, tmp_path, **options) as running:
+                    await running.ready()
+                    await test(running)
+
+            run(main())
+
+        return decorate
+
+    return decorator
+
+
+async def outcome(running, sink):
+    await running.until(lambda: sink.outcome, "the outcome")
+    return sink.outcome
+
+
+def agent_of(running, pod):
+    return running.cluster._places[pod].life.pod.pid
+
+
+def test_job_is_journalled_before_it_is_told(go):
+    @go(pods=1)
+    async def main(running):
+        class Looking(Sink):
+            def ended(self, outcome):
+                self.journalled = running.events(JobEnded)
+                super().ended(outcome)
+
+        sink = Looking()
+        running.dispatcher.submit(RunRequest(b"echo out; exit 3"), sink, seq=9)
+        assert (await outcome(running, sink)).exit == 3
+        (ended,) = sink.journalled
+        assert (ended.seq, ended.exit, ended.out_bytes, ended.attempt) == (9, 3, 4, 1)
+        assert bytes(sink.text[1]) == b"out\n"
+        assert (running.dispatcher.done, running.dispatcher.failed) == (1, 1)
+
+
+def test_killed_worker_its_job_runs_again_with_its_input_and_says_so(go):
+    @go(pods=2)
+    async def main(running):
+        sink = Sink()
+        data = bytes(range(256)) * 2000  # more than what is kept in memory
+        command = b"cat; [ $WOMM_ATTEMPT = 2 ] || sleep 1000"
+        number = running.dispatcher.submit(RunRequest(command, stdin=True), sink, seq=1)
+        running.dispatcher.feed(number, data[:300_000])
+        await running.until(lambda: len(sink.text[1]) == 300_000, "the first output")
+        first = running.dispatcher.pool.where(number)
+        os.kill(agent_of(running, first), signal.SIGKILL)
+        running.dispatcher.feed(number, data[300_000:])
+        running.dispatcher.feed_end(number)
+        assert (await outcome(running, sink)).exit == 0
+        assert bytes(sink.text[1]) == data
+        starts = running.events(JobStarted)
+        assert [event.attempt for event in starts] == [1, 2]
+        assert starts[0].pod != starts[1].pod
+        (lost,) = running.events(JobLost)
+        assert (lost.pod, lost.cause, lost.attempt) == (first, "crashed", 1)
+        told = f"worker {first} is gone (crashed: killed by SIGKILL): 1 job runs again"
+        assert told in running.said
+
+
+def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
+    @go(pods=2, cap_bytes=100_000)
+    async def main(running):
+        sink = Sink()
+        number = running.dispatcher.submit(RunRequest(b"wc -c; sleep 1000", stdin=True), sink, seq=1)
+        for _ in range(10):
+            running.dispatcher.feed(number, bytes(50_000))
+            await asyncio.sleep(0.01)
+        await running.until(lambda: not running.dispatcher._jobs[number].spool.complete, "input past the cap")
+        os.kill(agent_of(running, running.dispatcher.pool.where(number)), signal.SIGKILL)
+        assert (await outcome(running, sink)).exit == 255
+        assert sink.outcome is not None
+        assert "its input, over 100000 bytes, was not kept" in sink.outcome.reason
+        assert any("failed: its worker was lost" in line for line in running.said)
+        assert len(running.events(JobStarted)) == 1
+
+
+def test_cancelled_job_is_killed_and_its_slot_is_free(go):
+    @go(pods=1)
+    async def main(running):
+        sink, second = Sink(), Sink()
+        number = running.dispatcher.submit(RunRequest(f"trap '' TERM; echo x; sleep {NAP}".encode()), sink)
+        await running.until(lambda: sink.text[1], "its first output")
+        running.dispatcher.cancel(number)
+        running.dispatcher.cancel(number)
+        running.dispatcher.submit(RunRequest(b"exit 4"), second)
+        assert (await outcome(running, second)).exit == 4
+        assert sink.outcome is None
+        await running.until(lambda: not sleepers(NAP), "its end")
+        assert running.dispatcher._jobs == {}
+
+
+def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
+    @go(pods=2)
+    async def main(running):
+        await running.until(lambda: running.dispatcher.pool.slots == 2, "both")
+        sinks = []
+        for number in range(60):
+            sinks.append(Sink())
+            running.dispatcher.submit(RunRequest(b"echo %d >>ran; echo %d" % (number, number)), sinks[-1])
+            if number % 5 == 0:
+                for link in list(running.dispatcher._links.values()):
+                    link.cut()
+        for number, sink in enumerate(sinks):
+            assert (await outcome(running, sink)).exit == 0
+            assert bytes(sink.text[1]) == b"%d\n" % number
+        assert running.events(JobLost) == []
+
+    assert sorted(map(int, (tmp_path / "ran").read_text().split())) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(
+            f"exec env -i sleep {NAP}".encode(),
+            id="no environment",
+        ),
+        pytest.param(f"exec sleep {NAP}".encode(), id="plain"),
+    ],
+)
+def test_killed_worker_right_after_a_start_leaves_no_first_self(go, command):
+    """The agent may not yet have told that the job has started."""
+
+    @go(pods=1)
+    async def main(running):
+        for _ in range(3):
+            sink = Sink()
+            number = running.dispatcher.submit(RunRequest(command), sink)
+            await running.until(lambda: sleepers(NAP), "the job's process")
+            first = set(sleepers(NAP))
+            gone = len(running.events(PodGone))
+            os.kill(agent_of(running, f"{TASK}-0"), signal.SIGKILL)
+            await running.until(lambda n=gone: len(running.events(PodGone)) > n, "the loss")
+            try:
+                assert not first & set(sleepers(NAP))
+            finally:
+                for pid in first & set(sleepers(NAP)):
+                    os.kill(pid, signal.SIGKILL)
+            running.dispatcher.cancel(number)
+            await running.until(lambda: not sleepers(NAP), "its end")
+
+
+class TwoLives:
+    """A Cluster of one pod, whose agents the test starts and reports itself."""
+
+    name = "two lives"
+    wanted = 1
+    window_bytes = WINDOW
+
+    def __init__(self):
+        self.sockets = {}
+
+    def dial(self, pod):
+        return dial(self.sockets[pod.instance])
+
+    def drain(self):
+        pass
+
+    async def end_pod(self, pod, reason):
+        raise AssertionError(reason)
+
+
+@pytest.fixture
+def two_lives(womm_home, tmp_path):
+    """Decorates a coroutine function, which it runs with (dispatcher, the agents, until, events)."""
+
+    def decorate(test):
+        store = TaskStore(tmp_path / "tasks")
+
+        async def until(done, what):
+            async with asyncio.timeout(DEADLINE_S / 6):
+                while not done():
+                    await asyncio.sleep(0.01)
+
+        def events(kind):
+            return [event for event in store.read(TASK) if isinstance(event, kind)]
+
+        async def main(first, second):
+            with store.create(TASK, on_failure=print) as journal:
+                cluster = TwoLives()
+                cluster.sockets = {1: first.socket, 3: second.socket}
+                dispatcher = Dispatcher(
+                    TASK,
+                    cluster,  # type: ignore[arg-type] # as much of one as is called
+                    journal,
+                    lambda text: None,
+                    spool_folder=tmp_path,
+                    stdin_memory_bytes=1,
+                    stdin_cap_bytes=1,
+                    capture_bytes=1,
+                )
+                try:
+                    await test(dispatcher, (first, second), until, events)
+                finally:
+                    await dispatcher.close()
+
+        (womm_home.runtime / "1").mkdir()
+        (womm_home.runtime / "2").mkdir()
+        with agent(womm_home.runtime / "1") as first, agent(womm_home.runtime / "2") as second:
+            run(main(first, second))
+
+    return decorate
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_job_of_a_pod_that_vanished_runs_in_another_unless_it_is_bound_to_it(two_lives, bound):
+    @two_lives
+    async def main(dispatcher, agents, until, events):
+        pod, sink = Pod(f"{TASK}-x", 1, 1), Sink()
+        dispatcher.pod_started(pod)
+        await until(lambda: dispatcher.pool.slots == 1, "a worker")
+        command = b"[ $WOMM_ATTEMPT = 2 ] || exec sleep 1000; exit 4"
+        dispatcher.submit(RunRequest(command), sink, pinned=pod.name, bound=bound)
+        await until(lambda: events(JobStarted), "its start")
+        dispatcher.pod_gone(pod, Loss.REMOVED, "deleted")
+        dispatcher.pod_vanished(pod.name)
+        dispatcher.pod_started(Pod(f"{TASK}-y", 3, 1))
+        await until(lambda: sink.outcome, "the outcome")
+        assert sink.outcome is not None
+        assert sink.outcome.exit == (255 if bound else 4)
+        assert [event.pod for event in events(JobStarted)][1:] == ([] if bound else [f"{TASK}-y"])
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(two_lives, between):
+    """A connection of the first may stay open a moment longer, in a child of the agent or a proxy.
+
+    between: a life that was never dialled comes and goes meanwhile.
+    """
+
+    @two_lives
+    async def main(dispatcher, agents, until, events):
+        pod = Pod(f"{TASK}-0", 1, 1)
+        dispatcher.pod_started(pod)
+        await until(lambda: dispatcher.pool.slots == 1, "the first life")
+        agents[0].process.send_signal(signal.SIGSTOP)  # its socket stays open
+        dispatcher.pod_gone(pod, Loss.REMOVED, "reported gone")
+        if between:
+            short = replace(pod, instance=2)
+            dispatcher.pod_started(short)
+            dispatcher.pod_gone(short, Loss.REMOVED, "gone at once")
+            await asyncio.sleep(0.1)
+        dispatcher.pod_started(replace(pod, instance=3))
+        await until(lambda: len(events(PodReady)) == 2, "both lives")
+        await until(lambda: events(PodGone), "the end")
+        sink = Sink()
+        dispatcher.submit(RunRequest(b"exit 4"), sink)
+        await until(lambda: sink.outcome, "the outcome")
+        assert sink.outcome is not None
+        assert sink.outcome.exit == 4
+
+
+REASON = "its workers ended under 3 different jobs and finished none"
+
+
+class OnNodes(LocalCluster):
+    """Pods on this machine that say of themselves to be on two nodes: the last on `well`, the others not."""
+
+    async def start(self, spec, observer):
+        self.observer, self.last = observer, f"{spec.task}-{spec.pods - 1}"
+        await super().start(spec, self)  # as much of an observer as is called
+
+    def pod_started(self, pod):
+        self.observer.pod_started(self.placed(pod))
+
+    def pod_gone(self, pod, loss, detail):
+        self.observer.pod_gone(self.placed(pod), loss, detail)
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["observer"], name)
+
+    def placed(self, pod):
+        return replace(pod, node="well" if pod.name == self.last else "bad")
+
+    def dial(self, pod):
+        return super().dial(replace(pod, node=""))
+
+
+def test_black_hole_node_is_avoided_and_named_and_no_job_fails(go, tmp_path):
+    """Two of its workers at a time: what ran when one of them ended is one event with it."""
+
+    @go(pods=3, made=OnNodes)
+    async def main(running):
+        changes = []
+        running.dispatcher.on_change = lambda: changes.append(running.dispatcher.pool.slots)
+        await running.until(lambda: len(running.events(PodReady)) == 3, "all workers")
+        ends = b"kill -KILL $PPID; sleep 1000"
+        waits = b"until [ -e go ]; do sleep 0.05; done; echo done"
+        command = b"case $WOMM_POD in *-2) %b;; *) %b; esac" % (waits, ends)
+        sinks = [Sink() for _ in range(40)]
+        for sink in sinks:
+            running.dispatcher.submit(RunRequest(command), sink)
+        told = [f"node bad is avoided while there are workers elsewhere: {REASON}"]
+        await running.until(lambda: [s for s in running.said if s.startswith("node ")] == told, "the line")
+        (tmp_path / "go").touch()
+        await running.until(lambda: all(sink.outcome for sink in sinks), "all jobs")
+        assert {(sink.outcome and sink.outcome.exit, bytes(sink.text[1])) for sink in sinks} == {
+            (0, b"done\n")
+        }
+        lost = running.events(JobLost)
+        assert len({event.job for event in lost}) == len(lost) <= 2 * 3
+        assert [line for line in running.said if line.startswith("node ")] == told
+        assert changes[-1] == 1

@@ -1,0 +1,87 @@
+"""Which share a task gets: what the settings say, judged for the folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from womm.errors import SettingsError, ShareError
+from womm.settings import Settings
+from womm.task.clusters import share_spec
+
+SECRET = {"export": b"0" * 32}
+SHARED = Settings(
+    cluster="kubernetes",
+    share="lazy",
+    fileserver_image="files",
+    project=Path("/data/proj"),
+    share_readonly=True,
+)
+
+
+def test_share_is_the_projects_folder_and_only_on_kubernetes():
+    share = share_spec(SHARED, Path("/data/proj/sub"), SECRET)
+    assert share is not None
+    assert (share.kind, share.folder, share.image, share.read_only) == (
+        "lazy",
+        Path("/data/proj"),
+        "files",
+        True,
+    )
+    assert share.export == "/womm-" + "0" * 32
+    assert share_spec(replace(SHARED, share="none"), Path("/data/proj"), SECRET) is None
+    assert share_spec(replace(SHARED, cluster="local"), Path("/data/proj"), SECRET) is None
+
+
+def test_share_that_is_read_only_and_may_be_written_is_refused():
+    share = share_spec(
+        replace(SHARED, share_readonly=False, share_write=("out",)), Path("/data/proj"), SECRET
+    )
+    assert share is not None and share.write == ("out",)
+    with pytest.raises(SettingsError) as raised:
+        share_spec(replace(SHARED, share_write=("out", "log")), Path("/data/proj"), SECRET)
+    assert raised.value.message == ('share-readonly and share-write = ["out", "log"] contradict each other')
+
+
+def test_share_in_a_volume_has_a_place_of_its_own_there():
+    one = share_spec(replace(SHARED, share_volume="v"), Path("/data/proj"), SECRET)
+    other = share_spec(replace(SHARED, share_volume="v", project=Path("/data/b")), Path("/data/b"), SECRET)
+    assert one is not None
+    assert other is not None
+    assert (one.claim, one.store != other.store) == ("v", True)
+
+
+def test_share_without_an_image_says_how_to_get_it():
+    with pytest.raises(SettingsError, match="which image does the file server run") as raised:
+        share_spec(replace(SHARED, fileserver_image=""), Path("/data/proj"), SECRET)
+    assert "--prefix" in (raised.value.hint or "")
+
+
+def test_eager_share_without_an_image_is_for_the_namespace_to_judge():
+    share = share_spec(replace(SHARED, fileserver_image="", share="eager"), Path("/data/proj"), SECRET)
+    assert share is not None and share.image == ""
+
+
+def test_share_of_a_broad_folder_without_a_project_is_refused():
+    with pytest.raises(ShareError, match="home folder"):
+        share_spec(replace(SHARED, project=None), Path.home(), SECRET)
+    with pytest.raises(ShareError, match="hide the system"):
+        share_spec(replace(SHARED, project=Path("/usr")), Path("/usr"), SECRET)
+    assert share_spec(replace(SHARED, project=Path.home()), Path.home(), SECRET) is not None
+
+
+@pytest.mark.parametrize("own", ["config", "state"])
+def test_share_that_lets_pods_write_what_womm_goes_by_is_refused(womm_home, own):
+    """Else a pod could write acceptances, journals and settings of the user."""
+    written = replace(SHARED, share_readonly=False, project=womm_home.home)
+    place = getattr(womm_home, own) / "womm"
+    with pytest.raises(ShareError, match="where womm keeps what is yours") as raised:
+        share_spec(written, womm_home.home, SECRET)
+    assert "--share-readonly" in (raised.value.hint or "")
+    for folder in (place, place / "below"):
+        with pytest.raises(ShareError, match="where womm keeps what is yours"):
+            share_spec(replace(written, project=folder), folder, SECRET)
+    assert share_spec(replace(written, share_readonly=True), womm_home.home, SECRET) is not None
+    assert share_spec(replace(written, share="eager"), womm_home.home, SECRET) is not None
+    beside = womm_home.home / "proj"
+    assert share_spec(replace(written, project=beside), beside, SECRET) is not None

@@ -1,0 +1,117 @@
+"""What is known of a job in the end: journalled, its output kept, and then told to whoever waits for it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from womm.dispatch.job import STDERR, STDOUT, Job, Outcome
+from womm.journal.events import JobEnded, OutputRef
+from womm.journal.store import Journal
+from womm.link.frames import EndRecord
+
+COMPRESS_IN_THREAD_BYTES = 131072
+"""This takes 0.3 ms: more would hold up the other jobs."""
+
+
+class Results:
+    """The results of one task's jobs. `forget` lets go of a job, `later` runs what takes a moment."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        say: Callable[[str], None],
+        capture_bytes: int,
+        forget: Callable[[Job], None],
+        later: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self.done = 0
+        self.failed = 0
+        self._journal = journal
+        self._say = say
+        self._capture_bytes = capture_bytes
+        self._forget = forget
+        self._later = later
+
+    def __repr__(self) -> str:
+        return f"<Results {self.done} done, {self.failed} failed>"
+
+    def finish(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
+        """Journal a result, then report it. Large output is compressed off the event loop."""
+        kept = sum(min(job.emitted[stream], self._capture_bytes) for stream in (STDOUT, STDERR))
+        if kept <= COMPRESS_IN_THREAD_BYTES:
+            self.report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
+        else:
+            self._later(self._finish_large(job, outcome, record))
+
+    def _keep(self, job: Job, stream: int) -> OutputRef | None:
+        if not job.emitted[stream]:
+            return None
+        kept = job.captures[stream]
+        return self._journal.output.put(kept.data, kept.cut)
+
+    async def _finish_large(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
+        def keep() -> tuple[OutputRef | None, OutputRef | None]:
+            return self._keep(job, STDOUT), self._keep(job, STDERR)
+
+        self.report(job, outcome, record, *await asyncio.to_thread(keep))
+
+    def report(
+        self,
+        job: Job,
+        outcome: Outcome,
+        record: EndRecord | None,
+        out: OutputRef | None,
+        err: OutputRef | None,
+    ) -> None:
+        if outcome.reason:
+            self._say(f"job {job.seq or job.number} ({job.short}) failed: {outcome.reason}")
+        self.record(job, outcome, record, out, err)
+        if not job.cancelled:
+            self._forget(job)
+        job.sink.ended(outcome)
+
+    def record(
+        self,
+        job: Job,
+        outcome: Outcome,
+        record: EndRecord | None,
+        out: OutputRef | None,
+        err: OutputRef | None,
+    ) -> None:
+        job.reported = True
+        self._journal.append(
+            JobEnded(
+                time=time.time(),
+                job=job.number,
+                seq=job.seq,
+                attempt=job.attempt,
+                pod=job.pod,
+                exit=outcome.exit,
+                signal=outcome.signal,
+                out_bytes=job.emitted[STDOUT],
+                err_bytes=job.emitted[STDERR],
+                utime_us=record.utime_us if record else 0,
+                stime_us=record.stime_us if record else 0,
+                maxrss_kib=record.maxrss_kib if record else 0,
+                started=job.started,
+                out=out,
+                err=err,
+                reason=outcome.reason,
+            )
+        )
+        self.done += 1
+        self.failed += outcome.exit != 0 or outcome.signal != 0
+
+    def replay(self, job: Job, kept: JobEnded, out: bytes, err: bytes) -> None:
+        for stream, data in ((STDOUT, out), (STDERR, err)):
+            if data:
+                job.sink.write(stream, data)
+        self._journal.append(
+            replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None)
+        )
+        self.done += 1
+        self.failed += kept.exit != 0 or kept.signal != 0
+        self._forget(job)
+        job.sink.ended(Outcome(kept.exit, kept.signal))

@@ -1,0 +1,415 @@
+"""Where GNU parallel's jobs come in: a Unix socket on which each login shim hands over one job.
+
+The shim sends `length (4 bytes), fields joined by NUL`, then frames `type (1), length (4), payload`:
+1 stdin bytes, 2 end of stdin, 3 a signal. It gets frames of the same shape: 1 stdout bytes, 2 stderr
+bytes, 3 take a stream back to where it began, 4 exit status and signal. See womm/worker/shim.pl.
+
+A shim whose stdout and stderr are files passes those along (SCM_RIGHTS): output is then written once,
+here, instead of going through one more socket and one more process; by the job itself, where its worker
+is on this machine and the system shows a process's open files as paths (proc(5)).
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.job import STDERR, STDOUT, Outcome
+from womm.link.frames import RunRequest
+from womm.process import file_limit
+
+log = logging.getLogger(__name__)
+
+_LENGTH = struct.Struct("!I")
+_FRAME = struct.Struct("!BI")
+_STDIN, _STDIN_END, _SIGNAL = 1, 2, 3
+_TAKE_BACK, _EXIT = 3, 4
+MAX_REQUEST = 8 << 20
+"""A command is at most 128 KiB (Linux, one argument), an environment at most 6 MiB (a quarter of an
+8 MiB stack and then some)."""
+READ_BYTES = 262144
+BATCH, SHOW_AFTER_S = 262144, 0.1
+"""GNU parallel shows a job's output at its end, so it is passed on in large pieces, or after a moment
+for those who look at the files of --results meanwhile."""
+SPARE_FILES, LOOK_AGAIN_S = 40, 0.5
+"""So many more files may be open than there are shims': links and workers that start again, kept stdin."""
+HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
+"""Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
+
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""What a shim passes along is for this process alone, and for no program that it starts."""
+_SHOWS_FILES = os.path.isdir("/proc/self/fd")
+
+
+class ShimServer:
+    """Takes jobs from shims for a dispatcher.
+
+    `engine_env` is the environment GNU parallel was started with: what a shim has beyond it belongs
+    to the job. `live` says that GNU parallel shows output while the job runs, so that none of it can
+    be taken back. `bound`: what a job needs is in the pod of its login, so it can run in no other one.
+    `on_result` is called before GNU parallel can print anything of a job.
+
+    Plain sockets on the event loop's selector: asyncio's streams and transports make a task and four
+    objects per connection, and a connection here is a job.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        engine_env: Mapping[bytes, bytes],
+        live: bool,
+        bound: bool = False,
+        on_result: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.known_fields = {b"e=%b=%b" % item for item in engine_env.items()}
+        self.live = live
+        self.bound = bound
+        self.on_result = on_result
+        self.pods_of_logins: Mapping[str, str] = {}
+        """The pod of each login that a job must run in; jobs of other logins run anywhere."""
+        self.on_first: Callable[[str], None] | None = None
+        """Hears the command line of the first job."""
+        self.check: Callable[[int, str], str | None] | None = None
+        """Says of a job (seq, command) what the user should be warned of."""
+        self.say: Callable[[str], None] = lambda text: None
+        self.trial = b""
+        """A command that is no job: it is there to see that shims reach this server."""
+        self.tried = False
+        self.requests = 0
+        """How many jobs have come in."""
+        self.connections: set[_ShimConnection] = set()
+        self._listener: socket.socket | None = None
+        self._paused = False
+        self._told = False
+
+    def start(self, path: Path) -> None:
+        """Listen at `path`, which must be shorter than 108 bytes and in a folder of ours alone."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.setblocking(False)
+        self._listener.bind(str(path))
+        self._listener.listen(1024)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+            self._paused = False
+        for connection in list(self.connections):
+            connection.close()
+
+    def warn(self, seq: int, command: str) -> None:
+        """Run `check` on a job; its first warning is the last: the others would say the same."""
+        if self.check is not None and (text := self.check(seq, command)):
+            self.check = None
+            self.say(text)
+
+    def _accept(self) -> None:
+        while self._listener is not None and not self._paused:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._pause()
+                return
+            connection.setblocking(False)
+            self.connections.add(_ShimConnection(self, connection))
+            if connection.fileno() >= file_limit() - SPARE_FILES:
+                self._pause()
+
+    def _pause(self) -> None:
+        """Too many files are open: the next jobs wait in the socket's queue until one here has ended."""
+        assert self._listener is not None
+        self._paused = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        loop.call_later(LOOK_AGAIN_S, self._look_again)
+        if not self._told:
+            self._told = True
+            limit = file_limit()
+            self.say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
+
+    def _go_on(self) -> None:
+        """Accept again if there is room, or if no job is there that could make some."""
+        if self._paused and self._listener is not None and (not self.connections or self._has_room()):
+            self._paused = False
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _look_again(self) -> None:
+        """Others may have closed files, too."""
+        self._go_on()
+        if self._paused:
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
+
+    def _has_room(self) -> bool:
+        assert self._listener is not None
+        try:
+            lowest = os.dup(self._listener.fileno())
+        except OSError:
+            return False
+        os.close(lowest)
+        return lowest < file_limit() - SPARE_FILES
+
+    def hung_up(self, connection: "_ShimConnection") -> None:
+        """A shim has ended: there is room for another."""
+        self.connections.discard(connection)
+        self._go_on()
+
+
+class _ShimConnection:
+    """One shim: one job. The dispatcher's JobSink."""
+
+    def __init__(self, server: ShimServer, connection: socket.socket) -> None:
+        self._server = server
+        self._dispatcher = server.dispatcher
+        self._socket = connection
+        self._input = b""
+        self._job = 0
+        self._start: dict[int, int | None] = {}
+        self._files: dict[int, int] = {}  # the job's stdout and stderr, where the shim could pass them
+        self._output = bytearray()
+        self._flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._full = False
+        self._reading = True
+        self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._fd = connection.fileno()
+        self._loop.add_reader(self._fd, self._readable)
+
+    def close(self) -> None:
+        """Hang up; a job that has not ended is cancelled."""
+        if self._socket.fileno() < 0:
+            return
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._socket.close()
+        self._close_files()
+        self._server.hung_up(self)
+        if self._job and not self._ended:
+            self._ended = True
+            self._dispatcher.cancel(self._job)
+
+    def _readable(self) -> None:
+        try:
+            if self._job:
+                data = self._socket.recv(READ_BYTES)
+            else:
+                data, files, _, _ = socket.recv_fds(self._socket, READ_BYTES, 2, _CLOSE_ON_EXEC)
+                self._files.update(zip((STDOUT, STDERR), files, strict=False))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._input = self._input + data if self._input else data
+        try:
+            self._take()
+        except (ValueError, IndexError) as exc:  # not one of our shims
+            log.debug("garbage from a shim: %s", exc)
+            self.close()
+
+    def _take(self) -> None:
+        """Take a request, then frames, as far as they are there. Raises ValueError, IndexError."""
+        if self._ended:  # what its shim has sent meanwhile concerns nobody
+            self._input = b""
+            return
+        if not self._job:
+            if len(self._input) < 4:
+                return
+            (length,) = _LENGTH.unpack_from(self._input)
+            if length > MAX_REQUEST:
+                self.close()
+                return
+            if len(self._input) < 4 + length:
+                return
+            request, self._input = self._input[4 : 4 + length], self._input[4 + length :]
+            self._submit(request)
+        if self._input:
+            self._take_frames()
+
+    def _flush(self) -> None:
+        """Write what is there: one write per turn of the event loop, a short job's output and end."""
+        self._flush_due = False
+        self._timer = None
+        if self._socket.fileno() < 0:
+            return
+        try:
+            sent = self._socket.send(self._output)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._output[:sent]
+        if self._output:
+            self._loop.add_writer(self._fd, self._flush)
+        else:
+            self._loop.remove_writer(self._fd)
+        if self._full and len(self._output) <= LOW_WATER:
+            self._full = False
+            self._dispatcher.consumed(self._job)
+
+    # ---- the request
+
+    def _submit(self, request: bytes) -> None:
+        command, login, stdin, nice, seq = b"", b"", False, 0, None
+        env: dict[bytes, bytes] = {}
+        known = self._server.known_fields
+        for field in request.split(b"\0"):
+            if field in known:
+                continue
+            kind, value = field[:2], field[2:]
+            if kind == b"e=":
+                name, _, value = value.partition(b"=")
+                env[name] = value
+            elif kind == b"c=":
+                command = value
+            elif kind == b"l=":
+                login = value
+            elif kind == b"i=":
+                stdin = True
+            elif kind == b"n=":
+                nice = int(value)
+            elif kind == b"o=":
+                self._start[STDOUT] = int(value) if value else None
+            elif kind == b"r=":
+                self._start[STDERR] = int(value) if value else None
+        if command == self._server.trial:
+            self._server.tried = True
+            self.ended(Outcome(0, 0))
+            return
+        self._server.requests += 1
+        if (number := env.get(b"PARALLEL_SEQ", b"")).isdigit():
+            seq = int(number)
+        if login:
+            env.clear()  # GNU parallel's wrapper carries what belongs to the job
+        run = RunRequest(command, env=env, stdin=stdin, nice=nice)
+        if (on_first := self._server.on_first) is not None:
+            self._server.on_first = None
+            on_first(command.decode(errors="surrogateescape"))
+        if self._server.check is not None and seq is not None:
+            self._server.warn(seq, command.decode(errors="surrogateescape"))
+        pinned = self._server.pods_of_logins.get(login.decode()) if login else None
+        self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned, bound=self._server.bound)
+
+    def _take_frames(self) -> None:
+        view, at, end = memoryview(self._input), 0, len(self._input)
+        room = True
+        while end - at >= 5:
+            kind, length = _FRAME.unpack_from(view, at)
+            if end - at - 5 < length:
+                break
+            payload = view[at + 5 : at + 5 + length]
+            at += 5 + length
+            if kind == _STDIN:
+                room = self._dispatcher.feed(self._job, payload)
+            elif kind == _STDIN_END:
+                self._dispatcher.feed_end(self._job)
+            elif kind == _SIGNAL:
+                self._dispatcher.signal(self._job, payload[0])
+            else:
+                self.close()
+                return
+        self._input = bytes(view[at:])
+        if not room and self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    # ---- JobSink
+
+    def write(self, stream: int, data: bytes | memoryview) -> bool:
+        if self._server.live:
+            self._server.on_result()
+        elif stream in self._files:
+            self._write_file(stream, data)
+            return True
+        self._output += _FRAME.pack(stream, len(data))
+        self._output += data
+        if self._server.live or len(self._output) >= BATCH:
+            self._flush_soon()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(SHOW_AFTER_S, self._flush_soon)
+        self._full = self._full or len(self._output) > HIGH_WATER
+        return not self._full
+
+    def can_take_back(self, stream: int) -> bool:
+        return not self._server.live and self._start.get(stream) is not None
+
+    def take_back(self, stream: int) -> None:
+        start = self._start[stream]
+        assert start is not None
+        if stream in self._files:
+            os.ftruncate(self._files[stream], start)
+            os.lseek(self._files[stream], start, os.SEEK_SET)
+            return
+        self._output += _FRAME.pack(_TAKE_BACK, 1) + bytes([stream])
+        self._flush_soon()
+
+    def file(self, stream: int) -> bytes | None:
+        fd, start = self._files.get(stream), self._start.get(stream)
+        if fd is None or self._server.live or not _SHOWS_FILES or os.fstat(fd).st_size != start:
+            return None
+        return b"/proc/%d/fd/%d" % (os.getpid(), fd)
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        fd, start = self._files.get(stream), self._start.get(stream)
+        if fd is None or start is None:
+            return b""
+        try:  # not the file as it is open here: GNU parallel may have it open for writing only
+            again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        except OSError:
+            return b""
+        try:
+            return os.pread(again, size_bytes, start)
+        except OSError:
+            return b""
+        finally:
+            os.close(again)
+
+    def _write_file(self, stream: int, data: bytes | memoryview) -> None:
+        """Write where GNU parallel will read. The file is a temporary one of its own, or of --results."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._files[stream], view) :]
+        except OSError as exc:
+            why = f"its output cannot be written: {exc.strerror}"
+            self._loop.call_soon(self._dispatcher.fail, self._job, why)
+
+    def resume_input(self) -> None:
+        if not self._reading and self._socket.fileno() >= 0:
+            self._reading = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def ended(self, outcome: Outcome) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.on_result()
+        self._close_files()
+        self._output += _FRAME.pack(_EXIT, 2) + bytes([outcome.exit & 255, outcome.signal])
+        self._flush_soon()
+
+    def _close_files(self) -> None:
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)

@@ -1,0 +1,203 @@
+"""Blocks that come from the user's side: fetched once for all who want them, and ahead of who reads on.
+
+Strategy: a block is taken into the cache only if the file was, after it was read, of the version that the
+tree knows: so blocks of two versions are never mixed. Reads that go on where the last one ended have the next
+blocks fetched ahead, twice as many as were read so far.
+"""
+
+import asyncio
+from typing import Final
+
+from womm.fileserver import sftp
+from womm.fileserver.connection import Link
+from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
+from womm.fileserver.tree.nodes import FileNode
+from womm.fileserver.tree.tree import Tree, ask
+from womm.nfs.status import NFSError, Status
+
+AHEAD_BLOCKS: Final = 48
+"""12 MiB: 20 MB/s at 50 ms need 1 MB, a fast link in Python rather more; the pod's memory bounds it."""
+AHEAD_SLACK: Final = 16 * BLOCK_BYTES
+"""Kernels send several reads at a time, and they come in any order."""
+AHEAD_S: Final = 1.0
+"""All that is fetched ahead comes within this: whoever asks for something else waits behind it."""
+AHEAD_FIRST_BYTES_S: Final = 8e6
+"""What a link is taken for until it was measured."""
+AHEAD_MIN_BLOCKS: Final = 4
+UNREAD_BLOCKS: Final = 4096
+"""Blocks that nobody has read yet are counted up to here before those that are dropped are looked for."""
+LOOK_S: Final = 0.25
+
+
+class OpenFile:
+    """A file that clients have open, and where they read it last."""
+
+    __slots__ = ("access", "closed", "edits", "end", "node", "run", "wrote")
+
+    def __init__(self, node: FileNode, access: int) -> None:
+        self.node = node
+        self.access = access
+        self.closed = False
+        self.wrote = False
+        self.edits = node.edits
+        """How many of the user's changes its client knows."""
+        self.end = 0
+        self.run = 0
+
+
+class Changed(Exception):
+    """The file is not what it was: look again."""
+
+
+class Fetcher:
+    """Reads files of `tree` over the link, through `blocks`."""
+
+    def __init__(self, tree: Tree, link: Link, blocks: Blocks) -> None:
+        self._tree = tree
+        self._link = link
+        self._blocks = blocks
+        self._fetches: dict[tuple[int, int, tuple[int, ...]], asyncio.Task[bytes]] = {}
+        self._rate = AHEAD_FIRST_BYTES_S
+        """Bytes per second that the link carries."""
+        self._looked_s = 0.0
+        self._looked_bytes = 0
+        self._full = False
+        """Has the limit held something back since the last look?"""
+        self._unread: dict[tuple[int, int], int] = {}
+        """Of blocks that were fetched: how many of their bytes nobody has had yet."""
+        self._prune_at = UNREAD_BLOCKS
+        self.from_cache = 0
+        """Bytes that were read once more: without the cache they would have been fetched again."""
+
+    async def stop(self) -> None:
+        tasks = list(self._fetches.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def read(self, file: OpenFile, offset: int, end: int) -> bytes:
+        """Return a range of the user's side's file, from the cache or fetched. Raises Changed."""
+        node = file.node
+        first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        found: list[bytes | asyncio.Task[bytes]] = []
+        for number in range(first, last + 1):
+            data = self._blocks.get(node.fileid, number)
+            found.append(self._fetch(node, number) if data is None else data)
+        self._ahead(file, offset, end, last)
+        parts: list[bytes | memoryview] = []
+        for number, item in enumerate(found, first):
+            block = item if isinstance(item, bytes) else await asyncio.shield(item)
+            size = min(end, (number + 1) * BLOCK_BYTES) - max(offset, number * BLOCK_BYTES)
+            again = self._again((node.fileid, number), size)
+            if isinstance(item, bytes):
+                self.from_cache += again
+            start = max(0, offset - number * BLOCK_BYTES)
+            stop = min(BLOCK_BYTES, end - number * BLOCK_BYTES)
+            if len(block) < stop:
+                block += bytes(stop - len(block))
+            parts.append(memoryview(block)[start:stop] if (start, stop) != (0, len(block)) else block)
+        if len(parts) == 1:
+            return bytes(parts[0])
+        return b"".join(parts)
+
+    def _again(self, key: tuple[int, int], size_bytes: int) -> int:
+        """Return how many of so many bytes of a block have been read before; they have been from now on."""
+        unread = self._unread.get(key, 0)
+        first = min(unread, size_bytes)
+        if first < unread:
+            self._unread[key] = unread - first
+        elif unread:
+            del self._unread[key]
+        return size_bytes - first
+
+    def _not_read_yet(self, key: tuple[int, int], size_bytes: int) -> None:
+        if len(self._unread) >= self._prune_at:  # of what was fetched ahead in vain, and is dropped by now
+            self._unread = {key: size for key, size in self._unread.items() if self._blocks.has(*key)}
+            self._prune_at = max(UNREAD_BLOCKS, 2 * len(self._unread))
+        if size_bytes:
+            self._unread[key] = size_bytes
+
+    async def as_it_is(self, node: FileNode, offset: int, count: int) -> tuple[bytes, bool]:
+        """Read at most a block of a file that changes all the time, past the cache."""
+        place = node.places[0]
+        waiter = self._link.session().get(node.path(), offset, min(count, BLOCK_BYTES))
+        stat, data, end = sftp.as_got(await ask(waiter))
+        if (stat.ino, stat.dev) != (node.ino, node.dev):
+            self._tree.doubt(node, place)
+            raise NFSError(Status.DELAY)
+        return data, end
+
+    def _fetch(self, node: FileNode, number: int) -> "asyncio.Task[bytes]":
+        # The version of a file with unsent writes stays as it is when the user changes it, too.
+        since = () if node.log is None else self._tree.stamp()
+        key = node.fileid, number, node.version + since
+        task = self._fetches.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._get(node, number))
+            self._fetches[key] = task
+            task.add_done_callback(lambda done: self._fetched(key, done))
+        return task
+
+    def _fetched(self, key: tuple[int, int, tuple[int, ...]], task: "asyncio.Task[bytes]") -> None:
+        self._fetches.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # nobody may wait for what is read ahead
+
+    async def _get(self, node: FileNode, number: int) -> bytes:
+        version, stamp = node.version, self._tree.stamp()
+        if version and number * BLOCK_BYTES >= version[0]:
+            return b""
+        dirty = node.log is not None or node.flushing
+        if node.gone:
+            raise Changed
+        session = self._link.session()
+        place = node.places[0]
+        waiter = session.get(node.path(), number * BLOCK_BYTES, BLOCK_BYTES)
+        try:
+            stat, data, _ = sftp.as_got(await ask(waiter))
+        except (FileNotFoundError, NotADirectoryError):
+            self._tree.doubt(node, place)
+            raise Changed from None
+        if (stat.ino, stat.dev) != (node.ino, node.dev):
+            self._tree.doubt(node, place)
+            raise Changed
+        if dirty or node.log is not None or node.flushing:
+            return data
+        if node.version != version:
+            raise Changed
+        if stat.version != version:
+            self._tree.apply(node, stat, stamp)
+            raise Changed
+        self._blocks.put(node.fileid, number, data)
+        self._not_read_yet((node.fileid, number), len(data))
+        return data
+
+    def _ahead(self, file: OpenFile, offset: int, end: int, last: int) -> None:
+        """Fetch what is likely to be read next."""
+        if -AHEAD_SLACK <= offset - file.end <= AHEAD_SLACK:
+            file.run += end - offset
+        else:
+            file.run = 0
+        file.end = end
+        node = file.node
+        size = node.version[0] if node.version else 0
+        stop = min(last + 1 + min(AHEAD_BLOCKS, 2 * file.run // BLOCK_BYTES), -(-size // BLOCK_BYTES))
+        limit = self._limit()
+        for number in range(last + 1, stop):
+            if len(self._fetches) >= limit or not self._link.up:
+                self._full = True
+                return
+            if not self._blocks.has(node.fileid, number):
+                self._fetch(node, number)
+
+    def _limit(self) -> int:
+        """Return how many blocks may be on their way: as many as the link carries in AHEAD_S."""
+        now, got = asyncio.get_running_loop().time(), self._link.received_bytes
+        past_s = now - self._looked_s
+        if past_s > LOOK_S:
+            rate = (got - self._looked_bytes) / past_s
+            if past_s < 4 * LOOK_S:
+                # A link that was not kept full is not slow for that.
+                self._rate = (self._rate + rate) / 2 if self._full else max(self._rate, rate)
+            self._looked_s, self._looked_bytes, self._full = now, got, False
+        return max(AHEAD_MIN_BLOCKS, min(AHEAD_BLOCKS, int(self._rate * AHEAD_S / BLOCK_BYTES)))

@@ -1,0 +1,74 @@
+"""Which files have bytes that the user's side does not have: told there, for the day this server is lost.
+
+Strategy: they are looked at every half second while there are any, and what differs from what was told is
+one line. So a write costs nothing, a file that was sent meanwhile was never named, and nothing is kept for
+a link that is cut: a new connection is told all anew.
+"""
+
+import asyncio
+import json
+import os
+from itertools import islice
+from typing import Any, Final
+
+from womm.fileserver.connection import Lines
+from womm.fileserver.contents.contents import Contents
+
+TELL_S: Final = 0.5
+NAMES: Final = 1000
+"""So many files are named, the oldest first; the others are counted."""
+
+
+class Unsent:
+    """Tells the user's side of the files of `contents` that are not sent."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._lines: Lines | None = None
+        self._told: dict[int, bytes] = {}
+        self._more = 0
+        self._timer: asyncio.TimerHandle | None = None
+        contents.on_unsent = self._begin
+
+    def __repr__(self) -> str:
+        return f"<Unsent {len(self._told)} files told, {self._more} more>"
+
+    def connected(self, lines: Lines) -> None:
+        """Tell a new connection of all."""
+        self._lines = lines
+        self._told = {}
+        self._more = 0
+        self._tell({"whole": True})
+
+    def tell(self) -> None:
+        """Send what has changed since it was told last."""
+        if self._lines is not None:
+            self._tell({})
+
+    def stop(self) -> None:
+        self._lines = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _begin(self) -> None:
+        if self._timer is None and self._lines is not None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_S, self.tell)
+
+    def _tell(self, facts: dict[str, Any]) -> None:
+        assert self._lines is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        files = self._contents.unsent
+        named = ((node.fileid, node.name()) for node in islice(files, NAMES) if node.log is not None)
+        now = {fileid: name for fileid, name in named if name}
+        new = [(fileid, os.fsdecode(name)) for fileid, name in now.items() if self._told.get(fileid) != name]
+        sent = [fileid for fileid in self._told if fileid not in now]
+        more = max(0, len(files) - NAMES)
+        if new or sent or more != self._more or facts:
+            value = {"op": "unsent", "files": new, "sent": sent, "more": more, **facts}
+            self._lines.send(json.dumps(value, separators=(",", ":")).encode())
+            self._told, self._more = now, more
+        if files:
+            self._begin()

@@ -1,0 +1,106 @@
+"""What a first copy of a folder would be, told before it begins; and the line that shows how it goes."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Final, TextIO
+
+from womm import words
+from womm.store.pack import DIRECTORY, FILE
+from womm.store.tree import Walk
+
+LARGEST: Final = 10
+REDRAW_S: Final = 0.2
+_NAMES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Above either of them a first copy is asked about."""
+
+    files: int = 20_000
+    size_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`largest`: sizes and paths, the largest first."""
+
+    files: int
+    directories: int
+    size_bytes: int
+    largest: tuple[tuple[int, bytes], ...]
+    ignored: int
+    special: tuple[bytes, ...]
+    unreadable: tuple[tuple[bytes, str], ...]
+
+    def exceeds(self, limits: Limits) -> bool:
+        return self.files > limits.files or self.size_bytes > limits.size_bytes
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        places = words.counted(self.directories, "directory", "directories")
+        found = [f"{words.counted(self.files, 'file')} in {places}, {shown_bytes(self.size_bytes)}"]
+        if self.ignored:
+            found[0] += f"; {self.ignored:,} left out by .wommignore"
+        found += [f"  {shown_bytes(size):>10}  {words.name(path)}" for size, path in self.largest]
+        return found
+
+
+def preview(walk: Walk) -> Preview:
+    sizes = ((found.stamp.size, path) for path, found in walk.entries.items() if found.stamp.kind == FILE)
+    return Preview(
+        walk.files,
+        sum(found.stamp.kind == DIRECTORY for found in walk.entries.values()),
+        walk.size,
+        tuple(nlargest(LARGEST, sizes)),
+        walk.ignored,
+        tuple(walk.special),
+        tuple(walk.unreadable.items()),
+    )
+
+
+def some_names(paths: Sequence[bytes]) -> str:
+    """The first of them, for a line of text, and how many more there are."""
+    more = f" and {len(paths) - _NAMES:,} more" if len(paths) > _NAMES else ""
+    return ", ".join(map(words.name, paths[:_NAMES])) + more
+
+
+def shown_bytes(count: int) -> str:
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"
+
+
+class ProgressLine:
+    """One line on a terminal that is drawn over and over; of_files 0: not known yet. For any thread."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._drawn_at = -1e9
+        self._drawn = False
+
+    def __call__(self, what: str, files: int, of_files: int, size: int, of_size: int) -> None:
+        now = self._clock()
+        if now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_at, self._drawn = now, True
+        line = f"{what}: {words.counted(files, 'file')}, {shown_bytes(size)}"
+        if of_files:
+            line = f"{what}: {files:,} of {words.counted(of_files, 'file')},"
+            line += f" {shown_bytes(size)} of {shown_bytes(of_size)}"
+        self._out.write(f"\r\x1b[K{line}")
+        self._out.flush()
+
+    def clear(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._out.write("\r\x1b[K")
+            self._out.flush()

@@ -1,0 +1,372 @@
+"""An eager share and the task: copied before the first job, brought back after the last.
+
+While it is not certain that the file server still has what was copied - its pod has moved, or news of
+that may have been missed - no job starts and none is done. A lost disk is filled again: jobs without a
+result run again, and what those with one have written is told to be missing.
+
+Where pods may not mount it (Pod Security `restricted`) there is no store: each worker is filled by itself
+before it gets jobs, and what jobs write stays in their pod.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from womm import words
+from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.dispatch.job import SharedFolder
+from womm.errors import ShareError
+from womm.journal.store import TaskStore
+from womm.link.frames import RunRequest, User
+from womm.settings import EAGER_SYNCBACK
+from womm.share.control import Writable
+from womm.share.eager.connection import LOSSES, EagerShare, StoreLost, state_name
+from womm.share.eager.owner import tell_owner
+from womm.share.eager.preview import shown_bytes
+from womm.share.eager.push import PushResult
+from womm.share.eager.syncback import PullResult
+from womm.share.ignore import Ignore
+from womm.task.shares import Voice, sync_request, way_down
+
+STORE: Final = "/womm/store"
+STATE: Final = "/womm/state"
+DISK: Final = "/womm/state/disk"
+"""There while the file server's own disk is."""
+FILL: Final = ("perl", "/womm/bin/fill.pl")
+
+
+class Eager:
+    """See TaskShare."""
+
+    def __init__(
+        self, spec: ShareSpec, working: Path, task: str, voice: Voice, *, keep: bool, patience_s: float
+    ) -> None:
+        self.spec = spec
+        self._working = working
+        self._task = task
+        self._voice = voice
+        self._patience_s = patience_s
+        self._turn = asyncio.Lock()
+        self._told: set[str] = set()
+        self._folder = EagerFolder(spec.folder, working, self._doubt)
+        self.jobs: SharedFolder | None = self._folder
+        self.failed = ""
+        self.words = ""
+        self._cluster: Cluster | None = None
+        self._owner: User | None = None
+        self._owned: asyncio.Future[None] | None = None
+        store = f"{STORE}/{spec.store}" if spec.store else STORE
+        folder = TaskStore.default().root.parent / "shares"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._ignore = Ignore(spec.folder)
+        self._state = folder / (state_name(spec.folder, store) if spec.store else task)
+        self._checking: asyncio.Task[None] | None = None
+        self._doubts = 0
+        self._goes = False
+        self._back = PullResult()
+        self._copied = self._ending = self._is_back = False
+        self._files = self._bytes = 0  # copied
+        self._lost_results = 0
+        self._vain = 0  # losses since a job has ended
+        self._lost_at = ""
+        self._share = EagerShare(
+            spec.folder,
+            task,
+            state=self._state,
+            store=store,
+            identity="" if spec.store else DISK,  # on a volume of the user's it is wherever that is
+            syncback=spec.kind == EAGER_SYNCBACK,
+            keep=keep or bool(spec.store),
+            ask=voice.ask,
+            say=voice.say,
+            progress=sys.stderr,
+            ignore=self._ignore,
+            writable=Writable.only(map(os.fsencode, spec.write)),
+            retry_s=patience_s,
+        )
+        if spec.write and spec.kind != EAGER_SYNCBACK:
+            voice.say(f"share-write has no effect with --share {spec.kind}: nothing is brought back")
+
+    async def confirm(self) -> None:
+        await self._share.confirm()
+
+    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+        if pod.pid:
+            return None
+        if cluster.fills:
+            self._folder.filled = True
+            return self._fill(cluster, pod)
+        if user is None:
+            return None
+        if self._owner is None:
+            self._owner = user
+            self._owned = asyncio.ensure_future(self._own(cluster))
+        return self._known_owner()
+
+    async def _own(self, cluster: Cluster) -> None:
+        """All files belong to the user that the first worker runs as. The file server does not know it."""
+        if self._owner is None:
+            return
+        try:
+            await tell_owner(cluster.share_dial, STATE, self._owner)
+        except ShareError as exc:
+            self._say_once(f"share: {exc.message}")
+        self._folder.look_at_first()
+
+    async def _known_owner(self) -> None:
+        assert self._owned is not None
+        await asyncio.shield(self._owned)
+
+    async def _fill(self, cluster: Cluster, pod: Pod) -> None:
+        """One after the other: all come over the same line, and so the first begins soonest."""
+        share = EagerShare(
+            self.spec.folder,
+            self._task,
+            state=self._state,
+            command=[*FILL, str(self.spec.folder)],
+            yes=True,  # asked once
+            say=self._say_once,
+            ignore=self._ignore,
+            retry_s=self._patience_s,
+        )
+        async with self._turn:
+            self._tell_copied(await share.push(lambda command: cluster.fill_dial(pod, command)))
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._voice.say(text)
+
+    async def begin(self, cluster: Cluster) -> None:
+        if cluster.fills:
+            self._voice.say(
+                f"namespace {cluster.where.namespace} refuses NFS volumes (Pod Security `restricted`):"
+                " each pod gets a copy of its own, and what jobs write stays there"
+            )
+            return
+        self._cluster = cluster
+        cluster.when_share_moves(self._doubt)
+        self._tell_copied(await self._share.push(cluster.share_dial))
+        cluster.before_share_ends(self._end)
+        self._copied = True
+        if self._doubts:
+            self._doubt()
+
+    def _doubt(self, goes: bool = False) -> None:
+        """Perhaps what is in the store is not what was copied. goes: it will not be for long."""
+        self._doubts += 1
+        self._goes |= goes
+        if not self._copied or self._ending:
+            return
+        self._folder.in_doubt()
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check())
+            self._checking.add_done_callback(self._checked)
+
+    async def _check(self) -> None:
+        assert self._cluster is not None
+        while True:
+            doubts = self._doubts
+            if self._goes and self.spec.kind == EAGER_SYNCBACK:
+                await self._rescue(self._cluster)
+            self._goes = False
+            try:
+                await self._share.check(self._cluster.share_dial)
+            except StoreLost:
+                await self._fill_again(self._cluster)
+            await self._own(self._cluster)  # another pod does not know it
+            if doubts == self._doubts:
+                self._folder.certain()
+                self._checking = None  # at once: what is doubted from now on nobody looks at any more
+                return
+
+    def _checked(self, task: asyncio.Task[None]) -> None:
+        if self._checking is task:
+            self._checking = None
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._ending = True
+        self._folder.end()
+        if isinstance(error, ShareError):
+            self._voice.lost(error.message)
+        else:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "the share is not checked any more", "exception": error}
+            )
+
+    async def _pull(self, cluster: Cluster) -> PullResult:
+        """From the pod that is to go, if one is; what came counts, also when not all did."""
+        try:
+            return await self._share.pull(partial(cluster.share_dial, last=True))
+        finally:
+            self._back += self._share.so_far
+
+    async def _rescue(self, cluster: Cluster) -> None:
+        """Bring back what jobs have written until now: the disk that it is on will go."""
+        try:
+            found = await self._pull(cluster)
+        except StoreLost:  # told next
+            return
+        except ShareError as exc:  # there is no other try: what is missing is told once it is known
+            self._voice.say(f"not all that jobs wrote came back before the file server goes: {exc.message}")
+            return
+        if not found.refused and not found.kept_changing:
+            self._folder.rescued()
+
+    async def _fill_again(self, cluster: Cluster) -> None:
+        self._voice.say("the file server's disk is lost: the folder is copied again")
+        if ended := self._folder.lost():
+            self._lost_results += ended
+            self._lost_at = time.strftime("%H:%M:%S")
+        self._vain = 0 if ended else self._vain + 1
+        if self._vain >= LOSSES:
+            raise ShareError(
+                f"the file server's disk was lost {LOSSES} times, and no job ended in between: is there room"
+                " for the folder, and for what jobs write?"
+            )
+        self._voice.disk_lost()
+        self._tell_copied(await self._share.push(cluster.share_dial))
+
+    def _tell_copied(self, result: PushResult) -> None:
+        self._ignore.begun()  # all there is was looked at
+        self._files += result.files
+        self._bytes += result.size_bytes
+        self.words = f"{_files(self._files, self._bytes)} copied"
+        self._voice.traffic(self._bytes, 0, 0, 0)
+
+    async def _end(self) -> None:
+        await self._stop_checking()
+        if self.spec.kind != EAGER_SYNCBACK or self._cluster is None:
+            return
+        try:
+            found = await self._pull(self._cluster)
+        except ShareError as exc:
+            self.failed = f"what jobs wrote is not brought back: {exc.message}"
+            return
+        self._is_back = True
+        self.words += f", {_files(len(set(self._back.brought)), self._back.size_bytes)} brought back"
+        self._voice.traffic(self._bytes, 0, self._back.size_bytes, 0)
+        left = len(found.refused) + len(found.kept_changing)
+        if self._lost_results:
+            jobs = words.counted(self._lost_results, "job")
+            self.failed = (
+                f"the file server's disk was lost, and with it what {jobs} wrote that had ended by"
+                f" {self._lost_at}: run them again"
+            )
+        elif self._back.conflicts:
+            self.failed = f"{words.counted(len(self._back.conflicts), 'file')} changed on both sides"
+        elif left:
+            self.failed = f"{words.counted(left, 'file')} could not be brought back"
+
+    def report(self) -> None:
+        """What is not brought back is told when it is tried: here, when it never was."""
+        if self.spec.kind == EAGER_SYNCBACK and self._copied and not self._is_back:
+            self.failed = self.failed or "what jobs wrote is not brought back: its end was not reached"
+
+    async def _stop_checking(self) -> None:
+        self._ending = True
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait({self._checking})
+
+    async def close(self) -> None:
+        if self._owned is not None:
+            self._owned.cancel()
+            await asyncio.gather(self._owned, return_exceptions=True)
+        await self._stop_checking()
+        self._ignore.close()
+        if not self.spec.store:  # the store is gone with the task
+            await asyncio.to_thread(self._share.forget)
+
+
+class EagerFolder:
+    """See SharedFolder. What has changed on this machine since the copy is not seen by jobs.
+
+    `filled`: workers have a folder of their own, in `working` of which jobs run.
+    """
+
+    def __init__(self, folder: Path, working: Path, doubt: Callable[[], object]) -> None:
+        self.filled = False
+        self._folder = os.fsencode(folder)
+        self._working = os.fsencode(working)
+        self._doubt = doubt
+        self._sure = asyncio.Event()
+        self._sure.set()
+        self._is_over = False
+        self._losses = 0
+        self._known: dict[str, int] = {}  # by pod: how many losses its kernel knows of
+        self._looking: dict[int, int] = {}  # by job: how many it will know of by that job's end
+        self._ended = 0  # jobs, since the last loss
+        self._first: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<EagerFolder {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
+
+    @property
+    def quiet(self) -> bool:
+        return self._sure.is_set()
+
+    async def refresh(self) -> None:
+        while not self._sure.is_set():  # also again, when it was for a moment only
+            await self._sure.wait()
+        if self._is_over:
+            raise ShareError("the share is lost")
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        if request.folder is None and (self.filled or self._losses):
+            # By its path: what the agent itself is in may be a folder of the lost disk.
+            request = replace(request, folder=self._working)
+        self._looking[job] = self._losses
+        if self.filled or self._known.get(pod, 0) == self._losses:
+            fresh = [] if self.filled or pod in self._known else self._first
+            return replace(request, fresh=fresh) if fresh else request
+        return replace(request, fresh_tree=self._folder)
+
+    def look_at_first(self) -> None:
+        """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
+        self._first = way_down(self._folder, self._working)
+
+    def sync(self) -> RunRequest:
+        return sync_request(self._folder)
+
+    def reconnected(self) -> None:
+        self._doubt()
+
+    async def settle(self, job: int, pod: str) -> str:
+        looked = self._looking.pop(job, 0)
+        self._known[pod] = max(self._known.get(pod, 0), looked)
+        losses = self._losses
+        await self.refresh()
+        self._ended += losses == self._losses
+        return ""
+
+    def in_doubt(self) -> None:
+        self._sure.clear()
+
+    def certain(self) -> None:
+        self._sure.set()
+
+    def end(self) -> None:
+        """What jobs have done last will never be known."""
+        self._is_over = True
+        self._sure.set()
+
+    def rescued(self) -> None:
+        """What jobs that have ended wrote is not in the store alone any more."""
+        self._ended = 0
+
+    def lost(self) -> int:
+        """The store is empty: return how many jobs have ended since it was filled."""
+        self._losses += 1
+        ended, self._ended = self._ended, 0
+        return ended
+
+
+def _files(count: int, size_bytes: int) -> str:
+    return f"{words.counted(count, 'file')} ({shown_bytes(size_bytes)})"
