@@ -1,9 +1,10 @@
 """`python -m bench.eager`: the eager share beside tar and rsync, through one and the same stream.
 
 Strategy: the stream is the share's own (womm.share.eager.stream), into a process of this machine that
-stands for the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take turns
-in every round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave). womm's time is
-all of it: starting Python at the far end, looking at the folder, and the note of what both sides have.
+stands for the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take
+turns in every round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave).
+womm's time is all of it: starting Python at the far end, looking at the folder, and the note of what both
+sides have.
 `make bench` has it as a section, and another one into a pod, over womm's exec of the API server.
 """
 

@@ -5,9 +5,9 @@ A process of its own:
     python -m bench.tracked KUBECONFIG NAMESPACE PODS FOLDER [SOCKET]
 
 PODS are made by a Deployment, on the nodes of tests.cluster.kubernetes.simulation. With SOCKET, the
-simulation's, each worker gets a link, and a login file and a width file follow them as in a task; without, started pods
-are only noted. At first it prints the task's id. A line COUNT on stdin waits until so many workers are there
-and is answered by one line of JSON, a Tracked; the end of stdin is its end.
+simulation's, each worker gets a link, and a login file and a width file follow them as in a task; without,
+started pods are only noted. At first it prints the task's id. A line COUNT on stdin waits until so many
+workers are there and is answered by one line of JSON, a Tracked; the end of stdin is its end.
 """
 
 import asyncio

@@ -89,3 +89,25 @@ def abridged(text: str, width: int) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return `1 file`, `2 files`; `plural`: what follows any other number than 1, else the noun with an s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 41s, 3m20s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def shown_bytes(count: int) -> str:
+    """Three digits and a unit: 12.3 MB."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"

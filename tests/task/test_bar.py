@@ -10,7 +10,8 @@ import termios
 import pytest
 
 from tests.link.wires import run
-from womm.task.bar import Bar, Progress, duration, progress_line
+from womm.task.bar import Bar, Progress, progress_line
+from womm.words import duration
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from tests.link.wires import PERL
 from womm import worker
+from womm.engine.gnu.shim_folder import install_shim, shim_variable
 from womm.errors import EngineError
-from womm.task.runtime import SOCKET_PATH_LIMIT, install_shim, runtime_folder, shim_variable
+from womm.task.runtime import SOCKET_PATH_LIMIT, runtime_folder
 
 
 def test_folder_is_ours_alone_and_removed_with_all_in_it(womm_home):

@@ -162,7 +162,7 @@ def _share(task: TaskView) -> ShareTraffic | None:
 
 
 def _share_words(share: ShareTraffic) -> str:
-    from womm.share.eager.preview import shown_bytes
+    from womm.words import shown_bytes
 
     parts = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
     if share.unwritten:

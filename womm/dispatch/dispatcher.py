@@ -17,7 +17,7 @@ from womm import words
 from womm.cluster.base import Cluster, Loss, Pod
 from womm.dispatch import outcomes
 from womm.dispatch.helper_jobs import Syncs
-from womm.dispatch.job import STDERR, STDOUT, Job, JobSink, Outcome, SharedFolder
+from womm.dispatch.job import STDERR, STDOUT, Job, JobSink, Outcome
 from womm.dispatch.pool import Action, Avoid, GiveUp, Leave, Lost, Pool, Start, Trust
 from womm.dispatch.results import Results
 from womm.dispatch.spool import Spool
@@ -50,6 +50,7 @@ from womm.link.frames import (
     encode_signal,
 )
 from womm.process import identify
+from womm.share.base import SharedFolder
 
 log = logging.getLogger(__name__)
 

@@ -56,32 +56,6 @@ class JobSink(Protocol):
         """The last call for this job."""
 
 
-class SharedFolder(Protocol):
-    """The folder that jobs in pods share with this machine: fresh when they start, whole when they end.
-
-    Raises ShareError when it is lost, which ends the task.
-    """
-
-    @property
-    def quiet(self) -> bool:
-        """Nothing has changed: `refresh` need not be waited for."""
-
-    async def refresh(self) -> None:
-        """Return when no pod is served anything older than this call."""
-
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        """Have the job's kernel look again at what has changed since it did so last."""
-
-    def sync(self) -> RunRequest | None:
-        """What has a pod's kernel write all that it holds of the folder; None: it holds nothing."""
-
-    def reconnected(self) -> None:
-        """A pod was out of reach: what it tells now may come before news of the cluster from that time."""
-
-    async def settle(self, job: int, pod: str) -> str:
-        """Return when all that the job wrote is in the folder; else why it is not, in words."""
-
-
 class Job:
     """State of one submitted job. Changed only by the dispatcher."""
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from womm.words import duration
+
 REDRAW_S = 0.25
 QUIET_S = 0.2
 _ERASE = b"\r\x1b[K"
@@ -39,16 +41,6 @@ def progress_line(progress: Progress, elapsed_s: float, total: int | None, width
     if total is not None and p.done and total > p.done:
         parts.append(f"ETA {duration((total - p.done) / rate)}")
     return " · ".join(parts)[: max(0, width - 1)]
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: 41s, 3m20s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 class Bar:

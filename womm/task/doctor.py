@@ -32,13 +32,14 @@ from womm.link.frames import (
     encode_run,
 )
 from womm.settings import LAZY, NO_SHARE, Settings
+from womm.share.base import TaskShare, Voice
 from womm.share.nfs_secret import nfs_secret
-from womm.task.bar import duration
 from womm.task.clusters import Origin, make_cluster, share_spec, shared_folder
 from womm.task.listing import target_of
 from womm.task.parallel import new_task_id, say_what_is_missing
 from womm.task.runtime import runtime_folder
-from womm.task.shares import TaskShare, Voice, make_share
+from womm.task.shares import make_share
+from womm.words import duration
 
 OLDEST_MINOR: Final = 30
 """Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""

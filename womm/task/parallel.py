@@ -42,12 +42,14 @@ from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, raise_file_limit, send_signal
 from womm.settings import KUBERNETES, LOCAL, Settings, kubeconfig_seal
-from womm.task.bar import Bar, Progress, duration
+from womm.share.base import TaskShare, Voice
+from womm.task.bar import Bar, Progress
 from womm.task.cleanup import clean
 from womm.task.clusters import Origin, make_cluster, shared_folder
 from womm.task.resume import Earlier, interrupted_runs
 from womm.task.runtime import runtime_folder
-from womm.task.shares import TaskShare, Voice, ask_terminal, make_share
+from womm.task.shares import ask_terminal, make_share
+from womm.words import duration
 
 log = logging.getLogger(__name__)
 

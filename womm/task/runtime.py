@@ -6,28 +6,17 @@ taken.
 """
 
 import os
-import platform
-import re
-import shlex
 import shutil
-import stat
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from womm import worker
-from womm.engine.gnu.options import start_words
+from womm.engine.gnu.shim_folder import UNSAFE
 from womm.errors import EngineError
 from womm.named import lies_in
 
 SOCKET_PATH_LIMIT = 100
 """sun_path holds 108 bytes on Linux and 104 on macOS, the longest name below the folder is 8."""
-
-
-FIRST_LINE_LIMIT = 120
-"""The kernel reads 127 bytes of a script's first line (execve(2), before Linux 5.1), `#!` and all."""
-_UNSAFE = re.compile(r"[^A-Za-z0-9/._+@-]")
 
 
 @contextmanager
@@ -71,7 +60,7 @@ def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _unfit(base: Path, folder: Path) -> str:
     """Say why the folder cannot be made in `base`; empty: it may."""
-    if found := _UNSAFE.search(str(folder)):
+    if found := UNSAFE.search(str(folder)):
         return f"{found[0]!r} in its path"
     if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
         return "its path is too long"
@@ -87,57 +76,3 @@ def _unfit(base: Path, folder: Path) -> str:
 
 def _seen_by_pods(base: Path, shared: Path | None) -> str:
     return "shared with pods" if shared is not None and lies_in(base, shared) else ""
-
-
-def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:
-    """Put the login shim into `folder` under the name GNU parallel shall call it by."""
-    folder.mkdir(exist_ok=True)
-    shim = folder / name
-    interpreter = _interpreter(socket.with_name("perl"), perl)
-    shim.write_bytes(b"#!" + os.fsencode(interpreter) + b"\n" + worker.SHIM.read_bytes())
-    shim.chmod(stat.S_IRWXU)
-    socket.with_name(socket.name + ".pl").write_bytes(worker.SHIM_REST.read_bytes())
-    return shim
-
-
-def _interpreter(link: Path, perl: str) -> str:
-    """Return a name of perl that may stand after `#!`: its own, or else a link's."""
-    if len(os.fsencode(perl)) <= FIRST_LINE_LIMIT and not re.search(r"\s", perl):
-        return perl
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.abspath(perl))
-    return str(link)
-
-
-def plain_name(link: Path, path: Path) -> Path:
-    """Return `path`, or a link to it: GNU parallel calls itself by that name in lines for a shell."""
-    if not _UNSAFE.search(str(path)):
-        return path
-    link.symlink_to(path.absolute())
-    return link
-
-
-def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
-    """Put a `parallel` beside the shim for GNU parallel's own use: --shard and --bin start another one,
-    whose jobs are to run here, where their fifos are."""
-    helper = folder / "parallel"
-    words = shlex.join(start_words(perl, parallel))
-    names = [name for name in worker.PERL_VARIABLES if name in os.environ]
-    text = (
-        "#!/bin/sh\n"
-        "unset WOMM_SHIM\n"
-        + "".join(f"export {name}={shlex.quote(os.environ[name])}\n" for name in names)
-        + f'PATH=${{PATH#*:}} PARALLEL_SHELL={shlex.quote(shell)} exec {words} "$@"\n'
-    )
-    helper.write_bytes(os.fsencode(text))
-    helper.chmod(stat.S_IRWXU)
-
-
-def shim_variable(socket: Path, shell: str, *, stdin: bool) -> str:
-    """Return $WOMM_SHIM, which tells the shim what it must know. See womm/worker/shim.pl."""
-    numbers = _SYSTEM_CALLS.get(platform.machine(), (0, 0)) if sys.platform == "linux" else (0, 0)
-    return "\t".join([str(socket), shell, "1" if stdin else "", *map(str, numbers)])
-
-
-_SYSTEM_CALLS = {"x86_64": (231, 46), "aarch64": (94, 211)}
-"""Numbers of exit_group(2) and sendmsg(2), by machine."""

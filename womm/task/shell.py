@@ -23,11 +23,12 @@ from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
 from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
+from womm.share.base import TaskShare, Voice
 from womm.task import terminal as terminals
 from womm.task.clusters import Origin, make_cluster, shared_folder
 from womm.task.parallel import first_of, new_task_id, say_what_is_missing, started_event, unless, where
 from womm.task.runtime import runtime_folder
-from womm.task.shares import TaskShare, Voice, ask_terminal, make_share
+from womm.task.shares import ask_terminal, make_share
 
 FAILURE = 254
 _TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)

@@ -13,9 +13,9 @@ import pytest
 
 from tests.dispatch.running import TASK, task
 from tests.link.wires import PERL, run
+from womm.engine.gnu.shim_folder import install_shim, shim_variable
 from womm.engine.gnu.shims import MAX_REQUEST, ShimServer
 from womm.journal.events import JobEnded, JobStarted
-from womm.task.runtime import install_shim, shim_variable
 
 
 def request(command=b"echo hi", *fields):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.share.eager.eagers import contents
 from womm.share.eager import manifest
 from womm.share.eager.manifest import Ancestor, Base
-from womm.share.eager.preview import ProgressLine, shown_bytes
+from womm.share.eager.preview import ProgressLine
 from womm.store.pack import (
     DIRECTORY,
     FILE,
@@ -29,6 +29,7 @@ from womm.store.pack import (
     parse,
 )
 from womm.store.send import PIECE, WHOLE
+from womm.words import shown_bytes
 
 NAMES = st.binary(min_size=1, max_size=255).filter(
     lambda name: not set(name) & {0, 47} and name not in (b".", b"..")

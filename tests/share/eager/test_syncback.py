@@ -12,8 +12,8 @@ from tests.share.eager.eagers import Rig, contents, in_store, snapshot
 from tests.share.eager.test_connection import NAMES, NoNumbers
 from tests.soak import count
 from womm.errors import ShareError
+from womm.share.beside import beside_name
 from womm.share.control import Writable
-from womm.share.eager.syncback import beside_name
 from womm.share.ignore import Ignore
 
 

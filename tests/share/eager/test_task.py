@@ -14,11 +14,11 @@ from tests.link.wires import run
 from womm.cluster.base import ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
+from womm.share.base import Voice
 from womm.share.eager import task as eager
 from womm.share.eager.connection import LOSSES
 from womm.share.eager.stream import LocalStore
 from womm.share.eager.task import Eager
-from womm.task.shares import Voice
 
 POD = "pod-0"
 

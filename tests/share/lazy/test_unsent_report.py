@@ -15,10 +15,10 @@ from tests.fileserver.lazy import UserSide, fresh_folder, remove
 from womm.cluster.base import ShareSpec
 from womm.link.frames import RunRequest
 from womm.nfs.constants import SHARE_BOTH
+from womm.share.base import Voice
 from womm.share.lazy.task import Lazy
 from womm.share.lazy.unsent import Unsent
 from womm.share.lazy.unsent_report import KEPT, UnsentReport
-from womm.task.shares import Voice
 
 NO_SPACE = os.strerror(28)
 

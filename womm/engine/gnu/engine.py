@@ -14,6 +14,7 @@ from womm import descriptors
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu import options as gnu_parallel
 from womm.engine.gnu.options import GnuParallel, Plan, start_words
+from womm.engine.gnu.shim_folder import install_helper, install_shim, plain_name, shim_variable
 from womm.engine.gnu.shims import ShimServer
 from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
@@ -22,7 +23,6 @@ from womm.journal.store import Journal
 from womm.places import naming
 from womm.process import identify, send_signal, usual_file_limit
 from womm.settings import Settings
-from womm.task.runtime import install_helper, install_shim, plain_name, shim_variable
 from womm.worker import TASK_VARIABLE
 
 _START = Path(gnu_parallel.__file__).parent / "start.pl"

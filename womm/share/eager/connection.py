@@ -32,7 +32,7 @@ from womm.link.client import RETRY_DELAYS_S, Offline
 from womm.share.control import Writable
 from womm.share.eager import manifest
 from womm.share.eager.manifest import Ancestor, Base
-from womm.share.eager.preview import Limits, Preview, ProgressLine, preview, shown_bytes, some_names
+from womm.share.eager.preview import Limits, Preview, ProgressLine, preview, some_names
 from womm.share.eager.push import PushResult, Sender, plan
 from womm.share.eager.staging import Staging, remove_stale
 from womm.share.eager.stream import Cut, ExecDial, PodStream, Stopped, converse, in_thread
@@ -41,6 +41,7 @@ from womm.store.pack import DIRECTORY, FILE, LINK, VERSION, BadPack, Record, Sou
 from womm.store.send import Out
 from womm.store.server import BLOCKS, END, END_OF_LIST, FAILED, GET, HELLO, LIST, WELCOME
 from womm.store.tree import IgnoreRules, Walk, walk
+from womm.words import shown_bytes
 
 MAX_SKEW_S: Final = 2.0
 CHECK_S: Final = 30.0

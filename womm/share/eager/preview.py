@@ -9,6 +9,7 @@ from typing import Final, TextIO
 from womm import words
 from womm.store.pack import DIRECTORY, FILE
 from womm.store.tree import Walk
+from womm.words import shown_bytes
 
 LARGEST: Final = 10
 REDRAW_S: Final = 0.2
@@ -65,17 +66,6 @@ def some_names(paths: Sequence[bytes]) -> str:
     """The first of them, for a line of text, and how many more there are."""
     more = f" and {len(paths) - _NAMES:,} more" if len(paths) > _NAMES else ""
     return ", ".join(map(words.name, paths[:_NAMES])) + more
-
-
-def shown_bytes(count: int) -> str:
-    if count < 1000:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-    return f"{size / 1000:.3g} TB"
 
 
 class ProgressLine:

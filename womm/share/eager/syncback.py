@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from womm.share.beside import beside_name
 from womm.share.control import Change, Refusal, Writable
 from womm.share.eager.manifest import Ancestor, Base
 from womm.share.eager.staging import Staging, rename_new, rename_over
@@ -26,7 +27,6 @@ from womm.store.pack import (
     FILE,
     LINK,
     LINK_BYTES,
-    NAME_BYTES,
     BadPack,
     Record,
     Source,
@@ -386,12 +386,6 @@ class Placer:
         if now.st_mode & _MODE == base.ours.mode & _MODE != mode:
             with self._tree.reading(here) as file:
                 os.fchmod(file, mode)
-
-
-def beside_name(name: bytes, task: str, number: int) -> bytes:
-    """NAME.womm-TASK, with a number from the second on; shortened to what disks take."""
-    suffix = b".womm-" + os.fsencode(task) + (b".%d" % number if number > 1 else b"")
-    return name[: NAME_BYTES - len(suffix)] + suffix
 
 
 def receive(

@@ -20,19 +20,18 @@ from typing import Any, Final
 
 from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
-from womm.dispatch.job import SharedFolder
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest, User
 from womm.settings import EAGER_SYNCBACK
+from womm.share.base import SharedFolder, Voice, sync_request, way_down
 from womm.share.control import Writable
 from womm.share.eager.connection import LOSSES, EagerShare, StoreLost, state_name
 from womm.share.eager.owner import tell_owner
-from womm.share.eager.preview import shown_bytes
 from womm.share.eager.push import PushResult
 from womm.share.eager.syncback import PullResult
 from womm.share.ignore import Ignore
-from womm.task.shares import Voice, sync_request, way_down
+from womm.words import shown_bytes
 
 STORE: Final = "/womm/store"
 STATE: Final = "/womm/state"

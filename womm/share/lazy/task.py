@@ -11,16 +11,14 @@ from typing import Any, Final
 
 from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
-from womm.dispatch.job import SharedFolder
 from womm.errors import ShareError
 from womm.link.frames import RunRequest, User
+from womm.share.base import SharedFolder, Voice, sync_request, way_down
 from womm.share.control import Writable
-from womm.share.eager.preview import shown_bytes
 from womm.share.lazy.connection import LazyShare, ShareStats
 from womm.share.lazy.kept_report import KeptReport
 from womm.share.lazy.unsent_report import NOT_SENT, UnsentReport
-from womm.task.bar import duration
-from womm.task.shares import Voice, sync_request, way_down
+from womm.words import duration, shown_bytes
 
 FINISH_S: Final = 40.0
 TRAFFIC_S: Final = 10.0

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from womm import words
-from womm.share.eager.syncback import beside_name
+from womm.share.beside import beside_name
 from womm.share.fence import Fence
 
 log = logging.getLogger(__name__)

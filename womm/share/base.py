@@ -1,0 +1,102 @@
+"""What a share is to a task: the folder of the task in its pods, before, between and after the jobs.
+
+A lazy share refreshes the pods before each job and waits for its writes after it; an eager share only checks
+that it is still there. On this machine there is nothing to do.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.journal.events import ShareKept, ShareUnsent
+from womm.link.frames import RunRequest, User
+
+SYNC: Final = (
+    b"my %nr = ('x86_64' => 306, 'aarch64' => 267);"  # syncfs(2)
+    b"my $nr = $nr{(split ' ', `uname -m`)[0]};"
+    b"open my $folder, '<', $ARGV[0];"
+    b"$nr ? syscall($nr, fileno $folder) : system 'sync'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a share speaks to the user, and to the task. `ask`: None where there is no terminal."""
+
+    say: Callable[[str], None]
+    lost: Callable[[str], None]
+    """The share is lost for good: the task must end."""
+    disk_lost: Callable[[], bool]
+    """Another file server has come with an empty disk: what was not written yet is lost. Returns whether
+    some of it is not written again."""
+    ask: Callable[[str], bool] | None
+    traffic: Callable[[int, int, int, int], None]
+    """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
+    unsent: Callable[[ShareUnsent | ShareKept], None]
+    """Hears which files of the jobs' are not in the folder, and which the user has changed under them."""
+
+
+class SharedFolder(Protocol):
+    """The folder that jobs in pods share with this machine: fresh when they start, whole when they end.
+
+    Raises ShareError when it is lost, which ends the task.
+    """
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing has changed: `refresh` need not be waited for."""
+
+    async def refresh(self) -> None:
+        """Return when no pod is served anything older than this call."""
+
+    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        """Have the job's kernel look again at what has changed since it did so last."""
+
+    def sync(self) -> RunRequest | None:
+        """What has a pod's kernel write all that it holds of the folder; None: it holds nothing."""
+
+    def reconnected(self) -> None:
+        """A pod was out of reach: what it tells now may come before news of the cluster from that time."""
+
+    async def settle(self, job: int, pod: str) -> str:
+        """Return when all that the job wrote is in the folder; else why it is not, in words."""
+
+
+class TaskShare(Protocol):
+    """The share of one task: `begin`, then `close`, whatever happens in between."""
+
+    spec: ShareSpec
+    jobs: SharedFolder | None
+    failed: str
+    """Why the task is no success, although its jobs may be."""
+    words: str
+    """What went over the share; known when the cluster has stopped."""
+
+    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+        """What is to be done for a worker before it gets jobs, which run as `user`; None: nothing.
+
+        Raises ShareError.
+        """
+
+    async def begin(self, cluster: Cluster) -> None:
+        """Once the cluster has started: return when jobs may. Raises ShareError."""
+
+    def report(self) -> None:
+        """Once the cluster has stopped, however: tell what of the jobs' files is not in the folder."""
+
+    async def close(self) -> None: ...
+
+
+def way_down(folder: bytes, working: bytes) -> list[bytes]:
+    """Return what a pod's kernel has seen before any job: the directories down to where jobs run."""
+    found = [folder]
+    if working.startswith(folder + b"/"):
+        for name in working[len(folder) + 1 :].split(b"/"):
+            found.append(found[-1] + b"/" + name)
+    return found
+
+
+def sync_request(folder: bytes) -> RunRequest:
+    """What has a pod's kernel write all that it holds of a folder."""
+    return RunRequest(None, argv=[b"perl", b"-e", SYNC, folder])
