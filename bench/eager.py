@@ -29,7 +29,7 @@ from bench.stats import Target
 from tests.realcluster import images
 from womm.cluster.kubernetes import client as api
 from womm.link.client import Dial
-from womm.share.eager.connection import EagerShare
+from womm.share.eager.connection import EagerConnection
 from womm.share.eager.stream import ExecDial, LocalStore, PodStream, converse
 from womm.store.pack import CHUNK
 
@@ -241,7 +241,7 @@ def _timed(ground: Ground, copy: Callable[[], None]) -> float:
 
 
 def _womm(ground: Ground, *, syncback: bool) -> None:
-    share = EagerShare(
+    share = EagerConnection(
         ground.folder,
         "bench",
         state=ground.state,

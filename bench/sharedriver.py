@@ -41,8 +41,8 @@ from womm.cluster.kubernetes.manifests import RUN, SCRIPTS
 from womm.link.client import Link
 from womm.link.frames import RunRequest, encode_run
 from womm.share.lazy import ssh
-from womm.share.lazy.connection import LazyShare
-from womm.share.lazy.task import LazyFolder
+from womm.share.lazy.connection import LazyConnection
+from womm.share.lazy.task import LazyJobHooks
 
 READY_S = 400.0
 """Nodes in user-mode Linux pull images slowly."""
@@ -148,11 +148,11 @@ class _Words(asyncio.Protocol):
 class Driver:
     """The task: its share and links to its pods."""
 
-    def __init__(self, share: LazyShare, folder: Path, cluster: KubernetesCluster) -> None:
+    def __init__(self, share: LazyConnection, folder: Path, cluster: KubernetesCluster) -> None:
         self._share = share
         self._folder = folder
         self._cluster = cluster
-        self._jobs = LazyFolder(share, folder, folder, writable=True)
+        self._jobs = LazyJobHooks(share, folder, folder, writable=True)
         self._links: list[tuple[Pod, Link, Recorder]] = []
         self._job = 0
 
@@ -266,7 +266,7 @@ async def serve(options: Options) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     folder = Path(options.folder)
     async with AsyncExitStack() as stack:
-        share = LazyShare(folder, on_lost=_say, say=_say)
+        share = LazyConnection(folder, on_lost=_say, say=_say)
         spec = ShareSpec("lazy", folder, options.fileserver_image, share.keys.secret(), cache_bytes=4 << 30)
         task = TaskSpec(options.task, folder, options.pods, 1, "500m", "256Mi", "/bin/sh", 60.0, share=spec)
         target = Target(namespace=options.namespace, kubeconfig=options.kubeconfig)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.soak import SOAK
 from womm.fileserver.cached import CachedFilesystem
-from womm.fileserver.connection import Keys, Link
+from womm.fileserver.connection import Keys, UserLink
 from womm.fileserver.contents.blocks import Blocks
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
@@ -170,7 +170,7 @@ class Lazy:
             stack.callback(self.blocks.close)
             self.server = Control(self.table)
             secret = write_secret(self.folder / "secret", self.keys)
-            self.link = Link(
+            self.link = UserLink(
                 self.socket, Keys(secret), connected=self.server.connected, received=self.server.received
             )
             self.tree = Tree(self.table, self.link, lambda node: self.blocks.drop(node.fileid))

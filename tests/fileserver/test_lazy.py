@@ -12,7 +12,7 @@ import pytest
 
 from tests.fileserver.client import again, content, fails, make, names
 from tests.fileserver.lazy import KEYS, Lazy, UserSide, run, write_secret
-from womm.fileserver.connection import Keys, Link
+from womm.fileserver.connection import Keys, UserLink
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, Settings
 from womm.nfs.status import NFSError, Status
@@ -430,7 +430,7 @@ def test_newer_connection_replaces_the_older(top, folder):
 def test_user_side_with_another_key_is_refused(top, folder):
     async def work():
         lines: list[object] = []
-        link = Link(
+        link = UserLink(
             folder / "share",
             Keys(write_secret(folder / "secret")),
             connected=lines.append,

@@ -21,7 +21,7 @@ from womm.nfs.constants import Attr, Op
 from womm.nfs.xdr import Reader
 from womm.share.eager.owner import tell_owner
 from womm.share.eager.stream import LocalStore
-from womm.share.lazy.connection import LazyShare
+from womm.share.lazy.connection import LazyConnection
 
 WANT_ALL = 0x3FF
 
@@ -72,7 +72,7 @@ def _seen(client, export):
 
 def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(top, folder):
     async def work():
-        share = LazyShare(top, on_lost=print, on_disk_lost=lambda: None, say=print)
+        share = LazyConnection(top, on_lost=print, on_disk_lost=lambda: None, say=print)
         server = FileServer(folder / "s", "--grace", "0")
         write_secret(server.secret, share.keys)
         export = "/womm-" + (server.secret / "export").read_text()

@@ -1,4 +1,4 @@
-"""The file server and the user's side as they are: `LazyShare` on one end, the whole server on the other."""
+"""The file server and the user's side as they are: `LazyConnection` at one end, the server at the other."""
 
 import asyncio
 import random
@@ -11,11 +11,11 @@ from tests.fileserver.lazy import Lazy
 from tests.soak import count
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status
-from womm.share.lazy.connection import LazyShare
+from womm.share.lazy.connection import LazyConnection
 
 
 class Shared(Lazy):
-    """A file server whose user's side is a LazyShare."""
+    """A file server whose user's side is a LazyConnection."""
 
     def __init__(self, *args, share, **options):
         super().__init__(*args, **options)
@@ -31,7 +31,7 @@ def run(top, folder, work):
     async def main():
         lost: list[str] = []
         said: list[str] = []
-        share = LazyShare(top, on_lost=lost.append, say=said.append)
+        share = LazyConnection(top, on_lost=lost.append, say=said.append)
         try:
             shared = Shared(top, folder, keys=share.keys, share=share)
             async with shared:

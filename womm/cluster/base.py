@@ -154,14 +154,14 @@ class Cluster(Protocol):
         """
 
     @property
-    def fills(self) -> bool:
-        """Each worker has a folder of its own, to be filled (see `fill_dial`): nodes cannot mount the share.
+    def copies_into_pods(self) -> bool:
+        """Each worker has a folder of its own, to be filled (see `copy_dial`): nodes cannot mount the share.
 
         Where the namespace refuses such mounts there is no file server, and this is known when the cluster
         has started; where they fail, it is known before the first worker is.
         """
 
-    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
         """Return what connects to stdin and stdout of a command that is run in this worker."""
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -120,10 +120,10 @@ class LocalCluster:
         raise ClusterError("pods on this machine have the folder itself: there is no file server")
 
     @property
-    def fills(self) -> bool:
+    def copies_into_pods(self) -> bool:
         return False
 
-    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
         raise ClusterError("pods on this machine have the folder itself: there is nothing to fill")
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:

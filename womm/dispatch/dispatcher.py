@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from womm import words
 from womm.cluster.base import Cluster, Loss, Pod
 from womm.dispatch import outcomes
-from womm.dispatch.helper_jobs import Syncs
+from womm.dispatch.helper_jobs import HelperJobs
 from womm.dispatch.job import STDERR, STDOUT, Job, JobSink, Outcome
 from womm.dispatch.pool import Action, Avoid, GiveUp, Leave, Lost, Pool, Start, Trust
 from womm.dispatch.results import Results
@@ -91,8 +91,8 @@ class Dispatcher:
         self.on_change: Callable[[], None] = lambda: None
         self.earlier: EarlierResults | None = None
         self.share: SharedFolder | None = None
-        self.fill: Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
-        self.fill = lambda cluster, pod, user: None
+        self.prepare_pod: Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
+        self.prepare_pod = lambda cluster, pod, user: None
         """What a worker, which runs as `user`, needs before it gets jobs."""
         self.timeout = False
         """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
@@ -115,8 +115,8 @@ class Dispatcher:
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
         self._burials: dict[str, asyncio.Task[None]] = {}  # a pod's next life waits for its last one's
-        self._syncs = Syncs()
-        self._fillings: dict[str, asyncio.Task[None]] = {}
+        self._syncs = HelperJobs()
+        self._preparing: dict[str, asyncio.Task[None]] = {}
         self._last_gone: dict[str, int] = {}  # instance, by the pod's name
         self._reasons: Mapping[str, int] = {}
         self._notice: asyncio.TimerHandle | None = None
@@ -342,13 +342,13 @@ class Dispatcher:
 
     def waiting_for(self) -> str:
         """Why workers that are wanted are not there, in words: "3 restarting, 1 no perl"."""
-        filling = {"gets the shared folder": self.filling} if self.filling else {}
-        return ", ".join(f"{count} {reason}" for reason, count in {**self._reasons, **filling}.items())
+        preparing = {"gets the shared folder": self.preparing} if self.preparing else {}
+        return ", ".join(f"{count} {reason}" for reason, count in {**self._reasons, **preparing}.items())
 
     @property
-    def filling(self) -> int:
+    def preparing(self) -> int:
         """Workers that are there and get what they need before jobs: however long it takes."""
-        return sum(not task.done() for task in self._fillings.values())
+        return sum(not task.done() for task in self._preparing.values())
 
     @property
     def places_left(self) -> int:
@@ -369,8 +369,8 @@ class Dispatcher:
             await asyncio.wait({last})
         opened = self._pods.get(pod.name) == pod
         if opened:
-            if filling := self._fillings.pop(pod.name, None):
-                filling.cancel()
+            if preparing := self._preparing.pop(pod.name, None):
+                preparing.cancel()
             link = self._links[pod.name]
             # What the agent wrote before it went is still in the stream: end records above all.
             await link.drain(1.0)
@@ -423,13 +423,13 @@ class Dispatcher:
                 known.pid = int.from_bytes(payload)
         elif kind == FrameType.READY:
             pod = self._pods[link.name]
-            work = self.fill(self._cluster, pod, decode_ready(payload))
+            work = self.prepare_pod(self._cluster, pod, decode_ready(payload))
             if work is None:
                 self._ready(pod)
             else:
-                self._fillings[pod.name] = self._later(self._fill(pod, work))
+                self._preparing[pod.name] = self._later(self._prepare(pod, work))
 
-    async def _fill(self, pod: Pod, work: Coroutine[Any, Any, None]) -> None:
+    async def _prepare(self, pod: Pod, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except ShareError as exc:

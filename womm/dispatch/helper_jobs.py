@@ -9,7 +9,7 @@ from womm.link.client import Link
 from womm.link.frames import RunRequest, encode_run
 
 
-class Syncs:
+class HelperJobs:
     """Small programs of womm's own in pods, beside the jobs."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Syncs:
         self._number = 1 << 32
 
     def __repr__(self) -> str:
-        return f"<Syncs {len(self._waits)} under way>"
+        return f"<HelperJobs {len(self._waits)} under way>"
 
     async def run(self, link: Link, request: RunRequest) -> None:
         """Run one, under a number that no job has; return when it has ended, or its pod."""

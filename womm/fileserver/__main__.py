@@ -19,7 +19,7 @@ from typing import Final, TextIO
 from womm import nfs
 from womm.errors import WommError
 from womm.fileserver.cached import CachedFilesystem
-from womm.fileserver.connection import Keys, Link
+from womm.fileserver.connection import Keys, UserLink
 from womm.fileserver.contents.blocks import Blocks
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
@@ -147,7 +147,7 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         blocks = Blocks(options.cache, options.cache_bytes)
         stack.callback(blocks.close)
         control = Control(table)
-        link = Link(options.lazy, keys, connected=control.connected, received=control.received)
+        link = UserLink(options.lazy, keys, connected=control.connected, received=control.received)
         tree = Tree(table, link, lambda node: blocks.drop(node.fileid))
         contents = Contents(tree, link, blocks, options.state / "spool")
         link.on_lost = contents.advance

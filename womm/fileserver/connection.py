@@ -81,7 +81,7 @@ class Keys:
 class _One:
     """One stream: its SSH connection and the two channels."""
 
-    def __init__(self, link: "Link") -> None:
+    def __init__(self, link: "UserLink") -> None:
         self._link = link
         self.connection: asyncssh.SSHClientConnection | None = None
         self.sftp: sftp.Session | None = None
@@ -127,7 +127,7 @@ class _One:
             self.connection.abort()
 
 
-class Link:
+class UserLink:
     """Listens on `path`, keeps the newest connection.
 
     `connected` is called with the control channel of a new connection before anything else can use it;
@@ -158,7 +158,7 @@ class Link:
         """The time of the event loop."""
 
     def __repr__(self) -> str:
-        return f"<Link {'up' if self._current else 'down'}, {self.connections} so far>"
+        return f"<UserLink {'up' if self._current else 'down'}, {self.connections} so far>"
 
     @property
     def up(self) -> bool:

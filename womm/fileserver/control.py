@@ -31,7 +31,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from womm.fileserver.connection import Lines, Link
+from womm.fileserver.connection import Lines, UserLink
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.contents.unsent import Unsent
 from womm.fileserver.owner import Owner
@@ -63,7 +63,7 @@ class Control:
         self,
         tree: Tree,
         contents: Contents,
-        link: Link,
+        link: UserLink,
         owner: Owner,
         *,
         gone: Callable[[float], Awaitable[bool]],

@@ -21,7 +21,7 @@ SYNC: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class ShareEvents:
     """How a share speaks to the user, and to the task. `ask`: None where there is no terminal."""
 
     say: Callable[[str], None]
@@ -73,7 +73,7 @@ class TaskShare(Protocol):
     words: str
     """What went over the share; known when the cluster has stopped."""
 
-    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         """What is to be done for a worker before it gets jobs, which run as `user`; None: nothing.
 
         Raises ShareError.

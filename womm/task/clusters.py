@@ -198,11 +198,11 @@ class BothClusters:
         return self._remote.share_dial(command, last=last)
 
     @property
-    def fills(self) -> bool:
-        return self._remote.fills
+    def copies_into_pods(self) -> bool:
+        return self._remote.copies_into_pods
 
-    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
-        return self._remote.fill_dial(pod, command)
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        return self._remote.copy_dial(pod, command)
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         self._remote.before_share_ends(work)

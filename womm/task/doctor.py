@@ -32,7 +32,7 @@ from womm.link.frames import (
     encode_run,
 )
 from womm.settings import LAZY, NO_SHARE, Settings
-from womm.share.base import TaskShare, Voice
+from womm.share.base import ShareEvents, TaskShare
 from womm.share.nfs_secret import nfs_secret
 from womm.task.clusters import Origin, make_cluster, share_spec, shared_folder
 from womm.task.listing import target_of
@@ -304,7 +304,7 @@ def _spec(settings: Settings, task: str, folder: Path) -> TaskSpec:
     )
 
 
-def _silent(probe: _Probe) -> Voice:
+def _silent(probe: _Probe) -> ShareEvents:
     def lost(reason: str) -> None:
         probe.waits = reason
 
@@ -312,7 +312,9 @@ def _silent(probe: _Probe) -> Voice:
         lost("the file server's disk is lost")
         return False
 
-    return Voice(lambda text: None, lost, disk_lost, None, lambda *count_bytes: None, lambda unsent: None)
+    return ShareEvents(
+        lambda text: None, lost, disk_lost, None, lambda *count_bytes: None, lambda unsent: None
+    )
 
 
 def _bad(exc: WommError) -> Finding:
@@ -350,7 +352,9 @@ async def _look_at(
             if share is not None:
                 await _share(link, probe, share, spec.task, found)
             elif spec.share is not None:
-                how = "each pod gets a copy of its own of" if cluster.fills else "the worker mounts"
+                how = (
+                    "each pod gets a copy of its own of" if cluster.copies_into_pods else "the worker mounts"
+                )
                 found(Finding("share", Verdict.GOOD, f"{how} {spec.share.folder}"))
         finally:
             await link.close()

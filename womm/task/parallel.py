@@ -42,7 +42,7 @@ from womm.journal.observe import observe
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify, raise_file_limit, send_signal
 from womm.settings import KUBERNETES, LOCAL, Settings, kubeconfig_seal
-from womm.share.base import TaskShare, Voice
+from womm.share.base import ShareEvents, TaskShare
 from womm.task.bar import Bar, Progress
 from womm.task.cleanup import clean
 from womm.task.clusters import Origin, make_cluster, shared_folder
@@ -180,7 +180,7 @@ class _Run:
             self.dispatcher.earlier = earlier
             self.dispatcher.timeout = task.plan.options.has("timeout")
             if self.share is not None:
-                self.dispatcher.share, self.dispatcher.fill = self.share.jobs, self.share.fill
+                self.dispatcher.share, self.dispatcher.prepare_pod = self.share.jobs, self.share.prepare_pod
             stack.push_async_callback(self.dispatcher.close)
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
             if not task.quiet and not self.interrupts:
@@ -214,7 +214,7 @@ class _Run:
             self._say_end(done, failed)
         return status
 
-    def _voice(self) -> Voice:
+    def _voice(self) -> ShareEvents:
         def disk_lost() -> bool:
             return self.dispatcher.disk_lost()
 
@@ -224,7 +224,7 @@ class _Run:
         def unsent(event: ShareUnsent | ShareKept) -> None:
             self.journal.append(event)
 
-        return Voice(self.say, self._share_lost, disk_lost, ask_terminal(), traffic, unsent)
+        return ShareEvents(self.say, self._share_lost, disk_lost, ask_terminal(), traffic, unsent)
 
     def _share_lost(self, reason: str) -> None:
         """What jobs wrote last may be lost: none of them is reported any more."""
@@ -314,7 +314,7 @@ class _Run:
         done = False
         while not done:
             done = await first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
-            if not self.dispatcher.filling:
+            if not self.dispatcher.preparing:
                 break
         if self.interrupted.is_set():
             return False
@@ -384,7 +384,7 @@ class _Run:
         while True:
             await asyncio.sleep(1.0)
             d = self.dispatcher
-            if d.pool.slots or d.filling or not d.pool.queued:
+            if d.pool.slots or d.preparing or not d.pool.queued:
                 since = None
                 continue
             since = since or time.monotonic()

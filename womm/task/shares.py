@@ -10,12 +10,12 @@ from pathlib import Path
 from womm import words
 from womm.errors import ShareError, UsageError
 from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
-from womm.share.base import TaskShare, Voice
+from womm.share.base import ShareEvents, TaskShare
 from womm.share.nfs_secret import nfs_secret
 from womm.task.clusters import share_spec
 
 
-async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) -> TaskShare | None:
+async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEvents) -> TaskShare | None:
     """Return the share that the settings name; None: pods need none. Asks what is to be asked.
 
     Raises ShareError, SettingsError, UsageError.
@@ -31,12 +31,14 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: Voice) 
     assert spec is not None
     try:
         if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
-            from womm.share.lazy.task import Lazy
+            from womm.share.lazy.task import LazyTaskShare
 
-            return Lazy(spec, voice, task=task, working=folder)
-        from womm.share.eager.task import Eager
+            return LazyTaskShare(spec, voice, task=task, working=folder)
+        from womm.share.eager.task import EagerTaskShare
 
-        eager = Eager(spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s)
+        eager = EagerTaskShare(
+            spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s
+        )
         await eager.confirm()
         return eager
     except OSError as exc:

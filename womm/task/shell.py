@@ -23,7 +23,7 @@ from womm.journal.store import Journal, TaskStore
 from womm.link.frames import RunRequest
 from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
-from womm.share.base import TaskShare, Voice
+from womm.share.base import ShareEvents, TaskShare
 from womm.task import terminal as terminals
 from womm.task.clusters import Origin, make_cluster, shared_folder
 from womm.task.parallel import first_of, new_task_id, say_what_is_missing, started_event, unless, where
@@ -86,7 +86,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         def unsent(event: ShareUnsent | ShareKept) -> None:
             journal.append(event)
 
-        voice = Voice(_say, lost, disk_lost, ask_terminal(), traffic, unsent)
+        voice = ShareEvents(_say, lost, disk_lost, ask_terminal(), traffic, unsent)
         share = await make_share(settings, task.folder, task_id, voice)
         if share is not None:
             stack.push_async_callback(_close_share, share)
@@ -123,7 +123,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         ready = asyncio.Event()
         dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
         if share is not None:
-            dispatcher.share, dispatcher.fill = share.jobs, share.fill
+            dispatcher.share, dispatcher.prepare_pod = share.jobs, share.prepare_pod
         spec = _spec(task, task_id, share)
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
         if not interrupted.done():
@@ -165,7 +165,7 @@ async def _wait_for_worker(
             asyncio.shield(interrupted),
             say_what_is_missing(dispatcher, _say),
         )
-        waits = dispatcher.filling > 0
+        waits = dispatcher.preparing > 0
 
 
 def _say_where(task: ShellTask, task_id: str, cluster: Cluster, terminal: bool) -> None:

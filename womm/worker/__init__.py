@@ -14,7 +14,7 @@ AGENT = Path(__file__).parent / "agent.pl"
 SHIM = Path(__file__).parent / "shim.pl"
 SHIM_REST = Path(__file__).parent / "shim_rest.pl"
 BRIDGE = Path(__file__).parent / "bridge.pl"
-FILL = Path(__file__).parent / "fill.pl"
+COPY_INTO_POD = Path(__file__).parent / "copy_into_pod.pl"
 
 PERL_VARIABLES = ("PERL5OPT", "PERL5LIB", "PERLLIB", "PERL_UNICODE", "PERLIO", "PERL5DB", "PERL_SIGNALS")
 """What a user has set for programs in perl: ours would load it, or read and write other bytes."""

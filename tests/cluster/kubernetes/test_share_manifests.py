@@ -16,7 +16,7 @@ from womm.cluster.kubernetes import manifests, shares
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.manifests import Object
-from womm.cluster.kubernetes.server import GREETING, FileServer, greeted
+from womm.cluster.kubernetes.server import GREETING, FileServerPods, greeted
 from womm.errors import ShareError
 
 EXPORT = "0123456789abcdef" * 2
@@ -157,7 +157,7 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 def test_file_server_is_ready_when_its_pod_says_so() -> None:
     async def main() -> None:
-        server = FileServer()
+        server = FileServerPods()
         assert server.reasons() == {"starting": ""}
         waiting = {"name": "fileserver", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}
         server.apply(pod("a", phase="Pending", containerStatuses=[waiting]))
@@ -176,7 +176,7 @@ def test_file_server_is_ready_when_its_pod_says_so() -> None:
 
 def test_file_server_that_is_replaced_is_the_new_pod() -> None:
     async def main() -> None:
-        server = FileServer()
+        server = FileServerPods()
         server.apply(pod("a", **READY))
         server.apply(leaving("a"))
         assert not server.is_ready
@@ -198,7 +198,7 @@ def leaving(name: str) -> dict[str, Any]:
 
 def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone() -> None:
     async def main() -> None:
-        server = FileServer()
+        server = FileServerPods()
         moves: list[tuple[str | None, bool]] = []
         server.when_it_moves(lambda goes: moves.append((server.staying, goes)))
         server.apply(pod("a", **READY))
@@ -227,7 +227,7 @@ def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone(
 
 def test_file_server_that_was_removed_is_not_waited_for() -> None:
     async def main() -> None:
-        server = FileServer()
+        server = FileServerPods()
         server.apply(pod("a", **READY))
         server.deployment_gone("removed by somebody")
         assert await server.live_pod() == "a"

@@ -186,7 +186,7 @@ def test_task_whose_user_slept_too_long_ends_at_once_and_keeps_what_was_written(
 def test_file_for_which_the_users_disk_has_no_room_any_more_is_named_at_the_end(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
-    """The disk fills up while this machine sleeps, when a job has written already."""
+    """The disk copies_into_pods up while this machine sleeps, when a job has written already."""
     write(shared, fileserver_image, "lazy")
     small = shared.folder / "small"
     small.mkdir()

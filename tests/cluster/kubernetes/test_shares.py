@@ -24,7 +24,7 @@ from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import WORKER
 from womm.cluster.kubernetes.shares import FILE_SERVER
 from womm.errors import ClusterError
-from womm.share.lazy.connection import LazyShare
+from womm.share.lazy.connection import LazyConnection
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
     said: list[str] = []
 
     async def main() -> None:
-        lazy = LazyShare(folder, on_lost=said.append, say=said.append)
+        lazy = LazyConnection(folder, on_lost=said.append, say=said.append)
         cluster, observer = await shared.cluster(), Observer()
         try:
             await cluster.start(

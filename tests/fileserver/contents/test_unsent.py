@@ -15,7 +15,7 @@ from womm.nfs import rpc
 from womm.nfs.constants import SHARE_BOTH, Op
 from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32
-from womm.share.lazy.connection import LazyShare
+from womm.share.lazy.connection import LazyConnection
 from womm.share.lazy.unsent import Unsent
 
 
@@ -209,7 +209,7 @@ def test_server_process_that_is_killed_was_heard_of_by_name(full, folder):
 
     async def work():
         said: list[str] = []
-        share = LazyShare(full, on_lost=said.append, say=said.append)
+        share = LazyConnection(full, on_lost=said.append, say=said.append)
         server = FileServer(folder / "s", "--grace", "0")
         write_secret(server.secret, share.keys)
         export = "/womm-" + (server.secret / "export").read_text()

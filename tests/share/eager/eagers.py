@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from womm.share.eager.connection import EagerShare
+from womm.share.eager.connection import EagerConnection
 from womm.share.eager.push import PushResult
 from womm.share.eager.stream import ExecDial, LocalStore
 from womm.share.eager.syncback import PullResult
@@ -32,7 +32,7 @@ class Rig:
         self.task = task
         self.said: list[str] = []
 
-    def share(self, **options: Any) -> EagerShare:
+    def share(self, **options: Any) -> EagerConnection:
         given: dict[str, Any] = {
             "state": self.state,
             "store": str(self.store),
@@ -42,7 +42,7 @@ class Rig:
             "say": self.said.append,
             "retry_s": 0.0,
         }
-        return EagerShare(self.folder, self.task, **{**given, **options})
+        return EagerConnection(self.folder, self.task, **{**given, **options})
 
     def lose_disk(self) -> None:
         """The store is on another disk, an empty one."""

@@ -30,12 +30,12 @@ from womm.store.tree import STAGING
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from womm.share.eager.connection import EagerShare
+from womm.share.eager.connection import EagerConnection
 from womm.share.eager.stream import LocalStore
 what, folder, store, state = sys.argv[1:]
 async def main():
     async with LocalStore() as local:
-        share = EagerShare(Path(folder), "t1", state=Path(state), store=store, python=(sys.executable,),
+        share = EagerConnection(Path(folder), "t1", state=Path(state), store=store, python=(sys.executable,),
                            syncback=True, yes=True, say=lambda text: None)
         await getattr(share, what)(local.exec_dial)
 asyncio.run(main())

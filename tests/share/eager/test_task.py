@@ -14,11 +14,11 @@ from tests.link.wires import run
 from womm.cluster.base import ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
-from womm.share.base import Voice
+from womm.share.base import ShareEvents
 from womm.share.eager import task as eager
 from womm.share.eager.connection import LOSSES
 from womm.share.eager.stream import LocalStore
-from womm.share.eager.task import Eager
+from womm.share.eager.task import EagerTaskShare
 
 POD = "pod-0"
 
@@ -26,7 +26,7 @@ POD = "pod-0"
 class Cluster:
     """As much of a Cluster as an eager share asks for: a store in a folder of this machine."""
 
-    fills = False
+    copies_into_pods = False
 
     def __init__(self, base: Path, store: LocalStore) -> None:
         self.base, self.store = base, store
@@ -81,7 +81,9 @@ class Heard:
         def traffic(*count_bytes):
             self.traffic.append(count_bytes)
 
-        return Voice(self.said.append, self.lost.append, self.disk_lost, None, traffic, lambda event: None)
+        return ShareEvents(
+            self.said.append, self.lost.append, self.disk_lost, None, traffic, lambda event: None
+        )
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def go(womm_home, tmp_path):
             async with LocalStore() as store:
                 cluster, heard = Cluster(tmp_path, store), Heard()
                 spec = ShareSpec(kind, folder, "image", {})
-                share = Eager(spec, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10)
+                share = EagerTaskShare(spec, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10)
                 try:
                     await share.begin(cluster)  # type: ignore[arg-type]
                     await test(share, cluster, heard)

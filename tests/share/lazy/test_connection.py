@@ -1,4 +1,4 @@
-"""LazyShare against a scripted file server: asyncssh's client that speaks the control protocol."""
+"""LazyConnection against a scripted file server: asyncssh's client that speaks the control protocol."""
 
 import asyncio
 import errno
@@ -15,7 +15,7 @@ from tests.link.wires import run
 from tests.share.eager.pod import NONE, OPEN_EXISTING, OPEN_OR_CREATE, WRITE, Control, Pod, fails
 from womm import worker
 from womm.errors import ShareError
-from womm.share.lazy.connection import FlushResult, LazyShare, ShareStats
+from womm.share.lazy.connection import FlushResult, LazyConnection, ShareStats
 from womm.share.lazy.unsent import Unsent
 
 
@@ -27,7 +27,7 @@ def sharing(folder, place):
     async def sharing(dials=True, **options):
         lost: list[str] = []
         said: list[str] = []
-        share = LazyShare(folder, on_lost=lost.append, say=said.append, **options)
+        share = LazyConnection(folder, on_lost=lost.append, say=said.append, **options)
         pod = Pod(place / "socket", share.keys)
         pod.lost, pod.said = lost, said
         if dials:
@@ -635,7 +635,7 @@ def test_closing_at_once_waits_for_the_watch(folder):
     async def main():
         before = len(os.listdir("/proc/self/fd"))
         for delay_s in (None, 0, 0.001, 0.005):
-            share = LazyShare(folder, on_lost=print, say=print)
+            share = LazyConnection(folder, on_lost=print, say=print)
 
             async def dial(factory):
                 raise ConnectionRefusedError("nobody")
@@ -654,7 +654,7 @@ def test_closing_at_once_waits_for_the_watch(folder):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     async def main():
         with pytest.raises(FileNotFoundError):
-            LazyShare(tmp_path / "none", on_lost=print, say=print)
+            LazyConnection(tmp_path / "none", on_lost=print, say=print)
 
     run(main())
 

@@ -95,7 +95,7 @@ async def dispatching(socket, tmp_path, fill=None):
         dispatcher.share = folder = Folder()
         folder.said = said
         if fill is not None:
-            dispatcher.fill = fill
+            dispatcher.prepare_pod = fill
         dispatcher.pod_started(POD)
         try:
             if fill is None:
@@ -379,12 +379,12 @@ def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: work()) as (dispatcher, _):
             sink = Sink()
             dispatcher.submit(RunRequest(b"echo here"), sink)
-            await until(lambda: dispatcher.filling == 1, "the filling")
+            await until(lambda: dispatcher.preparing == 1, "the filling")
             assert dispatcher.waiting_for() == "1 gets the shared folder"
             assert dispatcher.pool.slots == 0
             filled.set()
             assert (await outcome(sink)).exit == 0
-            assert dispatcher.filling == 0 and dispatcher.waiting_for() == ""
+            assert dispatcher.preparing == 0 and dispatcher.waiting_for() == ""
 
     with agent(womm_home.runtime) as one:
         run(main(one.socket))
@@ -398,7 +398,7 @@ def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: refuse()) as (dispatcher, _):
             await until(lambda: dispatcher._cluster.left, "its leave")
             assert dispatcher._cluster.left == [(POD.name, "no room")]
-            assert dispatcher.pool.slots == 0 and dispatcher.filling == 0
+            assert dispatcher.pool.slots == 0 and dispatcher.preparing == 0
 
     with agent(womm_home.runtime) as one:
         run(main(one.socket))
@@ -408,9 +408,9 @@ def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
     async def main(socket):
         never = asyncio.Event()
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: never.wait()) as (dispatcher, _):
-            await until(lambda: dispatcher.filling == 1, "the filling")
+            await until(lambda: dispatcher.preparing == 1, "the filling")
             dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
-            await until(lambda: dispatcher.filling == 0, "its end")
+            await until(lambda: dispatcher.preparing == 0, "its end")
             assert dispatcher._cluster.left == []
 
     with agent(womm_home.runtime) as one:

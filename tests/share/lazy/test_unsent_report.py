@@ -15,8 +15,8 @@ from tests.fileserver.lazy import UserSide, fresh_folder, remove
 from womm.cluster.base import ShareSpec
 from womm.link.frames import RunRequest
 from womm.nfs.constants import SHARE_BOTH
-from womm.share.base import Voice
-from womm.share.lazy.task import Lazy
+from womm.share.base import ShareEvents
+from womm.share.lazy.task import LazyTaskShare
 from womm.share.lazy.unsent import Unsent
 from womm.share.lazy.unsent_report import KEPT, UnsentReport
 
@@ -57,7 +57,7 @@ class Cluster:
 
 
 class Served(Server):
-    """The file server of a task whose coordinator has a `Lazy`."""
+    """The file server of a task whose coordinator has a `LazyTaskShare`."""
 
     def __init__(self, *args, lazy, cluster, **options):
         super().__init__(*args, **options)
@@ -88,7 +88,7 @@ class Heard:
 async def sharing(top, place, *, end_s=60.0):
     """Share `top`; give the file server, the coordinator's side and what it has said."""
     heard = Heard()
-    voice = Voice(
+    voice = ShareEvents(
         heard.said.append,
         heard.lost.append,
         lambda: not heard.repeats,
@@ -96,7 +96,7 @@ async def sharing(top, place, *, end_s=60.0):
         lambda *count_bytes: None,
         heard.noted.append,
     )
-    lazy = Lazy(ShareSpec("lazy", top, "", {}), voice, end_s=end_s)
+    lazy = LazyTaskShare(ShareSpec("lazy", top, "", {}), voice, end_s=end_s)
     cluster = Cluster(place / "share")
     try:
         user = UserSide(top)  # it only has to be closed

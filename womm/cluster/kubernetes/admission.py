@@ -29,7 +29,7 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
             return spec
         except ApiError as exc:
             if task.share is not None and _NO_NFS.search(exc.message):
-                if not shares.can_fill(task.share):
+                if not shares.can_copy_into_pods(task.share):
                     kind = "eager with share-volume" if task.share.kind == EAGER else task.share.kind
                     raise ClusterError(
                         f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
@@ -37,7 +37,7 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
                         "womm parallel --share eager ... copies the folder into each pod and brings nothing"
                         " back; or a namespace that takes pods of `baseline`",
                     ) from exc
-                spec = replace(spec, restricted=True, fills=True)
+                spec = replace(spec, restricted=True, copies_into_pods=True)
                 continue
             if "violates PodSecurity" in exc.message and not spec.restricted:
                 spec = replace(spec, restricted=True)
@@ -60,6 +60,6 @@ def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
     sample = manifests.sample_worker(spec)
     if task.share is None:
         return sample
-    if spec.fills:
+    if spec.copies_into_pods:
         return shares.filled(sample, task.share)
     return shares.mounted(sample, shares.Mount(_NO_SERVER, task.share, str(task.folder)))

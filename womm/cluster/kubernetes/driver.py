@@ -31,7 +31,7 @@ from womm.cluster.kubernetes.removal import (
     remaining,
     without_lost_nodes,
 )
-from womm.cluster.kubernetes.server import FileServer, greeted, start_server
+from womm.cluster.kubernetes.server import FileServerPods, greeted, start_server
 from womm.errors import ClusterError, WommError
 from womm.link.client import Dial, Offline
 
@@ -78,8 +78,8 @@ class KubernetesCluster:
         self._spec: TaskSpec | None = None
         self._book = PodBook(1, "")
         self._early = EarlyDials(self._bridge, self._is_creating, self._answered)
-        self._server: FileServer | None = None
-        self._fills = False
+        self._server: FileServerPods | None = None
+        self._copies_into_pods = False
         self._filled: Object | None = None  # the workers' pod without a mount, if they can do without
         self._share_end: Callable[[], Awaitable[None]] | None = None
         self._keepers: dict[str, Keeper] = {}
@@ -131,7 +131,7 @@ class KubernetesCluster:
             template=self._options.template,
         )
         workers = await admitted(client, workers, spec)
-        if spec.share is not None and not spec.share.image and not workers.fills:
+        if spec.share is not None and not spec.share.image and not workers.copies_into_pods:
             kind = spec.share.kind
             raise ClusterError(
                 f"which image does the file server run? The project names none, and share is {kind}",
@@ -144,21 +144,23 @@ class KubernetesCluster:
             self._created = exc.code >= 500
             raise
         self._replicas = spec.pods
-        fills = workers.fills or (spec.share is not None and shares.can_fill(spec.share))
-        body = manifests.agent_scripts(replace(workers, fills=fills), root)
+        copies_into_pods = workers.copies_into_pods or (
+            spec.share is not None and shares.can_copy_into_pods(spec.share)
+        )
+        body = manifests.agent_scripts(replace(workers, copies_into_pods=copies_into_pods), root)
         scripts = client.request("POST", self._config_maps, body=body)
-        if spec.share is None or workers.fills:
-            self._fills = workers.fills
+        if spec.share is None or workers.copies_into_pods:
+            self._copies_into_pods = workers.copies_into_pods
             body = manifests.workers(workers, root)
             if spec.share is not None:
                 body["spec"]["template"] = shares.filled(body["spec"]["template"], spec.share)
             await asyncio.gather(scripts, client.request("POST", self._deployments, body=body))
         else:
-            self._server = FileServer()
+            self._server = FileServerPods()
             await scripts
             mount = await start_server(client, spec, workers, root)
             body = manifests.workers(workers, root)
-            if fills:
+            if copies_into_pods:
                 self._filled = shares.filled(body["spec"]["template"], spec.share)
             body["spec"]["template"] = shares.mounted(body["spec"]["template"], mount)
             self._later(self._start_workers(self._server, body))
@@ -167,7 +169,7 @@ class KubernetesCluster:
         self._watch(self._follow(self._deployments, mine, self._replace_deployments, self._deployment_event))
         self._watch(self._ask_events())
 
-    async def _start_workers(self, server: FileServer, body: Object) -> None:
+    async def _start_workers(self, server: FileServerPods, body: Object) -> None:
         """Create the workers, once what they mount is there."""
         await server.until_ready()
         for delay in (*RETRY_DELAYS_S, None):
@@ -222,10 +224,10 @@ class KubernetesCluster:
         return connect
 
     @property
-    def fills(self) -> bool:
-        return self._fills
+    def copies_into_pods(self) -> bool:
+        return self._copies_into_pods
 
-    def fill_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
         return self._dialler(pod.name, manifests.WORKER, lambda: self._book.is_live(pod), command)
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -236,7 +238,7 @@ class KubernetesCluster:
             self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
             self._later(self._see_servers_go(self._server))
 
-    async def _see_servers_go(self, server: FileServer) -> None:
+    async def _see_servers_go(self, server: FileServerPods) -> None:
         """The next one is asked once it is alone: that of a lost node would be there for ever."""
         assert self._observer is not None
         while True:
@@ -448,7 +450,7 @@ class KubernetesCluster:
             counts["ContainerCreating"] -= 1
             counts[why.reason] += 1
         share = self._spec.share if self._spec is not None else None
-        texts |= events.words(creating, copied=share is not None and shares.can_fill(share))
+        texts |= events.words(creating, copied=share is not None and shares.can_copy_into_pods(share))
         missing = self._replicas - len(self._book.names)
         if self._refusal and missing > 0:
             counts[self._refusal] += missing
@@ -498,7 +500,7 @@ class KubernetesCluster:
             return
         if why.lacks_nfs and self._filled is not None and not self._book.live:
             await self._fill_instead(self._filled, why.lacks_nfs)
-        if not (why.lacks_nfs and self._fills):  # else it is on its way out
+        if not (why.lacks_nfs and self._copies_into_pods):  # else it is on its way out
             self._events[pod] = why
 
     async def _fill_instead(self, pod: Object, node: str) -> None:
@@ -507,7 +509,7 @@ class KubernetesCluster:
         change = {"strategy": {"type": "Recreate", "rollingUpdate": None}, "template": pod}
         path = f"{self._deployments}/{root_name(self._task)}"
         await self._api.request("PATCH", path, body={"spec": change}, content_type=MERGE)
-        self._filled, self._fills = None, True
+        self._filled, self._copies_into_pods = None, True
         self._observer.notice(
             f"{node} has no NFS client: each pod gets a copy of its own, and what jobs write stays there"
         )

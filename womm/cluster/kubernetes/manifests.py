@@ -105,7 +105,7 @@ class WorkerSpec:
     template: Mapping[str, Any] = field(default_factory=dict)
     restricted: bool = False
     """The namespace enforces Pod Security `restricted`: the image must run as another user than root."""
-    fills: bool = False
+    copies_into_pods: bool = False
     """It takes no NFS volumes: each worker has the share's folder as a volume of its own, and is filled."""
 
 
@@ -175,7 +175,7 @@ def task_job(spec: WorkerSpec) -> Object:
 
 def agent_scripts(spec: WorkerSpec, owner: Object) -> Object:
     """The ConfigMap that brings the agent and its bridge into any image that has perl."""
-    scripts = (worker.AGENT, worker.BRIDGE, *((worker.FILL,) if spec.fills else ()))
+    scripts = (worker.AGENT, worker.BRIDGE, *((worker.COPY_INTO_POD,) if spec.copies_into_pods else ()))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -26,7 +26,7 @@ GREETING: Final = b"womm bridge\n"
 ANSWER_TIMEOUT_S: Final = 8.0
 
 
-class FileServer:
+class FileServerPods:
     """Its pods. `apply`, `remove` and `replace` as PodBook's; they return the pods that are to be deleted,
     since the Deployment makes better ones."""
 
@@ -43,7 +43,7 @@ class FileServer:
         self._has_moved = False
 
     def __repr__(self) -> str:
-        return f"<FileServer {self.book!r} ready {sorted(self._ready)}>"
+        return f"<FileServerPods {self.book!r} ready {sorted(self._ready)}>"
 
     @property
     def pod(self) -> str | None:

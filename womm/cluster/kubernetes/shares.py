@@ -118,13 +118,13 @@ def mounted(pod: Object, mount: Mount) -> Object:
     return pod
 
 
-def can_fill(share: ShareSpec) -> bool:
+def can_copy_into_pods(share: ShareSpec) -> bool:
     """Whether each pod may have a copy of its own instead: nothing is brought back, and nothing is kept."""
     return share.kind == EAGER and not share.claim
 
 
 def filled(pod: Object, share: ShareSpec) -> Object:
-    """Return a worker's pod with a folder of its own in the place of the share's, for `fill.pl`.
+    """Return a worker's pod with a folder of its own in the place of the share's, for `copy_into_pod.pl`.
 
     Its working folder may be one below, which is not there yet: jobs are told.
     """

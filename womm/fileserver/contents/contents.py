@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from womm.fileserver import sftp
-from womm.fileserver.connection import Link
+from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.contents.fetch import Changed, Fetcher, OpenFile
 from womm.fileserver.contents.refusals import FINAL, Refusals
@@ -50,7 +50,7 @@ class Contents:
     """What is in the files of `tree`. `folder` takes the logs, up to about `spool_bytes`."""
 
     def __init__(
-        self, tree: Tree, link: Link, blocks: Blocks, folder: Path, *, spool_bytes: int = SPOOL_BYTES
+        self, tree: Tree, link: UserLink, blocks: Blocks, folder: Path, *, spool_bytes: int = SPOOL_BYTES
     ) -> None:
         self._spool_bytes = spool_bytes
         self._tree = tree

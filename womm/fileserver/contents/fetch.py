@@ -9,7 +9,7 @@ import asyncio
 from typing import Final
 
 from womm.fileserver import sftp
-from womm.fileserver.connection import Link
+from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.tree import Tree, ask
@@ -52,7 +52,7 @@ class Changed(Exception):
 class Fetcher:
     """Reads files of `tree` over the link, through `blocks`."""
 
-    def __init__(self, tree: Tree, link: Link, blocks: Blocks) -> None:
+    def __init__(self, tree: Tree, link: UserLink, blocks: Blocks) -> None:
         self._tree = tree
         self._link = link
         self._blocks = blocks

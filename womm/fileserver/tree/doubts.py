@@ -8,7 +8,7 @@ import asyncio
 from typing import Final
 
 from womm.fileserver import sftp
-from womm.fileserver.connection import Link
+from womm.fileserver.connection import UserLink
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import ask
 from womm.nfs.status import NFSError
@@ -23,7 +23,7 @@ Doubt = tuple[object, ...]
 class Doubts:
     """The changes in doubt, kept in `table`."""
 
-    def __init__(self, table: Table, link: Link) -> None:
+    def __init__(self, table: Table, link: UserLink) -> None:
         self._table = table
         self._link = link
         self._found = {key: (value, 0.0) for key, value in table.doubts()}

@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Any, Final, TypeVar
 
 from womm.fileserver import sftp
-from womm.fileserver.connection import Link
+from womm.fileserver.connection import UserLink
 from womm.fileserver.sftp import Stat
 from womm.fileserver.tree.changes import Asked, Changes, Concern, Stamp
 from womm.fileserver.tree.nodes import Directory, FileNode, kind_of
@@ -53,7 +53,7 @@ async def ask(waiter: Awaitable[sftp.Reply]) -> sftp.Reply:
 class Tree:
     """All nodes. `dropped(node)`: cached content of it is no longer true."""
 
-    def __init__(self, table: Table, link: Link, dropped: Callable[[FileNode], None]) -> None:
+    def __init__(self, table: Table, link: UserLink, dropped: Callable[[FileNode], None]) -> None:
         self.table = table
         self.link = link
         self._dropped = dropped

@@ -59,7 +59,7 @@ class StoreLost(ShareError):
     """The store is another one than that which was filled: its disk is lost."""
 
 
-class EagerShare:
+class EagerConnection:
     """One folder and its store. `preview`, `push`, `check` and `pull` are for the event loop, one at a time;
     a cancelled one leaves nothing behind that runs, and the next one continues.
 
@@ -123,7 +123,7 @@ class EagerShare:
         self._clock_ns = clock_ns
 
     def __repr__(self) -> str:
-        return f"<EagerShare {self._folder} {'with syncback' if self._syncback else 'no syncback'}>"
+        return f"<EagerConnection {self._folder} {'with syncback' if self._syncback else 'no syncback'}>"
 
     # -- the event loop's
     async def preview(self) -> Preview:

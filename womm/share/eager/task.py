@@ -24,9 +24,9 @@ from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest, User
 from womm.settings import EAGER_SYNCBACK
-from womm.share.base import SharedFolder, Voice, sync_request, way_down
+from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
 from womm.share.control import Writable
-from womm.share.eager.connection import LOSSES, EagerShare, StoreLost, state_name
+from womm.share.eager.connection import LOSSES, EagerConnection, StoreLost, state_name
 from womm.share.eager.owner import tell_owner
 from womm.share.eager.push import PushResult
 from womm.share.eager.syncback import PullResult
@@ -37,14 +37,14 @@ STORE: Final = "/womm/store"
 STATE: Final = "/womm/state"
 DISK: Final = "/womm/state/disk"
 """There while the file server's own disk is."""
-FILL: Final = ("perl", "/womm/bin/fill.pl")
+COPY_INTO_POD: Final = ("perl", "/womm/bin/copy_into_pod.pl")
 
 
-class Eager:
+class EagerTaskShare:
     """See TaskShare."""
 
     def __init__(
-        self, spec: ShareSpec, working: Path, task: str, voice: Voice, *, keep: bool, patience_s: float
+        self, spec: ShareSpec, working: Path, task: str, voice: ShareEvents, *, keep: bool, patience_s: float
     ) -> None:
         self.spec = spec
         self._working = working
@@ -53,7 +53,7 @@ class Eager:
         self._patience_s = patience_s
         self._turn = asyncio.Lock()
         self._told: set[str] = set()
-        self._folder = EagerFolder(spec.folder, working, self._doubt)
+        self._folder = EagerJobHooks(spec.folder, working, self._doubt)
         self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
@@ -74,7 +74,7 @@ class Eager:
         self._lost_results = 0
         self._vain = 0  # losses since a job has ended
         self._lost_at = ""
-        self._share = EagerShare(
+        self._share = EagerConnection(
             spec.folder,
             task,
             state=self._state,
@@ -95,12 +95,12 @@ class Eager:
     async def confirm(self) -> None:
         await self._share.confirm()
 
-    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         if pod.pid:
             return None
-        if cluster.fills:
+        if cluster.copies_into_pods:
             self._folder.filled = True
-            return self._fill(cluster, pod)
+            return self._prepare(cluster, pod)
         if user is None:
             return None
         if self._owner is None:
@@ -122,20 +122,20 @@ class Eager:
         assert self._owned is not None
         await asyncio.shield(self._owned)
 
-    async def _fill(self, cluster: Cluster, pod: Pod) -> None:
+    async def _prepare(self, cluster: Cluster, pod: Pod) -> None:
         """One after the other: all come over the same line, and so the first begins soonest."""
-        share = EagerShare(
+        share = EagerConnection(
             self.spec.folder,
             self._task,
             state=self._state,
-            command=[*FILL, str(self.spec.folder)],
+            command=[*COPY_INTO_POD, str(self.spec.folder)],
             yes=True,  # asked once
             say=self._say_once,
             ignore=self._ignore,
             retry_s=self._patience_s,
         )
         async with self._turn:
-            self._tell_copied(await share.push(lambda command: cluster.fill_dial(pod, command)))
+            self._tell_copied(await share.push(lambda command: cluster.copy_dial(pod, command)))
 
     def _say_once(self, text: str) -> None:
         if text not in self._told:
@@ -143,7 +143,7 @@ class Eager:
             self._voice.say(text)
 
     async def begin(self, cluster: Cluster) -> None:
-        if cluster.fills:
+        if cluster.copies_into_pods:
             self._voice.say(
                 f"namespace {cluster.where.namespace} refuses NFS volumes (Pod Security `restricted`):"
                 " each pod gets a copy of its own, and what jobs write stays there"
@@ -284,7 +284,7 @@ class Eager:
             await asyncio.to_thread(self._share.forget)
 
 
-class EagerFolder:
+class EagerJobHooks:
     """See SharedFolder. What has changed on this machine since the copy is not seen by jobs.
 
     `filled`: workers have a folder of their own, in `working` of which jobs run.
@@ -305,7 +305,7 @@ class EagerFolder:
         self._first: list[bytes] = []
 
     def __repr__(self) -> str:
-        return f"<EagerFolder {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
+        return f"<EagerJobHooks {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
 
     @property
     def quiet(self) -> bool:

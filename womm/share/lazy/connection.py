@@ -1,6 +1,6 @@
 """A folder shared lazily: nothing is copied ahead, the file server in the pod asks for what is used.
 
-`LazyShare` keeps the connection to it, over as many cuts as there are, and speaks the control channel's
+`LazyConnection` keeps the connection to it, over as many cuts as there are, and speaks the control channel's
 protocol on it: lines of JSON, requests of this side with a number, answers with the same. Whoever waits
 for an answer waits through cuts: what was not answered is asked again on the next connection, in the same
 order. All requests are idempotent.
@@ -81,7 +81,7 @@ class _Writer(Protocol):
     def abort(self) -> None: ...
 
 
-class LazyShare:
+class LazyConnection:
     """The share of one folder for one task. Every method is for the event loop's thread.
 
     `on_disk_lost` is called each time that another file server takes the place of one whose disk is lost:
@@ -145,7 +145,7 @@ class LazyShare:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self._lost or ("up" if self.connected else "cut")
-        return f"<LazyShare {self._folder} {state} {len(self._asked)} asked, {self._watcher!r}>"
+        return f"<LazyConnection {self._folder} {state} {len(self._asked)} asked, {self._watcher!r}>"
 
     @property
     def connected(self) -> bool:
@@ -467,7 +467,7 @@ def _line(message: dict[str, object] | dict[str, str | int]) -> bytes:
 class _Control:
     """The control channel of one connection."""
 
-    def __init__(self, share: LazyShare, channel: _Writer) -> None:
+    def __init__(self, share: LazyConnection, channel: _Writer) -> None:
         self._share = share
         self._channel = channel
         self._parts: list[bytes] = []

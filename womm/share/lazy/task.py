@@ -13,9 +13,9 @@ from womm import words
 from womm.cluster.base import Cluster, Pod, ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest, User
-from womm.share.base import SharedFolder, Voice, sync_request, way_down
+from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
 from womm.share.control import Writable
-from womm.share.lazy.connection import LazyShare, ShareStats
+from womm.share.lazy.connection import LazyConnection, ShareStats
 from womm.share.lazy.kept_report import KeptReport
 from womm.share.lazy.unsent_report import NOT_SENT, UnsentReport
 from womm.words import duration, shown_bytes
@@ -28,19 +28,19 @@ REFRESHED_BYTES: Final = 262144
 """Of paths for one job to look at again; with more it looks at everything."""
 
 
-class Lazy:
+class LazyTaskShare:
     """See TaskShare."""
 
     def __init__(
         self,
         spec: ShareSpec,
-        voice: Voice,
+        voice: ShareEvents,
         *,
         task: str = "share",
         working: Path | None = None,
         end_s: float = END_S,
     ) -> None:
-        self._share = LazyShare(
+        self._share = LazyConnection(
             spec.folder,
             read_only=spec.read_only,
             writable=Writable.only(map(os.fsencode, spec.write)),
@@ -49,7 +49,7 @@ class Lazy:
             say=voice.say,
         )
         self.spec = replace(spec, secret=self._share.keys.secret())
-        self._folder = LazyFolder(
+        self._folder = LazyJobHooks(
             self._share, spec.folder, working or spec.folder, writable=not spec.read_only
         )
         self.jobs: SharedFolder | None = self._folder
@@ -74,7 +74,7 @@ class Lazy:
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
 
-    def fill(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         """Every worker mounts the share. All files belong to the user that the first one runs as."""
         if user is None or pod.pid:
             return None
@@ -178,10 +178,10 @@ class Lazy:
         await self._share.close()
 
 
-class LazyFolder:
+class LazyJobHooks:
     """See SharedFolder. Remembers what has changed, and up to where the kernel under each pod knows it."""
 
-    def __init__(self, share: LazyShare, folder: Path, working: Path, *, writable: bool) -> None:
+    def __init__(self, share: LazyConnection, folder: Path, working: Path, *, writable: bool) -> None:
         self._share = share
         self._folder = os.fsencode(folder)
         self._working = os.fsencode(working)
@@ -195,7 +195,7 @@ class LazyFolder:
         self._busy = 0
 
     def __repr__(self) -> str:
-        return f"<LazyFolder {self._count} changes>"
+        return f"<LazyJobHooks {self._count} changes>"
 
     @property
     def quiet(self) -> bool:

@@ -1,7 +1,7 @@
 # womm fill: takes a copy of the user's folder, in a worker whose folder is its own (an emptyDir). A
 # Kubernetes exec runs it before the worker gets jobs; the user's side talks to it as to womm.store.server.
 #
-#   perl fill.pl FOLDER
+#   perl copy_into_pod.pl FOLDER
 #
 # Needs perl with nothing beyond Debian's perl-base. Records are those of womm/store/pack.py and store.py:
 # "KIND NUMBER,NUMBER PATH\0" and what belongs to it. It tells of nothing that is there: what a copy that was

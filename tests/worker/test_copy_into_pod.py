@@ -19,7 +19,7 @@ def rig(tmp_path):
 
 
 def push(rig, **options):
-    command = [PERL, PERL_BASE, str(worker.FILL), str(rig.store)]
+    command = [PERL, PERL_BASE, str(worker.COPY_INTO_POD), str(rig.store)]
     return rig.push(syncback=False, command=command, **options)
 
 
@@ -74,14 +74,19 @@ def test_what_a_copy_that_was_cut_has_left_goes_and_no_link_is_followed(rig, tmp
 def test_worker_without_room_says_why(rig):
     (rig.folder / "file").write_text("text")
     with pytest.raises(ShareError, match="No such file or directory"):
-        rig.push(syncback=False, command=[PERL, PERL_BASE, str(worker.FILL), str(rig.store / "none")])
+        rig.push(
+            syncback=False, command=[PERL, PERL_BASE, str(worker.COPY_INTO_POD), str(rig.store / "none")]
+        )
 
 
 @pytest.mark.parametrize("path", [b"/etc/x", b"../x", b"a/../x", b"", b"a//b"])
 def test_path_out_of_the_folder_is_refused(rig, path):
     sent = b"q %d \0L  \0f 420,0,1 " % VERSION + path + b"\0x"
     found = subprocess.run(
-        [PERL, PERL_BASE, str(worker.FILL), str(rig.store)], input=sent, capture_output=True, check=False
+        [PERL, PERL_BASE, str(worker.COPY_INTO_POD), str(rig.store)],
+        input=sent,
+        capture_output=True,
+        check=False,
     )
     assert found.returncode == 1
     assert (b"!  not a path: " + path).rstrip() + b"\0" in found.stdout
@@ -90,7 +95,7 @@ def test_path_out_of_the_folder_is_refused(rig, path):
 
 def test_it_ends_with_its_connection(rig):
     ours, theirs = socket.socketpair()
-    words = [PERL, PERL_BASE, str(worker.FILL), str(rig.store)]
+    words = [PERL, PERL_BASE, str(worker.COPY_INTO_POD), str(rig.store)]
     with subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno()) as process, ours, theirs:
         ours.sendall(b"q %d \0f 420,0,10 half\0x" % VERSION)
         assert ours.recv(100).startswith(b"w %d," % VERSION)
