@@ -1,16 +1,16 @@
-"""Background tasks: kept, reported once when they fail, ended together."""
+"""Background tasks: kept, reported once when they fail, ended together. Waiting for the first of several."""
 
 import asyncio
 import gc
 
 import pytest
 
-from womm.background import Background
+from womm.background import Background, first_of
 
 
-async def fails(message="broken"):
-    await asyncio.sleep(0)
-    raise ValueError(message)
+async def fails(bell=None):
+    await (bell.wait() if bell is not None else asyncio.sleep(0))
+    raise ValueError("broken")
 
 
 def test_spawned_task_is_kept_until_it_ends():
@@ -155,3 +155,77 @@ def test_close_reports_what_fails_at_its_end():
 
 def test_close_of_no_tasks_is_nothing():
     asyncio.run(Background().close())
+
+
+def run(test):
+    """Run a coroutine function; return the failures that the event loop reports because nobody saw them."""
+    unseen: list[dict[str, object]] = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+        await test()
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    return unseen
+
+
+def test_first_of_leaves_the_failure_of_the_kept_one_to_the_caller():
+    async def test():
+        kept = asyncio.ensure_future(fails())
+        assert await first_of(None, asyncio.Event().wait(), keep=kept)
+        with pytest.raises(ValueError, match="broken"):
+            kept.result()
+
+    assert run(test) == []
+
+
+def test_first_of_leaves_the_kept_one_running():
+    async def test():
+        bell = asyncio.Event()
+        kept = asyncio.ensure_future(fails(bell))
+        assert not await first_of(0.01, asyncio.Event().wait(), keep=kept)
+        assert not kept.done()
+        bell.set()
+        with pytest.raises(ValueError, match="broken"):
+            await kept
+
+    assert run(test) == []
+
+
+def test_first_of_cancels_the_others_and_waits_for_their_ends():
+    async def test():
+        ended = []
+
+        async def other():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.01)
+                ended.append(1)
+
+        assert await first_of(None, asyncio.sleep(0.01), other())
+        assert ended == [1]
+
+    assert run(test) == []
+
+
+def test_first_of_that_is_cancelled_cancels_all():
+    async def test():
+        bell = asyncio.Event()
+        inner = asyncio.ensure_future(bell.wait())
+        waiting = asyncio.ensure_future(first_of(None, inner))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiting.cancelled() and inner.cancelled()
+
+    assert run(test) == []
+
+
+def test_first_of_drops_what_an_awaitable_raises():
+    async def test():
+        assert await first_of(None, fails())
+
+    assert run(test) == []

@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from womm.errors import ClusterError
-from womm.task.parallel import first_of, unless
+from womm.task.parallel import unless
 
 
 def run(test):
@@ -27,29 +27,6 @@ async def fails(after: asyncio.Event | None = None) -> None:
     if after is not None:
         await after.wait()
     raise ClusterError("the cluster is away")
-
-
-def test_first_of_keeps_what_it_is_told_to_and_its_failure_is_the_callers():
-    async def test():
-        kept = asyncio.ensure_future(fails())
-        assert await first_of(None, asyncio.Event().wait(), keep=kept)
-        with pytest.raises(ClusterError):
-            kept.result()
-
-    assert run(test) == []
-
-
-def test_first_of_leaves_the_kept_one_running():
-    async def test():
-        bell = asyncio.Event()
-        kept = asyncio.ensure_future(fails(bell))
-        assert not await first_of(0.01, asyncio.Event().wait(), keep=kept)
-        assert not kept.done()
-        bell.set()
-        with pytest.raises(ClusterError):
-            await kept
-
-    assert run(test) == []
 
 
 def test_unless_raises_what_the_work_raises():

@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 import womm
 from womm import descriptors, signals, words
+from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu.engine import Engine, ParallelTask
@@ -547,18 +548,3 @@ async def unless(stop: Awaitable[object], work: Awaitable[None]) -> None:
         await asyncio.wait({task})
     if not task.cancelled():
         task.result()
-
-
-async def first_of(
-    timeout_s: float | None, *work: Awaitable[object], keep: "asyncio.Future[Any] | None" = None
-) -> bool:
-    """Wait for the first of several awaitables; cancel the others. False: timed out.
-
-    `keep` is waited for, too, and left as it is: it goes on, and what it raises is the caller's to see.
-    """
-    tasks = {asyncio.ensure_future(item) for item in work}
-    kept = {keep} if keep is not None else set()
-    done, _ = await asyncio.wait(tasks | kept, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks - done:
-        task.cancel()
-    return bool(done)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from womm import programs, signals, words
+from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
@@ -26,7 +27,7 @@ from womm.settings import KUBERNETES, Settings
 from womm.share.base import ShareEvents, TaskShare
 from womm.task import terminal as terminals
 from womm.task.clusters import Origin, make_cluster, shared_folder
-from womm.task.parallel import first_of, new_task_id, say_what_is_missing, started_event, unless, where
+from womm.task.parallel import new_task_id, say_what_is_missing, started_event, unless, where
 from womm.task.runtime import runtime_folder
 from womm.task.shares import ask_terminal, make_share
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from womm.background import first_of
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Dial
 from womm.process import raise_file_limit
@@ -329,7 +330,7 @@ class LazyConnection:
                 if self._is_over():
                     return
                 async with asyncio.timeout(HELLO_TIMEOUT_S):
-                    await _first_of(self._up.wait(), connection.lost.wait())
+                    await first_of(None, self._up.wait(), connection.lost.wait())
                 if self._up.is_set():
                     attempt = 0
                 await connection.lost.wait()
@@ -571,17 +572,6 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Perhaps nobody waits any more."""
     if not task.cancelled():
         task.exception()
-
-
-async def _first_of(*waits: Awaitable[object]) -> None:
-    """Wait for the first of them, and cancel the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _count(answer: dict[str, Any], name: str) -> int:
