@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import gc
 import json
 import logging
@@ -26,6 +25,7 @@ from womm.fileserver.control import Control
 from womm.fileserver.owner import Owner
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
+from womm.memory import keep_memory
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.filesystem import Filesystem
 from womm.nfs.state.recovery import StateError
@@ -191,16 +191,6 @@ def _say(where: TextIO, line: str) -> None:
     where.flush()
 
 
-def _keep_memory() -> None:
-    """Have malloc keep what blocks of files need: faulting it in again is half of a transfer's CPU."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # not glibc
-        return
-    mallopt(-3, 16 << 20)  # M_MMAP_THRESHOLD
-    mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD
-
-
 def main() -> int:
     options = parse()
     logging.basicConfig(
@@ -213,7 +203,7 @@ def main() -> int:
     # Asked for by asyncssh; the pod's user may be in no passwd.
     os.environ.setdefault("USER", "womm")
     os.environ.setdefault("HOME", str(options.state))
-    _keep_memory()
+    keep_memory()
     # Hundreds of thousands of files that stay are not looked at again and again.
     gc.set_threshold(50_000, 20, 100)
     work = serve_local if options.local is not None else serve_lazy

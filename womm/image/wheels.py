@@ -20,7 +20,7 @@ PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _PLATFORMS: Final = ("manylinux_2_17_{}", "manylinux2014_{}", "manylinux_2_28_{}", "manylinux_2_34_{}")
 _PACKAGE: Final = Path(womm.__file__).parent
 _TAKEN: Final = (
-    *("__init__.py", "background.py", "errors.py", "process.py", "project.py"),
+    *("__init__.py", "background.py", "errors.py", "memory.py", "process.py", "project.py"),
     *("fileserver/**/*.py", "nfs/**/*.py", "store/**/*.py"),
 )
 """Of womm: what the file server may import."""

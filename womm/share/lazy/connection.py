@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from womm.background import first_of
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Dial
+from womm.memory import keep_memory
 from womm.process import raise_file_limit
 from womm.share.control import Writable
 from womm.share.fence import Fence
@@ -174,7 +175,7 @@ class LazyConnection:
 
     def start(self, dial: Dial) -> None:
         """Dial, and again after every cut, until `close`."""
-        ssh.keep_memory()
+        keep_memory()
         raise_file_limit()  # each file that a pod has open to write it is open here
         self._watching = self._loop.run_in_executor(None, self._look_around)
         self._tasks = [

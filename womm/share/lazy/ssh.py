@@ -6,10 +6,8 @@ runs a command, listens, or connects to anything.
 """
 
 import asyncio
-import ctypes
 import hmac
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
@@ -34,8 +32,6 @@ WINDOW_BYTES: Final = 16 << 20
 PACKET_BYTES: Final = 128 << 10
 """With more the copies that asyncssh makes leave the processor's cache, with its own 32 KiB its packets cost
 more than what is in them."""
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 KEEPALIVE_S: Final = 15.0
 KEEPALIVES: Final = 3
 """A connection that was silent for so many of them is dead (FAULTS: <= 45 s)."""
@@ -74,17 +70,6 @@ class TaskKeys:
             "client_key": self.client_private,
             **self.nfs,
         }
-
-
-def keep_memory() -> None:
-    """Have this process keep the memory of freed buffers, up to 64 MiB.
-
-    glibc maps each large one anew, and its pages are faulted in again: half of the CPU of a transfer.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None and sys.platform.startswith("linux"):
-        mallopt(_M_MMAP_THRESHOLD, 16 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 class Subsystem(Protocol):
