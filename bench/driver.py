@@ -20,7 +20,7 @@ from bench.run import PODS
 from womm.cli.parallel import find_perl
 from womm.cluster.base import Cluster, TaskSpec
 from womm.cluster.local import LocalCluster
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.dispatch.job import Outcome
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
@@ -84,7 +84,7 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
         cluster = LocalCluster(runtime, find_perl())
         dispatcher = new_dispatcher(TASK, cluster, stack, folder)
         ready = asyncio.Event()
-        dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None
+        dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None)
         await cluster.start(TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher)
         await asyncio.wait_for(ready.wait(), READY_S)
         before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()
@@ -101,14 +101,15 @@ def new_dispatcher(task: str, cluster: Cluster, stack: AsyncExitStack, folder: P
     journal = stack.enter_context(store.create(task, on_failure=_say, task_bytes=settings.log_task_bytes))
     stack.push_async_callback(cluster.stop)
     dispatcher = Dispatcher(
-        task,
         cluster,
         journal,
         _say,
-        spool_folder=folder,
-        stdin_memory_bytes=settings.stdin_memory_bytes,
-        stdin_cap_bytes=settings.stdin_cap_bytes,
-        capture_bytes=settings.log_job_bytes,
+        DispatchOptions(
+            spool_folder=folder,
+            stdin_memory_bytes=settings.stdin_memory_bytes,
+            stdin_cap_bytes=settings.stdin_cap_bytes,
+            capture_bytes=settings.log_job_bytes,
+        ),
     )
     stack.push_async_callback(dispatcher.close)
     return dispatcher

@@ -116,7 +116,7 @@ class Logins:
         self.file = ChangingFile(folder / "logins", step_s=2)
         self.written = 0.0
         self.changed = asyncio.Event()
-        dispatcher.on_change = self.write
+        dispatcher.follow(self.write)
         self.write()
 
     def write(self) -> None:

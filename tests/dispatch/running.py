@@ -11,7 +11,7 @@ from typing import TypeVar
 from tests.link.wires import PERL
 from womm.cluster.base import TaskSpec
 from womm.cluster.local import LocalCluster
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.journal.events import Event
 from womm.journal.store import Journal, TaskStore
 
@@ -67,14 +67,15 @@ async def task(
     with store.create(TASK, on_failure=said.append) as journal:
         cluster = made(runtime, PERL)
         dispatcher = Dispatcher(
-            TASK,
             cluster,
             journal,
             said.append,
-            spool_folder=tmp_path,
-            stdin_memory_bytes=memory_bytes,
-            stdin_cap_bytes=cap_bytes,
-            capture_bytes=capture_bytes,
+            DispatchOptions(
+                spool_folder=tmp_path,
+                stdin_memory_bytes=memory_bytes,
+                stdin_cap_bytes=cap_bytes,
+                capture_bytes=capture_bytes,
+            ),
         )
         spec = TaskSpec(
             task=TASK,

@@ -12,7 +12,7 @@ from tests.dispatch.sinks import Sink
 from tests.link.wires import agent, dial, run, sleepers, unique_sleep
 from womm.cluster.base import Loss, Pod
 from womm.cluster.local import LocalCluster
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
 from womm.journal.store import TaskStore
 from womm.link.frames import WINDOW, RunRequest
@@ -211,14 +211,12 @@ def two_lives(womm_home, tmp_path):
                 cluster = TwoLives()
                 cluster.sockets = {1: first.socket, 3: second.socket}
                 dispatcher = Dispatcher(
-                    TASK,
                     cluster,  # type: ignore[arg-type] # as much of one as is called
                     journal,
                     lambda text: None,
-                    spool_folder=tmp_path,
-                    stdin_memory_bytes=1,
-                    stdin_cap_bytes=1,
-                    capture_bytes=1,
+                    DispatchOptions(
+                        spool_folder=tmp_path, stdin_memory_bytes=1, stdin_cap_bytes=1, capture_bytes=1
+                    ),
                 )
                 try:
                     await test(dispatcher, (first, second), until, events)
@@ -313,7 +311,7 @@ def test_black_hole_node_is_avoided_and_named_and_no_job_fails(go, tmp_path):
     @go(pods=3, made=OnNodes)
     async def main(running):
         changes = []
-        running.dispatcher.on_change = lambda: changes.append(running.dispatcher.pool.slots)
+        running.dispatcher.follow(lambda: changes.append(running.dispatcher.pool.slots))
         await running.until(lambda: len(running.events(PodReady)) == 3, "all workers")
         ends = b"kill -KILL $PPID; sleep 1000"
         waits = b"until [ -e go ]; do sleep 0.05; done; echo done"

@@ -9,9 +9,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from womm import words
 from womm.cluster.base import Cluster, Loss, Pod
@@ -57,6 +57,9 @@ log = logging.getLogger(__name__)
 WAIT_NOTICE_S = 2.0
 SIGKILL = 9
 
+PreparePod: TypeAlias = Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
+"""Does what a worker, which runs as the user, needs before it gets jobs. None: it needs nothing."""
+
 
 class EarlierResults(Protocol):
     """What an earlier run of the same joblog finished, so that this one need not run it again."""
@@ -65,47 +68,54 @@ class EarlierResults(Protocol):
         """Return the whole result of that very job (its end, stdout, stderr), or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class DispatchOptions:
+    """How a dispatcher treats jobs and workers."""
+
+    spool_folder: Path
+    """Keeps the stdin of jobs: on a real disk, for up to `stdin_cap_bytes` a job."""
+    stdin_memory_bytes: int
+    """Of a job's stdin, this much is kept in memory, the rest in a file."""
+    stdin_cap_bytes: int
+    """A longer stdin is not kept: the job fails when its worker is lost."""
+    capture_bytes: int
+    """The journal keeps this much of each output stream of a job."""
+    give_up_after_s: float = 60.0
+    """A worker that cannot be reached for this long is ended."""
+    mem: str = ""
+    """The limit of the workers' memory, for messages; empty where there is none."""
+    has_timeout: bool = False
+    """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
+
+
 class Dispatcher:
     """The jobs of one task on the pods of one cluster. Every method is for the event loop's thread.
 
-    It is the cluster's PodObserver and every link's LinkHandler. `say` prints one line for the user;
-    `on_change` is called when the number of jobslots may have changed. `mem` is the limit that the
-    workers' memory has, empty where there is none.
+    It is the cluster's PodObserver and every link's LinkHandler. `say` prints one line for the user.
+    `share` is the task's shared folder, `earlier` has the results of an earlier run.
     """
 
     def __init__(
         self,
-        task: str,
         cluster: Cluster,
         journal: Journal,
         say: Callable[[str], None],
+        options: DispatchOptions,
         *,
-        spool_folder: Path,
-        stdin_memory_bytes: int,
-        stdin_cap_bytes: int,
-        capture_bytes: int,
-        give_up_after_s: float = 60.0,
-        mem: str = "",
+        share: SharedFolder | None = None,
+        prepare_pod: PreparePod | None = None,
+        earlier: EarlierResults | None = None,
     ) -> None:
         self.pool = Pool()
-        self.on_change: Callable[[], None] = lambda: None
-        self.earlier: EarlierResults | None = None
-        self.share: SharedFolder | None = None
-        self.prepare_pod: Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
-        self.prepare_pod = lambda cluster, pod, user: None
-        """What a worker, which runs as `user`, needs before it gets jobs."""
-        self.timeout = False
-        """GNU parallel runs with --timeout: say so when it ends a job that had to wait."""
         self._cluster = cluster
         self._journal = journal
         self._say = say
-        self._spool_folder = spool_folder
-        self._stdin_memory_bytes = stdin_memory_bytes
-        self._stdin_cap_bytes = stdin_cap_bytes
-        self._capture_bytes = capture_bytes
-        self._results = Results(journal, say, capture_bytes, self._forget, self._later)
-        self._give_up_after_s = give_up_after_s
-        self._mem = mem
+        self._options = options
+        self._share = share
+        self._prepare_pod = prepare_pod
+        self._earlier = earlier
+        self._on_change: Callable[[], None] = lambda: None
+        self._results = Results(journal, say, options.capture_bytes, self._forget, self._later)
         self._session = secrets.token_bytes(16)
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, Job] = {}
@@ -134,6 +144,10 @@ class Dispatcher:
     def failed(self) -> int:
         return self._results.failed
 
+    def follow(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` when the number of jobslots may have changed, instead of the follower before."""
+        self._on_change = on_change
+
     # ---- for whoever starts jobs ------------------------------------------------------------------
 
     def submit(
@@ -155,9 +169,9 @@ class Dispatcher:
         number = self._last_number
         spool = (
             Spool(
-                self._spool_folder,
-                memory_bytes=self._stdin_memory_bytes,
-                cap_bytes=self._stdin_cap_bytes,
+                self._options.spool_folder,
+                memory_bytes=self._options.stdin_memory_bytes,
+                cap_bytes=self._options.stdin_cap_bytes,
             )
             if request.stdin
             else None
@@ -168,13 +182,13 @@ class Dispatcher:
             request,
             sink,
             spool,
-            capture_bytes=self._capture_bytes,
+            capture_bytes=self._options.capture_bytes,
             repeatable=repeatable,
             submitted=time.time(),
         )
         self._jobs[number] = job
-        if self.earlier is not None and seq is not None:
-            kept = self.earlier.find(seq, job.command)
+        if self._earlier is not None and seq is not None:
+            kept = self._earlier.find(seq, job.command)
             if kept is not None:
                 self._results.replay(job, *kept)
                 return number
@@ -207,7 +221,7 @@ class Dispatcher:
         job = self._jobs.get(number)
         if job is None:
             return
-        if job.waited and self.timeout:
+        if job.waited and self._options.has_timeout:
             job.waited = False
             waited_s = (job.started if job.pod else time.time()) - job.submitted
             self._say(
@@ -313,7 +327,7 @@ class Dispatcher:
             self._cluster.dial(pod),
             self._session,
             self,
-            give_up_after_s=self._give_up_after_s,
+            give_up_after_s=self._options.give_up_after_s,
         )
         self._links[pod.name] = link
         link.start()
@@ -328,7 +342,7 @@ class Dispatcher:
         self._journal.append(PodLeft(time.time(), name, reason))
         self._say(f"worker {name} leaves the pool: {reason}")
         self._act(self.pool.worker_left(name))
-        self.on_change()
+        self._on_change()
 
     def pod_vanished(self, name: str) -> None:
         burial = self._burials.get(name)
@@ -357,7 +371,7 @@ class Dispatcher:
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         self._reasons = reasons
-        self.on_change()  # there may be none to come any more
+        self._on_change()  # there may be none to come any more
         self._notice_soon()
 
     def notice(self, text: str) -> None:
@@ -388,7 +402,7 @@ class Dispatcher:
             line += f": {words.counted(again, 'job runs', 'jobs run')} again"
         self._say(line)
         self._act(actions)
-        self.on_change()
+        self._on_change()
         self._notice_soon()
 
     # ---- LinkHandler ------------------------------------------------------------------------------
@@ -423,7 +437,7 @@ class Dispatcher:
                 known.pid = int.from_bytes(payload)
         elif kind == FrameType.READY:
             pod = self._pods[link.name]
-            work = self.prepare_pod(self._cluster, pod, decode_ready(payload))
+            work = self._prepare_pod(self._cluster, pod, decode_ready(payload)) if self._prepare_pod else None
             if work is None:
                 self._ready(pod)
             else:
@@ -440,7 +454,7 @@ class Dispatcher:
     def _ready(self, pod: Pod) -> None:
         self._journal.append(PodReady(time.time(), pod.name, pod.instance))
         self._act(self.pool.worker_ready(pod.name, pod.instance, pod.slots, pod.node))
-        self.on_change()
+        self._on_change()
 
     # ---- within -----------------------------------------------------------------------------------
 
@@ -461,10 +475,10 @@ class Dispatcher:
                 self._cluster.leave(action.pod, action.reason)
             elif isinstance(action, Avoid):
                 self._say(f"node {action.node} is avoided while there are workers elsewhere: {action.reason}")
-                self.on_change()
+                self._on_change()
             elif isinstance(action, Trust):
                 self._say(f"node {action.node} is used again: {action.reason}")
-                self.on_change()
+                self._on_change()
 
     def _start(self, action: Start) -> None:
         job = self._jobs[action.job]
@@ -483,7 +497,7 @@ class Dispatcher:
     def _share_of(self, pod: str) -> SharedFolder | None:
         """The share of a pod that needs it: one on this machine has the folder itself."""
         known = self._pods.get(pod)
-        return self.share if known is not None and not known.pid else None
+        return self._share if known is not None and not known.pid else None
 
     async def _send_fresh(self, share: SharedFolder, job: Job, attempt: int) -> None:
         """Send a job when the pods see what has changed. Meanwhile it may be lost, cancelled, signalled."""
@@ -528,7 +542,7 @@ class Dispatcher:
         if job.cancelled:
             self._forget(job)
             return
-        cap, mem = self._stdin_cap_bytes, self._mem
+        cap, mem = self._options.stdin_cap_bytes, self._options.mem
         outcome = outcomes.of_loss(job, action, stdin_cap_bytes=cap, mem=mem)
         self._results.finish(job, outcome, None)
 

@@ -26,7 +26,7 @@ import womm
 from womm import descriptors, signals, words
 from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.engine.gnu.engine import Engine, ParallelTask
 from womm.engine.gnu.joblog import mismatch_check
 from womm.errors import ClusterError
@@ -168,20 +168,21 @@ class _Run:
             self.journalled = True
             stack.push_async_callback(self._clean_cluster)
             self.dispatcher = Dispatcher(
-                self.id,
                 self.cluster,
                 self.journal,
                 self.say,
-                spool_folder=self.journal.path.parent,
-                stdin_memory_bytes=settings.stdin_memory_bytes,
-                stdin_cap_bytes=settings.stdin_cap_bytes,
-                capture_bytes=settings.log_job_bytes,
-                mem=settings.kube_mem if self.cluster.name == KUBERNETES else "",
+                DispatchOptions(
+                    spool_folder=self.journal.path.parent,
+                    stdin_memory_bytes=settings.stdin_memory_bytes,
+                    stdin_cap_bytes=settings.stdin_cap_bytes,
+                    capture_bytes=settings.log_job_bytes,
+                    mem=settings.kube_mem if self.cluster.name == KUBERNETES else "",
+                    has_timeout=task.plan.options.has("timeout"),
+                ),
+                share=self.share.jobs if self.share is not None else None,
+                prepare_pod=self.share.prepare_pod if self.share is not None else None,
+                earlier=earlier,
             )
-            self.dispatcher.earlier = earlier
-            self.dispatcher.timeout = task.plan.options.has("timeout")
-            if self.share is not None:
-                self.dispatcher.share, self.dispatcher.prepare_pod = self.share.jobs, self.share.prepare_pod
             stack.push_async_callback(self.dispatcher.close)
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
             if not task.quiet and not self.interrupts:
@@ -309,7 +310,7 @@ class _Run:
             elif self.dispatcher.places_left == 0:
                 self.stuck.set()
 
-        self.dispatcher.on_change = changed
+        self.dispatcher.follow(changed)
         changed()
         timeout_s = self.task.settings.ready_timeout_s
         done = False
@@ -331,7 +332,7 @@ class _Run:
         until = time.monotonic() + COMPANY_S
         while self.dispatcher.pool.slots < self._wanted_slots() and time.monotonic() < until:
             changed = asyncio.Event()
-            self.dispatcher.on_change = changed.set
+            self.dispatcher.follow(changed.set)
             await first_of(until - time.monotonic(), changed.wait(), self.interrupted.wait())
             if self.interrupted.is_set():
                 return

@@ -16,7 +16,7 @@ from pathlib import Path
 from womm import programs, signals, words
 from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.dispatch.job import STDERR, STDOUT, Outcome
 from womm.errors import ClusterError
 from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
@@ -110,21 +110,22 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         )
         stack.push_async_callback(_clean_cluster, cluster, share, journal, task_id)
         dispatcher = Dispatcher(
-            task_id,
             cluster,
             journal,
             _say,
-            spool_folder=journal.path.parent,
-            stdin_memory_bytes=settings.stdin_memory_bytes,
-            stdin_cap_bytes=settings.stdin_memory_bytes,
-            capture_bytes=0,
-            mem=settings.kube_mem if cluster.name == KUBERNETES else "",
+            DispatchOptions(
+                spool_folder=journal.path.parent,
+                stdin_memory_bytes=settings.stdin_memory_bytes,
+                stdin_cap_bytes=settings.stdin_memory_bytes,
+                capture_bytes=0,
+                mem=settings.kube_mem if cluster.name == KUBERNETES else "",
+            ),
+            share=share.jobs if share is not None else None,
+            prepare_pod=share.prepare_pod if share is not None else None,
         )
         stack.push_async_callback(dispatcher.close)
         ready = asyncio.Event()
-        dispatcher.on_change = lambda: ready.set() if dispatcher.pool.slots else None
-        if share is not None:
-            dispatcher.share, dispatcher.prepare_pod = share.jobs, share.prepare_pod
+        dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots else None)
         spec = _spec(task, task_id, share)
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
         if not interrupted.done():

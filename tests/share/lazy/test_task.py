@@ -13,7 +13,7 @@ from tests.dispatch.running import DEADLINE_S, TASK
 from tests.dispatch.sinks import Sink
 from tests.link.wires import agent, dial, run
 from womm.cluster.base import Loss, Pod
-from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.dispatch.job import Outcome
 from womm.errors import ShareError
 from womm.journal.events import JobEnded, JobLost
@@ -82,20 +82,18 @@ class OnePod:
 async def dispatching(socket, tmp_path, fill=None):
     said: list[str] = []
     with TaskStore(tmp_path / "tasks").create(TASK, on_failure=print) as journal:
+        folder = Folder()
+        folder.said = said
         dispatcher = Dispatcher(
-            TASK,
             OnePod(socket),  # type: ignore[arg-type]
             journal,
             said.append,
-            spool_folder=tmp_path,
-            stdin_memory_bytes=1 << 16,
-            stdin_cap_bytes=1 << 20,
-            capture_bytes=1000,
+            DispatchOptions(
+                spool_folder=tmp_path, stdin_memory_bytes=1 << 16, stdin_cap_bytes=1 << 20, capture_bytes=1000
+            ),
+            share=folder,
+            prepare_pod=fill,
         )
-        dispatcher.share = folder = Folder()
-        folder.said = said
-        if fill is not None:
-            dispatcher.prepare_pod = fill
         dispatcher.pod_started(POD)
         try:
             if fill is None:

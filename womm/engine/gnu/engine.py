@@ -157,7 +157,7 @@ class Engine:
     def follow(self) -> None:
         """Tell GNU parallel from now on how many workers are ready."""
         self._follows = True
-        self._dispatcher.on_change = self._changed
+        self._dispatcher.follow(self._changed)
         self._changed()
 
     async def close(self) -> None:
