@@ -1,0 +1,129 @@
+"""Hold the sizes of modules, classes and functions: `scripts/sizes.py FOLDER...` names each that is too long.
+
+A name in the output is `path`, or `path:Class.function`. The limits are those of the lint; EXEMPT and
+UNSPLIT list the names that may be over them.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MODULE_LINES: Final = 500
+CLASS_LINES: Final = 300
+CLASS_METHODS: Final = 25
+FUNCTION_LINES: Final = 60
+PARAMETERS: Final = 7
+"""Without self and cls; *args and **kwargs count as one each."""
+
+EXEMPT: Final = {
+    "womm/journal/events.py": "a flat table: one dataclass for each kind of event",
+}
+
+# To be split: none of these stays here.
+UNSPLIT: Final = frozenset(
+    {
+        "womm/cli/logs.py:command",
+        "womm/cluster/kubernetes/driver.py",
+        "womm/cluster/kubernetes/driver.py:KubernetesCluster",
+        "womm/dispatch/dispatcher.py",
+        "womm/dispatch/dispatcher.py:Dispatcher",
+        "womm/dispatch/dispatcher.py:Dispatcher.__init__",
+        "womm/dispatch/job.py:Job.__init__",
+        "womm/dispatch/pool.py:Pool",
+        "womm/fileserver/cached.py",
+        "womm/fileserver/cached.py:CachedFilesystem",
+        "womm/fileserver/contents/contents.py",
+        "womm/fileserver/contents/contents.py:Contents",
+        "womm/fileserver/sftp.py",
+        "womm/fileserver/tree/tree.py",
+        "womm/fileserver/tree/tree.py:Tree",
+        "womm/nfs/backends/local.py:LocalFilesystem",
+        "womm/nfs/backends/memory.py",
+        "womm/nfs/backends/memory.py:MemoryFilesystem",
+        "womm/nfs/filesystem.py:Filesystem",
+        "womm/nfs/operations/locking.py:op_lock",
+        "womm/nfs/operations/names.py:op_readdir",
+        "womm/nfs/server.py",
+        "womm/nfs/server.py:Server.__init__",
+        "womm/nfs/state/__init__.py:State.__init__",
+        "womm/share/eager/connection.py",
+        "womm/share/eager/connection.py:EagerConnection",
+        "womm/share/eager/connection.py:EagerConnection.__init__",
+        "womm/share/lazy/connection.py",
+        "womm/share/lazy/connection.py:LazyConnection",
+        "womm/share/lazy/sftp_requests.py",
+        "womm/task/parallel.py",
+        "womm/task/parallel.py:_Run",
+        "womm/task/parallel.py:_Run.run",
+        "womm/task/parallel.py:started_event",
+        "womm/task/shell.py:_run",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    name: str
+    what: str
+    size: int
+    limit: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.size} {self.what}, at most {self.limit}"
+
+
+def excesses(path: str, source: str) -> Iterator[Excess]:
+    """Each size in one module that is over its limit."""
+    found = [Excess(path, "lines", len(source.splitlines()), MODULE_LINES)]
+    _measure(ast.parse(source), f"{path}:", found)
+    return (excess for excess in found if excess.size > excess.limit)
+
+
+def _measure(parent: ast.AST, prefix: str, found: list[Excess]) -> None:
+    for node in ast.iter_child_nodes(parent):
+        match node:
+            case ast.ClassDef():
+                name = prefix + node.name
+                methods = sum(isinstance(c, ast.FunctionDef | ast.AsyncFunctionDef) for c in node.body)
+                found.append(Excess(name, "lines", _lines(node), CLASS_LINES))
+                found.append(Excess(name, "methods", methods, CLASS_METHODS))
+                _measure(node, f"{name}.", found)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                name = prefix + node.name
+                found.append(Excess(name, "lines", _lines(node), FUNCTION_LINES))
+                found.append(Excess(name, "parameters", _parameters(node.args), PARAMETERS))
+                _measure(node, f"{name}.", found)
+            case _:
+                _measure(node, prefix, found)
+
+
+def _lines(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def _parameters(arguments: ast.arguments) -> int:
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    starred = [arguments.vararg, arguments.kwarg]
+    return sum(a.arg not in ("self", "cls") for a in named) + sum(a is not None for a in starred)
+
+
+def main(folders: list[str]) -> int:
+    found = [
+        excess
+        for folder in folders
+        for path in sorted(Path(folder).rglob("*.py"))
+        for excess in excesses(str(path), path.read_text())
+    ]
+    wrong = [str(e) for e in found if e.name not in EXEMPT and e.name not in UNSPLIT]
+    names = {e.name for e in found}
+    needless = [f"{name}: within the limits now" for name in (*EXEMPT, *sorted(UNSPLIT)) if name not in names]
+    sys.stderr.writelines(f"sizes: {line}\n" for line in (*wrong, *needless))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
