@@ -14,12 +14,12 @@ from struct import pack
 from types import TracebackType
 from typing import Any, Self
 
-from womm.nfs import Export, Server, rpc
+from womm.nfs import Export, Server, ServerOptions, rpc
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.filesystem import Filesystem
 from womm.nfs.rpc import Credential
-from womm.nfs.state.opens import Stateid
+from womm.nfs.state.records import Stateid
 from womm.nfs.status import Status
 from womm.nfs.xdr import Reader, pack_bitmap, pack_opaque, pack_u32, pack_u64
 
@@ -355,12 +355,13 @@ class Bench:
         self.memory = MemoryFilesystem(clock_ns=itertools.count(1_000_000_000).__next__)
         self.clock = clock or Clock()
         self._exports = exports or [Export("/", filesystem or self.memory)]
-        self._options = {"state_file": state_file, "random": random.Random(seed).randbytes, **options}
+        self._options = ServerOptions(state_file=state_file, **options)
+        self._random = random.Random(seed).randbytes
         self._xid = itertools.count(1)
 
     def __enter__(self) -> Self:
         self._runner = asyncio.Runner()
-        self.server = Server(self._exports, clock=self.clock, **self._options)
+        self.server = Server(self._exports, self._options, clock=self.clock, random=self._random)
         self.run(self.server.prepare())
         return self
 

@@ -35,7 +35,7 @@ from womm.nfs import Export, Limits
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import Credential
-from womm.nfs.state.opens import Stateid
+from womm.nfs.state.records import Stateid
 from womm.nfs.status import Status
 from womm.nfs.xdr import Reader, pack_opaque, pack_u32
 

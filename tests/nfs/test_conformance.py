@@ -34,7 +34,7 @@ from womm.nfs import rpc
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import Credential
-from womm.nfs.state.opens import Stateid
+from womm.nfs.state.records import Stateid
 from womm.nfs.state.recovery import Stable
 from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32, pack_u64

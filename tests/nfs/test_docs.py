@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from womm.nfs import Limits, StateLimits
+from womm.nfs import Limits, ServerOptions, StateLimits
 from womm.nfs.__main__ import parse
 from womm.nfs.constants import LAST_OP, Op
 from womm.nfs.operations import TABLE
@@ -22,11 +22,11 @@ def test_every_option_is_documented(capsys):
     assert not [option for option in options if f"`{option}" not in TEXT]
 
 
-@pytest.mark.parametrize("limits", [Limits, StateLimits])
-def test_every_limit_is_documented(limits):
-    line = re.search(rf"`{limits.__name__}\(([^)]*)\)`", TEXT)
+@pytest.mark.parametrize("options", [ServerOptions, Limits, StateLimits])
+def test_every_field_of_the_options_is_documented(options):
+    line = re.search(rf"`{options.__name__}\(([^)]*)\)`", TEXT)
     assert line is not None
-    assert line[1].split(", ") == list(limits.__slots__)
+    assert line[1].split(", ") == list(options.__slots__)
 
 
 def test_every_operation_is_in_the_table_as_it_is_answered():

@@ -12,11 +12,10 @@ import pytest
 
 from tests.nfs import builder as b
 from tests.soak import count
-from womm.nfs import Export, rpc
+from womm.nfs import Export, StateLimits, rpc
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import RPCError
-from womm.nfs.state import StateLimits
 from womm.nfs.status import Status
 from womm.nfs.xdr import BadXDR, pack_opaque, pack_u32, pack_u64
 
@@ -212,12 +211,12 @@ def test_s2_guesses_of_path_and_handle_find_nothing():
 @pytest.mark.slow
 def test_garbage_on_the_wire_closes_its_connection_only():
     """Connections that send noise, stop half-way, or say nothing; a clean one is served between them."""
-    from womm.nfs import Server
+    from womm.nfs import Limits, Server, ServerOptions
 
     async def story():
         rnd = random.Random(12)
         null = rpc.pack_call(1, 100003, 4, 0, credential=b.ROOT_USER, args=b"")
-        async with Server([Export("/", MemoryFilesystem())], port=0) as server:
+        async with Server([Export("/", MemoryFilesystem())], ServerOptions(port=0)) as server:
 
             async def clean():
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -247,7 +246,7 @@ def test_garbage_on_the_wire_closes_its_connection_only():
                 if number % 250 == 0:
                     await clean()
             await clean()
-            assert server.metrics.connections <= server.limits.connections
+            assert server.metrics.connections <= Limits().connections
             for noisy in half_open:
                 noisy.close()
             await clean()

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import threading
+import time
 from struct import pack
 
 import pytest
 
 from tests.nfs import builder as b
-from womm.nfs import Export, Limits, Server, rpc
+from womm.nfs import Export, Limits, Server, ServerOptions, rpc
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Op
 from womm.nfs.status import Status
@@ -60,12 +61,13 @@ class Peer:
             pass
 
 
-def _serve(story, filesystem=None, **options):
+def _serve(story, filesystem=None, *, limits=None, clock=time.monotonic):
     """Run `story(server)` against a server on a free port."""
     memory = filesystem or MemoryFilesystem()
+    options = ServerOptions(port=0, limits=limits or Limits())
 
     async def main():
-        async with Server([Export("/", memory)], port=0, **options) as server:
+        async with Server([Export("/", memory)], options, clock=clock) as server:
             await story(server)
 
     asyncio.run(main())
@@ -206,7 +208,7 @@ def test_connection_with_too_much_under_way_is_not_read():
         for xid in range(20):
             await other.ask(_null(xid))
         # However it came: three are run, no more of it is read.
-        [busy] = [c for c in server._connections.values() if c.tasks]
+        [busy] = [c for c in server.connections if c.tasks]
         assert busy._paused
         assert slow.calls == 3
         slow.let_go.set()
@@ -243,16 +245,16 @@ def test_large_records_wait_for_memory_and_are_all_answered():
         for peer in peers:
             peer.writer.write(record[:600_000])
         good = await Peer.connect(server)
-        while len(server._starved) < 6:
+        while len(server.connections.memory.starved) < 6:
             await good.ask(_null())
-        assert server.held_bytes <= 3 << 20
+        assert server.connections.memory.held_bytes <= 3 << 20
         for peer in reversed(peers):
             peer.writer.write(record[600_000:])
         for peer in peers:
             assert b.read_reply(await peer.receive()).status is Status.ISDIR
             await peer.close()
         await good.close()
-        assert server.held_bytes == 0
+        assert server.connections.memory.held_bytes == 0
         assert server.metrics.shed == 0
 
     _serve(story, limits=Limits(memory_bytes=3 << 20))
@@ -269,7 +271,7 @@ def test_connection_that_is_busy_all_the_time_is_not_shed():
             clock.now += 30
             peer.writer.write(call[10:] + call[:10])  # never without half a record
             await peer.receive()
-            for connection in list(server._connections.values()):
+            for connection in server.connections:
                 connection.check(clock())
         assert server.metrics.shed == 0
         await peer.close()
@@ -287,11 +289,11 @@ def test_half_a_record_is_not_waited_for_for_ever():
         for _ in range(20):
             await good.ask(_null())
         clock.now += 30
-        for connection in list(server._connections.values()):
+        for connection in server.connections:
             connection.check(clock())
         assert server.metrics.shed == 0
         clock.now += 31
-        for connection in list(server._connections.values()):
+        for connection in server.connections:
             connection.check(clock())
         await peer.ended()
         await good.ask(_null())
@@ -315,12 +317,12 @@ def test_client_that_does_not_read_is_not_served_on_and_then_shed():
         peer, good = await Peer.connect(server), await Peer.connect(server)
         for xid in range(40):
             peer.writer.write(_record(b.putrootfh(), b.lookup(b"f"), b.read(count=1 << 20), xid=xid))
-        while not any(c._stuck_since for c in server._connections.values()):
+        while not any(c._stuck_since for c in server.connections):
             await good.ask(_null())
         sent = server.metrics.sent_bytes
         assert sent < 24 << 20
         clock.now += 61
-        for connection in list(server._connections.values()):
+        for connection in server.connections:
             connection.check(clock())
         await good.ask(_null())
         assert server.metrics.shed == 1
@@ -402,7 +404,7 @@ def test_metrics_count_operations():
 
 def test_server_without_exports_is_refused():
     with pytest.raises(ValueError, match="export"):
-        Server([])
+        Server([], ServerOptions())
 
 
 def test_alone_is_who_has_asked_alone_for_a_while():
@@ -410,17 +412,17 @@ def test_alone_is_who_has_asked_alone_for_a_while():
 
     async def story(server):
         one, other = await Peer.connect(server), await Peer.connect(server)
-        assert not server.alone()
+        assert not server.connections.alone()
         heard = []
         for peer in (one, one, other, other):
             await peer.ask(_null())
             clock.now += 1
             await peer.ask(_null())
-            heard.append(server.alone())
+            heard.append(server.connections.alone())
             clock.now += 0.01
         assert heard == [True, True, True, True]
         await one.ask(_null())
-        assert not server.alone()
+        assert not server.connections.alone()
         await one.close()
         await other.close()
 

@@ -322,8 +322,7 @@ def test_request_under_way_keeps_its_client():
 
 
 def test_clients_are_limited_and_dead_ones_make_room():
-    from womm.nfs import Limits
-    from womm.nfs.state import StateLimits
+    from womm.nfs import Limits, StateLimits
 
     with Bench(limits=Limits(state=StateLimits(clients=4))) as bench:
         sessions = [bench.session(b"%d" % number) for number in range(4)]

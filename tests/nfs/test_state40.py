@@ -25,7 +25,7 @@ from tests.nfs.builder import (
 )
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import Credential
-from womm.nfs.state.opens import Stateid
+from womm.nfs.state.records import Stateid
 from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32, pack_u64
 
@@ -351,8 +351,7 @@ def test_silent_clients_lock_is_taken_by_who_wants_it(bench):
 
 
 def test_opens_and_locks_are_limited():
-    from womm.nfs import Limits
-    from womm.nfs.state import StateLimits
+    from womm.nfs import Limits, StateLimits
 
     with Bench(limits=Limits(state=StateLimits(opens=3, locks=5))) as bench:
         session = bench.session()

@@ -93,12 +93,14 @@ def _server(options: argparse.Namespace, filesystem: Filesystem) -> nfs.Server:
     )
     return nfs.Server(
         [export],
-        host=options.host or None,
-        port=options.port,
-        state_file=options.state / "nfs.json",
-        lease_s=LEASE_S,
-        grace_s=options.grace,
-        identity=identity(options.secret),
+        nfs.ServerOptions(
+            host=options.host or None,
+            port=options.port,
+            state_file=options.state / "nfs.json",
+            lease_s=LEASE_S,
+            grace_s=options.grace,
+            identity=identity(options.secret),
+        ),
     )
 
 

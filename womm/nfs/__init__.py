@@ -1,6 +1,6 @@
 """An NFSv4.0, 4.1 and 4.2 server in asyncio: a library by itself, unprivileged, on one TCP port.
 
-    server = nfs.Server([nfs.Export("/", LocalFilesystem("/srv/data"))], port=2049)
+    server = nfs.Server([nfs.Export("/", LocalFilesystem("/srv/data"))], nfs.ServerOptions(port=2049))
     async with server:
         await server.serve_forever()
 
@@ -20,11 +20,13 @@ What it assumes
 
 How it is made (imports point downwards)
 
-    server              connections, limits; what waits becomes a task
+    server              backends, listener, the sweep of leases and stalled connections
+    connections         requests in, replies out; replies: 4.0's cache; recordmemory: for large records
     operations/         the operations, by topic, and the table of them
     compound            COMPOUND over the table; statuses; sessions' replies
     exports             what is offered where; the tree of names above
     state/              clients, sessions, opens, locks, leases, grace: no I/O, nothing awaits
+    options             where a server listens, how long state lives, what clients may take
     attributes          fattr4 by plans; filehandles: keys with a MAC
     backends/           local: a confined directory; memory: a shipped fake
     filesystem          the seam: what a backend does
@@ -38,7 +40,7 @@ callbacks, RPCSEC_GSS, UDP, RDMA, NFSv3. docs/nfs.md has the list.
 """
 
 from womm.nfs.exports import Export
-from womm.nfs.server import Limits, Server
-from womm.nfs.state import StateLimits
+from womm.nfs.options import Limits, ServerOptions, StateLimits
+from womm.nfs.server import Server
 
-__all__ = ["Export", "Limits", "Server", "StateLimits"]
+__all__ = ["Export", "Limits", "Server", "ServerOptions", "StateLimits"]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from womm.nfs import Export, Server
+from womm.nfs import Export, Server, ServerOptions
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.backends.memory import MemoryFilesystem
-from womm.nfs.state import LEASE_S
+from womm.nfs.options import LEASE_S
 from womm.nfs.state.recovery import StateError
 
 
@@ -70,11 +70,13 @@ async def serve(options: argparse.Namespace) -> None:
     export = Export(path, filesystem, read_only=options.read_only, owner=options.owner)
     server = Server(
         [export],
-        host=options.host or None,
-        port=options.port,
-        state_file=state,
-        lease_s=options.lease,
-        grace_s=options.grace,
+        ServerOptions(
+            host=options.host or None,
+            port=options.port,
+            state_file=state,
+            lease_s=options.lease,
+            grace_s=options.grace,
+        ),
     )
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()

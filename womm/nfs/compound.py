@@ -25,8 +25,8 @@ from womm.nfs.filesystem import WANT_PERMISSION, Attributes, Node
 from womm.nfs.metrics import Metrics
 from womm.nfs.rpc import Call, Credential
 from womm.nfs.state import State
-from womm.nfs.state.clients import Client, Principal, Session, Slot, enter_slot, leave_slot
-from womm.nfs.state.opens import Stateid
+from womm.nfs.state.clients import enter_slot, leave_slot
+from womm.nfs.state.records import Client, Principal, Session, Slot, Stateid
 from womm.nfs.status import NFSError, Status, status_of
 from womm.nfs.xdr import BadXDR, Reader, pack_opaque, pack_u32, pack_u32s
 

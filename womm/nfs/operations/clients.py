@@ -13,12 +13,11 @@ from womm.nfs.constants import (
     EID_USE_NON_PNFS,
     OPAQUE_LIMIT,
 )
-from womm.nfs.state.clients import ChannelLimits
+from womm.nfs.options import OVERHEAD_BYTES
+from womm.nfs.state.records import ChannelLimits
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import FALSE, BadXDR, Reader, pack_opaque, pack_u32, pack_u64
 
-OVERHEAD_BYTES: Final = 4096
-"""What a request or a reply has besides the data of one READ or WRITE."""
 MAX_CACHED_BYTES: Final = 8192
 MAX_OPERATIONS: Final = 64
 _CHANNEL = Struct(">6I")

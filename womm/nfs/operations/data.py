@@ -6,7 +6,7 @@ from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import FILE_SYNC, MAX_U64, SHARE_READ, SHARE_WRITE, UNSTABLE
 from womm.nfs.operations.attrs import drop_set_ids
 from womm.nfs.operations.stateids import check_regular, find, io_file, read_stateid
-from womm.nfs.state.opens import ANONYMOUS, BYPASS, CURRENT, Stateid
+from womm.nfs.state.records import ANONYMOUS, BYPASS, CURRENT, Stateid
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import FALSE, PADDING, TRUE, BadXDR, Reader, pack_bitmap, pack_u32, pack_u32s, pack_u64
 

@@ -17,7 +17,7 @@ from womm.nfs.constants import (
 )
 from womm.nfs.operations.stateids import check_regular, find, read_stateid, sequenced
 from womm.nfs.state.locks import END, Range
-from womm.nfs.state.opens import LockOwner, LockState, Open, Stateid
+from womm.nfs.state.records import LockOwner, LockState, Open, Stateid
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import BadXDR, Reader, pack_opaque, pack_u32, pack_u64
 

@@ -33,8 +33,7 @@ from womm.nfs.operations.attrs import forget_owner, pack_change
 from womm.nfs.operations.handles import look_up, read_name
 from womm.nfs.operations.names import give_owner
 from womm.nfs.operations.stateids import check_regular, find, permit_access, read_stateid, sequenced
-from womm.nfs.state.clients import Client
-from womm.nfs.state.opens import Open, OpenOwner, Stateid
+from womm.nfs.state.records import Client, Open, OpenOwner, Stateid
 from womm.nfs.status import NFSError, Status
 from womm.nfs.xdr import BadXDR, Reader, pack_bitmap, pack_u32, pack_u32s
 

@@ -7,17 +7,8 @@ from typing import Final
 from womm.nfs.compound import CompoundContext
 from womm.nfs.constants import MAX_U32, SHARE_READ, SHARE_WRITE, FileType, Op
 from womm.nfs.filesystem import File
-from womm.nfs.state.opens import (
-    ANONYMOUS,
-    BYPASS,
-    CURRENT,
-    LockOwner,
-    LockState,
-    Open,
-    OpenOwner,
-    Stateid,
-    allows,
-)
+from womm.nfs.state.opens import allows
+from womm.nfs.state.records import ANONYMOUS, BYPASS, CURRENT, LockOwner, LockState, Open, OpenOwner, Stateid
 from womm.nfs.status import NFSError, Status, status_of
 from womm.nfs.xdr import BadXDR, Reader
 

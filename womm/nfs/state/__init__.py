@@ -6,74 +6,41 @@ awaited looks its stateid up again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from womm.nfs.filesystem import File
-from womm.nfs.state.clients import Client, Clients
+from womm.nfs.options import ServerOptions
+from womm.nfs.state.clients import Clients
 from womm.nfs.state.locks import Range
-from womm.nfs.state.opens import FileKey, LockOwner, Open, OpenOwner, Opens, ToClose
+from womm.nfs.state.opens import Opens
+from womm.nfs.state.records import Client, FileKey, LockOwner, Open, OpenOwner, ToClose
 from womm.nfs.state.recovery import Stable
 from womm.nfs.status import NFSError, Status
 
-__all__ = ["State", "StateLimits"]
-
-LEASE_S: Final = 90.0
-"""With 10 s a freeze of the server of 30 s gave EIO to programs (measured on another server)."""
-COURTESY_S: Final = 3600.0
-"""A client whose lease is over keeps its state so long, unless another one wants what it holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateLimits:
-    """How much may be remembered."""
-
-    clients: int = 1024
-    sessions: int = 16
-    """Per client."""
-    slots: int = 64
-    """Per session."""
-    opens: int = 65536
-    locks: int = 65536
-    owners: int = 65536
-    """Per client."""
+__all__ = ["State"]
 
 
 class State:
     """All that is remembered of clients; `closing` collects the files that are to be closed."""
 
     def __init__(
-        self,
-        *,
-        path: Path | None,
-        clock: Callable[[], float],
-        random: Callable[[int], bytes],
-        lease_s: float = LEASE_S,
-        grace_s: float | None = None,
-        courtesy_s: float = COURTESY_S,
-        limits: StateLimits = StateLimits(),
-        identity: bytes | None = None,
+        self, options: ServerOptions, *, clock: Callable[[], float], random: Callable[[int], bytes]
     ) -> None:
-        self.stable = Stable(path, random, identity)
+        self.stable = Stable(options.state_file, random, options.identity)
         self.clock = clock
-        self.lease_s = lease_s
-        self.courtesy_s = courtesy_s
-        self.limits = limits
+        self.lease_s = options.lease_s
+        self.limits = options.limits.state
         self.closing: list[ToClose] = []
-        self.opens = Opens(self.stable.boot, max_opens=limits.opens, max_locks=limits.locks)
         self.clients = Clients(
-            boot=self.stable.boot,
-            lease_s=lease_s,
+            self.stable.boot,
+            lease_s=options.lease_s,
+            limits=self.limits,
             clock=clock,
             random=random,
             release=self._release,
-            max_clients=limits.clients,
-            max_sessions=limits.sessions,
         )
-        self.opens.known = self.clients.by_id.__contains__
-        length_s = lease_s if grace_s is None else grace_s
-        self._grace_ends = clock() + length_s if self.stable.reclaimers else clock()
+        self.opens = Opens(self.stable.boot, self.limits, known=self.clients.by_id.__contains__)
+        grace_s = options.lease_s if options.grace_s is None else options.grace_s
+        self._grace_ends = clock() + grace_s if self.stable.reclaimers else clock()
         self._reclaiming = set(self.stable.reclaimers)
 
     def _release(self, client: Client) -> None:

@@ -4,95 +4,12 @@ Sources: RFC 7530 9.1 and 16.33-34 (SETCLIENTID), RFC 8881 2.4 and 2.10 (session
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from womm.nfs.options import StateLimits
+from womm.nfs.state.records import ChannelLimits, Client, Principal, Session, Slot
 from womm.nfs.state.recovery import ClientKey
 from womm.nfs.status import NFSError, Status
-
-if TYPE_CHECKING:
-    from womm.nfs.state.opens import LockOwner, OpenOwner
-
-Principal = tuple[int, int]
-"""The flavor and the uid of a credential: who made a client may change it."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One slot of a session's reply cache (RFC 8881 2.10.6.1)."""
-
-    seqid: int = 0
-    busy: bool = False
-    """Its request is under way."""
-    reply: bytes | None = None
-    """What answered `seqid`; None: not kept."""
-    digest: int = 0
-    """Of the request `seqid`, to tell a retry from another request under its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelLimits:
-    """channel_attrs4 as granted."""
-
-    max_request_bytes: int
-    max_response_bytes: int
-    max_cached_bytes: int
-    max_operations: int
-    slots: int
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    sessionid: bytes
-    client: "Client"
-    limits: ChannelLimits
-    slots: list[Slot]
-
-    def __repr__(self) -> str:
-        return f"<Session {self.sessionid.hex()} of {self.client!r}, {sum(s.busy for s in self.slots)} busy>"
-
-
-@dataclass(slots=True, eq=False)
-class Client:
-    """A client of 4.0 (`minor` 0) or of 4.1 and later (1), confirmed or not."""
-
-    clientid: int
-    minor: int
-    owner: bytes
-    verifier: bytes
-    principal: Principal
-    expires: float
-    """When its lease ends, by the server's clock."""
-    confirmed: bool = False
-    confirm: bytes = b""
-    """4.0: what SETCLIENTID_CONFIRM must bring."""
-    sequence: int = 0
-    """4.1: of the last CREATE_SESSION."""
-    created: bytes | None = None
-    """4.1: the result of the last CREATE_SESSION."""
-    reclaim_complete: bool = False
-    may_reclaim: bool = False
-    sessions: dict[bytes, Session] = field(default_factory=dict)
-    open_owners: "dict[bytes, OpenOwner]" = field(default_factory=dict)
-    lock_owners: "dict[bytes, LockOwner]" = field(default_factory=dict)
-    opens: int = 0
-    locks: int = 0
-    """How many stateids of each kind it has."""
-    next_stateid: int = 0
-    under_way: int = 0
-    """Requests of it that run now: it is not expired meanwhile."""
-
-    @property
-    def key(self) -> ClientKey:
-        return (self.minor, self.owner)
-
-    @property
-    def has_state(self) -> bool:
-        return self.opens > 0 or self.locks > 0
-
-    def __repr__(self) -> str:
-        return f"<Client {self.clientid:#x} 4.{self.minor} {self.opens} opens {self.locks} locks>"
-
 
 REVOKED: Final = 4096
 """So many clients that have lost their state are known as such, the latest."""
@@ -103,22 +20,20 @@ class Clients:
 
     def __init__(
         self,
-        *,
         boot: int,
+        *,
         lease_s: float,
+        limits: StateLimits,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
         release: Callable[[Client], None],
-        max_clients: int,
-        max_sessions: int,
     ) -> None:
         self.lease_s = lease_s
         self.boot = boot
+        self._limits = limits
         self._clock = clock
         self._random = random
         self._release = release
-        self._max_clients = max_clients
-        self._max_sessions = max_sessions
         self._counter = 0
         self.by_id: dict[int, Client] = {}
         self.sessions: dict[bytes, Session] = {}
@@ -187,7 +102,7 @@ class Clients:
         self._release(client)
 
     def _new(self, minor: int, owner: bytes, verifier: bytes, principal: Principal) -> Client:
-        if len(self.by_id) >= self._max_clients:
+        if len(self.by_id) >= self._limits.clients:
             self._shed()
         self._counter += 1
         clientid = self.boot << 32 | self._counter
@@ -205,7 +120,7 @@ class Clients:
         for client in ranked[: max(1, len(ranked) // 16)]:
             if client.under_way == 0 and (not client.confirmed or self.expired(client)):
                 self.revoke(client)
-        if len(self.by_id) >= self._max_clients:
+        if len(self.by_id) >= self._limits.clients:
             raise NFSError(Status.DELAY)
 
     # -- 4.0 --------------------------------------------------------------------------------------
@@ -281,7 +196,7 @@ class Clients:
             raise NFSError(Status.SEQ_MISORDERED)
         if not client.confirmed and client.principal != principal:
             raise NFSError(Status.CLID_INUSE)
-        if len(client.sessions) >= self._max_sessions:
+        if len(client.sessions) >= self._limits.sessions:
             raise NFSError(Status.DELAY)
         if not client.confirmed:
             self._confirm(client)

@@ -6,146 +6,43 @@ is not known can still be told apart: of an earlier boot, of a client whose leas
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from struct import Struct
-from typing import Final, NamedTuple
 
 from womm.nfs.constants import MAX_U32, SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import File
-from womm.nfs.state.clients import Client, Principal
-from womm.nfs.state.locks import Range, Ranges
+from womm.nfs.options import StateLimits
+from womm.nfs.state.locks import Range
+from womm.nfs.state.records import (
+    ANONYMOUS,
+    BYPASS,
+    Client,
+    FileKey,
+    FileState,
+    LockOwner,
+    LockState,
+    Open,
+    OpenOwner,
+    Stateid,
+    ToClose,
+)
 from womm.nfs.status import NFSError, Status
 
 _OTHER = Struct(">III")
-_STATEID = Struct(">I12s")
-
-FileKey = tuple[bytes, bytes]
-"""Export and the backend's key."""
-ToClose = tuple[bytes, File]
-"""Export and file."""
-
-
-class Stateid(NamedTuple):
-    seqid: int
-    other: bytes
-
-    def pack(self) -> bytes:
-        return _STATEID.pack(self.seqid, self.other)
-
-
-ANONYMOUS: Final = Stateid(0, bytes(12))
-BYPASS: Final = Stateid(MAX_U32, b"\xff" * 12)
-CURRENT: Final = Stateid(1, bytes(12))
-INVALID: Final = Stateid(MAX_U32, bytes(12))
-
-
-@dataclass(slots=True, eq=False)
-class OpenOwner:
-    """open_owner4; for 4.0 also its sequence and the last answer (RFC 7530 9.1.7)."""
-
-    client: Client
-    owner: bytes
-    seqid: int = 0
-    confirmed: bool = False
-    reply: "tuple[Status, bytes] | None" = None
-    replied: int = 0
-    """The operation of `reply`."""
-    replay_handle: bytes = b""
-    """The current file handle after the OPEN of `reply`."""
-    opens: "dict[FileKey, Open]" = field(default_factory=dict)
-    busy: bool = False
-    closed: bytes = b""
-    """4.0: the `other` of the open that its last request has closed, for a retry of it."""
-
-
-@dataclass(slots=True, eq=False)
-class LockOwner:
-    """lock_owner4; as OpenOwner for 4.0."""
-
-    client: Client
-    owner: bytes
-    seqid: int = 0
-    reply: "tuple[Status, bytes] | None" = None
-    replied: int = 0
-    locks: "dict[FileKey, LockState]" = field(default_factory=dict)
-    busy: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class FileState:
-    """What is open and locked of one file."""
-
-    key: FileKey
-    opens: "list[Open]" = field(default_factory=list)
-    ranges: "Ranges[LockOwner]" = field(default_factory=Ranges)
-
-
-@dataclass(slots=True, eq=False)
-class Open:
-    """One owner's open of one file.
-
-    `combinations` has bit 4 * deny + access of each OPEN, for OPEN_DOWNGRADE.
-    """
-
-    other: bytes
-    seqid: int
-    owner: OpenOwner
-    state: FileState
-    file: File
-    access: int
-    deny: int
-    combinations: int
-    locks: "list[LockState]" = field(default_factory=list)
-    openers: tuple[Principal, ...] = ()
-    """Whose rights were looked at when it was opened."""
-
-    @property
-    def client(self) -> Client:
-        return self.owner.client
-
-    @property
-    def stateid(self) -> Stateid:
-        return Stateid(self.seqid, self.other)
-
-    @property
-    def open(self) -> "Open":
-        return self
-
-
-@dataclass(slots=True, eq=False)
-class LockState:
-    """One owner's locks on one file, under the open that it used first."""
-
-    other: bytes
-    seqid: int
-    owner: LockOwner
-    state: FileState
-    open: Open
-
-    @property
-    def client(self) -> Client:
-        return self.owner.client
-
-    @property
-    def stateid(self) -> Stateid:
-        return Stateid(self.seqid, self.other)
 
 
 class Opens:
-    """All stateids of a server, by number and by file."""
+    """All stateids of a server, by number and by file. `known`: is there a client of this id?"""
 
-    def __init__(self, boot: int, *, max_opens: int, max_locks: int) -> None:
+    def __init__(self, boot: int, limits: StateLimits, *, known: Callable[[int], bool]) -> None:
         self._boot = boot
-        self._max_opens = max_opens
-        self._max_locks = max_locks
+        self._limits = limits
+        self._known = known
         self.by_other: dict[bytes, Open | LockState] = {}
         self.files: dict[FileKey, FileState] = {}
         self.closed: dict[bytes, OpenOwner] = {}
         """4.0: whose last request closed it, see OpenOwner.closed."""
         self.open_count = 0
         self.lock_count = 0
-        self.known: Callable[[int], bool] = lambda clientid: True
-        """Is there a client of this id? State sets it."""
 
     # -- stateids ---------------------------------------------------------------------------------
     def find(self, stateid: Stateid, client: Client | None) -> Open | LockState:
@@ -175,7 +72,7 @@ class Opens:
         boot, client_number, _ = _OTHER.unpack(stateid.other)
         if boot != self._boot:
             return Status.STALE_STATEID
-        return Status.BAD_STATEID if self.known(boot << 32 | client_number) else Status.EXPIRED
+        return Status.BAD_STATEID if self._known(boot << 32 | client_number) else Status.EXPIRED
 
     def _new_other(self, client: Client) -> bytes:
         while True:
@@ -195,7 +92,7 @@ class Opens:
         return None
 
     def room(self) -> bool:
-        return self.open_count < self._max_opens
+        return self.open_count < self._limits.opens
 
     def open(
         self, key: FileKey, owner: OpenOwner, file: File, access: int, deny: int
@@ -279,7 +176,7 @@ class Opens:
     def lock(self, state: LockState, start: int, end: int, write: bool) -> None:
         """Take a range that conflicts with none."""
         before = len(state.state.ranges)
-        if self.lock_count >= self._max_locks:
+        if self.lock_count >= self._limits.locks:
             raise NFSError(Status.RESOURCE if state.client.minor == 0 else Status.SERVERFAULT)
         state.state.ranges.lock(state.owner, start, end, write)
         self.lock_count += len(state.state.ranges) - before
