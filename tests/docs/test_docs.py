@@ -20,7 +20,8 @@ from womm.values import parse_duration, parse_size
 
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs" / "reference.md"
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+DECISIONS = ROOT / "docs" / "decisions"
+PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
 # Written by womm's users, with womm's options in them.
 USER_PAGES = (README, ROOT / "docs" / "tutorial.md", REFERENCE)
 LINKING_PAGES = (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "vendor" / "parallel" / "README.md")
@@ -346,9 +347,19 @@ def test_links_resolve(page):
     assert broken == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_and_modules_that_a_page_names_exist(page):
     named = re.findall(r"`((?:womm|docs|tests|scripts|vendor)/[\w/.-]+)`", text(page))
     labels = {manifests.TASK, manifests.USER, manifests.HOST, manifests.ABOUT}
     named = [name for name in named if name not in labels and "vendor/parallel/build" not in name]
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_index_of_the_decisions_has_every_record_once_with_its_title():
+    records = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in records] == [*range(1, len(records) + 1)]
+    listed = re.findall(r"(?m)^- \[(\d+)\]\(([^)]+)\): (.+)$", text(DECISIONS / "README.md"))
+    assert sorted(name for _, name, _ in listed) == records
+    for number, name, title in listed:
+        assert name.startswith(number)
+        assert text(DECISIONS / name).splitlines()[0] == f"# {int(number)}. {title}"
