@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.driver import cpu_s, new_dispatcher, submit_all
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import About
 
 READY_S = 60.0

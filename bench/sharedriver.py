@@ -36,7 +36,7 @@ from tests.link.wires import Recorder
 from womm.cluster.base import Loss, Pod, ShareSpec, TaskSpec
 from womm.cluster.kubernetes import shares
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import RUN, SCRIPTS
 from womm.link.client import Link
 from womm.link.frames import RunRequest, encode_run

@@ -27,7 +27,7 @@ from bench.poddriver import about
 from tests.cluster.kubernetes.simulation import POD_SPEC
 from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.link.client import Dial

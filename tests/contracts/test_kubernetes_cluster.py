@@ -13,7 +13,7 @@ from tests.faults.tasks import wait_for
 from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Pod
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 
 pytestmark = pytest.mark.slow
 

@@ -47,7 +47,7 @@ async def make_cluster(settings: Settings, runtime: Path, perl: str, origin: Ori
     if settings.cluster != KUBERNETES:
         return local
     from womm.cluster.kubernetes.client import KubeClient
-    from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+    from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
     from womm.cluster.kubernetes.manifests import About
 
     if not settings.image:

@@ -23,7 +23,7 @@ from tests.realcluster.fixtures import KubeCluster
 from tests.soak import count
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import PodOptions
+from womm.cluster.kubernetes.cluster import PodOptions
 from womm.dispatch.job import Outcome
 from womm.link.frames import RunRequest
 from womm.task.parallel import new_task_id

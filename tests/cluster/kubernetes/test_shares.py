@@ -20,7 +20,7 @@ from tests.realcluster.fixtures import KubeCluster
 from womm import process
 from womm.cluster.base import ShareSpec, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.driver import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import WORKER
 from womm.cluster.kubernetes.shares import FILE_SERVER
 from womm.errors import ClusterError
