@@ -34,10 +34,9 @@ from bench.driver import cpu_s
 from bench.poddriver import about
 from tests.link.wires import Recorder
 from womm.cluster.base import Loss, Pod, ShareSpec, TaskSpec
-from womm.cluster.kubernetes import shares
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
-from womm.cluster.kubernetes.manifests import RUN, SCRIPTS
+from womm.cluster.kubernetes.paths import RUN, SCRIPTS, SECRET
 from womm.link.client import Link
 from womm.link.frames import RunRequest, encode_run
 from womm.share.lazy import ssh
@@ -229,7 +228,7 @@ class Driver:
 
     async def _list(self, top: str) -> dict[str, Any]:
         words = _Words()
-        script = ("python3", "-c", LISTING, LIST_SOCKET, shares.SECRET, top)
+        script = ("python3", "-c", LISTING, LIST_SOCKET, SECRET, top)
         transport = await self._cluster.share_dial(script)(lambda: words)
         assert isinstance(transport, asyncio.Transport)
         try:

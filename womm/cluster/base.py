@@ -66,6 +66,20 @@ class ShareSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SharePaths:
+    """Where a cluster keeps what an eager share needs.
+
+    store: the folder of its copies, in the file server's pod. state: the file server's own folder there,
+    which lasts as long as its disk. copy_into_pod: the command that fills the folder of its argument, in a
+    worker.
+    """
+
+    store: str
+    state: str
+    copy_into_pod: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a cluster needs to know of a task. `pods` and `slots` are counts; `env` is added to the
     agents' environment, as are WOMM_TASK, WOMM_POD and WOMM_ATTEMPT=1 (a later attempt at a job says

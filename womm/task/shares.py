@@ -34,10 +34,11 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEv
             from womm.share.lazy.task import LazyTaskShare
 
             return LazyTaskShare(spec, voice, task=task, working=folder)
+        from womm.cluster.kubernetes.paths import SHARE_PATHS
         from womm.share.eager.task import EagerTaskShare
 
         eager = EagerTaskShare(
-            spec, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s
+            spec, SHARE_PATHS, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s
         )
         await eager.confirm()
         return eager

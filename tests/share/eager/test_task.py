@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.link.wires import run
-from womm.cluster.base import ShareSpec
+from womm.cluster.base import SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
 from womm.share.base import ShareEvents
@@ -21,6 +21,7 @@ from womm.share.eager.stream import LocalStore
 from womm.share.eager.task import EagerTaskShare
 
 POD = "pod-0"
+PATHS = SharePaths("/far/store", "/far/state", ("fill",))
 
 
 class Cluster:
@@ -39,8 +40,8 @@ class Cluster:
 
     def share_dial(self, command, *, last=False):
         """The file server's command, with its paths in `base` and this Python."""
-        here = {"python3": sys.executable, eager.STORE: str(self.base / "store")}
-        here[eager.DISK] = str(self.base / "disk")
+        here = {"python3": sys.executable, PATHS.store: str(self.base / "store")}
+        here[f"{PATHS.state}/{eager.DISK}"] = str(self.base / "disk")
 
         async def dial(factory):
             self.dials += 1
@@ -99,7 +100,9 @@ def go(womm_home, tmp_path):
             async with LocalStore() as store:
                 cluster, heard = Cluster(tmp_path, store), Heard()
                 spec = ShareSpec(kind, folder, "image", {})
-                share = EagerTaskShare(spec, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10)
+                share = EagerTaskShare(
+                    spec, PATHS, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10
+                )
                 try:
                     await share.begin(cluster)  # type: ignore[arg-type]
                     await test(share, cluster, heard)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
-from womm.cluster.kubernetes import events, manifests, shares
+from womm.cluster.kubernetes import events, manifests, paths, shares
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
@@ -218,7 +218,7 @@ class KubernetesCluster:
             except TimeoutError as exc:
                 why = ", ".join(server.reasons()) or "its last pod has not ended"
                 raise OSError(f"the file server is not there: {why}") from exc
-            run = self._dialler(pod, shares.FILE_SERVER, lambda: True, command or shares.BRIDGE)
+            run = self._dialler(pod, shares.FILE_SERVER, lambda: True, command or paths.SHARE_BRIDGE)
             return await (run(factory) if command else greeted(run, factory))
 
         return connect
@@ -566,7 +566,7 @@ class KubernetesCluster:
         return f"/apis/apps/v1/namespaces/{self._api.namespace}/deployments"
 
     def _dialler(
-        self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = manifests.BRIDGE
+        self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = paths.AGENT_BRIDGE
     ) -> Dial:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             if not alive():
@@ -584,7 +584,7 @@ class KubernetesCluster:
         return connect
 
     async def _bridge(self, pod: str, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:
-        return await self._api.exec(pod, manifests.WORKER, manifests.BRIDGE, factory)
+        return await self._api.exec(pod, manifests.WORKER, paths.AGENT_BRIDGE, factory)
 
     def _is_creating(self, pod: str) -> bool:
         return self._book.is_creating(pod)

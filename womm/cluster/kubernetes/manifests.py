@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from womm import __version__, worker
+from womm.cluster.kubernetes.paths import AGENT_SOCKET, HEARTBEAT, RUN, SCRIPTS
 
 Object = dict[str, Any]
 
@@ -29,10 +30,6 @@ KEEPER, WORKER, AGENT = "keeper", "worker", "agent"
 ABOUT: Final = "womm/about"
 """Annotation of the root: what `womm status` shows, as JSON. See `About`."""
 ANNOTATION_BYTES: Final = 65536
-SCRIPTS: Final = "/womm/bin"
-RUN: Final = "/womm/run"
-SOCKET: Final = f"{RUN}/agent"
-HEARTBEAT: Final = f"{RUN}/heartbeat"
 HEARTBEAT_OLD_S: Final = 60
 OOM_COUNTERS: Final = "/sys/fs/cgroup/memory.events:/sys/fs/cgroup/memory/memory.oom_control"
 ECHO_BYTES: Final = 16384
@@ -40,7 +37,6 @@ ECHO_BYTES: Final = 16384
 TTL_S: Final = 1
 GRACE_S: Final = 10
 """A worker's agent gives its jobs 2 s between TERM and KILL; the rest is for a slow node."""
-BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", SOCKET)
 _KEEPER_RESOURCES: Final = {
     "requests": {"cpu": "10m", "memory": "32Mi"},
     "limits": {"cpu": "100m", "memory": "64Mi"},
@@ -240,7 +236,7 @@ def _agent_container(spec: WorkerSpec, options: list[str]) -> Object:
         "command": [
             "perl",
             f"{SCRIPTS}/agent.pl",
-            *("--socket", SOCKET),
+            *("--socket", AGENT_SOCKET),
             *("--shell", spec.shell),
             *("--orphan-timeout", f"{spec.orphan_timeout_s:g}"),
             *options,

@@ -13,17 +13,12 @@ from typing import Any, Final
 
 from womm.cluster.base import ShareSpec
 from womm.cluster.kubernetes import manifests
-from womm.cluster.kubernetes.manifests import COMPONENT, RUN, SCRIPTS, TASK, Object, WorkerSpec, root_name
+from womm.cluster.kubernetes.manifests import COMPONENT, TASK, Object, WorkerSpec, root_name
+from womm.cluster.kubernetes.paths import CACHE, RUN, SCRIPTS, SECRET, SHARE_SOCKET, STATE, STORE
 from womm.settings import EAGER
 
 FILE_SERVER: Final = "fileserver"
 PORT: Final = 2049
-SOCKET: Final = f"{RUN}/share"
-SECRET: Final = "/womm/secret"
-STATE: Final = "/womm/state"
-CACHE: Final = "/womm/cache"
-STORE: Final = "/womm/store"
-BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", SOCKET)
 LAZY: Final = "lazy"
 GRACE_S: Final = 60
 """It serves on for 40 s at most after SIGTERM, until its clients have unmounted."""
@@ -194,7 +189,7 @@ def _arguments(share: ShareSpec) -> list[str]:
     """What the image's entrypoint, womm.fileserver, is told."""
     words = ["--secret", SECRET, "--state", STATE, "--port", str(PORT)]
     if share.kind == LAZY:
-        words += ["--lazy", SOCKET, "--cache", CACHE, "--cache-bytes", str(share.cache_bytes)]
+        words += ["--lazy", SHARE_SOCKET, "--cache", CACHE, "--cache-bytes", str(share.cache_bytes)]
     else:
         words += ["--local", f"{STORE}/{share.store}" if share.store else STORE]
     return [*words, *(["--read-only"] if share.read_only else [])]

@@ -78,7 +78,7 @@ class EagerConnection:
         task: str,
         *,
         state: Path,
-        store: str = "/womm/store",
+        store: str = "",
         identity: str = "",
         python: Sequence[str] = ("python3",),
         command: Sequence[str] = (),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from womm import words
-from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.cluster.base import Cluster, Pod, SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest, User
@@ -33,20 +33,26 @@ from womm.share.eager.syncback import PullResult
 from womm.share.ignore import Ignore
 from womm.words import shown_bytes
 
-STORE: Final = "/womm/store"
-STATE: Final = "/womm/state"
-DISK: Final = "/womm/state/disk"
-"""There while the file server's own disk is."""
-COPY_INTO_POD: Final = ("perl", "/womm/bin/copy_into_pod.pl")
+DISK: Final = "disk"
+"""A file in the file server's folder of state: it is there while the file server's own disk is."""
 
 
 class EagerTaskShare:
     """See TaskShare."""
 
     def __init__(
-        self, spec: ShareSpec, working: Path, task: str, voice: ShareEvents, *, keep: bool, patience_s: float
+        self,
+        spec: ShareSpec,
+        paths: SharePaths,
+        working: Path,
+        task: str,
+        voice: ShareEvents,
+        *,
+        keep: bool,
+        patience_s: float,
     ) -> None:
         self.spec = spec
+        self._paths = paths
         self._working = working
         self._task = task
         self._voice = voice
@@ -60,7 +66,7 @@ class EagerTaskShare:
         self._cluster: Cluster | None = None
         self._owner: User | None = None
         self._owned: asyncio.Future[None] | None = None
-        store = f"{STORE}/{spec.store}" if spec.store else STORE
+        store = f"{paths.store}/{spec.store}" if spec.store else paths.store
         folder = TaskStore.default().root.parent / "shares"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ignore = Ignore(spec.folder)
@@ -79,7 +85,9 @@ class EagerTaskShare:
             task,
             state=self._state,
             store=store,
-            identity="" if spec.store else DISK,  # on a volume of the user's it is wherever that is
+            identity=""
+            if spec.store
+            else f"{paths.state}/{DISK}",  # on a volume of the user's it is wherever that is
             syncback=spec.kind == EAGER_SYNCBACK,
             keep=keep or bool(spec.store),
             ask=voice.ask,
@@ -113,7 +121,7 @@ class EagerTaskShare:
         if self._owner is None:
             return
         try:
-            await tell_owner(cluster.share_dial, STATE, self._owner)
+            await tell_owner(cluster.share_dial, self._paths.state, self._owner)
         except ShareError as exc:
             self._say_once(f"share: {exc.message}")
         self._folder.look_at_first()
@@ -128,7 +136,7 @@ class EagerTaskShare:
             self.spec.folder,
             self._task,
             state=self._state,
-            command=[*COPY_INTO_POD, str(self.spec.folder)],
+            command=[*self._paths.copy_into_pod, str(self.spec.folder)],
             yes=True,  # asked once
             say=self._say_once,
             ignore=self._ignore,

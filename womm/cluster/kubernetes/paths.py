@@ -1,0 +1,34 @@
+"""Where things lie in the pods of a task.
+
+Nothing outside of this package writes such a path: shares get `SHARE_PATHS`.
+"""
+
+from typing import Final
+
+from womm.cluster.base import SharePaths
+
+ROOT: Final = "/womm"
+"""Everything of womm's in a pod lies below it, so no share may be mounted over it (womm.project)."""
+SCRIPTS: Final = f"{ROOT}/bin"
+"""The perl programs of womm/worker, from a ConfigMap."""
+RUN: Final = f"{ROOT}/run"
+"""Sockets. A folder in memory with room for 16 MiB."""
+AGENT_SOCKET: Final = f"{RUN}/agent"
+HEARTBEAT: Final = f"{RUN}/heartbeat"
+"""The keeper's agent touches it when it hears the coordinator."""
+AGENT_BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", AGENT_SOCKET)
+"""Connects an exec's stdin and stdout to the agent."""
+
+# The rest is the file server's.
+SHARE_SOCKET: Final = f"{RUN}/share"
+SHARE_BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", SHARE_SOCKET)
+SECRET: Final = f"{ROOT}/secret"
+STATE: Final = f"{ROOT}/state"
+CACHE: Final = f"{ROOT}/cache"
+"""A lazy share's blocks."""
+STORE: Final = f"{ROOT}/store"
+"""An eager share's copy."""
+
+SHARE_PATHS: Final = SharePaths(
+    store=STORE, state=STATE, copy_into_pod=("perl", f"{SCRIPTS}/copy_into_pod.pl")
+)
