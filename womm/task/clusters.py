@@ -6,17 +6,17 @@ The Kubernetes driver is imported only when it is wanted: it costs 0.4 s.
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from womm import places, project
-from womm.cluster.base import Cluster, Place, Pod, PodObserver, ShareSpec, TaskSpec
+from womm.cluster.base import Cluster, ShareSpec, TaskSpec
+from womm.cluster.both import BothClusters
 from womm.cluster.local import LocalCluster
 from womm.errors import SettingsError, ShareError
 from womm.journal.observe import this_host, this_user
-from womm.link.client import Dial
 from womm.named import lies_in
 from womm.settings import EAGER, KUBERNETES, NO_SHARE, Settings, check_share, writable_by_pods
 from womm.task.listing import target_of
@@ -161,90 +161,3 @@ def pod_template(settings: Settings) -> Mapping[str, Any]:
         for kind in ("requests", "limits"):
             resources.setdefault(kind, {})[settings.gpu_resource] = str(settings.gpus)
     return template
-
-
-class BothClusters:
-    """Pods of one cluster, and the local jobslots of another (`--local-procs`). See Cluster."""
-
-    def __init__(self, remote: Cluster, local: Cluster) -> None:
-        self.name = remote.name
-        self._remote, self._local = remote, local
-        self._local_pod = ""
-
-    @property
-    def window_bytes(self) -> int:
-        return self._remote.window_bytes
-
-    @property
-    def wanted(self) -> int:
-        return self._remote.wanted + self._local.wanted
-
-    @property
-    def where(self) -> Place:
-        return self._remote.where
-
-    def advice(self) -> str:
-        return self._remote.advice()
-
-    async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
-        view = _LocalObserver(observer, lambda name: setattr(self, "_local_pod", name))
-        await self._remote.start(replace(spec, local_slots=0), observer)
-        await self._local.start(replace(spec, pods=0, share=None), view)
-
-    def dial(self, pod: Pod) -> Dial:
-        return self._of(pod.name).dial(pod)
-
-    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
-        return self._remote.share_dial(command, last=last)
-
-    @property
-    def copies_into_pods(self) -> bool:
-        return self._remote.copies_into_pods
-
-    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
-        return self._remote.copy_dial(pod, command)
-
-    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._remote.before_share_ends(work)
-
-    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        self._remote.when_share_moves(tell)
-
-    async def end_pod(self, pod: Pod, reason: str) -> None:
-        await self._of(pod.name).end_pod(pod, reason)
-
-    def leave(self, name: str, reason: str) -> None:
-        self._of(name).leave(name, reason)
-
-    def drain(self) -> None:
-        self._remote.drain()
-        self._local.drain()
-
-    async def stop(self) -> None:
-        try:
-            await self._local.stop()
-        finally:
-            await self._remote.stop()
-
-    def _of(self, name: str) -> Cluster:
-        return self._local if name == self._local_pod else self._remote
-
-
-class _LocalObserver:
-    """Tells the task of the local jobslots; why pods are missing is the other cluster's to say."""
-
-    def __init__(self, observer: PodObserver, found: Callable[[str], None]) -> None:
-        self._observer = observer
-        self._found = found
-        self.pod_gone = observer.pod_gone
-        self.pod_left = observer.pod_left
-        self.pod_vanished = observer.pod_vanished
-        self.job_processes = observer.job_processes
-        self.notice = observer.notice
-
-    def pod_started(self, pod: Pod) -> None:
-        self._found(pod.name)
-        self._observer.pod_started(pod)
-
-    def pods_wait(self, reasons: Mapping[str, int]) -> None:
-        pass
