@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from womm.background import Background, first_of
+from womm.background import Background
 
 
 async def fails(bell=None):
@@ -169,63 +169,3 @@ def run(test):
 
     asyncio.run(main())
     return unseen
-
-
-def test_first_of_leaves_the_failure_of_the_kept_one_to_the_caller():
-    async def test():
-        kept = asyncio.ensure_future(fails())
-        assert await first_of(None, asyncio.Event().wait(), keep=kept)
-        with pytest.raises(ValueError, match="broken"):
-            kept.result()
-
-    assert run(test) == []
-
-
-def test_first_of_leaves_the_kept_one_running():
-    async def test():
-        bell = asyncio.Event()
-        kept = asyncio.ensure_future(fails(bell))
-        assert not await first_of(0.01, asyncio.Event().wait(), keep=kept)
-        assert not kept.done()
-        bell.set()
-        with pytest.raises(ValueError, match="broken"):
-            await kept
-
-    assert run(test) == []
-
-
-def test_first_of_cancels_the_others_and_waits_for_their_ends():
-    async def test():
-        ended = []
-
-        async def other():
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(0.01)
-                ended.append(1)
-
-        assert await first_of(None, asyncio.sleep(0.01), other())
-        assert ended == [1]
-
-    assert run(test) == []
-
-
-def test_first_of_that_is_cancelled_cancels_all():
-    async def test():
-        bell = asyncio.Event()
-        inner = asyncio.ensure_future(bell.wait())
-        waiting = asyncio.ensure_future(first_of(None, inner))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait({waiting})
-        assert waiting.cancelled() and inner.cancelled()
-
-    assert run(test) == []
-
-
-def test_first_of_drops_what_an_awaitable_raises():
-    async def test():
-        assert await first_of(None, fails())
-
-    assert run(test) == []

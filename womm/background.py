@@ -1,4 +1,4 @@
-"""Background tasks of asyncio, and waiting for the first of several.
+"""Background tasks of asyncio.
 
 A background task is one that nobody awaits. The event loop holds only a weak reference to it, and reports its
 failure when it is collected as garbage, which may be never. `Background` keeps its tasks, reports a failure
@@ -6,7 +6,7 @@ once, as soon as it happens, and ends them together.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -59,22 +59,3 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(task, error)
-
-
-async def first_of(
-    timeout_s: float | None, *work: Awaitable[object], keep: "asyncio.Future[Any] | None" = None
-) -> bool:
-    """Wait for the first of several awaitables; cancel the others and wait for their ends. False: timed out.
-
-    What the awaitables return or raise is dropped. `keep` is one more, which is left as it is: it goes on,
-    and the caller sees what it raises.
-    """
-    tasks = {asyncio.ensure_future(item) for item in work}
-    kept = {keep} if keep is not None else set()
-    try:
-        done, _ = await asyncio.wait(tasks | kept, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return bool(done)

@@ -24,7 +24,6 @@ from typing import Any, Protocol, TypeVar
 
 import womm
 from womm import descriptors, signals, words
-from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.engine.gnu.engine import Engine, ParallelTask
@@ -50,6 +49,7 @@ from womm.task.clusters import Origin, make_cluster, shared_folder
 from womm.task.resume import Earlier, interrupted_runs
 from womm.task.runtime import runtime_folder
 from womm.task.shares import ask_terminal, make_share
+from womm.waiting import first_of, unless
 from womm.words import duration
 
 log = logging.getLogger(__name__)
@@ -538,14 +538,3 @@ async def say_what_is_missing(waiting: Waiting, say: Callable[[str], None]) -> N
         if why and why != told:
             told = why
             say(f"waiting for a worker: {why}")
-
-
-async def unless(stop: Awaitable[object], work: Awaitable[None]) -> None:
-    """Do some work, which is given up, half done, when `stop` comes first. Raises what the work does."""
-    task = asyncio.ensure_future(work)
-    await first_of(None, stop, keep=task)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from womm import programs, signals, words
-from womm.background import first_of
 from womm.cluster.base import Cluster, TaskSpec
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.dispatch.job import STDERR, STDOUT, Outcome
@@ -27,9 +26,10 @@ from womm.settings import KUBERNETES, Settings
 from womm.share.base import ShareEvents, TaskShare
 from womm.task import terminal as terminals
 from womm.task.clusters import Origin, make_cluster, shared_folder
-from womm.task.parallel import new_task_id, say_what_is_missing, started_event, unless, where
+from womm.task.parallel import new_task_id, say_what_is_missing, started_event, where
 from womm.task.runtime import runtime_folder
 from womm.task.shares import ask_terminal, make_share
+from womm.waiting import first_of, unless
 
 FAILURE = 254
 _TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)

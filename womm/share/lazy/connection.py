@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from womm.background import first_of
 from womm.errors import ShareError
 from womm.link.client import RETRY_DELAYS_S, Dial
 from womm.memory import keep_memory
@@ -33,6 +32,7 @@ from womm.share.lazy.ssh import TaskKeys
 from womm.share.lazy.unsent import Unsent, UnsentFiles
 from womm.share.lazy.versions import Versions
 from womm.share.lazy.watch import ALL, NOTHING, Changes, Watcher
+from womm.waiting import first_of
 
 log = logging.getLogger(__name__)
 
