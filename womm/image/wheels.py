@@ -21,7 +21,7 @@ _PLATFORMS: Final = ("manylinux_2_17_{}", "manylinux2014_{}", "manylinux_2_28_{}
 _PACKAGE: Final = Path(womm.__file__).parent
 _TAKEN: Final = (
     *("__init__.py", "background.py", "errors.py", "memory.py", "process.py", "project.py"),
-    *("fileserver/**/*.py", "nfs/**/*.py", "store/**/*.py"),
+    *("fileserver/**/*.py", "nfs/**/*.py", "store/**/*.py", "wire/**/*.py"),
 )
 """Of womm: what the file server may import."""
 _TIMEOUT_S: Final = 300.0
