@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-import stat
 
 import pytest
 
 from womm.fileserver import sftp
-from womm.share.lazy import sftp as theirs
+from womm.wire.fields import string
+from womm.wire.sftp import Kind
 
 
 class _Channel:
@@ -60,7 +60,7 @@ def test_replies_cut_anywhere_are_the_same_replies():
         waiters = [session.read(b"h", 0, 10) for _ in range(3)]
         stream = b""
         for number, data in enumerate([b"", b"abc", b"x" * 50]):
-            body = bytes([sftp.DATA]) + number.to_bytes(4, "big") + sftp.string(data)
+            body = bytes([Kind.DATA]) + number.to_bytes(4, "big") + string(data)
             stream += len(body).to_bytes(4, "big") + body
         for at in range(len(stream)):
             session.data_received(stream[at : at + 1], None)
@@ -87,19 +87,3 @@ def test_request_without_an_answer_ends_the_session():
             await waiter
 
     asyncio.run(work())
-
-
-def test_attributes_are_read_as_the_exporter_packs_them(tmp_path):
-    path = tmp_path / "f"
-    path.write_bytes(b"12345")
-    found = path.lstat()
-    packed = theirs.pack_attrs(found)
-    read, end = sftp.read_attributes(packed, 0)
-    assert end == len(packed)
-    assert stat.S_ISREG(read.mode)
-    assert (read.size, read.ino, read.mtime_ns, read.ctime_ns) == (
-        5,
-        found.st_ino,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-    )

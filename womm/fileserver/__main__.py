@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import re
 import resource
 import signal
 import sys
@@ -29,6 +28,7 @@ from womm.memory import keep_memory
 from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.filesystem import Filesystem
 from womm.nfs.state.recovery import StateError
+from womm.wire.secret import export_path, identity
 
 LEAVE_S: Final = 40.0
 """How long it serves on after SIGTERM for clients that have not unmounted: a pod's grace period is longer."""
@@ -61,27 +61,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="(as long as the lease)")
     parser.add_argument("-v", "--verbose", action="count", default=0)
     return parser.parse_args(argv)
-
-
-def export_path(secret: Path) -> str:
-    """Return the export's path from the folder of secrets. Raises WommError."""
-    try:
-        digits = (secret / "export").read_text().strip()
-    except OSError as exc:
-        raise WommError(f"{secret / 'export'}: {exc.strerror}") from exc
-    if not re.fullmatch("[0-9a-f]{32}", digits):
-        raise WommError(f"{secret / 'export'} does not hold 32 hex digits")
-    return f"/womm-{digits}"
-
-
-def identity(secret: Path) -> bytes | None:
-    """Return who this server is, whatever becomes of its disk; None: nobody has said. Raises WommError."""
-    try:
-        return bytes.fromhex((secret / "identity").read_text().strip())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as exc:
-        raise WommError(f"{secret / 'identity'}: {exc}") from exc
 
 
 def _server(options: argparse.Namespace, filesystem: Filesystem) -> nfs.Server:

@@ -12,13 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from struct import Struct
 from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.contents.fetch import OpenFile
-from womm.fileserver.sftp import CREATE_NEW, LINK, MKDIR, READLINK, REMOVE, RMDIR, Session, Stat
+from womm.fileserver.sftp import Session
 from womm.fileserver.tree.changes import Stamp
 from womm.fileserver.tree.doubts import Doubt, Doubts
 from womm.fileserver.tree.nodes import FileNode, Handle
@@ -38,14 +37,16 @@ from womm.nfs.filesystem import (
     Space,
 )
 from womm.nfs.status import NFSError, Status, status_of
+from womm.wire.attributes import NewAttributes, Stat
+from womm.wire.extensions import Mknod, Position, Seek, pack_request
+from womm.wire.fields import string
+from womm.wire.sftp import Disposition, Kind
 
 COPY_BYTES: Final = 1 << 20
 PUNCH_BYTES: Final = 1 << 26
 """A hole is written as zeros: larger ones are refused."""
 FILE_MODE: Final = 0o1777
 """Of a file, what the user's side sets."""
-_U32 = Struct(">I")
-_SEEK = Struct(">QI")
 
 
 def _looks(session: Session, *paths: bytes) -> "list[asyncio.Future[sftp.Reply]]":
@@ -147,7 +148,7 @@ class CachedFilesystem:
         if node.target is None or node.valid != self._tree.epoch:
             await self._tree.fresh(node)
             if node.target is None:
-                reply = await ask(self._link.session().send(READLINK, sftp.string(node.path())))
+                reply = await ask(self._link.session().readlink(node.path()))
                 node.target = sftp.as_names(reply)[0][0][0]
         return node.target
 
@@ -307,7 +308,7 @@ class CachedFilesystem:
         doubt = ("create", above.fileid, name)
         with self._tree.changing((above, name)):
             stamp = self._tree.stamp()
-            opened = session.open(path, CREATE_NEW, write=True, mode=mode)
+            opened = session.open(path, Disposition.CREATE_NEW, write=True, mode=mode)
             looks = _looks(session, path, above.path())
             try:
                 raw = await self._doubts.sure(opened, doubt)
@@ -330,7 +331,7 @@ class CachedFilesystem:
         self,
         directory: Node,
         name: bytes,
-        request: Callable[[bytes], tuple[int, bytes]],
+        request: Callable[[bytes], tuple[Kind, bytes]],
         settings: Settings,
         mode: int | None,
     ) -> tuple[FileNode, Change]:
@@ -359,16 +360,16 @@ class CachedFilesystem:
     async def mkdir(self, directory: Node, name: bytes, settings: Settings) -> tuple[FileNode, Change]:
         mode = 0o755 if settings.mode is None else settings.mode & 0o7777
 
-        def request(path: bytes) -> tuple[int, bytes]:
-            return MKDIR, sftp.string(path) + sftp.attributes(mode=mode)
+        def request(path: bytes) -> tuple[Kind, bytes]:
+            return Kind.MKDIR, string(path) + NewAttributes(permissions=mode).pack()
 
         return await self._make(directory, name, request, settings, settings.mode and mode)
 
     async def symlink(
         self, directory: Node, name: bytes, target: bytes, settings: Settings
     ) -> tuple[FileNode, Change]:
-        def request(path: bytes) -> tuple[int, bytes]:
-            return LINK, sftp.string(path) + sftp.string(target) + b"\x01"
+        def request(path: bytes) -> tuple[Kind, bytes]:
+            return Kind.LINK, string(path) + string(target) + b"\x01"
 
         plain = Settings(atime_ns=settings.atime_ns, mtime_ns=settings.mtime_ns)
         return await self._make(directory, name, request, plain, None)
@@ -381,10 +382,8 @@ class CachedFilesystem:
             raise NFSError(Status.PERM)
         mode = 0o644 if settings.mode is None else settings.mode & 0o7777
 
-        def request(path: bytes) -> tuple[int, bytes]:
-            return sftp.EXTENDED, sftp.string(b"mknod@womm") + sftp.string(path) + _U32.pack(
-                kinds[kind] | mode
-            )
+        def request(path: bytes) -> tuple[Kind, bytes]:
+            return Kind.EXTENDED, pack_request(Mknod(path, kinds[kind] | mode))
 
         return await self._make(directory, name, request, settings, settings.mode and mode)
 
@@ -414,10 +413,9 @@ class CachedFilesystem:
             if node.gone:
                 raise NFSError(Status.STALE)
             _, path, session = self._below(above, name)
-            body = sftp.string(path) + sftp.string(node.path()) + b"\0"
             with self._tree.changing((above, name), *node.places):
                 stamp = self._tree.stamp()
-                made = session.send(LINK, body)
+                made = session.link(path, node.path())
                 looks = _looks(session, path, above.path())
                 try:
                     await self._doubts.sure(made, doubt)
@@ -448,8 +446,7 @@ class CachedFilesystem:
         _, path, session = self._below(above, name)
         with self._tree.changing((above, name), *node.places):
             stamp = self._tree.stamp()
-            kind = RMDIR if node.kind is FileType.DIRECTORY else REMOVE
-            done = session.send(kind, sftp.string(path))
+            done = session.rmdir(path) if node.kind is FileType.DIRECTORY else session.remove(path)
             looks = _looks(session, above.path())
             try:
                 await self._doubts.sure(done, doubt)
@@ -603,19 +600,19 @@ class CachedFilesystem:
                     self._contents.discard(node)
             session = self._link.session()
             atime_ns, mtime_ns = self._when(settings.atime_ns), self._when(settings.mtime_ns)
-            packed = sftp.attributes(settings.mode, size, atime_ns, mtime_ns)
+            wanted = NewAttributes(size, settings.mode, atime_ns, mtime_ns)
             with self._tree.changing(*([node] if node.directory is not None else node.places)):
                 stamp = self._tree.stamp()
                 handle = node.held
                 if handle is not None and handle.writable:
                     if size is not None:
                         self._contents.expect(node, handle)
-                    done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), packed)
+                    done = handle.session.fsetstat(handle.raw, wanted)
                     seen = handle.session.fstat(handle.raw)
                 elif node.gone:
                     raise NFSError(Status.STALE)
                 else:
-                    done = session.lsetstat(node.path(), packed)
+                    done = session.lsetstat(node.path(), wanted)
                     seen = session.lstat(node.path())
                 seen.add_done_callback(sftp.ignore)
                 sftp.as_done(await ask(done))
@@ -704,9 +701,8 @@ class CachedFilesystem:
             if node.gone:
                 raise NFSError(Status.DELAY)
             try:
-                where = sftp.string(node.path()) + _SEEK.pack(offset, data)
-                reply = await ask(self._link.session().extended(b"seek@womm", where))
-                return sftp.as_u64s(reply, 1)[0]
+                reply = await ask(self._link.session().extended(Seek(node.path(), offset, data)))
+                return sftp.as_extended(reply, Position).offset
             except OSError as exc:
                 if exc.errno == errno.ENXIO:
                     return None

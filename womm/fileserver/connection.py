@@ -18,14 +18,12 @@ import asyncssh
 from womm.errors import WommError
 from womm.fileserver import sftp
 from womm.nfs.status import NFSError, Status
+from womm.wire import login, secret
+from womm.wire.fields import BadMessage
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S: Final = 15
-KEEPALIVE_COUNT: Final = 3
-LOGIN_S: Final = 30.0
 CHECK_S: Final = 5.0
-CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 REKEY_BYTES: Final = 1 << 36
 """RFC 5647 allows 2**32 packets of GCM; asyncssh's default of 1 GiB interrupts a transfer each minute."""
 
@@ -70,8 +68,8 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self.host = asyncssh.import_public_key((folder / "host_key.pub").read_bytes())
-            self.client = asyncssh.import_private_key((folder / "client_key").read_bytes())
+            self.host = asyncssh.import_public_key((folder / secret.HOST_KEY).read_bytes())
+            self.client = asyncssh.import_private_key((folder / secret.CLIENT_KEY).read_bytes())
         except OSError as exc:
             raise WommError(f"{exc.filename}: {exc.strerror}") from exc
         except asyncssh.KeyImportError as exc:
@@ -92,30 +90,30 @@ class _One:
             "share",  # a Unix socket has no peer's name
             22,
             sock=sock,
-            username="womm",
+            username=login.USER,
             known_hosts=([keys.host], [], []),
             client_keys=[keys.client],
             preferred_auth="publickey",
             agent_path=None,
             config=[],
-            encryption_algs=CIPHERS,
+            encryption_algs=login.ENCRYPTION,
             compression_algs=["none"],
-            keepalive_interval=KEEPALIVE_S,
-            keepalive_count_max=KEEPALIVE_COUNT,
+            keepalive_interval=login.KEEPALIVE_S,
+            keepalive_count_max=login.KEEPALIVES,
             rekey_bytes=REKEY_BYTES,
-            login_timeout=LOGIN_S,
+            login_timeout=login.LOGIN_TIMEOUT_S,
         )
         session = self.sftp = sftp.Session(self.lost)
         await self.connection.create_session(
             lambda: session,
-            subsystem="sftp",
+            subsystem=login.SFTP,
             encoding=None,
-            window=sftp.WINDOW_BYTES,
-            max_pktsize=sftp.PACKET_BYTES,
+            window=login.WINDOW_BYTES,
+            max_pktsize=login.PACKET_BYTES,
         )
         await session.start()
         lines = self.lines = Lines(self._link.line, self.lost)
-        await self.connection.create_session(lambda: lines, subsystem="womm-control", encoding=None)
+        await self.connection.create_session(lambda: lines, subsystem=login.CONTROL, encoding=None)
 
     def lost(self) -> None:
         self._link.lost(self)
@@ -251,7 +249,7 @@ class UserLink:
         one = _One(self)
         try:
             await one.open(sock, self._keys)
-        except (OSError, asyncssh.Error, sftp.LinkLost, sftp.BadReply) as exc:
+        except (OSError, asyncssh.Error, sftp.LinkLost, BadMessage) as exc:
             log.info("a connection failed: %s", str(exc) or type(exc).__name__)
             one.abort()
             sock.close()

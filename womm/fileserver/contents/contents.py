@@ -28,6 +28,9 @@ from womm.fileserver.tree.tree import TRIES, Tree, ask
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Space
 from womm.nfs.status import NFSError, Status
+from womm.wire.attributes import NewAttributes, Stat
+from womm.wire.extensions import DiskSpace, Find, FoundPath, Statvfs
+from womm.wire.sftp import Disposition
 
 log = logging.getLogger(__name__)
 
@@ -309,10 +312,16 @@ class Contents:
 
     async def _look_at_space(self) -> None:
         try:
-            reply = await ask(self._link.session().extended(b"statvfs@openssh.com", sftp.string(b"")))
-            _, unit, blocks, free, available, files, free_files, available_files = sftp.as_u64s(reply, 8)
+            reply = await ask(self._link.session().extended(Statvfs(b"")))
+            found = sftp.as_extended(reply, DiskSpace)
+            unit = found.fragment_bytes
             self._space = Space(
-                blocks * unit, free * unit, available * unit, files, free_files, available_files
+                found.blocks * unit,
+                found.free * unit,
+                found.available * unit,
+                found.files,
+                found.free_files,
+                found.available_files,
             )
             self._space_s = asyncio.get_running_loop().time()
             self._since_space = 0
@@ -393,8 +402,8 @@ class Contents:
             return False
         session = self._link.session()
         try:
-            inode = node.dev.to_bytes(8, "big"), node.ino.to_bytes(8, "big")
-            path = sftp.as_string(await ask(session.extended(b"find@womm", *inode)))
+            reply = await ask(session.extended(Find(node.dev, node.ino)))
+            path = sftp.as_extended(reply, FoundPath).path
             stat = await self._open_at(node, session, path, write=True)
         except OSError:
             return False
@@ -426,8 +435,8 @@ class Contents:
                 expected = self.expect(node, handle)
                 await self._send(node, handle, found, sending)
                 # At once: the user's side does them after the writes.
-                times = sftp.attributes(mtime_ns=time_ns)
-                done = handle.session.send(sftp.FSETSTAT, sftp.string(handle.raw), times)
+                times = NewAttributes(mtime_ns=time_ns)
+                done = handle.session.fsetstat(handle.raw, times)
                 done.add_done_callback(sftp.ignore)
                 seen = handle.session.fstat(handle.raw)
                 seen.add_done_callback(sftp.ignore)
@@ -489,7 +498,7 @@ class Contents:
         remove()
         self.unwritten -= before - found.pieces.size_bytes
 
-    def _flushed(self, node: FileNode, stat: sftp.Stat) -> None:
+    def _flushed(self, node: FileNode, stat: Stat) -> None:
         """Take over what the user's side has made of it; clients keep the times that they were told."""
         assert node.stat is not None
         node.version, node.base = stat.version, ()
@@ -625,10 +634,12 @@ class Contents:
 
     async def _open_at(
         self, node: FileNode, session: sftp.Session, path: bytes, *, write: bool
-    ) -> sftp.Stat | None:
+    ) -> Stat | None:
         """Open a file there, and keep the handle; None: it is another file. Raises as `handle`."""
         stamp = self._tree.stamp()
-        raw = sftp.as_handle(await ask(session.open(path, sftp.OPEN_EXISTING, write=write, force=True)))
+        raw = sftp.as_handle(
+            await ask(session.open(path, Disposition.OPEN_EXISTING, write=write, force=True))
+        )
         stat = sftp.as_stat(await ask(session.fstat(raw)))
         if (stat.ino, stat.dev) != (node.ino, node.dev):
             session.close(raw).add_done_callback(sftp.ignore)

@@ -13,6 +13,7 @@ from womm.fileserver import sftp
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.tree import ask
 from womm.nfs.status import NFSError
+from womm.wire.extensions import Largest, Position
 
 FINAL: Final = frozenset([errno.EFBIG, errno.EINVAL, errno.EOVERFLOW])
 """What a write of these bytes there will always get. Space, quotas, permissions may be better next time."""
@@ -42,8 +43,8 @@ class Refusals:
             return
         self._told_by = handle.session
         try:
-            reply = await ask(handle.session.extended(b"largest@womm", sftp.string(handle.raw)))
-            largest_bytes = sftp.as_u64s(reply, 1)[0]
+            reply = await ask(handle.session.extended(Largest(handle.raw)))
+            largest_bytes = sftp.as_extended(reply, Position).offset
         except (OSError, NFSError):
             largest_bytes = 0  # it cannot say
         self.largest_bytes = largest_bytes or _LARGEST_BYTES

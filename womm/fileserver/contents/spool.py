@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
 
-from womm.fileserver.sftp import Stat
+from womm.wire.attributes import Stat
 
 _RECORD: Final = Struct(">4sQQQQII")
 """Magic, number of the record, of the file, offset, time in ns, length, CRC-32 of all before and the data."""

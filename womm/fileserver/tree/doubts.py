@@ -12,6 +12,7 @@ from womm.fileserver.connection import UserLink
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import ask
 from womm.nfs.status import NFSError
+from womm.wire.sftp import Kind
 
 KEPT_S: Final = 120.0
 """A client asks again within 15 s of a link that works: what is older is another request."""
@@ -64,7 +65,7 @@ class Doubts:
             raise
         try:
             raw = b""
-            if reply[0] == sftp.HANDLE:
+            if reply[0] == Kind.HANDLE:
                 raw = sftp.as_handle(reply)
             else:
                 sftp.as_done(reply)
@@ -86,7 +87,7 @@ class Doubts:
         """Leave it in doubt whether a change is done; if that opened a file, nobody takes the handle."""
 
         def answered(waiter: "asyncio.Future[sftp.Reply]") -> None:
-            if not waiter.cancelled() and not waiter.exception() and waiter.result()[0] == sftp.HANDLE:
+            if not waiter.cancelled() and not waiter.exception() and waiter.result()[0] == Kind.HANDLE:
                 session.close(sftp.as_handle(waiter.result())).add_done_callback(sftp.ignore)
 
         waiter.add_done_callback(answered)

@@ -8,9 +8,9 @@ from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.contents.spool import Log
-from womm.fileserver.sftp import Stat
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Attributes
+from womm.wire.attributes import Stat
 
 KINDS: Final = {
     modes.S_IFREG: FileType.REGULAR,

@@ -14,18 +14,18 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from struct import Struct
 from typing import Any, Final, TypeVar
 
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
-from womm.fileserver.sftp import Stat
 from womm.fileserver.tree.changes import Asked, Changes, Concern, Stamp
 from womm.fileserver.tree.nodes import Directory, FileNode, kind_of
 from womm.fileserver.tree.table import Row, Table
 from womm.fileserver.tree.turns import Turns
 from womm.nfs.constants import FileType
 from womm.nfs.status import NFSError, Status
+from womm.wire.attributes import Stat
+from womm.wire.extensions import Tree as TreeRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +39,6 @@ WALK_ENTRIES: Final = (256, 1024, 4096, 16384)
 _PAUSE_ENTRIES: Final = 1000
 _OURS: Final = 1 << 63
 """Of a number that is no inode's of the user."""
-_U32 = Struct(">I")
 
 
 async def ask(waiter: Awaitable[sftp.Reply]) -> sftp.Reply:
@@ -667,7 +666,7 @@ class Tree:
     async def _walk(self, top: FileNode, entries: int) -> None:
         session = self.link.session()
         with self._fetch() as asked:
-            reply = await ask(session.extended(b"tree@womm", sftp.string(top.path()), _U32.pack(entries)))
+            reply = await ask(session.extended(TreeRequest(top.path(), entries)))
             names, _ = sftp.as_names(reply)
             found: dict[bytes, list[tuple[bytes, Stat]]] = {}
             count = 0
