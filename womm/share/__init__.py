@@ -2,7 +2,7 @@
 
 Nothing is copied ahead: the file server in the pod asks for what its NFS clients touch, over one SSH
 connection that the user's machine opens (`lazy`), on which it is the server of two subsystems (`ssh`): a
-control channel, and SFTP on the folder (`exporter`, `sftp_channel`, wire format in `sftp`). `fence` is the
+control channel, and SFTP on the folder (`exporter`, `sftp_server`, wire format in `sftp`). `fence` is the
 only module that touches files, `ignore` hides what `.wommignore` names, and `watch` says what has changed
 here since it was last asked.
 

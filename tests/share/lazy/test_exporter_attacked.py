@@ -24,7 +24,7 @@ from tests.share.eager.pod import (
 from tests.soak import count
 from womm.share.fence import Fence
 from womm.share.lazy.exporter import Export
-from womm.share.lazy.sftp_channel import SftpChannel
+from womm.share.lazy.sftp_server.channel import SftpChannel
 
 
 def test_garbage_closes_the_channel_and_nothing_else(serving, folder):

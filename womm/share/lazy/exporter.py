@@ -1,6 +1,6 @@
 """A folder as it is exported: what the fence can do, less what is hidden, with attributes packed for SFTP.
 
-The methods block; which of them are called in threads is `sftp_channel`'s business.
+The methods block; which of them are called in threads is `sftp_server`'s business.
 """
 
 import errno

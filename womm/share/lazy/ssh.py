@@ -16,7 +16,7 @@ import asyncssh
 
 from womm.link.client import Dial
 from womm.share.lazy.exporter import Export
-from womm.share.lazy.sftp_channel import SftpChannel
+from womm.share.lazy.sftp_server.channel import SftpChannel
 from womm.share.nfs_secret import nfs_secret
 
 log = logging.getLogger(__name__)

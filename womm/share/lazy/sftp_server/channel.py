@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from womm.share.lazy import sftp
 from womm.share.lazy.exporter import Export
 from womm.share.lazy.sftp import BadMessage, Kind, Reader
-from womm.share.lazy.sftp_requests import CALLS, EXTENDED, Answer, max_handles
+from womm.share.lazy.sftp_server.requests import CALLS, EXTENDED, Answer, max_handles
 from womm.share.lazy.versions import Version
 
 log = logging.getLogger(__name__)

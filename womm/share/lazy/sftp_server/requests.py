@@ -21,7 +21,7 @@ from womm.share.lazy.sftp import DATA_HEAD_BYTES, Kind, Reader
 from womm.share.lazy.versions import version_of
 
 if TYPE_CHECKING:
-    from womm.share.lazy.sftp_channel import Handle, SftpChannel
+    from womm.share.lazy.sftp_server.channel import Handle, SftpChannel
 
 Answer = bytes | bytearray | None
 
