@@ -147,12 +147,12 @@ class Lazy:
         keys=KEYS,
         cache_bytes=1 << 30,
         memory_bytes=64 << 20,
-        spool_bytes=1 << 30,
+        log_bytes=1 << 30,
         user=None,
         connects=True,
         export=Export,
     ):
-        self.spool_bytes = spool_bytes
+        self.log_bytes = log_bytes
         self.user: Any = user
         self._export = export
         self._connects = connects
@@ -179,7 +179,7 @@ class Lazy:
                 self.link,
                 self.blocks,
                 self.folder / "state" / "spool",
-                spool_bytes=self.spool_bytes,
+                log_bytes=self.log_bytes,
             )
             self.link.on_lost = self.contents.advance
 

@@ -203,9 +203,9 @@ def test_window_becomes_as_wide_as_what_the_link_carries():
 # ---- room
 
 
-def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_spool(full, folder):
+def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_logs(full, folder):
     async def work():
-        async with Lazy(full, folder, spool_bytes=1 << 20) as lazy:
+        async with Lazy(full, folder, log_bytes=1 << 20) as lazy:
             fs = lazy.fs
             failing, other = [await fs.open(await make(fs, name), SHARE_BOTH) for name in (b"a", b"b")]
             await lazy.contents.space(now=True)
@@ -228,7 +228,7 @@ def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_spoo
 
 def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top, folder):
     async def work():
-        async with Lazy(top, folder, spool_bytes=4 << 20) as lazy:
+        async with Lazy(top, folder, log_bytes=4 << 20) as lazy:
             fs = lazy.fs
             file = await fs.open(await make(fs, b"f"), SHARE_BOTH)
             await lazy.contents.flush()
@@ -237,8 +237,8 @@ def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top
                 for number in range(100):
                     await fs.write(file, 0, memoryview(bytes([number]) * (1 << 20)), False)
             assert raised.value.status is Status.DELAY and number == 3
-            spool = folder / "state" / "spool"
-            assert sum(path.stat().st_size for path in spool.iterdir()) < 4 << 20
+            logs = folder / "state" / "spool"
+            assert sum(path.stat().st_size for path in logs.iterdir()) < 4 << 20
             await lazy.connect()
             await lazy.contents.flush()
             await fs.write(file, 0, memoryview(b"last" * (1 << 18)), True)

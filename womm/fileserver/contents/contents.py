@@ -22,9 +22,9 @@ from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.contents.fetch import Changed, Fetcher, OpenFile
 from womm.fileserver.contents.refusals import FINAL, Refusals
 from womm.fileserver.contents.sending import Sending, Window, chunks
-from womm.fileserver.contents.spool import Log, Spool
 from womm.fileserver.tree.nodes import FileNode, Handle
 from womm.fileserver.tree.tree import TRIES, Tree, ask
+from womm.fileserver.writelog import WriteLog, WriteLogs
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Space
 from womm.nfs.status import NFSError, Status
@@ -41,7 +41,7 @@ FLUSH_DELAY_S: Final = 0.2
 FLUSH_AT_BYTES: Final = 4 << 20
 RETRY_S: Final = 5.0
 AGAIN_S: Final = 0.05
-SPOOL_BYTES: Final = 1 << 30
+LOG_BYTES: Final = 1 << 30
 """What logs may take of the pod's own disk; then writers wait."""
 SPACE_S: Final = 1.0
 SPACE_OLD_S: Final = 10.0
@@ -50,16 +50,16 @@ _NOT_THERE: Final = frozenset([errno.ENOENT, errno.ESTALE, errno.ENOTDIR])
 
 
 class Contents:
-    """What is in the files of `tree`. `folder` takes the logs, up to about `spool_bytes`."""
+    """What is in the files of `tree`. `folder` takes the logs, up to about `log_bytes`."""
 
     def __init__(
-        self, tree: Tree, link: UserLink, blocks: Blocks, folder: Path, *, spool_bytes: int = SPOOL_BYTES
+        self, tree: Tree, link: UserLink, blocks: Blocks, folder: Path, *, log_bytes: int = LOG_BYTES
     ) -> None:
-        self._spool_bytes = spool_bytes
+        self._log_bytes = log_bytes
         self._tree = tree
         self._link = link
         self._blocks = blocks
-        self._spool = Spool(folder)
+        self._logs = WriteLogs(folder)
         self._fetcher = Fetcher(tree, link, blocks)
         self._flushers: dict[FileNode, asyncio.Task[None]] = {}
         self._soon: dict[FileNode, asyncio.Event] = {}
@@ -89,7 +89,7 @@ class Contents:
 
     def start(self) -> None:
         """Take over the logs that an earlier process has left."""
-        for fileid, found in self._spool.left().items():
+        for fileid, found in self._logs.left().items():
             node = self._tree.resolve(fileid)
             if node is None:  # removed by a client, or lost with the table
                 self.failed[b"file %d" % fileid] = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -115,7 +115,7 @@ class Contents:
         for node in list(self._tree.nodes.values()):
             if node.log is not None:
                 node.log.close(remove=False)
-        self._spool.close()
+        self._logs.close()
 
     @property
     def from_cache(self) -> int:
@@ -206,7 +206,7 @@ class Contents:
         if node.log is None:
             # Its name first: without it nobody would know whose a log is that this process has left.
             self._tree.table.sync()
-            node.log = Log(self._spool, node.fileid)
+            node.log = WriteLog(self._logs, node.fileid)
             if file.edits != node.edits:
                 node.base = ()  # the client does not know what the user has made of it
         file.edits = node.edits
@@ -272,7 +272,7 @@ class Contents:
 
     async def _room(self, node: FileNode, offset: int, count: int) -> None:
         """Wait until more may be written. Raises NFSError, OSError."""
-        while self._flushers and self._spool.size_bytes + count > self._spool_bytes:
+        while self._flushers and self._logs.size_bytes + count > self._log_bytes:
             if not self._link.up:
                 raise NFSError(Status.DELAY)
             if all(other.error is not None for other in self._flushers):
@@ -472,7 +472,7 @@ class Contents:
                 node.log = None
             self._flushed(node, stat)
 
-    def _give_up(self, node: FileNode, found: Log, mark: int, appended: int, error: OSError) -> None:
+    def _give_up(self, node: FileNode, found: WriteLog, mark: int, appended: int, error: OSError) -> None:
         """Let go of what was to be sent and will never be taken. Its writers are told, and so is the task."""
         self._went(found, lambda: found.remove_before(mark))
         found.flushed = appended
@@ -493,7 +493,7 @@ class Contents:
         waiter.add_done_callback(sftp.ignore)
         return waiter
 
-    def _went(self, found: Log, remove: Callable[[], None]) -> None:
+    def _went(self, found: WriteLog, remove: Callable[[], None]) -> None:
         before = found.pieces.size_bytes
         remove()
         self.unwritten -= before - found.pieces.size_bytes
@@ -512,7 +512,7 @@ class Contents:
             return
         node.stat = node.stat._replace(blocks=stat.blocks, mode=stat.mode, nlink=stat.nlink)
 
-    async def _send(self, node: FileNode, handle: Handle, found: Log, sending: Sending) -> None:
+    async def _send(self, node: FileNode, handle: Handle, found: WriteLog, sending: Sending) -> None:
         """Send what is in a log; the last replies are to come. Raises as `_flush`."""
         for offset, data in chunks(found):
             await self._window.take(len(data))

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from womm.fileserver import sftp
 from womm.fileserver.contents.blocks import BLOCK_BYTES
-from womm.fileserver.contents.spool import Log, Piece, Pieces
 from womm.fileserver.tree.tree import ask
+from womm.fileserver.writelog import Piece, Pieces, WriteLog
 from womm.nfs.status import NFSError
 
 MOST_BYTES: Final = 8 << 20
@@ -103,7 +103,7 @@ class Sending:
             pieces.leave_out(start, end, position)
 
 
-def chunks(found: Log) -> Iterator[tuple[int, bytes]]:
+def chunks(found: WriteLog) -> Iterator[tuple[int, bytes]]:
     """Yield what is in a log now by blocks, as large as it goes: (offset, bytes)."""
     parts: list[bytes] = []
     start = end = 0

@@ -7,7 +7,7 @@ from bisect import bisect_right, insort
 from typing import Final
 
 from womm.fileserver import sftp
-from womm.fileserver.contents.spool import Log
+from womm.fileserver.writelog import WriteLog
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import Attributes
 from womm.wire.attributes import Stat
@@ -106,7 +106,7 @@ class FileNode:
         self.opens = 0
         self.leaving = 0
         """So many of its names are being removed: who opens it now has it opened on the user's side, too."""
-        self.log: Log | None = None
+        self.log: WriteLog | None = None
         self.error: OSError | None = None
         """Why the last flush failed."""
         self.flushing = False

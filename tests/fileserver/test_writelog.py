@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from womm.fileserver.contents.spool import Log, Piece, Pieces, Spool
+from womm.fileserver.writelog import Piece, Pieces, WriteLog, WriteLogs
 
 
 def _content(log, size):
@@ -34,8 +34,8 @@ def test_pieces_are_the_newest_bytes_of_every_range():
 
 
 def test_log_that_is_torn_anywhere_has_all_whole_records(tmp_path):
-    spool = Spool(tmp_path / "a")
-    log = Log(spool, 7)
+    logs = WriteLogs(tmp_path / "a")
+    log = WriteLog(logs, 7)
     writes = [(0, b"first"), (3, b"second"), (20, b"third" * 3)]
     ends = []
     for number, (offset, data) in enumerate(writes):
@@ -53,12 +53,12 @@ def test_log_that_is_torn_anywhere_has_all_whole_records(tmp_path):
         for (offset, data), end in zip(writes, ends, strict=True):
             if end <= size:
                 model[offset : offset + len(data)] = data
-        again = Spool(folder)
-        logs = again.left()
-        assert set(logs) == ({7} if size >= ends[0] else set())
-        if logs:
-            assert _content(logs[7], 64) == bytes(model)
-            logs[7].close(remove=True)
+        again = WriteLogs(folder)
+        left = again.left()
+        assert set(left) == ({7} if size >= ends[0] else set())
+        if left:
+            assert _content(left[7], 64) == bytes(model)
+            left[7].close(remove=True)
         again.close()
         assert list(folder.iterdir()) == []
         shutil.rmtree(folder)
@@ -66,21 +66,21 @@ def test_log_that_is_torn_anywhere_has_all_whole_records(tmp_path):
 
 @pytest.mark.parametrize("at", [0, 30, 50])
 def test_log_with_a_flipped_bit_ends_there(tmp_path, at):
-    spool = Spool(tmp_path)
-    log = Log(spool, 7)
+    logs = WriteLogs(tmp_path)
+    log = WriteLog(logs, 7)
     log.append(0, b"x" * 20, 1)
     log.close(remove=False)
     data = bytearray((tmp_path / "00000001.log").read_bytes())
     data[at] ^= 4
     (tmp_path / "00000001.log").write_bytes(data)
-    again = Spool(tmp_path)
+    again = WriteLogs(tmp_path)
     assert again.left() == {}
     again.close()
 
 
 def test_what_is_flushed_is_forgotten_and_its_file_is_used_again(tmp_path):
-    spool = Spool(tmp_path)
-    log, other = Log(spool, 7), Log(spool, 8)
+    logs = WriteLogs(tmp_path)
+    log, other = WriteLog(logs, 7), WriteLog(logs, 8)
     log.append(0, b"a" * 100, 1)
     mark = log.turn()
     log.append(50, b"b" * 10, 2)
@@ -90,12 +90,12 @@ def test_what_is_flushed_is_forgotten_and_its_file_is_used_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     log.close(remove=False)
     other.close(remove=False)
-    spool.close()
-    again = Spool(tmp_path)
-    logs = again.left()
-    assert _content(logs[7], 60) == bytes(50) + b"b" * 10
-    assert _content(logs[8], 1) == b"c"
-    for found in logs.values():
+    logs.close()
+    again = WriteLogs(tmp_path)
+    left = again.left()
+    assert _content(left[7], 60) == bytes(50) + b"b" * 10
+    assert _content(left[8], 1) == b"c"
+    for found in left.values():
         found.close(remove=True)
     again.close()
     assert list(tmp_path.iterdir()) == []

@@ -125,7 +125,7 @@ _SHIFT: Final = 44
 _INSIDE: Final = (1 << _SHIFT) - 1
 
 
-class Spool:
+class WriteLogs:
     """The folder of the logs: files that are used again and again, so that no name has to be made durable.
 
     A file belongs to one log at a time, as its records say; one without records to none.
@@ -183,7 +183,7 @@ class Spool:
             self._paths.pop(fd).unlink(missing_ok=True)
         self._free.clear()
 
-    def left(self) -> dict[int, "Log"]:
+    def left(self) -> dict[int, "WriteLog"]:
         """Return the logs that an earlier process has left, by the number of their file."""
         found: dict[int, list[tuple[int, int, list[_Record]]]] = {}
         for path in sorted(self.folder.glob("*.log")):
@@ -197,7 +197,7 @@ class Spool:
             found.setdefault(records[0].fileid, []).append((records[0].number, fd, records))
         logs = {}
         for fileid, files in found.items():
-            logs[fileid] = Log(self, fileid)
+            logs[fileid] = WriteLog(self, fileid)
             for _, fd, records in sorted(files, key=lambda item: item[0]):
                 logs[fileid].adopt(fd, records)
         return logs
@@ -231,18 +231,18 @@ def _records(fd: int) -> list[_Record]:
     return found
 
 
-class Log:
+class WriteLog:
     """The log of one file. Raises OSError (the pod's own disk).
 
     It is cut into segments, one for each turn of the flusher: what is flushed is removed as a whole.
     """
 
-    def __init__(self, spool: Spool, fileid: int) -> None:
+    def __init__(self, logs: WriteLogs, fileid: int) -> None:
         self.fileid = fileid
         self.pieces = Pieces()
         self.time_ns = 0
         """Of the last write."""
-        self._spool = spool
+        self._logs = logs
         self._segments: dict[int, int] = {}
         self._number = 0
         self._position = 0
@@ -253,7 +253,7 @@ class Log:
         """Segments whose names may not be on the disk."""
 
     def __repr__(self) -> str:
-        return f"<Log {self.fileid:016x} {self.pieces.size_bytes} bytes in {len(self.pieces)} pieces>"
+        return f"<WriteLog {self.fileid:016x} {self.pieces.size_bytes} bytes in {len(self.pieces)} pieces>"
 
     def over(self, stat: Stat) -> Stat:
         """Return what a file is like with what is written here."""
@@ -262,7 +262,7 @@ class Log:
         )
 
     def _open(self, number: int) -> int:
-        fd, new = self._spool.take()
+        fd, new = self._logs.take()
         self._segments[number] = fd
         if new:
             self._fresh.add(number)
@@ -280,8 +280,8 @@ class Log:
             fd = self._open(number)
             self._position = 0
         position = self._position
-        self._spool.number += 1
-        facts = self._spool.number, self.fileid, offset, time_ns, len(data)
+        self._logs.number += 1
+        facts = self._logs.number, self.fileid, offset, time_ns, len(data)
         crc = zlib.crc32(data, zlib.crc32(_RECORD.pack(_MAGIC, *facts, 0)))
         head = _RECORD.pack(_MAGIC, *facts, crc)
         wanted = RECORD_BYTES + len(data)
@@ -292,7 +292,7 @@ class Log:
             written += os.pwrite(fd, rest[written:], position + written)
         self.pieces.add(Piece(offset, len(data), (number << _SHIFT) + position + RECORD_BYTES))
         self._position += wanted
-        self._spool.grew(fd, wanted)
+        self._logs.grew(fd, wanted)
         self.time_ns = time_ns
 
     def read(self, piece: Piece) -> bytes:
@@ -313,7 +313,7 @@ class Log:
                 if exc.errno not in (errno.EBADF, errno.EINVAL):  # given back meanwhile: it is flushed
                     raise
         if fresh:
-            folder = os.open(self._spool.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(self._logs.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
             finally:
@@ -331,13 +331,13 @@ class Log:
         """Forget and remove what is older than what `turn` returned."""
         self.pieces.keep_after(position)
         for number in [number for number in self._segments if number < position >> _SHIFT]:
-            self._spool.give(self._segments.pop(number))
+            self._logs.give(self._segments.pop(number))
 
     def adopt(self, fd: int, records: Sequence[_Record]) -> None:
         """Take over a file that an earlier process has left."""
         self._number += 1
         self._segments[self._number] = fd
-        self._spool.grew(fd, os.fstat(fd).st_size)
+        self._logs.grew(fd, os.fstat(fd).st_size)
         self.appended += 1  # whether it is on the disk is not known
         for record in records:
             position = (self._number << _SHIFT) + record.position
@@ -349,7 +349,7 @@ class Log:
         """Let go of it; `remove`: nothing of it is needed any more."""
         for fd in self._segments.values():
             if remove:
-                self._spool.give(fd)
+                self._logs.give(fd)
             else:
-                self._spool.leave(fd)
+                self._logs.leave(fd)
         self._segments.clear()
