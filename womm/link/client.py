@@ -1,7 +1,7 @@
 """The coordinator's end of a link: dials, pumps bytes, reconnects, gives up.
 
-Seam for transports: a `Dial` makes one connection for an asyncio protocol. A Unix socket does it
-here; whatever else carries bytes both ways will do, however often it is cut.
+Seam for transports: a `Dial` makes one connection for an asyncio protocol. A local worker has a Unix socket,
+a pod an exec stream. Any transport that carries bytes both ways will do, however often it is cut.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from womm import words
+from womm.background import Background
 from womm.link.frames import BadFrame, FrameType, encode, encode_bye
 from womm.link.session import Refused, Session
 
@@ -20,22 +21,22 @@ Dial = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[object]]
 """Connects a fresh protocol (made by the argument) to the agent; raises OSError when it cannot."""
 
 PING_EVERY_S = 15.0
-"""Under the 60 s after which proxies and load balancers begin to cut idle streams (PITFALLS B4)."""
+"""Under the 60 s after which proxies and load balancers begin to cut idle streams."""
 SILENT_AFTER_S = 45.0
-"""A connection without a byte for this long is dead: three pings unanswered (FAULTS: <= 45 s)."""
+"""A connection without a byte for this long is dead: three pings have no answer."""
 ACK_AFTER_S = 1.0
 CONNECT_TIMEOUTS_S = (10.0, 20.0, 40.0)
-"""Of the first try, the second, the others: a slow node is not helped by being asked again and again."""
+"""For the first try, the second, and all others: more tries do not help a slow node."""
 READ_BYTES = 262144
 RETRY_DELAYS_S = (0.02, 0.1, 0.5, 1.0, 2.0, 5.0)
 
 
 class Offline(OSError):
-    """The way to the agents is closed, which says nothing about this one: the link goes on waiting."""
+    """The way to all agents is closed. Nothing is known of this agent: the link goes on waiting."""
 
 
 class LinkHandler(Protocol):
-    """What a link tells its owner. Called on the event loop; must not block."""
+    """The owner of a link. The link calls it on the event loop; it must not block."""
 
     def link_up(self, link: "Link") -> None:
         """The agent answers (first time or again). Frames kept during the cut are on their way."""
@@ -77,7 +78,7 @@ class Link:
         self._connection: _Connection | None = None
         self._flush_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()  # a bug in it ends the task: a dead link would hang its jobs
         self._closed = False
 
     def __repr__(self) -> str:
@@ -92,8 +93,7 @@ class Link:
         return self._session.connected
 
     def start(self) -> None:
-        self._task = self._loop.create_task(self._run(), name=f"link {self.name}")
-        self._task.add_done_callback(_tell_failure)
+        self._background.spawn(self._run(), name=f"link {self.name}")
 
     def send(self, frame: bytes) -> None:
         """Queue one encoded frame. It reaches the agent as long as the link is not lost."""
@@ -119,14 +119,11 @@ class Link:
                     await self._connection.gone.wait()
 
     async def close(self) -> None:
-        """Drop the connection and dial no more. The agent is not told."""
+        """Drop the connection and dial no more. The agent does not hear of it."""
         self._closed = True
         if self._ack_timer is not None:
             self._ack_timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.close()
         if self._connection is not None:
             self._connection.abort()
 
@@ -233,18 +230,11 @@ class Link:
             self._flush_soon()
 
 
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    """A link that nobody runs any more would hang its jobs: a bug must end the task."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        context = {"message": f"{task.get_name()} has failed", "exception": error}
-        task.get_loop().call_exception_handler(context)
-
-
 class _Connection(asyncio.BufferedProtocol):
     """One connection of a link, from dialling to its end."""
 
-    # One for all reads of all connections: each is taken whole before the next. No allocation for each read,
-    # and a quarter of a MiB less for each worker.
+    # One buffer for all reads of all connections: each read is taken whole before the next. It saves an
+    # allocation for each read, and a quarter of a MiB for each worker.
     _buffer = bytearray(READ_BYTES)
 
     def __init__(self, link: Link) -> None:
