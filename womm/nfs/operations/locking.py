@@ -1,5 +1,7 @@
 """LOCK, LOCKT, LOCKU, RELEASE_LOCKOWNER (RFC 7530), TEST_STATEID, FREE_STATEID (RFC 8881 18.38, 18.48)."""
 
+from dataclasses import dataclass
+from functools import partial
 from struct import Struct
 
 from womm.nfs.compound import Body, CompoundContext
@@ -46,72 +48,99 @@ def _denied(held: Range[LockOwner]) -> NFSError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The range that a LOCK asks for."""
+
+    start: int
+    end: int
+    write: bool
+    reclaim: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _NewOwner:
+    """open_to_lock_owner4: the open under which a lock owner locks for the first time."""
+
+    open_seqid: int
+    open_stateid: Stateid
+    seqid: int
+    clientid: int
+    name: bytes
+
+
 async def op_lock(context: CompoundContext, reader: Reader) -> Body:
-    write = _is_write(reader.u32())
-    reclaim = reader.boolean()
+    write, reclaim = _is_write(reader.u32()), reader.boolean()
     offset, length = reader.u64(), reader.u64()
-    new = reader.boolean()
-    open_seqid, open_stateid = 0, Stateid(0, b"")
-    if new:
+    new: _NewOwner | None = None
+    if reader.boolean():
         open_seqid, open_stateid = reader.u32(), read_stateid(context, reader)
-        seqid, clientid, name = reader.u32(), reader.u64(), reader.text(OPAQUE_LIMIT)
+        new = _NewOwner(open_seqid, open_stateid, reader.u32(), reader.u64(), reader.text(OPAQUE_LIMIT))
     else:
         stateid, seqid = read_stateid(context, reader), reader.u32()
     check_regular(context)
-    start, end = _range(offset, length)
+    wanted = _Wanted(*_range(offset, length), write, reclaim)
     opens = context.state.opens
-
-    def lock(state: LockState) -> bytes:
-        context.state.check_grace(state.client, reclaim)
-        if not state.open.access & (SHARE_WRITE if write else SHARE_READ):
-            raise NFSError(Status.OPENMODE)
-        held = context.state.lock_conflict(context.key(), state.owner, start, end, write)
-        if held is not None:
-            raise _denied(held)
-        opens.lock(state, start, end, write)
+    if new is not None:
+        as_new = partial(_lock_as_new_owner, context, wanted, new)
         if context.minor:
-            context.stateid = state.stateid
-        return state.stateid.pack()
-
-    async def with_new_owner() -> bytes:
-        held = find(context, open_stateid)
-        if not isinstance(held, Open) or not held.owner.confirmed:
-            raise NFSError(Status.BAD_STATEID)
-        if context.minor == 0 and clientid != held.client.clientid:
-            raise NFSError(Status.STALE_CLIENTID)
-        owner = context.state.lock_owner(held.client, name)
-        if context.minor == 0 and context.key() in owner.locks and seqid != (owner.seqid + 1) & MAX_U32:
-            raise NFSError(Status.BAD_SEQID)  # it is not new: its sequence goes on
-        fresh = context.key() not in owner.locks
-        state = opens.lock_state(owner, held)
-        try:
-            result = lock(state)
-        except NFSError:
-            if fresh:
-                opens.free_lock(state)
-            raise
-        owner.seqid, owner.replied, owner.reply = seqid, Op.LOCK, (Status.OK, result)
-        return result
-
-    async def with_known_owner() -> bytes:
-        held = find(context, stateid)
-        if not isinstance(held, LockState):
-            raise NFSError(Status.BAD_STATEID)
-        return lock(held)
-
-    if context.minor:
-        return await (with_new_owner() if new else with_known_owner())
-    if new:
-        opened = opens.by_other.get(open_stateid.other)
+            return await as_new()
+        opened = opens.by_other.get(new.open_stateid.other)
         if not isinstance(opened, Open):
-            raise NFSError(opens.unknown(open_stateid))
+            raise NFSError(opens.unknown(new.open_stateid))
         context.state.clients.renew(opened.client)
-        return await sequenced(opened.owner, Op.LOCK, open_seqid, with_new_owner)
+        return await sequenced(opened.owner, Op.LOCK, new.open_seqid, as_new)
+    as_known = partial(_lock_as_known_owner, context, wanted, stateid)
+    if context.minor:
+        return await as_known()
     known = opens.by_other.get(stateid.other)
     if not isinstance(known, LockState):
         raise NFSError(opens.unknown(stateid))
     context.state.clients.renew(known.client)
-    return await sequenced(known.owner, Op.LOCK, seqid, with_known_owner)
+    return await sequenced(known.owner, Op.LOCK, seqid, as_known)
+
+
+async def _lock_as_new_owner(context: CompoundContext, wanted: _Wanted, new: _NewOwner) -> bytes:
+    opens = context.state.opens
+    held = find(context, new.open_stateid)
+    if not isinstance(held, Open) or not held.owner.confirmed:
+        raise NFSError(Status.BAD_STATEID)
+    if context.minor == 0 and new.clientid != held.client.clientid:
+        raise NFSError(Status.STALE_CLIENTID)
+    owner = context.state.lock_owner(held.client, new.name)
+    fresh = context.key() not in owner.locks
+    if context.minor == 0 and not fresh and new.seqid != (owner.seqid + 1) & MAX_U32:
+        raise NFSError(Status.BAD_SEQID)  # it is not new: its sequence goes on
+    state = opens.lock_state(owner, held)
+    try:
+        result = _lock(context, wanted, state)
+    except NFSError:
+        if fresh:
+            opens.free_lock(state)
+        raise
+    owner.seqid, owner.replied, owner.reply = new.seqid, Op.LOCK, (Status.OK, result)
+    return result
+
+
+async def _lock_as_known_owner(context: CompoundContext, wanted: _Wanted, stateid: Stateid) -> bytes:
+    held = find(context, stateid)
+    if not isinstance(held, LockState):
+        raise NFSError(Status.BAD_STATEID)
+    return _lock(context, wanted, held)
+
+
+def _lock(context: CompoundContext, wanted: _Wanted, state: LockState) -> bytes:
+    """Take the range; return the new stateid."""
+    context.state.check_grace(state.client, wanted.reclaim)
+    if not state.open.access & (SHARE_WRITE if wanted.write else SHARE_READ):
+        raise NFSError(Status.OPENMODE)
+    held = context.state.lock_conflict(context.key(), state.owner, wanted.start, wanted.end, wanted.write)
+    if held is not None:
+        raise _denied(held)
+    context.state.opens.lock(state, wanted.start, wanted.end, wanted.write)
+    if context.minor:
+        context.stateid = state.stateid
+    return state.stateid.pack()
 
 
 def op_lockt(context: CompoundContext, reader: Reader) -> Body:

@@ -3,11 +3,11 @@
 import contextlib
 from typing import Final
 
-from womm.nfs.attributes import FILE_TYPES, Subject, check_readable, decode_settings, plan
+from womm.nfs.attributes import FILE_TYPES, Plan, Subject, check_readable, decode_settings, plan
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import LINK_LIMIT, Attr, FileType
 from womm.nfs.exports import Served
-from womm.nfs.filesystem import WANT_KEY, WANT_MODE, WANT_PERMISSION, Node, Settings
+from womm.nfs.filesystem import WANT_KEY, WANT_MODE, WANT_PERMISSION, Entry, Node, Settings, Space
 from womm.nfs.operations.attrs import allowed_mode, forget_owner, pack_change
 from womm.nfs.operations.handles import read_name
 from womm.nfs.status import NFSError, Status
@@ -161,8 +161,7 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
         raise NFSError(Status.NOT_SAME)
     await context.permit(directory, 4)
     wanted = plan(mask, context.minor)
-    served = context.served
-    fs = served.fs
+    fs = context.served.fs
     room = context.room
     size = 16  # the verifier, the end of the list, eof
     if min(limit, room) < size:
@@ -170,35 +169,14 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
     limit, asked = min(limit, room), limit
     results = [bytes(8)]
     want = wanted.want | (WANT_KEY if wanted.needs_handle else 0)
-    error_ok = bool(mask >> Attr.RDATTR_ERROR & 1)
-    space = await fs.statfs() if wanted.needs_space else None
-    handle_of = context.service.handle_of
-    subject: Subject | None = None
+    entries = _Entries(context, wanted, mask, await fs.statfs() if wanted.needs_space else None)
     eof = full = False
     while not (eof or full):
         # An entry of Linux's has some 200 bytes; what is asked for too much is read again with the next call.
         listing = await fs.readdir(directory, cookie, want, max(8, min(1024, (limit - size) // 200)))
         eof = listing.eof
         for entry in listing.entries:
-            attributes, handle = entry.attributes, b""
-            error = Status.OK
-            if not isinstance(attributes, tuple):
-                if not error_ok:
-                    raise NFSError(attributes)
-                error = attributes
-                packed = _error_plan(context.minor, error)
-            else:
-                if wanted.needs_handle:
-                    handle = handle_of(served, entry.key)
-                if subject is None:
-                    subject = Subject(attributes, served.describe, handle, space)
-                else:
-                    subject.attributes, subject.handle = attributes, handle
-                packed = wanted.encode(subject)
-            name = entry.name
-            item = b"".join(
-                (TRUE, pack_u64(entry.cookie), pack_u32(len(name)), name, PADDING[len(name) & 3], packed)
-            )
+            item = entries.pack(entry)
             size += len(item)
             if size > limit:
                 eof, full = False, True
@@ -215,6 +193,38 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
     return results
 
 
-def _error_plan(minor: int, error: Status) -> bytes:
+class _Entries:
+    """Packs the entries of one READDIR (entry4)."""
+
+    def __init__(self, context: CompoundContext, wanted: Plan, mask: int, space: Space | None) -> None:
+        self._served = context.served
+        self._handle_of = context.service.handle_of
+        self._wanted = wanted
+        self._error_ok = bool(mask >> Attr.RDATTR_ERROR & 1)
+        self._space = space
+        self._subject: Subject | None = None
+
+    def pack(self, entry: Entry) -> bytes:
+        """Raises the status of an entry without attributes unless the client takes it as an attribute."""
+        attributes, wanted = entry.attributes, self._wanted
+        if not isinstance(attributes, tuple):
+            if not self._error_ok:
+                raise NFSError(attributes)
+            packed = _error_plan(attributes)
+        else:
+            handle = self._handle_of(self._served, entry.key) if wanted.needs_handle else b""
+            subject = self._subject
+            if subject is None:
+                subject = self._subject = Subject(attributes, self._served.describe, handle, self._space)
+            else:
+                subject.attributes, subject.handle = attributes, handle
+            packed = wanted.encode(subject)
+        name = entry.name
+        return b"".join(
+            (TRUE, pack_u64(entry.cookie), pack_u32(len(name)), name, PADDING[len(name) & 3], packed)
+        )
+
+
+def _error_plan(error: Status) -> bytes:
     """fattr4 of an entry that cannot be looked at: rdattr_error alone."""
     return pack_bitmap(1 << Attr.RDATTR_ERROR) + pack_u32(4) + pack_u32(error)
