@@ -18,9 +18,15 @@ FUNCTION_LINES: Final = 60
 PARAMETERS: Final = 7
 """Without self and cls; *args and **kwargs count as one each."""
 
+OPERATIONS: Final = "one method for each operation of womm.nfs.filesystem.Filesystem"
+
 EXEMPT: Final = {
-    "womm/journal/events.py": "a flat table: one dataclass for each kind of event",
+    "womm/journal/events.py lines": "a flat table: one dataclass for each kind of event",
+    "womm/nfs/backends/local.py:LocalFilesystem methods": OPERATIONS,
+    "womm/nfs/backends/memory.py:MemoryFilesystem methods": OPERATIONS,
+    "womm/nfs/filesystem.py:Filesystem methods": OPERATIONS,
 }
+"""By name and measure."""
 
 # To be split: none of these stays here.
 UNSPLIT: Final = frozenset(
@@ -40,12 +46,6 @@ UNSPLIT: Final = frozenset(
         "womm/fileserver/sftp.py",
         "womm/fileserver/tree/tree.py",
         "womm/fileserver/tree/tree.py:Tree",
-        "womm/nfs/backends/local.py:LocalFilesystem",
-        "womm/nfs/backends/memory.py",
-        "womm/nfs/backends/memory.py:MemoryFilesystem",
-        "womm/nfs/filesystem.py:Filesystem",
-        "womm/nfs/operations/locking.py:op_lock",
-        "womm/nfs/operations/names.py:op_readdir",
         "womm/share/eager/connection.py",
         "womm/share/eager/connection.py:EagerConnection",
         "womm/share/eager/connection.py:EagerConnection.__init__",
@@ -67,6 +67,10 @@ class Excess:
     what: str
     size: int
     limit: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.name} {self.what}"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.size} {self.what}, at most {self.limit}"
@@ -115,10 +119,11 @@ def main(folders: list[str]) -> int:
         for path in sorted(Path(folder).rglob("*.py"))
         for excess in excesses(str(path), path.read_text())
     ]
-    wrong = [str(e) for e in found if e.name not in EXEMPT and e.name not in UNSPLIT]
-    names = {e.name for e in found}
-    needless = [f"{name}: within the limits now" for name in (*EXEMPT, *sorted(UNSPLIT)) if name not in names]
-    sys.stderr.writelines(f"sizes: {line}\n" for line in (*wrong, *needless))
+    wrong = [str(e) for e in found if e.key not in EXEMPT and e.name not in UNSPLIT]
+    exceeded = {e.key for e in found} | {e.name for e in found}
+    needless = [name for name in (*EXEMPT, *sorted(UNSPLIT)) if name not in exceeded]
+    said = [*wrong, *(f"{name}: within the limits now" for name in needless)]
+    sys.stderr.writelines(f"sizes: {line}\n" for line in said)
     return 1 if wrong else 0
 
 

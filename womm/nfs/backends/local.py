@@ -1,11 +1,11 @@
 """A directory of this machine, confined: nothing outside of it is read, written or named.
 
 Strategy: tree.py reaches files name by name without paths and gives descriptors that name inodes only;
-openfiles.py opens, reads and writes them. Metadata calls run inline: they take microseconds.
+listings.py lists directories; openfiles.py opens, reads and writes files. Metadata calls run inline: they
+take microseconds.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import resource
@@ -15,17 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from struct import Struct
-from typing import Final
 
 from womm.nfs.backends import linux
+from womm.nfs.backends.listings import Listings
 from womm.nfs.backends.openfiles import VERIFIER, LocalFile, OpenFiles
-from womm.nfs.backends.tree import TYPES, LocalNode, Tree, change_of, pack_key, proc_path
+from womm.nfs.backends.tree import LocalNode, Tree, change_of, proc_path
 from womm.nfs.constants import SHARE_WRITE, FileType
 from womm.nfs.filesystem import (
-    WANT_KEY,
     Attributes,
     Change,
-    Entry,
     File,
     Limits,
     Listing,
@@ -33,11 +31,7 @@ from womm.nfs.filesystem import (
     Settings,
     Space,
 )
-from womm.nfs.status import NFSError, Status, status_of
-
-_DIRENTS_BYTES: Final = 65536
-_COOKIE_SHIFT: Final = 3
-"""Cookies 0 to 2 are the protocol's."""
+from womm.nfs.status import NFSError, Status
 
 
 class LocalFilesystem(OpenFiles):
@@ -58,7 +52,7 @@ class LocalFilesystem(OpenFiles):
         if max_fds is None:
             max_fds = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         super().__init__(Tree(os.fspath(top), index, max_fds))
-        self._dirents = ctypes.create_string_buffer(_DIRENTS_BYTES)
+        self._listings = Listings(self._tree)
         self.limits = Limits()
 
     def __repr__(self) -> str:
@@ -69,16 +63,8 @@ class LocalFilesystem(OpenFiles):
         self._tree.start()
         fd = self._tree.root.fd
         names = os.pathconf(proc_path(fd), "PC_NAME_MAX")
-        xattrs = self._has_xattrs(fd)
+        xattrs = _has_xattrs(fd)
         self.limits = Limits(max_name_bytes=max(names, 14), xattrs=xattrs, exclusive_times=not xattrs)
-
-    @staticmethod
-    def _has_xattrs(fd: int) -> bool:
-        try:
-            os.getxattr(proc_path(fd), "user.womm.none")
-        except OSError as exc:
-            return exc.errno == errno.ENODATA
-        return True
 
     async def stop(self) -> None:
         await self._tree.stop()
@@ -94,31 +80,11 @@ class LocalFilesystem(OpenFiles):
 
     # -- attributes -------------------------------------------------------------------------------
     async def getattr(self, node: Node, want: int) -> Attributes:
-        return self._attributes(node)
-
-    def _attributes(self, node: Node) -> Attributes:
         fd = node.fd  # type: ignore[attr-defined]
         if fd < 0:
             fd = self._tree.fd(node)
-        found = os.fstat(fd)
-        ctime_ns = found.st_ctime_ns
         assert isinstance(node, LocalNode)
-        return Attributes(
-            node.kind,
-            node.ino,
-            change_of(node, ctime_ns),
-            found.st_size,
-            found.st_mode & 0o7777,
-            found.st_nlink,
-            found.st_uid,
-            found.st_gid,
-            found.st_blocks << 9,
-            found.st_rdev >> 8 & 0xFFF,
-            found.st_rdev & 0xFF | found.st_rdev >> 12 & 0xFFF00,
-            found.st_atime_ns,
-            found.st_mtime_ns,
-            ctime_ns,
-        )
+        return _attributes(node, os.fstat(fd))
 
     async def setattr(self, node: Node, settings: Settings, file: File | None) -> None:
         fd = self._tree.fd(node)
@@ -134,21 +100,8 @@ class LocalFilesystem(OpenFiles):
                     os.ftruncate(opened.write_fd, settings.size)
                 finally:
                     self._close(opened)
-        self._set(node, fd, settings)
+        _set(node, fd, settings)
         node.touched = True
-
-    @staticmethod
-    def _set(node: LocalNode, fd: int, settings: Settings) -> None:
-        """Set mode, owner and times; a link's own, not its target's."""
-        path = proc_path(fd)
-        if settings.uid is not None or settings.gid is not None:
-            uid = -1 if settings.uid is None else settings.uid
-            gid = -1 if settings.gid is None else settings.gid
-            os.chown(path, uid, gid)
-        if settings.mode is not None and node.kind is not FileType.SYMLINK:
-            os.chmod(path, settings.mode)
-        if settings.atime_ns is not None or settings.mtime_ns is not None:
-            linux.set_times(path, fd, settings.atime_ns, settings.mtime_ns)
 
     # -- names ------------------------------------------------------------------------------------
     async def lookup(self, directory: Node, name: bytes) -> LocalNode:
@@ -165,68 +118,8 @@ class LocalFilesystem(OpenFiles):
         return directory.directory
 
     async def readdir(self, directory: Node, cookie: int, want: int, count: int) -> Listing:
-        path = proc_path(self._tree.fd(directory))
         assert isinstance(directory, LocalNode)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if cookie:
-                os.lseek(fd, cookie - _COOKIE_SHIFT, os.SEEK_SET)
-            entries: list[Entry] = []
-            while len(entries) < count:
-                # What is read and not used is read again with the next call.
-                size = linux.getdents(fd, self._dirents, max(1024, (count - len(entries)) * 40))
-                if size == 0:
-                    return Listing(entries, True)
-                for _, after, name in linux.parse_dirents(self._dirents.raw[:size]):
-                    if len(entries) >= count:
-                        break
-                    entry = self._entry(directory, fd, after + _COOKIE_SHIFT, name, want)
-                    if entry is not None:
-                        entries.append(entry)
-            return Listing(entries, False)
-        finally:
-            os.close(fd)
-
-    def _entry(self, directory: LocalNode, fd: int, cookie: int, name: bytes, want: int) -> Entry | None:
-        try:
-            found = linux.statx(fd, name)
-        except FileNotFoundError:
-            return None  # removed since
-        except OSError as exc:
-            return Entry(cookie, name, b"", status_of(exc))
-        kind = TYPES[found.mode & 0o170000]
-        if kind is FileType.DIRECTORY and (found.dev_major, found.dev_minor) != self._tree.dev:
-            return Entry(cookie, name, b"", Status.ACCESS)
-        ino = self._tree.fileid(found)
-        ctime_ns = found.ctime_s * 1_000_000_000 + found.ctime_rest
-        node = self._tree.nodes.get(ino)
-        if node is not None and node.birth_ns == found.birth_ns:
-            key, change = node.key, change_of(node, ctime_ns)
-        else:
-            key, change = pack_key(ino, found.birth_ns), ctime_ns
-            if want & WANT_KEY:
-                self._tree.places.note(ino, directory.ino, name)
-        return Entry(
-            cookie,
-            name,
-            key,
-            Attributes(
-                kind,
-                ino,
-                change,
-                found.size,
-                found.mode & 0o7777,
-                found.nlink,
-                found.uid,
-                found.gid,
-                found.blocks << 9,
-                found.rdev_major,
-                found.rdev_minor,
-                found.atime_s * 1_000_000_000 + found.atime_rest,
-                found.mtime_s * 1_000_000_000 + found.mtime_rest,
-                ctime_ns,
-            ),
-        )
+        return self._listings.read(directory, cookie, want, count)
 
     async def readlink(self, node: Node) -> bytes:
         fd = self._tree.fd(node)
@@ -270,7 +163,7 @@ class LocalFilesystem(OpenFiles):
                 os.fchmod(fd, settings.mode)  # whatever the umask
             if settings.size:
                 os.ftruncate(fd, settings.size)
-            self._set(
+            _set(
                 node,
                 node.fd,
                 Settings(None, settings.uid, settings.gid, None, settings.atime_ns, settings.mtime_ns),
@@ -301,7 +194,7 @@ class LocalFilesystem(OpenFiles):
     ) -> tuple[LocalNode, Change]:
         """What was just made: its node, its attributes set, the change of its directory."""
         node = self._tree.enter(directory, name)
-        self._set(node, node.fd, settings)
+        _set(node, node.fd, settings)
         return node, Change(before, self._tree.changed(directory, True), True)
 
     async def mkdir(self, directory: Node, name: bytes, settings: Settings) -> tuple[LocalNode, Change]:
@@ -428,3 +321,44 @@ def _verifier_times(verifier: bytes) -> tuple[int, int]:
     """An exclusive create's verifier as two times, in seconds: 31 bits of each half."""
     first, second = Struct(">II").unpack(verifier)
     return (first & 0x7FFFFFFF) * 1_000_000_000, (second & 0x7FFFFFFF) * 1_000_000_000
+
+
+def _attributes(node: LocalNode, found: os.stat_result) -> Attributes:
+    ctime_ns = found.st_ctime_ns
+    return Attributes(
+        node.kind,
+        node.ino,
+        change_of(node, ctime_ns),
+        found.st_size,
+        found.st_mode & 0o7777,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_blocks << 9,
+        found.st_rdev >> 8 & 0xFFF,
+        found.st_rdev & 0xFF | found.st_rdev >> 12 & 0xFFF00,
+        found.st_atime_ns,
+        found.st_mtime_ns,
+        ctime_ns,
+    )
+
+
+def _set(node: LocalNode, fd: int, settings: Settings) -> None:
+    """Set mode, owner and times; a link's own, not its target's."""
+    path = proc_path(fd)
+    if settings.uid is not None or settings.gid is not None:
+        uid = -1 if settings.uid is None else settings.uid
+        gid = -1 if settings.gid is None else settings.gid
+        os.chown(path, uid, gid)
+    if settings.mode is not None and node.kind is not FileType.SYMLINK:
+        os.chmod(path, settings.mode)
+    if settings.atime_ns is not None or settings.mtime_ns is not None:
+        linux.set_times(path, fd, settings.atime_ns, settings.mtime_ns)
+
+
+def _has_xattrs(fd: int) -> bool:
+    try:
+        os.getxattr(proc_path(fd), "user.womm.none")
+    except OSError as exc:
+        return exc.errno == errno.ENODATA
+    return True

@@ -1,17 +1,14 @@
 """A filesystem in memory: what the tests of the server run on, and scratch space.
 
 Strategy: it is the plainest thing that keeps every promise of `Filesystem`, so that the contract can be
-read here. Contents are sparse: blocks of 64 KiB by their number. Cookies number the entries of a directory
-in the order in which they were made, so they never move.
+read here.
 """
 
-import itertools
-import stat
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
+from womm.nfs.backends.memorytree import MemoryNode, MemoryTree
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import (
     Attributes,
@@ -21,125 +18,10 @@ from womm.nfs.filesystem import (
     Limits,
     Listing,
     Node,
-    Now,
     Settings,
     Space,
 )
 from womm.nfs.status import NFSError, Status
-
-BLOCK_BYTES: Final = 65536
-_FIRST_COOKIE: Final = 3
-
-
-class Blocks:
-    """The content of a file: what was never written is zeros and takes no memory."""
-
-    __slots__ = ("blocks", "size")
-
-    def __init__(self) -> None:
-        self.blocks: dict[int, bytearray] = {}
-        self.size = 0
-
-    def _pieces(self, offset: int, count: int) -> Iterator[tuple[int, int, int, int]]:
-        """Cut a range into block, start in the block, position in the range, length."""
-        done = 0
-        while done < count:
-            number, start = divmod(offset + done, BLOCK_BYTES)
-            length = min(count - done, BLOCK_BYTES - start)
-            yield number, start, done, length
-            done += length
-
-    def read(self, offset: int, count: int) -> bytes:
-        count = max(0, min(count, self.size - offset))
-        out = bytearray(count)
-        for number, start, done, length in self._pieces(offset, count):
-            block = self.blocks.get(number)
-            if block is not None:
-                out[done : done + length] = block[start : start + length]
-        return bytes(out)
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        for number, start, done, length in self._pieces(offset, len(data)):
-            block = self.blocks.get(number)
-            if block is None:
-                block = self.blocks[number] = bytearray(BLOCK_BYTES)
-            block[start : start + length] = data[done : done + length]
-        self.size = max(self.size, offset + len(data))
-
-    def punch(self, offset: int, count: int) -> None:
-        for number, start, _, length in self._pieces(offset, max(0, min(count, self.size - offset))):
-            if length == BLOCK_BYTES:
-                self.blocks.pop(number, None)
-            elif number in self.blocks:
-                self.blocks[number][start : start + length] = bytes(length)
-
-    def truncate(self, size: int) -> None:
-        if size < self.size:
-            last = -(-size // BLOCK_BYTES)
-            for number in [number for number in self.blocks if number >= last]:
-                del self.blocks[number]
-            rest = size % BLOCK_BYTES
-            if rest and last - 1 in self.blocks:
-                self.blocks[last - 1][rest:] = bytes(BLOCK_BYTES - rest)
-        self.size = size
-
-    def seek(self, offset: int, data: bool) -> int | None:
-        while offset < self.size:
-            number = offset // BLOCK_BYTES
-            if (number in self.blocks) == data:
-                return offset
-            offset = (number + 1) * BLOCK_BYTES
-        return None if data else self.size
-
-
-class MemoryNode:
-    """A file, directory or other object."""
-
-    __slots__ = (
-        "above",
-        "atime_ns",
-        "change",
-        "content",
-        "cookies",
-        "ctime_ns",
-        "device",
-        "entries",
-        "gid",
-        "ino",
-        "key",
-        "kind",
-        "mode",
-        "mtime_ns",
-        "nlink",
-        "opens",
-        "target",
-        "uid",
-        "verifier",
-        "xattrs",
-    )
-
-    def __init__(self, ino: int, kind: FileType, mode: int, now_ns: int) -> None:
-        self.ino = ino
-        self.key = ino.to_bytes(8, "big")
-        self.kind = kind
-        self.mode = mode
-        self.uid = self.gid = 0
-        self.nlink = 1
-        self.atime_ns = self.mtime_ns = self.ctime_ns = now_ns
-        self.change = 1
-        self.opens = 0
-        self.content = Blocks()
-        self.target = b""
-        self.device = (0, 0)
-        self.verifier: bytes | None = None
-        self.xattrs: dict[bytes, bytes] = {}
-        self.above: MemoryNode | None = None
-        self.entries: dict[bytes, tuple[int, MemoryNode]] = {}
-        self.cookies: dict[int, bytes] = {}
-        """Of the entries, in growing order."""
-
-    def __repr__(self) -> str:
-        return f"<MemoryNode {self.ino} {self.kind.name} {self.nlink} links {self.opens} opens>"
 
 
 class MemoryFile:
@@ -165,29 +47,24 @@ class MemoryFilesystem:
         self.limits = limits or Limits(xattrs=True)
         self.away = False
         self.open_files = 0
-        self._clock_ns = clock_ns
-        self._numbers = itertools.count(2)
-        self._cookies = itertools.count(_FIRST_COOKIE)
-        self._root = MemoryNode(1, FileType.DIRECTORY, 0o755, clock_ns())
-        self._root.nlink = 2
-        self._nodes: dict[bytes, MemoryNode] = {self._root.key: self._root}
+        self._tree = MemoryTree(clock_ns)
 
     def __repr__(self) -> str:
-        return f"<MemoryFilesystem {len(self._nodes)} nodes, {self.open_files} open>"
+        return f"<MemoryFilesystem {len(self._tree.nodes)} nodes, {self.open_files} open>"
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     def root(self) -> MemoryNode:
-        return self._root
+        return self._tree.root
 
     def find(self, key: bytes) -> MemoryNode | None:
-        return None if self.away else self._nodes.get(key)
+        return None if self.away else self._tree.nodes.get(key)
 
     async def resolve(self, key: bytes) -> MemoryNode:
         self._here()
-        found = self._nodes.get(key)
+        found = self._tree.nodes.get(key)
         if found is None:
             raise NFSError(Status.STALE)
         return found
@@ -200,105 +77,26 @@ class MemoryFilesystem:
     def _node(self, node: Node) -> MemoryNode:
         self._here()
         assert isinstance(node, MemoryNode)
-        if node.key not in self._nodes:
+        if node.key not in self._tree.nodes:
             raise NFSError(Status.STALE)
         return node
-
-    def _changed(self, node: MemoryNode, *, content: bool = False) -> None:
-        node.change += 1
-        node.ctime_ns = self._clock_ns()
-        if content:
-            node.mtime_ns = node.ctime_ns
-
-    def _enter(self, directory: MemoryNode, name: bytes, node: MemoryNode) -> None:
-        cookie = next(self._cookies)
-        directory.entries[name] = (cookie, node)
-        directory.cookies[cookie] = name
-        if node.kind is FileType.DIRECTORY:
-            node.above = directory
-            directory.nlink += 1
-        self._changed(directory, content=True)
-
-    def _leave(self, directory: MemoryNode, name: bytes) -> MemoryNode:
-        cookie, node = directory.entries.pop(name)
-        del directory.cookies[cookie]
-        if node.kind is FileType.DIRECTORY:
-            directory.nlink -= 1
-        self._changed(directory, content=True)
-        return node
-
-    def _unlink(self, node: MemoryNode) -> None:
-        node.nlink = 0 if node.kind is FileType.DIRECTORY else node.nlink - 1
-        self._changed(node)
-        if node.nlink == 0 and not node.opens:
-            self._nodes.pop(node.key, None)
 
     def _make(
-        self, directory: Node, name: bytes, kind: FileType, settings: Settings, default: int
+        self, directory: Node, name: bytes, kind: FileType, settings: Settings, default_mode: int
     ) -> tuple[MemoryNode, Change]:
         above = self._node(directory)
-        if above.nlink == 0:
-            raise NFSError(Status.STALE)
-        if name in above.entries:
-            raise NFSError(Status.EXIST)
-        node = MemoryNode(next(self._numbers), kind, default, self._clock_ns())
-        if kind is FileType.DIRECTORY:
-            node.nlink = 2
-        self._nodes[node.key] = node
-        self._set(node, settings)
-        if above.mode & stat.S_ISGID:
-            # As Linux has it: the group, and in directories the bit, are passed on.
-            node.gid = above.gid if settings.gid is None else settings.gid
-            node.mode |= stat.S_ISGID if kind is FileType.DIRECTORY else 0
         before = above.change
-        self._enter(above, name, node)
+        node = self._tree.make(above, name, kind, settings, default_mode)
         return node, Change(before, above.change, True)
-
-    def _set(self, node: MemoryNode, settings: Settings) -> None:
-        now = self._clock_ns()
-        if settings.mode is not None and node.kind is not FileType.SYMLINK:
-            node.mode = settings.mode
-        if settings.uid is not None:
-            node.uid = settings.uid
-        if settings.gid is not None:
-            node.gid = settings.gid
-        if settings.size is not None:
-            node.content.truncate(settings.size)
-            node.mtime_ns = now
-        if settings.atime_ns is not None:
-            node.atime_ns = now if isinstance(settings.atime_ns, Now) else settings.atime_ns
-        if settings.mtime_ns is not None:
-            node.mtime_ns = now if isinstance(settings.mtime_ns, Now) else settings.mtime_ns
 
     # -- attributes -------------------------------------------------------------------------------
     async def getattr(self, node: Node, want: int) -> Attributes:
-        return self._attributes(self._node(node))
-
-    @staticmethod
-    def _attributes(node: MemoryNode) -> Attributes:
-        size = {FileType.DIRECTORY: len(node.entries), FileType.SYMLINK: len(node.target)}.get(
-            node.kind, node.content.size
-        )
-        return Attributes(
-            node.kind,
-            node.ino,
-            node.change,
-            size,
-            node.mode,
-            node.nlink,
-            node.uid,
-            node.gid,
-            len(node.content.blocks) * BLOCK_BYTES,
-            *node.device,
-            node.atime_ns,
-            node.mtime_ns,
-            node.ctime_ns,
-        )
+        return self._node(node).attributes()
 
     async def setattr(self, node: Node, settings: Settings, file: File | None) -> None:
         found = self._node(node)
-        self._set(found, settings)
-        self._changed(found)
+        self._tree.set_attributes(found, settings)
+        self._tree.changed(found)
 
     # -- names ------------------------------------------------------------------------------------
     async def lookup(self, directory: Node, name: bytes) -> MemoryNode:
@@ -321,7 +119,7 @@ class MemoryFilesystem:
         for number in rest[:count]:
             name = found.cookies[number]
             node = found.entries[name][1]
-            entries.append(Entry(number, name, node.key, self._attributes(node)))
+            entries.append(Entry(number, name, node.key, node.attributes()))
         return Listing(entries, len(rest) <= count)
 
     async def readlink(self, node: Node) -> bytes:
@@ -374,9 +172,9 @@ class MemoryFilesystem:
         if found.nlink == 0:
             raise NFSError(Status.STALE)
         before = above.change
-        self._enter(above, name, found)
+        self._tree.enter(above, name, found)
         found.nlink += 1
-        self._changed(found)
+        self._tree.changed(found)
         return Change(before, above.change, True)
 
     async def remove(self, directory: Node, name: bytes) -> Change:
@@ -387,7 +185,7 @@ class MemoryFilesystem:
         if found[1].entries:
             raise NFSError(Status.NOTEMPTY)
         before = above.change
-        self._unlink(self._leave(above, name))
+        self._tree.unlink(self._tree.leave(above, name))
         return Change(before, above.change, True)
 
     async def rename(self, source: Node, old: bytes, target: Node, new: bytes) -> tuple[Change, Change]:
@@ -408,10 +206,10 @@ class MemoryFilesystem:
                 return Change(before, before, True), Change(target_before, target_before, True)
             if (replaced.kind is FileType.DIRECTORY) != (node.kind is FileType.DIRECTORY) or replaced.entries:
                 raise NFSError(Status.EXIST)
-            self._unlink(self._leave(below, new))
-        self._leave(above, old)
-        self._enter(below, new, node)
-        self._changed(node)
+            self._tree.unlink(self._tree.leave(below, new))
+        self._tree.leave(above, old)
+        self._tree.enter(below, new, node)
+        self._tree.changed(node)
         return Change(before, above.change, True), Change(target_before, below.change, True)
 
     # -- open files -------------------------------------------------------------------------------
@@ -438,8 +236,7 @@ class MemoryFilesystem:
         file.closed = True
         file.node.opens -= 1
         self.open_files -= 1
-        if file.node.nlink == 0 and not file.node.opens:
-            self._nodes.pop(file.node.key, None)
+        self._tree.forget_unused(file.node)
 
     async def read(self, file: File, offset: int, count: int) -> tuple[bytes, bool]:
         content = self._file(file).content
@@ -450,7 +247,7 @@ class MemoryFilesystem:
         node = self._file(file)
         node.content.write(offset, data)
         node.verifier = None
-        self._changed(node, content=True)
+        self._tree.changed(node, content=True)
         return len(data)
 
     async def commit(self, node: Node, file: File | None) -> None:
@@ -465,18 +262,18 @@ class MemoryFilesystem:
     async def allocate(self, file: File, offset: int, length: int) -> None:
         node = self._file(file)
         node.content.size = max(node.content.size, offset + length)
-        self._changed(node, content=True)
+        self._tree.changed(node, content=True)
 
     async def deallocate(self, file: File, offset: int, length: int) -> None:
         node = self._file(file)
         node.content.punch(offset, length)
-        self._changed(node, content=True)
+        self._tree.changed(node, content=True)
 
     async def copy(self, source: File, offset: int, target: File, target_offset: int, count: int) -> int:
         data = self._file(source).content.read(offset, min(count, 1 << 20))
         node = self._file(target)
         node.content.write(target_offset, data)
-        self._changed(node, content=True)
+        self._tree.changed(node, content=True)
         return len(data)
 
     async def statfs(self) -> Space:
@@ -498,7 +295,7 @@ class MemoryFilesystem:
             raise NFSError(Status.NOXATTR)
         before = found.change
         found.xattrs[name] = value
-        self._changed(found)
+        self._tree.changed(found)
         return Change(before, found.change, True)
 
     async def listxattr(self, node: Node) -> Sequence[bytes]:
@@ -510,5 +307,5 @@ class MemoryFilesystem:
             raise NFSError(Status.NOXATTR)
         before = found.change
         del found.xattrs[name]
-        self._changed(found)
+        self._tree.changed(found)
         return Change(before, found.change, True)
