@@ -10,7 +10,7 @@ from tests.link.wires import PERL, PERL_BASE
 from tests.share.eager.eagers import Rig, snapshot
 from womm import worker
 from womm.errors import ShareError
-from womm.store.pack import VERSION
+from womm.store.protocol import VERSION
 
 
 @pytest.fixture

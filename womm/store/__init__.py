@@ -1,4 +1,5 @@
-"""The eager share's store: the half that runs in the file server's pod, and what both halves speak.
+"""The eager share's store: the half that runs in the file server's pod, and what both halves share.
 
-`server` is the program, `pack` the records on the wire, `send` and `tree` read a folder on either side.
+`server` is the program: `python -m womm.store.server`. Both halves use the rest: `protocol` has the kinds of
+records, `pack` their form on the wire; `tree` walks a folder, `send` and `receive` move the files of one.
 """

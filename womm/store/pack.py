@@ -11,7 +11,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-VERSION: Final = 2
+from womm.store.protocol import DIRECTORY, FILE, LINK
+
 CHUNK: Final = 262144
 HEADER_BYTES: Final = 65536
 """A path of Linux has 4,096 at most when it is one argument, but a tree may be deeper."""
@@ -19,10 +20,6 @@ NUMBERS_BYTES: Final = 100
 MAX_SIZE: Final = 1 << 62
 NAME_BYTES: Final = 255
 LINK_BYTES: Final = 4096
-
-DIRECTORY: Final = b"d"
-FILE: Final = b"f"
-LINK: Final = b"l"
 
 
 class BadPack(Exception):

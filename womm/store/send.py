@@ -4,26 +4,13 @@ import errno
 import os
 from collections.abc import Callable
 from hashlib import blake2b
-from struct import Struct
 from typing import Final, NamedTuple
 
-from womm.store.pack import CHUNK, FILE, LINK, Stamp, header, segments, stamp_of
+from womm.store.pack import CHUNK, Stamp, header, segments, stamp_of
+from womm.store.protocol import BIG, BLOCK_BYTES, DELTA, DIGEST_BYTES, FILE, LINK, PIECE, SMALL, TORN, WHOLE
 from womm.store.tree import Found, Tree
 
-BIG: Final = b"F"
-"""A file in pieces: (offset, length) and that much data, again and again; then (0, 0) and one byte that
-says whether it was still the same file at the end."""
-DELTA: Final = b"D"
-"""The same, but what no piece covers is as it was in the older version."""
-BLOCK: Final = 65536
-"""Of a DELTA: what is compared, and sent or not."""
-PIECE: Final = Struct(">QQ")
-WHOLE: Final = b"c"
-TORN: Final = b"~"
 TRIES: Final = 3
-SMALL: Final = CHUNK
-"""Files up to this size are read before their header is sent, so nothing of them need be taken back."""
-DIGEST_BYTES: Final = 16
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -141,11 +128,11 @@ def block_digests(fd: int, size: int) -> bytes:
     found = []
     at = 0
     while at < size:
-        data = os.pread(fd, BLOCK, at)
+        data = os.pread(fd, BLOCK_BYTES, at)
         if not data:
             break
         found.append(digest(data))
-        at += BLOCK
+        at += BLOCK_BYTES
     return b"".join(found)
 
 
@@ -168,9 +155,9 @@ def send_delta(out: Out, tree: Tree, path: bytes, theirs: bytes) -> Sent:
         out.add(header(DELTA, path, stamp.mode, stamp.mtime_ns, stamp.size))
         whole = False
         try:
-            for at in range(0, stamp.size, BLOCK):
-                data = os.pread(fd, min(BLOCK, stamp.size - at), at)
-                number = at // BLOCK * DIGEST_BYTES
+            for at in range(0, stamp.size, BLOCK_BYTES):
+                data = os.pread(fd, min(BLOCK_BYTES, stamp.size - at), at)
+                number = at // BLOCK_BYTES * DIGEST_BYTES
                 if data and digest(data) != theirs[number : number + DIGEST_BYTES]:
                     out.add(PIECE.pack(at, len(data)) + data)
             whole = _same(before, os.fstat(fd))

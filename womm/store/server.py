@@ -1,19 +1,12 @@
 """`python -m womm.store.server FOLDER [ID]`: the other end of an eager share, in the file server's pod.
 
-Talks `womm.store.pack` on stdin and stdout until it is told to end. A file that replaces one gets its name
-when it is whole; the time of a new one is set last, so half of one never counts as what was to be copied.
-The user's side asks with one-letter records, which are handled one after another:
-
-    q  hello: answered by w, with the clock and the id here  L  list everything; ends with .
-    d f F l  a directory, file, large file, symbolic link    h  one more name for a file
-    B  the digests of a large file's blocks                   D  those blocks of it that are others now
-    x  delete if it is still what the user's side thinks      z  remove, whatever it is
-    G  send what is named (n: it is gone); ends with .        e  set directories' times, answer e, end
+It talks `womm.store.protocol` on stdin and stdout until END. A file that replaces one gets its name when it
+is whole; the time of a new one is set last, so half of one never counts as what was to be copied.
 
 The id is what the file ID holds, made at random when there is none: a file that is beside FOLDER on the same
-disk tells an empty store from one that was filled. Whoever asks is told; all else is for one conversation at
-a time. What cannot be done is said in a record `!`, whose path is the reason, and ends the program. A copy
-waits for this program's start: what it needs only now and then it imports then.
+disk tells an empty store from one that was filled. The id is for everybody; all else is for one conversation
+at a time. An error is said in a FAILED record and ends the program. A copy waits for this program's start: it
+imports what it needs only now and then when it needs it.
 """
 
 import errno
@@ -28,11 +21,7 @@ from typing import Final
 
 from womm.store.pack import (
     CHUNK,
-    DIRECTORY,
-    FILE,
-    LINK,
     LINK_BYTES,
-    VERSION,
     BadPack,
     Record,
     Source,
@@ -42,41 +31,35 @@ from womm.store.pack import (
     stamp_of,
     write_all,
 )
-from womm.store.send import (
+from womm.store.protocol import (
     BIG,
+    BLOCKS,
+    DELETE,
     DELTA,
-    PIECE,
-    WHOLE,
-    Gone,
-    Out,
-    block_digests,
-    send_file,
-    send_link,
+    DIRECTORY,
+    END,
+    END_OF_LIST,
+    FAILED,
+    FILE,
+    GET,
+    GONE,
+    HARD_LINK,
+    HELLO,
+    LINK,
+    LIST,
+    REMOVE,
+    VERSION,
+    WELCOME,
 )
+from womm.store.receive import receive_pieces
+from womm.store.send import Gone, Out, block_digests, send_file, send_link
 from womm.store.tree import STAGING, Tree, walk
 
-BLOCKS = b"B"
-HELLO, WELCOME, LIST, END_OF_LIST = b"q", b"w", b"L", b"."
-HARD_LINK, DELETE, REMOVE, GET, GONE, END, FAILED = b"h", b"x", b"z", b"G", b"n", b"e", b"!"
 PATHS_BYTES: Final = 1 << 30
 LOCK_S: Final = 30
 ID_BYTES: Final = 16
 _PART: Final = STAGING + b"part"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def receive_pieces(source: Source, fd: int, size: int) -> bool:
-    """Write a BIG file's pieces into an open file; return whether they are of one moment."""
-    os.truncate(fd, size)
-    while True:
-        offset, length = PIECE.unpack(source.exactly(PIECE.size))
-        if length == 0:
-            return source.exactly(1) == WHOLE
-        if offset + length > size:
-            raise BadPack("data behind the end of its file")
-        os.lseek(fd, offset, os.SEEK_SET)
-        for piece in source.pieces(length):
-            write_all(fd, piece)
 
 
 class Store:

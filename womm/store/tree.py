@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from womm.store.pack import DIRECTORY, FILE, LINK, Stamp
+from womm.store.pack import Stamp
+from womm.store.protocol import DIRECTORY, FILE, LINK
 
 STAGING: Final = b".womm-sync-"
 """How the names begin of what a copy in progress leaves in a folder; nobody copies those."""

@@ -24,7 +24,7 @@ from womm.link.client import Dial, Offline
 from womm.share.eager.connection import StoreLost
 from womm.share.eager.staging import Staging
 from womm.share.eager.stream import LocalStore
-from womm.store.pack import VERSION
+from womm.store.protocol import VERSION
 from womm.store.tree import STAGING
 
 PROGRAM = """

@@ -17,18 +17,8 @@ from tests.share.eager.eagers import contents
 from womm.share.eager import manifest
 from womm.share.eager.manifest import Ancestor, Base
 from womm.share.eager.preview import ProgressLine
-from womm.store.pack import (
-    DIRECTORY,
-    FILE,
-    LINK,
-    BadPack,
-    Source,
-    Stamp,
-    check_path,
-    header,
-    parse,
-)
-from womm.store.send import PIECE, WHOLE
+from womm.store.pack import BadPack, Source, Stamp, check_path, header, parse
+from womm.store.protocol import DIRECTORY, FILE, LINK, PIECE, WHOLE
 from womm.words import shown_bytes
 
 NAMES = st.binary(min_size=1, max_size=255).filter(

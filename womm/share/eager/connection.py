@@ -37,9 +37,22 @@ from womm.share.eager.push import PushResult, Sender, plan
 from womm.share.eager.staging import Staging, remove_stale
 from womm.share.eager.stream import Cut, ExecDial, PodStream, Stopped, converse, in_thread
 from womm.share.eager.syncback import Placer, PullResult, changed, held, hidden, receive
-from womm.store.pack import DIRECTORY, FILE, LINK, VERSION, BadPack, Record, Source, Stamp, check_path, header
+from womm.store.pack import BadPack, Record, Source, Stamp, check_path, header
+from womm.store.protocol import (
+    BLOCKS,
+    DIRECTORY,
+    END,
+    END_OF_LIST,
+    FAILED,
+    FILE,
+    GET,
+    HELLO,
+    LINK,
+    LIST,
+    VERSION,
+    WELCOME,
+)
 from womm.store.send import Out
-from womm.store.server import BLOCKS, END, END_OF_LIST, FAILED, GET, HELLO, LIST, WELCOME
 from womm.store.tree import IgnoreRules, Walk, walk
 from womm.words import shown_bytes
 

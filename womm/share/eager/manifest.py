@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from womm import words
-from womm.store.pack import DIRECTORY, Stamp, stamp_of
+from womm.store.pack import Stamp, stamp_of
+from womm.store.protocol import DIRECTORY
 from womm.store.tree import Found, Walk
 
 VERSION: Final = 1

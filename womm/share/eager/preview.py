@@ -7,7 +7,7 @@ from heapq import nlargest
 from typing import Final, TextIO
 
 from womm import words
-from womm.store.pack import DIRECTORY, FILE
+from womm.store.protocol import DIRECTORY, FILE
 from womm.store.tree import Walk
 from womm.words import shown_bytes
 

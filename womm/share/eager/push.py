@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from womm.share.eager.stream import Cut
-from womm.store.pack import DIRECTORY, FILE, LINK, Stamp, header
-from womm.store.send import SMALL, Gone, Out, Sent, digest, send_delta, send_file, send_link
-from womm.store.server import DELETE, HARD_LINK, REMOVE
+from womm.store.pack import Stamp, header
+from womm.store.protocol import DELETE, DIRECTORY, FILE, HARD_LINK, LINK, REMOVE, SMALL
+from womm.store.send import Gone, Out, Sent, digest, send_delta, send_file, send_link
 from womm.store.tree import READING, Found, Tree, Walk
 
 LARGE: Final = 1 << 20

@@ -21,21 +21,10 @@ from womm.share.beside import beside_name
 from womm.share.control import Change, Refusal, Writable
 from womm.share.eager.manifest import Ancestor, Base
 from womm.share.eager.staging import Staging, rename_new, rename_over
-from womm.store.pack import (
-    CHUNK,
-    DIRECTORY,
-    FILE,
-    LINK,
-    LINK_BYTES,
-    BadPack,
-    Record,
-    Source,
-    Stamp,
-    stamp_of,
-    write_all,
-)
-from womm.store.send import BIG, SMALL, TRIES, digest
-from womm.store.server import GONE, receive_pieces
+from womm.store.pack import CHUNK, LINK_BYTES, BadPack, Record, Source, Stamp, stamp_of, write_all
+from womm.store.protocol import BIG, DIRECTORY, FILE, GONE, LINK, SMALL
+from womm.store.receive import receive_pieces
+from womm.store.send import TRIES, digest
 from womm.store.tree import STAGING, IgnoreRules, Tree
 
 _MODE: Final = 0o777
