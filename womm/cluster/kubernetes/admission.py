@@ -22,7 +22,7 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
 
     Raises ClusterError for what will never be admitted. A quota that is used up is waited for.
     """
-    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    path = client.collection("pods")
     for _ in range(3):
         try:
             await client.request("POST", path, query=[("dryRun", "All")], body=_sample(spec, task))

@@ -42,6 +42,12 @@ Query: TypeAlias = Sequence[tuple[str, str]]
 
 REQUEST_TIMEOUT_S: Final = 30.0
 PAGE: Final = 500
+_GROUPS: Final = {
+    "jobs": "/apis/batch/v1",
+    "deployments": "/apis/apps/v1",
+    "replicasets": "/apis/apps/v1",
+}
+"""API groups of the collections that are not in the core group."""
 WATCH_S: Final = 300
 WATCH_SILENT_S: Final = 150.0
 """The API server sends a bookmark a minute: a watch without a byte for this long is half open."""
@@ -126,6 +132,14 @@ class KubeClient:
         self._former, self._api = [], None
         self._files.cleanup()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._api is None
+
+    def collection(self, kind: str) -> str:
+        """Return the path of a kind of object (`pods`, `jobs`, ...) in the namespace."""
+        return f"{_GROUPS.get(kind, '/api/v1')}/namespaces/{self.namespace}/{kind}"
+
     async def request(
         self,
         method: str,
@@ -199,7 +213,7 @@ class KubeClient:
 
     async def log(self, pod: str, container: str, *, follow: bool) -> AsyncIterator[bytes]:
         """Yield what a container has printed, in pieces. Raises ClusterError."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
+        path = f"{self.collection('pods')}/{pod}/log"
         query = [("container", container), *([("follow", "true")] if follow else [])]
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S)
         response = await self._send("GET", path, query, timeout)
@@ -224,7 +238,7 @@ class KubeClient:
         Source: remotecommand protocol v5.channel.k8s.io (KEP-4006): one channel number before each
         message, a message (255, channel) closes one of them.
         """
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/exec"
+        path = f"{self.collection('pods')}/{pod}/exec"
         query = [
             ("container", container),
             *(("command", word) for word in command),

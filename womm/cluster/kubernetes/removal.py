@@ -29,14 +29,7 @@ NODE_ANSWERS_S: Final = 15.0
 """A kubelet that is there says so much later, at the most, that a pod has ended after its time of grace."""
 _LOOK_AGAIN_S: Final = 0.25
 _LOOK_FOR_STRANDED_S: Final = 5.0
-_KINDS: Final = (
-    ("/api/v1", "pods"),
-    ("/api/v1", "configmaps"),
-    ("/api/v1", "services"),
-    ("/apis/apps/v1", "deployments"),
-    ("/apis/apps/v1", "replicasets"),
-    ("/apis/batch/v1", "jobs"),
-)
+_KINDS: Final = ("pods", "configmaps", "services", "deployments", "replicasets", "jobs")
 _NOT_NEEDED: Final = frozenset(["services"])
 """Who has no share needs no right to them."""
 
@@ -55,9 +48,9 @@ async def delete_task(
     is no error. Raises ClusterError.
     """
     if share is None:
-        share = await _is_there(client, _deployments(client), server_name(task))
+        share = await _is_there(client, "deployments", server_name(task))
     if share:
-        await _delete(client, _deployments(client), root_name(task))
+        await _delete(client, "deployments", root_name(task))
         await _until_gone(client, task)
         if before_share_ends is not None:
             await before_share_ends()
@@ -66,28 +59,16 @@ async def delete_task(
 
 async def delete_at_once(client: KubeClient, task: str, *, share: bool) -> None:
     """Delete them all in no order: a file server serves on for a while. Raises ClusterError."""
-    name, core = root_name(task), f"/api/v1/namespaces/{client.namespace}"
-    found = [
-        (_deployments(client), name),
-        (f"/apis/batch/v1/namespaces/{client.namespace}/jobs", name),
-        (f"{core}/configmaps", name),
-    ]
+    name = root_name(task)
+    found = [("deployments", name), ("jobs", name), ("configmaps", name)]
     if share:
-        found += [
-            (_deployments(client), server_name(task)),
-            (f"{core}/services", name),
-            (f"{core}/secrets", name),
-        ]
-    await asyncio.gather(*(_delete(client, collection, name) for collection, name in found))
+        found += [("deployments", server_name(task)), ("services", name), ("secrets", name)]
+    await asyncio.gather(*(_delete(client, kind, name) for kind, name in found))
 
 
-def _deployments(client: KubeClient) -> str:
-    return f"/apis/apps/v1/namespaces/{client.namespace}/deployments"
-
-
-async def _is_there(client: KubeClient, collection: str, name: str) -> bool:
+async def _is_there(client: KubeClient, kind: str, name: str) -> bool:
     try:
-        await _persist(lambda: client.request("GET", f"{collection}/{name}"))
+        await _persist(lambda: client.request("GET", f"{client.collection(kind)}/{name}"))
     except ApiError as exc:
         if exc.code not in {403, 404}:
             raise
@@ -97,7 +78,7 @@ async def _is_there(client: KubeClient, collection: str, name: str) -> bool:
 
 async def _until_gone(client: KubeClient, task: str) -> None:
     deadline = time.monotonic() + WORKERS_GONE_S
-    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    path = client.collection("pods")
     while time.monotonic() < deadline:
         pods, _ = await _persist(lambda: client.list(path, labels=selector(task, WORKER)))
         if not pods:
@@ -105,14 +86,14 @@ async def _until_gone(client: KubeClient, task: str) -> None:
         await asyncio.sleep(_LOOK_AGAIN_S)
 
 
-async def _delete(client: KubeClient, collection: str, name: str) -> None:
+async def _delete(client: KubeClient, kind: str, name: str) -> None:
     # Without this a raw DELETE of a Job leaves its pods behind.
     body: Object = {"propagationPolicy": "Foreground"}
     try:
-        await _persist(lambda: client.request("DELETE", f"{collection}/{name}", body=body))
+        await _persist(lambda: client.request("DELETE", f"{client.collection(kind)}/{name}", body=body))
     except ApiError as exc:
         # What belongs to the root goes with it: to delete it is only quicker.
-        if exc.code != 404 and not (exc.code == 403 and collection.endswith(("/services", "/secrets"))):
+        if exc.code != 404 and not (exc.code == 403 and kind in {"services", "secrets"}):
             raise
 
 
@@ -134,7 +115,7 @@ async def without_lost_nodes(
 
 
 async def _force_stranded(client: KubeClient, labels: str, say: Callable[[str], None]) -> None:
-    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    path = client.collection("pods")
     since: dict[str, float] = {}  # by uid; the clock of the API server is not asked
     while True:
         await asyncio.sleep(_LOOK_FOR_STRANDED_S)
@@ -210,14 +191,13 @@ async def tasks_with_objects(client: KubeClient) -> set[str]:
 async def _objects(client: KubeClient, labels: str) -> list[tuple[str, Object]]:
     """All objects that a task may have, with their kinds."""
 
-    async def of(group: str, kind: str) -> list[tuple[str, Object]]:
-        path = f"{group}/namespaces/{client.namespace}/{kind}"
+    async def of(kind: str) -> list[tuple[str, Object]]:
         try:
-            items, _ = await client.list(path, labels=labels)
+            items, _ = await client.list(client.collection(kind), labels=labels)
         except ApiError as exc:
             if exc.code == 403 and kind in _NOT_NEEDED:
                 return []
             raise
         return [(kind, item) for item in items]
 
-    return [found for of_kind in await asyncio.gather(*(of(*kind) for kind in _KINDS)) for found in of_kind]
+    return [found for of_kind in await asyncio.gather(*map(of, _KINDS)) for found in of_kind]

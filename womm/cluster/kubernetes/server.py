@@ -158,14 +158,14 @@ class FileServerPods:
 async def start_server(client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object) -> shares.Mount:
     """Create the file server of the task's share; return what workers are to mount. Raises ClusterError."""
     assert task.share is not None
-    core = f"/api/v1/namespaces/{client.namespace}"
-    deployments = f"/apis/apps/v1/namespaces/{client.namespace}/deployments"
     # The secret is there before the pod: else kubelet would try again after a while.
     _, service = await asyncio.gather(
-        client.request("POST", f"{core}/secrets", body=shares.secret(spec, task.share, root)),
-        client.request("POST", f"{core}/services", body=shares.service(spec, root)),
+        client.request("POST", client.collection("secrets"), body=shares.secret(spec, task.share, root)),
+        client.request("POST", client.collection("services"), body=shares.service(spec, root)),
     )
-    await client.request("POST", deployments, body=shares.file_server(spec, task.share, root))
+    await client.request(
+        "POST", client.collection("deployments"), body=shares.file_server(spec, task.share, root)
+    )
     return shares.Mount(str(service["spec"]["clusterIP"]), task.share, str(task.folder))
 
 

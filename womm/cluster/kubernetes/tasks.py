@@ -51,11 +51,11 @@ async def list_tasks(client: KubeClient, *, host: str = "", user: str = "") -> l
             labels += f",{name}={label_value(value)}"
     jobs, deployments = await asyncio.gather(
         client.list(
-            f"/apis/batch/v1/namespaces/{client.namespace}/jobs",
+            client.collection("jobs"),
             labels=f"{labels},{manifests.COMPONENT}={manifests.KEEPER}",
         ),
         client.list(
-            f"/apis/apps/v1/namespaces/{client.namespace}/deployments",
+            client.collection("deployments"),
             labels=f"{labels},{manifests.COMPONENT}={manifests.WORKER}",
         ),
     )
@@ -168,7 +168,7 @@ async def worker_logs(client: KubeClient, task: str, *, follow: bool) -> AsyncIt
     """Yield (pod, piece) of what the jobs in a task's workers have written lately; pods one by one,
     or with `follow` as it comes. Raises ClusterError.
     """
-    path = f"/api/v1/namespaces/{client.namespace}/pods"
+    path = client.collection("pods")
     pods, _ = await client.list(path, labels=selector(task, manifests.WORKER))
     names = sorted(pod["metadata"]["name"] for pod in pods)
     if not follow:

@@ -85,9 +85,8 @@ class EagerTaskShare:
             task,
             state=self._state,
             store=store,
-            identity=""
-            if spec.store
-            else f"{paths.state}/{DISK}",  # on a volume of the user's it is wherever that is
+            # On a volume of the user's it is wherever that is.
+            identity="" if spec.store else f"{paths.state}/{DISK}",
             syncback=spec.kind == EAGER_SYNCBACK,
             keep=keep or bool(spec.store),
             ask=voice.ask,
