@@ -6,8 +6,8 @@ import yaml
 from tests.cli.running import run
 from tests.cli.test_setup import KUBECONFIG
 from tests.trusting import accept
+from womm.cluster.kubernetes import checkup
 from womm.cluster.kubernetes.rbac import LEADER_RULES, USER_RULES
-from womm.task import doctor as checkup
 
 
 @pytest.fixture

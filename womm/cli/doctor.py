@@ -93,7 +93,8 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
         return None
     import asyncio
 
-    from womm.task.doctor import Finding, Listener, Verdict, check_cluster
+    from womm.cluster.finding import Finding, Verdict
+    from womm.task.doctor import Listener, check_cluster
 
     levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
     perl = _find("perl", os.environ) or "perl"

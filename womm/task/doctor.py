@@ -1,7 +1,7 @@
-"""What `womm doctor` asks a cluster: rights, quota, versions; and, by one worker, image, clock and link.
+"""`womm doctor` on a cluster: its answers to some questions; and one worker's image, clock, link and share.
 
-Each finding is a sentence with a verdict, told as soon as it is known; nothing stays behind. The worker is
-started as a task's workers are, so what holds for it holds for them.
+The caller gets each finding as soon as it is known; nothing stays behind. The worker is started as a task's
+workers are, so a finding on it holds for them.
 """
 
 import asyncio
@@ -12,15 +12,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from womm import words
 from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
-from womm.cluster.kubernetes.advice import NO_NFS_CLIENT, advice_for, grant_line
-from womm.cluster.kubernetes.client import ApiError, KubeClient
-from womm.cluster.kubernetes.rbac import USER_RULES
+from womm.cluster.finding import Finding, Verdict
+from womm.cluster.kubernetes.checkup import ask_cluster, hint_for, hopeless
 from womm.errors import ClusterError, SettingsError, ShareError, WommError
 from womm.link.client import Link
 from womm.link.frames import (
@@ -41,8 +39,6 @@ from womm.task.runtime import runtime_folder
 from womm.task.shares import make_share
 from womm.words import duration
 
-OLDEST_MINOR: Final = 30
-"""Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
 SKEW_S: Final = 2.0
 DATA_BYTES: Final = 32 << 20
 PINGS: Final = 20
@@ -51,25 +47,9 @@ SHARE_FILES: Final = 200
 _SESSION: Final = b"womm doctor ----"
 
 
-class Verdict(Enum):
-    GOOD = "good"
-    BAD = "bad"
-    """womm does not work so."""
-    WEAK = "weak"
-    """It works, but not well, or not always."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    verdict: Verdict
-    text: str
-    hint: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of each finding when it is there, and in between what is waited for."""
+    """Gets each finding as soon as it is known; `say` gets lines on what the doctor waits for meanwhile."""
 
     found: Callable[[Finding], None]
     say: Callable[[str], None]
@@ -79,113 +59,9 @@ async def check_cluster(
     settings: Settings, perl: str, folder: Path, listener: Listener, *, pod: bool
 ) -> None:
     """Ask the cluster that the settings name; `pod`: also start a worker there. Raises nothing of womm's."""
-    found = listener.found
-    try:
-        client = await KubeClient.connect(target_of(settings))
-    except ClusterError as exc:
-        return found(Finding("kubeconfig", Verdict.BAD, exc.message, exc.hint or ""))
-    where = f"{client.context or 'from within a cluster'}, namespace {client.namespace}"
-    found(Finding("kubeconfig", Verdict.GOOD, where))
-    try:
-        version = await _version(client)
-        found(version)
-        rights = await _rights(client, settings)
-        found(rights)
-        found(await _quota(client))
-    except ClusterError as exc:
-        return found(Finding("API server", Verdict.BAD, exc.message, exc.hint or ""))
-    finally:
-        await client.close()
-    if pod and Verdict.BAD not in (version.verdict, rights.verdict):
+    shares = settings.share != NO_SHARE
+    if await ask_cluster(target_of(settings), listener.found, shares=shares) and pod:
         await _worker(settings, perl, folder, listener)
-    return None
-
-
-async def _version(client: KubeClient) -> Finding:
-    began = time.monotonic()
-    version = await client.request("GET", "/version")
-    took_ms = (time.monotonic() - began) * 1000
-    text = f"{version.get('gitVersion')} at {client.host}, answers in {took_ms:.0f} ms"
-    minor = "".join(filter(str.isdigit, str(version.get("minor", ""))))
-    if version.get("major") == "1" and minor and int(minor) < OLDEST_MINOR:
-        hint = f"a cluster of Kubernetes 1.{OLDEST_MINOR} or newer"
-        return Finding("API server", Verdict.BAD, f"{text}: its exec cannot close stdin", hint)
-    return Finding("API server", Verdict.GOOD, text)
-
-
-async def _rights(client: KubeClient, settings: Settings) -> Finding:
-    """A SelfSubjectAccessReview for each verb that a task needs."""
-    optional = _OPTIONAL | (_OF_SHARES if settings.share == NO_SHARE else frozenset())
-    asked = [
-        (group, resource, verb)
-        for group, resources, verbs in USER_RULES
-        for resource in resources
-        for verb in verbs
-        if resource not in optional
-    ]
-    answers = await asyncio.gather(*(_may(client, *what) for what in asked))
-    denied: dict[str, list[str]] = {}
-    for (_, resource, verb), may in zip(asked, answers, strict=True):
-        if not may:
-            denied.setdefault(resource, []).append(verb)
-    if denied:
-        hint = grant_line(client.namespace, await _user(client))
-        missing = ", ".join(f"{resource} ({', '.join(verbs)})" for resource, verbs in denied.items())
-        return Finding("permissions", Verdict.BAD, f"missing: {missing}", hint)
-    kinds = words.counted(len({resource for _, resource, _ in asked}), "kind of object", "kinds of objects")
-    text = f"all that a task needs here: {len(asked)} rights on {kinds}"
-    return Finding("permissions", Verdict.GOOD, text)
-
-
-async def _user(client: KubeClient) -> str:
-    """As whom the cluster knows us; NAME where it does not say (before Kubernetes 1.28)."""
-    group = "authentication.k8s.io/v1"
-    body = {"apiVersion": group, "kind": "SelfSubjectReview"}
-    try:
-        answer = await client.request("POST", f"/apis/{group}/selfsubjectreviews", body=body)
-    except ApiError:
-        return "NAME"
-    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "NAME")
-
-
-_OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log"])
-_OF_SHARES: Final = frozenset(["services", "secrets"])
-
-
-async def _may(client: KubeClient, group: str, resource: str, verb: str) -> bool:
-    name, _, part = resource.partition("/")
-    attributes = {
-        "namespace": client.namespace,
-        "verb": verb,
-        "group": group,
-        "resource": name,
-        **({"subresource": part} if part else {}),
-    }
-    answer = await client.request(
-        "POST",
-        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-        body={
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        },
-    )
-    return bool((answer.get("status") or {}).get("allowed"))
-
-
-async def _quota(client: KubeClient) -> Finding:
-    try:
-        quotas, _ = await client.list(f"/api/v1/namespaces/{client.namespace}/resourcequotas")
-    except ApiError as exc:
-        return Finding("quota", Verdict.WEAK, f"cannot be read: {exc.reason or exc.code}")
-    words = []
-    for quota in quotas:
-        status = quota.get("status") or {}
-        used = status.get("used") or {}
-        words += [
-            f"{name} {used.get(name, '0')} of {hard}" for name, hard in (status.get("hard") or {}).items()
-        ]
-    return Finding("quota", Verdict.GOOD, ", ".join(words) or "none")
 
 
 _PASSING: Final = frozenset(["ContainerCreating", "Pending"])
@@ -224,9 +100,8 @@ class _Probe:
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         self._reasons = reasons
-        for reason in reasons:
-            if NO_NFS_CLIENT in reason and not self.pod.done():  # no waiting mends that
-                self.pod.set_exception(ClusterError(f"none will come: {reason}", advice_for([reason])))
+        if (error := hopeless(reasons)) is not None and not self.pod.done():
+            self.pod.set_exception(error)
         # A pod that is replaced is created again: what was wrong with the last one says more.
         telling = [reason for reason in reasons if reason not in _PASSING]
         if telling or not self.waits:
@@ -282,8 +157,7 @@ async def _worker(settings: Settings, perl: str, folder: Path, listener: Listene
             listener.found(_bad(exc))
         except TimeoutError:
             text = f"none after {duration(settings.ready_timeout_s)}: {probe.waits or 'no reason known'}"
-            advice = advice_for([probe.waits])
-            listener.found(Finding("worker", Verdict.BAD, text, advice if advice != advice_for([]) else ""))
+            listener.found(Finding("worker", Verdict.BAD, text, hint_for(probe.waits)))
         finally:
             await cluster.stop()
             if share is not None:

@@ -6,6 +6,7 @@ kubeconfig  which cluster, with what credentials
 client      one API server: requests, lists, watches, execs
 channel     an exec as an asyncio transport
 early       the first exec of a worker, before it is said to run
+checkup     what `womm doctor` asks the API server
 pods        what a watch of pods means: pure; advice: from the cluster's words to what to do
 cluster     KubernetesCluster, which carries it out; removal: the end of it
 tasks       the tasks of a namespace, for status and finish
