@@ -77,7 +77,7 @@ class Run:
 
 def place(folder: Path, *, quick: bool) -> Place:
     """Lay out `folder`. Raises BenchError when something that is measured is not installed."""
-    from womm.engine.gnu import options as gnu_parallel
+    from womm.engine.gnu.locate import locate
     from womm.errors import WommError
 
     womm = Path(sys.executable).parent / "womm"
@@ -85,7 +85,7 @@ def place(folder: Path, *, quick: bool) -> Place:
     if not womm.exists() or perl is None:
         raise BenchError(f"{womm if perl else 'perl'} is not there: run scripts/install")
     try:
-        parallel = gnu_parallel.locate().path
+        parallel = locate().path
     except WommError as exc:
         raise BenchError(f"{exc}: run scripts/install") from exc
     return Place(folder, environment(folder), str(womm), perl, parallel, quick)

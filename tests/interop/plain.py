@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from womm.engine.gnu.options import locate
+from womm.engine.gnu.locate import locate
 from womm.journal.events import JobStarted, PodReady
 from womm.journal.store import TaskStore
 

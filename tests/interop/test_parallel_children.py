@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.plain import PLAIN
 from tests.link.wires import PERL
-from womm.engine.gnu.options import start_words
+from womm.engine.gnu.start import start_words
 
 pytestmark = pytest.mark.slow
 

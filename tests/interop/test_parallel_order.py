@@ -10,7 +10,7 @@ import pytest
 from tests.interop.plain import PLAIN, WOMM
 from tests.link.wires import PERL
 from tests.soak import count
-from womm.engine.gnu.options import start_words
+from womm.engine.gnu.start import start_words
 
 HEADING = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 GUARDED = [*start_words(PERL, Path(PLAIN[-1])), "--will-cite", "-j", "8"]
@@ -121,7 +121,8 @@ def test_unknown_gnu_parallel_is_refused_only_with_k_and_resume(tmp_path, womm_h
     other = tmp_path / "bin" / "parallel"
     other.write_bytes(Path(PLAIN[-1]).read_bytes().replace(b"print_earlier_jobs", b"print_in_another_way"))
     other.chmod(0o755)
-    from womm.engine.gnu import options as gnu_parallel
+    from womm.engine.gnu.options import read_options
+    from womm.engine.gnu.plan import check_order
     from womm.errors import UsageError
 
     for words, refused in [
@@ -131,13 +132,13 @@ def test_unknown_gnu_parallel_is_refused_only_with_k_and_resume(tmp_path, womm_h
         (["-k", "echo"], False),
         (["--resume", "--joblog", "log", "echo"], False),
     ]:
-        options = gnu_parallel.read_options(words, PERL)
-        gnu_parallel.check_order(options, Path(PLAIN[-1]))
+        options = read_options(words, PERL)
+        check_order(options, Path(PLAIN[-1]))
         if refused:
             with pytest.raises(UsageError, match="may lose output"):
-                gnu_parallel.check_order(options, other)
+                check_order(options, other)
         else:
-            gnu_parallel.check_order(options, other)
+            check_order(options, other)
     # Without what is replaced it runs as it is.
     line = [*start_words(PERL, other), "--will-cite", "-k", "echo", ":::", "1", "2"]
     assert run(tmp_path, line) == ("1\n2\n", "", 0)

@@ -155,7 +155,8 @@ def check_shell(env: Mapping[str, str]) -> Check:
 
 def check_parallel(env: Mapping[str, str]) -> Check:
     """GNU parallel: found, new enough, and with all of its perl modules."""
-    from womm.engine.gnu.options import locate, start_words
+    from womm.engine.gnu.locate import locate
+    from womm.engine.gnu.start import start_words
 
     try:
         found = locate(env)

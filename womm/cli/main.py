@@ -101,7 +101,7 @@ def version_line() -> str:
     """Return the versions of womm, Python and GNU parallel, which may be missing."""
     python = ".".join(map(str, sys.version_info[:3]))
     try:
-        from womm.engine.gnu.options import locate
+        from womm.engine.gnu.locate import locate
 
         parallel = f"GNU parallel {locate().version}"
     except WommError:

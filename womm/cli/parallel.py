@@ -142,22 +142,24 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm import places, signals
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.engine.gnu import citation
-    from womm.engine.gnu import options as gnu_parallel
+    from womm.engine.gnu import citation, plan
+    from womm.engine.gnu.locate import locate
+    from womm.engine.gnu.options import PRINT_ONLY, read_options
+    from womm.engine.gnu.start import start_words
 
     folder = current_folder()
     settings = settings_module.load(folder, os.environ, with_cluster(found.values))
     if "--async" in found.flags:
         raise _no_async(settings)
     perl = find_perl()
-    parallel = gnu_parallel.locate()
-    options = gnu_parallel.read_options(
+    parallel = locate()
+    options = read_options(
         found.parallel, perl, meanwhile=lambda: importlib.import_module("womm.task.parallel")
     )
-    if options.has(*gnu_parallel.PRINT_ONLY):
+    if options.has(*PRINT_ONLY):
         sys.stdout.flush()
         signals.before_exec()
-        os.execv(perl, [*gnu_parallel.start_words(perl, parallel.path), *found.parallel])
+        os.execv(perl, [*start_words(perl, parallel.path), *found.parallel])
     pods = settings.kube_pods
     if pods is None:
         raise UsageError(
@@ -166,13 +168,13 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
         )
     slots = pods * settings.procs_per_pod + settings.local_procs
     elsewhere = settings.cluster != LOCAL
-    plan = gnu_parallel.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
-    gnu_parallel.check_order(options, parallel.path)
-    _check_paths(plan)
+    planned = plan.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
+    plan.check_order(options, parallel.path)
+    _check_paths(planned)
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
-    if plan.cap is not None and plan.cap > slots:
+    if planned.cap is not None and planned.cap > slots:
         _say(
-            f"-j {plan.cap}: {words.counted(slots, 'jobslot')}, so"
+            f"-j {planned.cap}: {words.counted(slots, 'jobslot')}, so"
             f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
         )
 
@@ -182,7 +184,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     return task.run(
         ParallelTask(
             settings=settings,
-            plan=plan,
+            plan=planned,
             parallel=parallel,
             perl=perl,
             shell=pod_shell(settings),
@@ -208,7 +210,7 @@ def _no_async(settings: Settings) -> UsageError:
 
 def _check_paths(plan: "object") -> None:
     """Files that GNU parallel would only miss after the pods are there."""
-    from womm.engine.gnu.options import Plan
+    from womm.engine.gnu.plan import Plan
 
     assert isinstance(plan, Plan)
     for name, value in plan.options.found:

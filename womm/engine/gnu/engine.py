@@ -12,10 +12,11 @@ from pathlib import Path
 
 from womm import descriptors
 from womm.dispatch.dispatcher import Dispatcher
-from womm.engine.gnu import options as gnu_parallel
-from womm.engine.gnu.options import GnuParallel, Plan, start_words
+from womm.engine.gnu.locate import GnuParallel
+from womm.engine.gnu.plan import Plan
 from womm.engine.gnu.shim_folder import install_helper, install_shim, plain_name, shim_variable
 from womm.engine.gnu.shims import ShimServer
+from womm.engine.gnu.start import START, start_words
 from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.errors import EngineError
 from womm.journal.events import EngineStarted
@@ -25,7 +26,6 @@ from womm.process import identify, send_signal, usual_file_limit
 from womm.settings import Settings
 from womm.worker import TASK_VARIABLE
 
-_START = Path(gnu_parallel.__file__).parent / "start.pl"
 _NO_SHIM = 254
 """What start.pl ends with when a job would not have come here."""
 _PRCTL = {"x86_64": 157, "aarch64": 167}
@@ -99,7 +99,7 @@ class Engine:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 self._task.perl,
-                *(str(_START), str(prctl), *self._trial_words()),
+                *(str(START), str(prctl), *self._trial_words()),
                 *start_words(self._task.perl, self._parallel, self._modules()),
                 *words,
                 env=self._env,

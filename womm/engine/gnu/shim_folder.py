@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from womm import worker
-from womm.engine.gnu.options import start_words
+from womm.engine.gnu.start import start_words
 
 FIRST_LINE_LIMIT = 120
 """The kernel reads 127 bytes of a script's first line (execve(2), before Linux 5.1), `#!` and all."""
