@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from womm import __version__, signals, words
+from womm import signals, words
 from womm.errors import FAILURE_STATUS, USAGE_STATUS, WommError
 
 if TYPE_CHECKING:
@@ -93,20 +93,10 @@ class LazyGroup(click.Group):
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from womm.cli.version import version_line
+
         click.echo(version_line())
         ctx.exit(0)
-
-
-def version_line() -> str:
-    """Return the versions of womm, Python and GNU parallel, which may be missing."""
-    python = ".".join(map(str, sys.version_info[:3]))
-    try:
-        from womm.engine.gnu.locate import locate
-
-        parallel = f"GNU parallel {locate().version}"
-    except WommError:
-        parallel = "no GNU parallel"
-    return f"womm {__version__}, Python {python}, {parallel}"
 
 
 @click.command(

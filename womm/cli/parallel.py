@@ -129,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
 
         return citation.ask(os.environ)
     if "--version" in found.flags:
-        from womm.cli.main import version_line
+        from womm.cli.version import version_line
 
         click.echo(version_line())
         return 0
