@@ -11,12 +11,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from womm import programs, words
 from womm.errors import EngineError, ProjectError, UsageError
 from womm.settings import LAZY, LOCAL, Settings
+
+if TYPE_CHECKING:
+    from womm.engine.gnu.plan import RunPlan
 
 VALUED = {
     "--kube-pods": "kube_pods",
@@ -142,9 +146,10 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm import places, signals
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.engine.gnu import citation, plan
+    from womm.engine.gnu import citation
     from womm.engine.gnu.locate import locate
     from womm.engine.gnu.options import PRINT_ONLY, read_options
+    from womm.engine.gnu.plan import check_order, plan_run
     from womm.engine.gnu.start import start_words
 
     folder = current_folder()
@@ -168,13 +173,13 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
         )
     slots = pods * settings.procs_per_pod + settings.local_procs
     elsewhere = settings.cluster != LOCAL
-    planned = plan.plan(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
-    plan.check_order(options, parallel.path)
-    _check_paths(planned)
+    plan = plan_run(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
+    check_order(options, parallel.path)
+    _check_paths(plan)
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
-    if planned.cap is not None and planned.cap > slots:
+    if plan.cap is not None and plan.cap > slots:
         _say(
-            f"-j {planned.cap}: {words.counted(slots, 'jobslot')}, so"
+            f"-j {plan.cap}: {words.counted(slots, 'jobslot')}, so"
             f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
         )
 
@@ -184,7 +189,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     return task.run(
         ParallelTask(
             settings=settings,
-            plan=planned,
+            plan=plan,
             parallel=parallel,
             perl=perl,
             shell=pod_shell(settings),
@@ -208,11 +213,8 @@ def _no_async(settings: Settings) -> UsageError:
     )
 
 
-def _check_paths(plan: "object") -> None:
-    """Files that GNU parallel would only miss after the pods are there."""
-    from womm.engine.gnu.plan import Plan
-
-    assert isinstance(plan, Plan)
+def _check_paths(plan: "RunPlan") -> None:
+    """Raise UsageError for files that GNU parallel would only miss after the pods are there."""
     for name, value in plan.options.found:
         if name == "arg-file" and value != "-" and not os.access(value, os.R_OK):
             why = "is not there" if not os.path.exists(value) else "cannot be read"

@@ -13,7 +13,7 @@ from pathlib import Path
 from womm import descriptors
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu.locate import GnuParallel
-from womm.engine.gnu.plan import Plan
+from womm.engine.gnu.plan import RunPlan
 from womm.engine.gnu.shim_folder import install_helper, install_shim, plain_name, shim_variable
 from womm.engine.gnu.shims import ShimServer
 from womm.engine.gnu.start import START, start_words
@@ -36,7 +36,7 @@ class ParallelTask:
     """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
 
     settings: Settings
-    plan: Plan
+    plan: RunPlan
     parallel: GnuParallel
     perl: str
     shell: str

@@ -18,7 +18,7 @@ from womm.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What the options mean for womm.
 
     `cap` limits the jobs at once (None: as many as there are jobslots); `fixed_width`: GNU parallel
@@ -55,7 +55,7 @@ def check_order(options: Options, parallel: Path) -> None:
         )
 
 
-def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> Plan:
+def plan_run(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> RunPlan:
     """Decide; `elsewhere`: the workers are not on this machine. Raises UsageError for what cannot work."""
     refused = REFUSED
     if elsewhere:
@@ -67,7 +67,7 @@ def plan(options: Options, *, slots: int, logins: bool, elsewhere: bool = False)
                 f"--{name} does not work through workers: {refused[name]}",
                 "leave it out (also in $PARALLEL, ~/.parallel/config and profiles)",
             )
-    return Plan(
+    return RunPlan(
         options=options,
         logins=logins or options.has(*NEEDS_LOGINS),
         bound=options.has(*NEEDS_LOGINS),
