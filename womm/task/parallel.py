@@ -45,10 +45,11 @@ from womm.settings import KUBERNETES, LOCAL, Settings, kubeconfig_seal
 from womm.share.base import ShareEvents, TaskShare
 from womm.task.bar import Bar, Progress
 from womm.task.cleanup import clean
-from womm.task.clusters import Origin, make_cluster, shared_folder
+from womm.task.clusters import Origin, make_cluster
 from womm.task.resume import Earlier, interrupted_runs
 from womm.task.runtime import runtime_folder
-from womm.task.shares import ask_terminal, make_share
+from womm.task.shares import make_share, shared_folder
+from womm.task.terminal import ask_terminal
 from womm.waiting import first_of, unless
 from womm.words import duration
 

@@ -1,18 +1,29 @@
-"""The folder of a task in its pods: what is to be done before the first job, around each, and at the end.
+"""Which share a task gets: made here from the settings, for a new task. Pods on this machine need none.
 
-On this machine there is nothing to do. A lazy share is asked before each job to forget what has changed
-here, and after each whether what it wrote has come; an eager one is only asked whether it is still there.
+A share's module is imported only when it is wanted: the ssh library costs 0.3 s.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
-from womm import words
-from womm.errors import ShareError, UsageError
-from womm.settings import KUBERNETES, LAZY, NO_SHARE, Settings
+from womm import places, project
+from womm.cluster.base import ShareSpec
+from womm.errors import SettingsError, ShareError, UsageError
+from womm.journal.observe import this_host, this_user
+from womm.named import lies_in
+from womm.settings import (
+    EAGER,
+    KUBERNETES,
+    LAZY,
+    NO_SHARE,
+    Settings,
+    check_share,
+    writable_by_pods,
+)
 from womm.share.base import ShareEvents, TaskShare
 from womm.share.nfs_secret import nfs_secret
-from womm.task.clusters import share_spec
 
 
 async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEvents) -> TaskShare | None:
@@ -30,7 +41,7 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEv
     spec = share_spec(settings, folder, nfs_secret())
     assert spec is not None
     try:
-        if settings.share == LAZY:  # imported only when it is wanted: the ssh library costs 0.3 s
+        if settings.share == LAZY:
             from womm.share.lazy.task import LazyTaskShare
 
             return LazyTaskShare(spec, voice, task=task, working=folder)
@@ -46,18 +57,59 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEv
         raise ShareError(f"{spec.folder} cannot be shared: {exc.strerror}", f"ls -ld {spec.folder}") from exc
 
 
-def ask_terminal() -> Callable[[str], bool] | None:
-    """Return what asks a question at the terminal; None: there is none. stdin may be the jobs' input."""
-    try:
-        with open("/dev/tty", "rb"):
-            pass
-    except OSError:
+def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) -> ShareSpec | None:
+    """Return the share that the settings name for a task in `folder`; None: its pods get none, or need none.
+
+    secret: see ShareSpec; `export` among them. Raises SettingsError, ShareError.
+    """
+    if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
         return None
+    shared = settings.project or folder
+    verdict, why = project.sharing(shared, places.home() or Path("/"), project.mounts())
+    # `womm setup` has asked the user who put a `.womm` there.
+    if verdict is project.Sharing.NEVER or (verdict is project.Sharing.ASK and settings.project is None):
+        raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
+    check_share(settings.share_readonly, settings.share_write)
+    _keep_out(settings, shared)
+    # An eager share needs none in a namespace that refuses file servers.
+    if not settings.fileserver_image and settings.share != EAGER:
+        raise SettingsError(
+            f"which image does the file server run? The project names none, and share is {settings.share}",
+            f"womm setup --prefix REGISTRY/NAME/ --share {settings.share} --yes",
+        )
+    return ShareSpec(
+        kind=settings.share,
+        folder=shared,
+        image=settings.fileserver_image,
+        secret=secret,
+        cache_bytes=settings.share_cache_bytes,
+        read_only=settings.share_readonly,
+        write=settings.share_write,
+        claim=settings.share_volume,
+        store=_store(shared) if settings.share_volume else "",
+    )
 
-    def ask(question: str) -> bool:
-        with open("/dev/tty", "r+b", buffering=0) as terminal:
-            lines = "\n".join(map(words.line, question.split("\n")))
-            terminal.write(f"womm: {lines} [y/N] ".encode())
-            return terminal.readline().strip().lower() in {b"y", b"yes"}
 
-    return ask
+def shared_folder(settings: Settings, folder: Path) -> Path | None:
+    """Return the folder that pods see of this machine; None: none."""
+    shares = settings.cluster == KUBERNETES and settings.share != NO_SHARE
+    return (settings.project or folder) if shares else None
+
+
+def _keep_out(settings: Settings, shared: Path) -> None:
+    """Raise ShareError if pods could write the user's settings, journals or acceptances."""
+    written = writable_by_pods(
+        shared, {field.name: getattr(settings, field.name) for field in fields(settings)}
+    )
+    for own in filter(None, (places.config_folder(), places.state_folder())):
+        if any(lies_in(own, folder) or lies_in(folder, own) for folder in written):
+            raise ShareError(
+                f"{own}, where womm keeps what is yours, lies in {shared}, which pods can write",
+                "a folder below it, with `womm setup`, or --share-readonly",
+            )
+
+
+def _store(folder: Path) -> str:
+    """The place of a folder's copy in a volume that many tasks use, perhaps of many people."""
+    name = f"{this_user()}@{this_host()}:{folder}"
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]

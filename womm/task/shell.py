@@ -25,10 +25,11 @@ from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
 from womm.share.base import ShareEvents, TaskShare
 from womm.task import terminal as terminals
-from womm.task.clusters import Origin, make_cluster, shared_folder
+from womm.task.clusters import Origin, make_cluster
 from womm.task.parallel import new_task_id, say_what_is_missing, started_event, where
 from womm.task.runtime import runtime_folder
-from womm.task.shares import ask_terminal, make_share
+from womm.task.shares import make_share, shared_folder
+from womm.task.terminal import ask_terminal
 from womm.waiting import first_of, unless
 
 FAILURE = 254

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from typing import Final
 
+from womm import words
+
 READ_BYTES: Final = 65536
 _PASSED: Final = ("TERM", "COLORTERM")
 """What programs draw by. The other variables of a terminal are about programs of this machine."""
@@ -76,6 +78,23 @@ def size() -> tuple[int, int]:
     """Rows and columns of this terminal."""
     rows, columns, _, _ = struct.unpack("HHHH", ioctl(0, termios.TIOCGWINSZ, bytes(8)))
     return rows or 24, columns or 80
+
+
+def ask_terminal() -> Callable[[str], bool] | None:
+    """Return what asks a question at the terminal; None: there is none. stdin may be the jobs' input."""
+    try:
+        with open("/dev/tty", "rb"):
+            pass
+    except OSError:
+        return None
+
+    def ask(question: str) -> bool:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:
+            lines = "\n".join(map(words.line, question.split("\n")))
+            terminal.write(f"womm: {lines} [y/N] ".encode())
+            return terminal.readline().strip().lower() in {b"y", b"yes"}
+
+    return ask
 
 
 class Input(threading.Thread):

@@ -7,7 +7,7 @@ import pytest
 
 from womm.errors import SettingsError, ShareError
 from womm.settings import Settings
-from womm.task.clusters import share_spec
+from womm.task.shares import share_spec
 
 SECRET = {"export": b"0" * 32}
 SHARED = Settings(
