@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.dispatch.sinks import Sink
 from womm.dispatch.job import STDERR, STDOUT, Job
+from womm.dispatch.phase import BadChange, Change, Phase
 from womm.dispatch.pool import Start
 from womm.link.frames import WINDOW, RunRequest
 
@@ -18,7 +19,7 @@ def job_with(sink, request=None, capture_bytes=100):
         sink,
         None,
         capture_bytes=capture_bytes,
-        repeatable=True,
+        no_retry=False,
         submitted=0.0,
     )
 
@@ -183,8 +184,16 @@ def test_command_is_shown_as_text(request_, shown):
     assert job_with(Sink(), request_).command == shown
 
 
-def test_repr_names_where_it_runs():
+def test_repr_names_its_phase_and_where_it_runs():
     runner = Runner()
-    assert repr(runner.job) == "<Job 1 seq 7 in no worker>"
+    assert repr(runner.job) == "<Job 1 seq 7 WAITING in no worker>"
     runner.begin()
-    assert repr(runner.job) == "<Job 1 seq 7 in pod>"
+    runner.job.change(Change.SEND)
+    assert repr(runner.job) == "<Job 1 seq 7 RUNNING in pod>"
+
+
+def test_change_that_the_phase_does_not_know_raises_and_changes_nothing():
+    job = job_with(Sink())
+    with pytest.raises(BadChange):
+        job.change(Change.SETTLE)
+    assert job.phase is Phase.WAITING

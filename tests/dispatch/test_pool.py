@@ -343,7 +343,7 @@ def test_job_out_of_memory_counts_together_with_workers_that_went_the_same_way()
 def test_job_out_of_memory_that_may_run_only_once_is_given_up_at_once():
     pool = Watched(a=1)
     pool.submit(1)
-    pool.run_once(1)
+    pool.forbid_retry(1)
     assert pool.job_out_of_memory(1) == [GiveUp(1, "a", Loss.OOM_KILLED, 1)]
 
 
@@ -373,12 +373,12 @@ def test_losses_of_different_kinds_are_counted_apart():
     assert pool.gone("a", Loss.CRASHED) == [GiveUp(1, "a", Loss.CRASHED, CRASH_LIMIT)]
 
 
-def test_run_once_job_is_given_up_at_the_first_loss_of_any_kind():
+def test_job_without_retry_is_given_up_at_the_first_loss_of_any_kind():
     for loss in Loss:
         pool = Watched(a=1, b=1)
         pool.submit(1)
-        pool.run_once(1)
-        pool.run_once(99)
+        pool.forbid_retry(1)
+        pool.forbid_retry(99)
         (action,) = pool.gone("a", loss)
         assert isinstance(action, GiveUp)
         assert (action.job, action.pod, action.loss) == (1, "a", loss)
@@ -713,7 +713,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.running: dict[int, str] = {}
         self.waiting: dict[int, str | None] = {}
         self.attempt: dict[int, int] = {}
-        self.once_jobs: set[int] = set()
+        self.no_retry_jobs: set[int] = set()
         self.pins: dict[int, str | None] = {}
         self.nodes: dict[str, str] = {}
         self.avoided: set[str] = set()
@@ -803,10 +803,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
-    def run_once(self, data):
+    def forbid_retry(self, data):
         job = data.draw(st.sampled_from(sorted(self.running)))
-        self.once_jobs.add(job)
-        self.pool.run_once(job)
+        self.no_retry_jobs.add(job)
+        self.pool.forbid_retry(job)
 
     @rule(pod=PODS)
     def pause(self, pod):
@@ -833,7 +833,7 @@ class AnyOrder(RuleBasedStateMachine):
         for action in told:
             del self.running[action.job]
             assert (action.pod, action.loss) == (pod, loss)
-            once = action.job in self.once_jobs
+            once = action.job in self.no_retry_jobs
             if isinstance(action, Lost):
                 assert not once
                 assert action.attempt == self.attempt[action.job]

@@ -18,6 +18,7 @@ from womm.cluster.base import Cluster, Loss, Pod
 from womm.dispatch import outcomes
 from womm.dispatch.helper_jobs import HelperJobs
 from womm.dispatch.job import STDERR, STDOUT, Job, JobSink, Outcome
+from womm.dispatch.phase import Change, Phase
 from womm.dispatch.pool import Action, Avoid, GiveUp, Leave, Lost, Pool, Start, Trust
 from womm.dispatch.results import Results
 from womm.dispatch.spool import Spool
@@ -56,6 +57,8 @@ log = logging.getLogger(__name__)
 
 WAIT_NOTICE_S = 2.0
 SIGKILL = 9
+TOUCHED = frozenset((Phase.RUNNING, Phase.SETTLING, Phase.OUTPUT_LOST, Phase.FLUSHING))
+"""Jobs in these phases have written to the share, or may have."""
 
 PreparePod: TypeAlias = Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
 """Does what a worker, which runs as the user, needs before it gets jobs. None: it needs nothing."""
@@ -120,7 +123,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, Job] = {}
         self._links: dict[str, Link] = {}
-        self._streams = Streams(self._links, self._fail, self.pool.run_once)
+        self._streams = Streams(self._links, self._fail, self.pool.forbid_retry)
         self._pods: dict[str, Pod] = {}
         self._last_number = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -158,12 +161,12 @@ class Dispatcher:
         seq: int | None = None,
         pinned: str | None = None,
         bound: bool = False,
-        repeatable: bool = True,
+        no_retry: bool = False,
     ) -> int:
         """Take a job; its output and outcome go to `sink`. Returns its number.
 
         `seq` is GNU parallel's number of it, `pinned` the one pod to run it in; `bound`: never in another,
-        also when that pod is gone for good. A job that is not `repeatable` ends when its worker is lost.
+        also when that pod is gone for good. `no_retry`: the job ends when its worker is lost.
         """
         self._last_number += 1
         number = self._last_number
@@ -183,7 +186,7 @@ class Dispatcher:
             sink,
             spool,
             capture_bytes=self._options.capture_bytes,
-            repeatable=repeatable,
+            no_retry=no_retry,
             submitted=time.time(),
         )
         self._jobs[number] = job
@@ -193,8 +196,8 @@ class Dispatcher:
                 self._results.replay(job, *kept)
                 return number
         actions = self.pool.submit(number, pinned, bound=bound)
-        if not repeatable:
-            self.pool.run_once(number)
+        if no_retry:
+            self.pool.forbid_retry(number)
         self._act(actions)
         if not job.pod:
             job.waited = True
@@ -230,17 +233,15 @@ class Dispatcher:
             )
         if self.pool.withdraw(number):
             self._results.finish(job, Outcome(0, signal), None)
-        elif job.held is not None:
-            job.held.append(signal)
-        elif job.void:
-            job.ended_by = signal
-        elif link := self._links.get(job.pod):
+        elif job.phase in (Phase.HELD, Phase.OUTPUT_LOST, Phase.FLUSHING):
+            job.pending_signals.append(signal)
+        elif job.phase is Phase.RUNNING and (link := self._links.get(job.pod)):
             link.send(encode_signal(number, signal))
 
     def fail(self, number: int, reason: str) -> None:
         """End a job that its submitter cannot go on with."""
         job = self._jobs.get(number)
-        if job is not None and not job.cancelled:
+        if job is not None and not job.unwanted:
             self._fail(job, reason)
 
     def resize(self, number: int, rows: int, columns: int) -> None:
@@ -251,15 +252,16 @@ class Dispatcher:
     def cancel(self, number: int) -> None:
         """Nobody waits for this job any more: end it and forget it."""
         job = self._jobs.get(number)
-        if job is None or job.cancelled:
+        if job is None or job.unwanted:
             return
-        job.cancelled = True
-        self.pool.run_once(number)
-        if self.pool.withdraw(number):
+        withdrawn = self.pool.withdraw(number)
+        job.change(Change.CANCEL)
+        if withdrawn:
             self._forget(job)
-        elif link := self._links.get(job.pod):
-            link.send(encode_signal(number, SIGKILL))
-            self._streams.return_credit(job)
+            return
+        self.pool.forbid_retry(number)
+        self._kill(job)
+        self._streams.return_credit(job)
 
     async def close(self, grace_s: int = 2) -> None:
         """Ask every agent to end its jobs and itself; drop the links."""
@@ -283,23 +285,22 @@ class Dispatcher:
         """
         again, damaged = 0, False
         for job in [] if self.stopping else list(self._jobs.values()):
-            if self.pool.where(job.number) is None or job.held is not None or job.cancelled:
+            if job.phase not in TOUCHED or self._share_of(job.pod) is None:
                 continue
-            if self._share_of(job.pod) is None:
-                continue
-            if not job.repeatable:
-                job.damage = "the file server's disk was lost, and with it what was written last"
+            if job.no_retry:
+                job.unsaved_reason = "the file server's disk was lost, and with it what was written last"
                 self._say("the file server's disk is lost: what was written in the last seconds may be, too")
                 damaged = True
                 continue
             again += 1
-            if job.void:
+            if job.phase in (Phase.OUTPUT_LOST, Phase.FLUSHING):
                 continue
-            job.void = True
-            if job.settling:
+            has_ended = job.phase is Phase.SETTLING
+            job.change(Change.LOSE_OUTPUT)
+            if has_ended:
                 self._later(self._repeat(job))
             else:
-                self._links[job.pod].send(encode_signal(job.number, SIGKILL))
+                self._kill(job)
         if again:
             self._say(f"the file server's disk is lost: {words.counted(again, 'job runs', 'jobs run')} again")
         return damaged
@@ -491,7 +492,7 @@ class Dispatcher:
         if share is None or share.quiet:
             self._send(job)
         else:
-            job.held = []
+            job.change(Change.HOLD)
             self._later(self._send_fresh(share, job, action.attempt))
 
     def _share_of(self, pod: str) -> SharedFolder | None:
@@ -505,14 +506,15 @@ class Dispatcher:
             await share.refresh()
         except ShareError:  # the task ends
             return
-        if job.number not in self._jobs or job.attempt != attempt or job.held is None or not job.pod:
+        if job.attempt != attempt:
             return
-        signals, job.held = job.held, None
-        if job.cancelled:
+        if job.phase is Phase.ABANDONED:
             actions = self.pool.job_ended(job.number)
-            self._forget(job)
+            self._results.drop(job)
             self._act(actions)
+        if job.phase is not Phase.HELD:
             return
+        signals, job.pending_signals = job.pending_signals, []
         self._send(job)
         for signal in signals:
             self._links[job.pod].send(encode_signal(job.number, signal))
@@ -525,6 +527,7 @@ class Dispatcher:
         if (share := self._share_of(job.pod)) is not None:
             request = share.renew(request, job.number, job.pod)
         link, more = self._links[job.pod], self._cluster.window_bytes - WINDOW
+        job.change(Change.SEND)
         link.send(encode_run(job.number, request))
         if more > 0:
             for stream in (STDOUT, STDERR):
@@ -537,10 +540,11 @@ class Dispatcher:
         self._journal.append(JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value))
         job.waited = True
         job.lose_attempt()
+        job.change(Change.LOSE)
 
     def _given_up(self, job: Job, action: GiveUp) -> None:
-        if job.cancelled:
-            self._forget(job)
+        if job.unwanted:
+            self._results.drop(job)
             return
         cap, mem = self._options.stdin_cap_bytes, self._options.mem
         outcome = outcomes.of_loss(job, action, stdin_cap_bytes=cap, mem=mem)
@@ -548,30 +552,35 @@ class Dispatcher:
 
     def _fail(self, job: Job, reason: str) -> None:
         """End a job that womm cannot go on with; its process is killed, its slot freed by its end."""
-        if self.pool.withdraw(job.number):
-            self._forget(job)
-        elif link := self._links.get(job.pod):
-            link.send(encode_signal(job.number, SIGKILL))
-        job.cancelled = True
-        self.pool.run_once(job.number)
+        withdrawn = self.pool.withdraw(job.number)
+        job.change(Change.FAIL)
+        if not withdrawn:
+            self.pool.forbid_retry(job.number)
+            self._kill(job)
         self._results.report(job, Outcome(outcomes.POISON_STATUS, reason=reason), None, None, None)
+
+    def _kill(self, job: Job) -> None:
+        """Kill a job's process, if it has one."""
+        if job.phase is not Phase.ABANDONED and (link := self._links.get(job.pod)):
+            link.send(encode_signal(job.number, SIGKILL))
 
     def _end_record(self, number: int, record: EndRecord) -> None:
         job = self._jobs.get(number)
         if job is None:
             self._syncs.ended(number)
             return
-        if job.void and not job.cancelled:
+        if job.phase is Phase.OUTPUT_LOST:
+            job.change(Change.FLUSH)
             self._later(self._repeat(job))
             return
         job.take_files(record)
-        if record.kind is EndKind.OOM_KILLED and not job.cancelled:
+        if record.kind is EndKind.OOM_KILLED and not job.unwanted:
             self._say(f"job {job.seq or number} ({job.short}) ran out of memory in {job.pod}")
             self._act(self.pool.job_out_of_memory(number))
             return
-        ran = record.kind in (EndKind.EXITED, EndKind.SIGNALED) and not job.cancelled
+        ran = record.kind in (EndKind.EXITED, EndKind.SIGNALED) and not job.unwanted
         if ran and (share := self._share_of(job.pod)) is not None:
-            job.settling = True
+            job.change(Change.SETTLE)
             self._later(self._settle(share, job, record))
         else:
             self._conclude(job, record)
@@ -585,16 +594,16 @@ class Dispatcher:
         share, link = self._share_of(pod), self._links.get(pod)
         if share is not None and link is not None and (request := share.sync()) is not None:
             await self._syncs.run(link, request)
-        if job.number not in self._jobs or job.attempt != attempt or not job.pod:
+        if job.attempt != attempt or job.phase not in (Phase.FLUSHING, Phase.ABANDONED):
             return
-        if not job.cancelled and not job.ended_by:
-            self._act(self.pool.job_void(job.number))
+        if job.phase is Phase.FLUSHING and not job.pending_signals:
+            self._act(self.pool.job_output_lost(job.number))
             return
         actions = self.pool.job_ended(job.number)
-        if job.cancelled:
-            self._forget(job)
+        if job.phase is Phase.ABANDONED:
+            self._results.drop(job)
         else:
-            self._results.finish(job, Outcome(0, job.ended_by), None)
+            self._results.finish(job, Outcome(0, job.pending_signals[-1]), None)
         self._act(actions)
 
     async def _settle(self, share: SharedFolder, job: Job, record: EndRecord) -> None:
@@ -604,16 +613,16 @@ class Dispatcher:
             unsettled = await share.settle(job.number, job.pod)
         except ShareError:  # the task ends, and nothing is known of this job
             return
-        if job.number in self._jobs and job.attempt == attempt and job.pod and not job.void:
-            self._conclude(job, record, unsettled or job.damage)
+        if job.attempt == attempt and job.phase in (Phase.SETTLING, Phase.CANCELLED, Phase.FAILED):
+            self._conclude(job, record, unsettled or job.unsaved_reason)
 
     def _conclude(self, job: Job, record: EndRecord, unsettled: str = "") -> None:
         """Take a job's end for what it is. unsettled: why what it wrote is not in the folder."""
         actions = self.pool.job_ended(job.number)
-        if job.cancelled:
-            if not job.reported:
-                self._results.record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
-            self._forget(job)
+        if job.phase is Phase.CANCELLED:
+            self._results.record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
+        if job.unwanted:
+            self._results.drop(job)
         else:
             self._results.finish(job, outcomes.of_end(job, record, unsettled), record)
         self._act(actions)

@@ -1,10 +1,11 @@
-"""One job as the coordinator knows it: its request, its input, what it has shown of its output."""
+"""One job as the coordinator knows it: its request, its phase, its input, and the output that was shown."""
 
 import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from womm import words
+from womm.dispatch.phase import UNWANTED, Change, Phase, after
 from womm.dispatch.pool import Start
 from womm.dispatch.spool import Spool
 from womm.journal.output import Capture
@@ -26,7 +27,10 @@ class Outcome:
 
 
 class JobSink(Protocol):
-    """Where a job's output and outcome go. Calls come from the event loop and must not block."""
+    """Where a job's output and outcome go.
+
+    Calls come from the event loop. They must not block, and must not call the dispatcher back.
+    """
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
         """Take output (stream 1 or 2). False: full, nothing more until `Dispatcher.consumed`.
@@ -57,32 +61,28 @@ class JobSink(Protocol):
 
 
 class Job:
-    """State of one submitted job. Changed only by the dispatcher."""
+    """State of one submitted job. Only the dispatcher changes it, and its phase only by `change`."""
 
     __slots__ = (
         "attempt",
-        "cancelled",
         "capture_bytes",
         "captures",
         "command",
-        "damage",
         "direct",
         "emitted",
-        "ended_by",
         "hashes",
-        "held",
+        "no_retry",
         "number",
         "owed",
         "paused",
+        "pending_signals",
+        "phase",
         "pid",
         "pod",
-        "repeatable",
         "replayed",
-        "reported",
         "request",
         "seen",
         "seq",
-        "settling",
         "sink",
         "spool",
         "started",
@@ -90,7 +90,7 @@ class Job:
         "stdin_end_sent",
         "stdin_sent",
         "submitted",
-        "void",
+        "unsaved_reason",
         "waited",
     )
 
@@ -103,7 +103,7 @@ class Job:
         spool: Spool | None,
         *,
         capture_bytes: int,
-        repeatable: bool,
+        no_retry: bool,
         submitted: float,
     ) -> None:
         self.number = number
@@ -115,17 +115,13 @@ class Job:
         self.pod = ""
         self.pid = 0
         self.attempt = 0
-        self.repeatable = repeatable
-        self.reported = False
+        self.no_retry = no_retry
+        self.phase = Phase.WAITING
         self.submitted = submitted
         self.started = 0.0
         self.waited = False
-        self.cancelled = False
-        self.held: list[int] | None = None  # of a job that is yet to be sent: signals for it
-        self.settling = False  # it has ended, and what it wrote is on its way
-        self.void = False  # what it wrote is lost: once it has ended it runs again
-        self.ended_by = 0  # the signal that has come for a void one meanwhile
-        self.damage = ""  # why not all that it wrote is in the folder
+        self.pending_signals: list[int] = []  # came while there was no process for them
+        self.unsaved_reason = ""  # why not all that it wrote is in the folder
         self.paused = False
         self.capture_bytes = capture_bytes
         self.captures = (Capture(0), Capture(capture_bytes), Capture(capture_bytes))
@@ -140,7 +136,7 @@ class Job:
         self.stdin_end_sent = False
 
     def __repr__(self) -> str:
-        return f"<Job {self.number} seq {self.seq} in {self.pod or 'no worker'}>"
+        return f"<Job {self.number} seq {self.seq} {self.phase.name} in {self.pod or 'no worker'}>"
 
     @property
     def short(self) -> str:
@@ -151,11 +147,18 @@ class Job:
     def has_output(self) -> bool:
         return self.emitted[STDOUT] + self.emitted[STDERR] > 0
 
+    @property
+    def unwanted(self) -> bool:
+        """Nobody waits for an outcome: there is one already, or there will be none."""
+        return self.phase in UNWANTED
+
+    def change(self, change: Change) -> None:
+        """Go to the next phase. Raises BadChange."""
+        self.phase = after(self.phase, change)
+
     def begin_attempt(self, start: Start, now: float) -> None:
         self.pod, self.attempt, self.started = start.pod, start.attempt, now
-        self.held = None
-        self.settling = self.void = False
-        self.ended_by = 0
+        self.pending_signals = []
         self.pid = 0
         self.seen = [0, 0, 0]
         self.direct = [False, False, False]

@@ -37,7 +37,7 @@ def of_loss(job: Job, action: GiveUp, *, stdin_cap_bytes: int, mem: str) -> Outc
         times = f"{action.times} times" if action.times > 1 else "once"
         more = f" (limit {mem}: more with --kube-mem)" if mem else ""
         return Outcome(OOM_STATUS, reason=f"it ran out of memory {times}{more}")
-    elif not job.repeatable or action.loss is Loss.REMOVED:
+    elif job.no_retry or action.loss is Loss.REMOVED:
         reason = f"its worker {action.pod} was lost"
     else:
         reason = f"its worker crashed {action.times} times under it"

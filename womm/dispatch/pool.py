@@ -107,7 +107,7 @@ class _Job:
     """The last such worker, and its node if that may be why."""
     nodes: set[str] = field(default_factory=set)
     """All nodes where workers crashed under it."""
-    once: bool = False
+    no_retry: bool = False
     started: int = 0
     """Which of the pool's starts its last one was."""
 
@@ -199,7 +199,7 @@ class Pool:
             job = self._jobs[number]
             job.pod = None
             times, limit = self._count(job, loss)
-            if job.once or (limit and times >= limit):
+            if job.no_retry or (limit and times >= limit):
                 del self._jobs[number]
                 actions.append(GiveUp(number, pod, loss, times))
                 if len(job.nodes | {worker.node}) > 1 and times >= CRASH_LIMIT:
@@ -222,7 +222,7 @@ class Pool:
         """The kernel killed this job and spared its worker: it runs again, within limits."""
         return self._job_lost(job, Loss.OOM_KILLED)
 
-    def job_void(self, job: int) -> list[Action]:
+    def job_output_lost(self, job: int) -> list[Action]:
         """It has ended, and the share has lost what it wrote: it runs again."""
         return self._job_lost(job, Loss.DISK)
 
@@ -233,7 +233,7 @@ class Pool:
         pod, known.pod = known.pod, None
         trust = self._works(self._workers[pod], job)
         times, limit = self._count(known, loss)
-        if known.once or (limit and times >= limit):
+        if known.no_retry or (limit and times >= limit):
             del self._jobs[job]
             return [GiveUp(job, pod, loss, times), *trust, *self._assign()]
         if loss is Loss.OOM_KILLED:
@@ -260,10 +260,10 @@ class Pool:
         self._queue.append(job)
         return self._assign()
 
-    def run_once(self, job: int) -> None:
+    def forbid_retry(self, job: int) -> None:
         """From now on, do not run this job again: give it up when its worker is lost."""
         if known := self._jobs.get(job):
-            known.once = True
+            known.no_retry = True
 
     def job_ended(self, job: int) -> list[Action]:
         """Its end record is in: the slot is free, the worker works, the job is forgotten."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from womm.dispatch.job import STDERR, STDOUT, Job, Outcome
+from womm.dispatch.phase import Change, Phase
 from womm.journal.events import JobEnded, OutputRef
 from womm.journal.store import Journal
 from womm.link.frames import EndRecord
@@ -39,11 +40,17 @@ class Results:
 
     def finish(self, job: Job, outcome: Outcome, record: EndRecord | None) -> None:
         """Journal a result, then report it. Large output is compressed off the event loop."""
+        job.change(Change.END)
         kept = sum(min(job.emitted[stream], self._capture_bytes) for stream in (STDOUT, STDERR))
         if kept <= COMPRESS_IN_THREAD_BYTES:
             self.report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
         else:
             self._later(self._finish_large(job, outcome, record))
+
+    def drop(self, job: Job) -> None:
+        """Let go of a job whose outcome nobody waits for."""
+        job.change(Change.END)
+        self._forget(job)
 
     def _keep(self, job: Job, stream: int) -> OutputRef | None:
         if not job.emitted[stream]:
@@ -68,7 +75,7 @@ class Results:
         if outcome.reason:
             self._say(f"job {job.seq or job.number} ({job.short}) failed: {outcome.reason}")
         self.record(job, outcome, record, out, err)
-        if not job.cancelled:
+        if job.phase is Phase.ENDED:
             self._forget(job)
         job.sink.ended(outcome)
 
@@ -80,7 +87,6 @@ class Results:
         out: OutputRef | None,
         err: OutputRef | None,
     ) -> None:
-        job.reported = True
         self._journal.append(
             JobEnded(
                 time=time.time(),
@@ -113,5 +119,5 @@ class Results:
         )
         self.done += 1
         self.failed += kept.exit != 0 or kept.signal != 0
-        self._forget(job)
+        self.drop(job)
         job.sink.ended(Outcome(kept.exit, kept.signal))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from womm.dispatch.job import STDERR, STDOUT, Job
+from womm.dispatch.phase import Phase
 from womm.link.client import Link
 from womm.link.frames import STDIN_CHUNK, WINDOW, FrameType, encode, encode_credit
 
@@ -13,23 +14,23 @@ CREDIT_BATCH: Final = WINDOW // 2
 class Streams:
     """Has no state of its own: it is the jobs'.
 
-    `links`: by the pod's name. `fail` ends a job that cannot go on, with the reason; `run_once` is told of
+    `links`: by the pod's name. `fail` ends a job that cannot go on, with the reason; `forbid_retry` hears of
     a job whose input cannot be given a second time.
     """
 
     def __init__(
-        self, links: Mapping[str, Link], fail: Callable[[Job, str], None], run_once: Callable[[int], None]
+        self, links: Mapping[str, Link], fail: Callable[[Job, str], None], forbid_retry: Callable[[int], None]
     ) -> None:
         self._links = links
         self._fail = fail
-        self._run_once = run_once
+        self._forbid_retry = forbid_retry
 
     def __repr__(self) -> str:
         return f"<Streams over {len(self._links)} links>"
 
     def feed(self, job: Job, data: bytes | memoryview) -> bool:
         """Append to the stdin. False: the producer is to pause until `resume_input` is called."""
-        if job.spool is None or job.cancelled:
+        if job.spool is None or job.unwanted:
             return True
         try:
             job.spool.append(data)
@@ -47,7 +48,7 @@ class Streams:
     def pump_stdin(self, job: Job) -> None:
         """Send as much of the stdin as is there and the agent has room for."""
         spool, link = job.spool, self._links.get(job.pod)
-        if spool is None or link is None or job.cancelled or job.held is not None:
+        if spool is None or link is None or job.phase is not Phase.RUNNING:
             return
         while job.stdin_credit > 0:
             data = spool.read(job.stdin_sent, min(STDIN_CHUNK, job.stdin_credit))
@@ -61,14 +62,14 @@ class Streams:
             link.send(encode(FrameType.STDIN_END, job.number))
         spool.consumed(job.stdin_sent)
         if not spool.complete:
-            self._run_once(job.number)
+            self._forbid_retry(job.number)
         if not spool.wants_pause(job.stdin_sent):
             job.sink.resume_input()
 
     def output(self, job: Job, stream: int, payload: memoryview | bytes) -> None:
         """Give the sink what it has not had yet."""
         job.owed[stream] += len(payload)
-        if job.cancelled or job.void:
+        if job.phase is not Phase.RUNNING:
             self._return(job, stream)
             return
         fresh = job.take_output(stream, payload)

@@ -142,7 +142,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         stack.callback(sink.close)
         if terminal:
             stack.enter_context(terminals.raw())
-        sink.job = dispatcher.submit(_request(task, terminal), sink, repeatable=False)
+        sink.job = dispatcher.submit(_request(task, terminal), sink, no_retry=True)
         to_the_job.append(lambda number: dispatcher.signal(sink.job, number))
         # Whatever it does from now on, it would wait for the folder.
         share_lost.add_done_callback(lambda found: dispatcher.fail(sink.job, found.result()))

@@ -341,7 +341,7 @@ def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
     @go
     async def main(dispatcher, folder):
         sink = Sink()
-        number = dispatcher.submit(RunRequest(b"echo on; cat", stdin=True), sink, repeatable=False)
+        number = dispatcher.submit(RunRequest(b"echo on; cat", stdin=True), sink, no_retry=True)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
         assert dispatcher.disk_lost()
         dispatcher.feed(number, b"more\n")
