@@ -85,7 +85,9 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
         dispatcher = new_dispatcher(TASK, cluster, stack, folder)
         ready = asyncio.Event()
         dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots == PODS * slots else None)
-        await cluster.start(TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher)
+        await cluster.start(
+            TaskSpec(TASK, folder, PODS, slots, "1", "1", "/bin/sh", 60.0), dispatcher.workers
+        )
         await asyncio.wait_for(ready.wait(), READY_S)
         before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()
         size = await submit_all(dispatcher, jobs, PODS * slots, command)

@@ -45,7 +45,7 @@ async def serve(kubeconfig: str, namespace: str, image: str, cpu: str, folder: P
         dispatcher = new_dispatcher(TASK, cluster, stack, folder)
         ready = asyncio.Event()
         dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots else None)
-        await cluster.start(TaskSpec(TASK, folder, 1, 1, cpu, "256Mi", "/bin/sh", 60.0), dispatcher)
+        await cluster.start(TaskSpec(TASK, folder, 1, 1, cpu, "256Mi", "/bin/sh", 60.0), dispatcher.workers)
         await asyncio.wait_for(ready.wait(), READY_S)
         while command := (await asyncio.to_thread(sys.stdin.readline)).strip():
             before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()

@@ -143,7 +143,7 @@ async def track(kubeconfig: str, namespace: str, pods: int, folder: Path, socket
         if dispatcher is None:
             stack.push_async_callback(cluster.stop)
         logins = Logins(dispatcher, folder) if dispatcher else None
-        tracker = Tracker(dispatcher)
+        tracker = Tracker(dispatcher.workers if dispatcher else None)
         await cluster.start(TaskSpec(task, folder, pods, 1, "1m", "1Mi", "/bin/sh", 600.0), tracker)
         print(json.dumps(task), flush=True)
         while line := (await asyncio.to_thread(sys.stdin.readline)).strip():

@@ -89,7 +89,7 @@ async def task(
             local_slots=local_slots,
         )
         try:
-            await cluster.start(spec, dispatcher)
+            await cluster.start(spec, dispatcher.workers)
             yield Task(dispatcher, cluster, journal, store, runtime, said)
         finally:
             await dispatcher.close()

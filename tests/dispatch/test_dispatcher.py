@@ -96,7 +96,9 @@ def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
         for _ in range(10):
             running.dispatcher.feed(number, bytes(50_000))
             await asyncio.sleep(0.01)
-        await running.until(lambda: not running.dispatcher._jobs[number].spool.complete, "input past the cap")
+        await running.until(
+            lambda: not running.dispatcher._state.jobs[number].spool.complete, "input past the cap"
+        )
         os.kill(agent_of(running, running.dispatcher.pool.where(number)), signal.SIGKILL)
         assert (await outcome(running, sink)).exit == 255
         assert sink.outcome is not None
@@ -117,7 +119,7 @@ def test_cancelled_job_is_killed_and_its_slot_is_free(go):
         assert (await outcome(running, second)).exit == 4
         assert sink.outcome is None
         await running.until(lambda: not sleepers(NAP), "its end")
-        assert running.dispatcher._jobs == {}
+        assert running.dispatcher._state.jobs == {}
 
 
 def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
@@ -129,7 +131,7 @@ def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
             sinks.append(Sink())
             running.dispatcher.submit(RunRequest(b"echo %d >>ran; echo %d" % (number, number)), sinks[-1])
             if number % 5 == 0:
-                for link in list(running.dispatcher._links.values()):
+                for link in list(running.dispatcher._state.links.values()):
                     link.cut()
         for number, sink in enumerate(sinks):
             assert (await outcome(running, sink)).exit == 0
@@ -236,14 +238,14 @@ def test_job_of_a_pod_that_vanished_runs_in_another_unless_it_is_bound_to_it(two
     @two_lives
     async def main(dispatcher, agents, until, events):
         pod, sink = Pod(f"{TASK}-x", 1, 1), Sink()
-        dispatcher.pod_started(pod)
+        dispatcher.workers.pod_started(pod)
         await until(lambda: dispatcher.pool.slots == 1, "a worker")
         command = b"[ $WOMM_ATTEMPT = 2 ] || exec sleep 1000; exit 4"
         dispatcher.submit(RunRequest(command), sink, pinned=pod.name, bound=bound)
         await until(lambda: events(JobStarted), "its start")
-        dispatcher.pod_gone(pod, Loss.REMOVED, "deleted")
-        dispatcher.pod_vanished(pod.name)
-        dispatcher.pod_started(Pod(f"{TASK}-y", 3, 1))
+        dispatcher.workers.pod_gone(pod, Loss.REMOVED, "deleted")
+        dispatcher.workers.pod_vanished(pod.name)
+        dispatcher.workers.pod_started(Pod(f"{TASK}-y", 3, 1))
         await until(lambda: sink.outcome, "the outcome")
         assert sink.outcome is not None
         assert sink.outcome.exit == (255 if bound else 4)
@@ -260,16 +262,16 @@ def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(two_lives
     @two_lives
     async def main(dispatcher, agents, until, events):
         pod = Pod(f"{TASK}-0", 1, 1)
-        dispatcher.pod_started(pod)
+        dispatcher.workers.pod_started(pod)
         await until(lambda: dispatcher.pool.slots == 1, "the first life")
         agents[0].process.send_signal(signal.SIGSTOP)  # its socket stays open
-        dispatcher.pod_gone(pod, Loss.REMOVED, "reported gone")
+        dispatcher.workers.pod_gone(pod, Loss.REMOVED, "reported gone")
         if between:
             short = replace(pod, instance=2)
-            dispatcher.pod_started(short)
-            dispatcher.pod_gone(short, Loss.REMOVED, "gone at once")
+            dispatcher.workers.pod_started(short)
+            dispatcher.workers.pod_gone(short, Loss.REMOVED, "gone at once")
             await asyncio.sleep(0.1)
-        dispatcher.pod_started(replace(pod, instance=3))
+        dispatcher.workers.pod_started(replace(pod, instance=3))
         await until(lambda: len(events(PodReady)) == 2, "both lives")
         await until(lambda: events(PodGone), "the end")
         sink = Sink()

@@ -1,15 +1,13 @@
-"""What is known of a job in the end: journalled, its output kept, and then told to whoever waits for it."""
+"""The results of jobs: the journal has a result and its output before the sink hears of it."""
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
 
 from womm.dispatch.job import STDERR, STDOUT, Job, Outcome
 from womm.dispatch.phase import Change, Phase
+from womm.dispatch.state import DispatchState
 from womm.journal.events import JobEnded, OutputRef
-from womm.journal.store import Journal
 from womm.link.frames import EndRecord
 
 COMPRESS_IN_THREAD_BYTES = 131072
@@ -17,23 +15,14 @@ COMPRESS_IN_THREAD_BYTES = 131072
 
 
 class Results:
-    """The results of one task's jobs. `forget` lets go of a job, `later` runs what takes a moment."""
+    """The results of one task's jobs. `capture_bytes` is what the journal keeps of each stream."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        say: Callable[[str], None],
-        capture_bytes: int,
-        forget: Callable[[Job], None],
-        later: Callable[[Coroutine[Any, Any, None]], object],
-    ) -> None:
+    def __init__(self, state: DispatchState, capture_bytes: int) -> None:
         self.done = 0
         self.failed = 0
-        self._journal = journal
-        self._say = say
+        self._state = state
+        self._journal = state.journal
         self._capture_bytes = capture_bytes
-        self._forget = forget
-        self._later = later
 
     def __repr__(self) -> str:
         return f"<Results {self.done} done, {self.failed} failed>"
@@ -45,12 +34,12 @@ class Results:
         if kept <= COMPRESS_IN_THREAD_BYTES:
             self.report(job, outcome, record, self._keep(job, STDOUT), self._keep(job, STDERR))
         else:
-            self._later(self._finish_large(job, outcome, record))
+            self._state.background.spawn(self._finish_large(job, outcome, record))
 
     def drop(self, job: Job) -> None:
         """Let go of a job whose outcome nobody waits for."""
         job.change(Change.END)
-        self._forget(job)
+        self._state.forget(job)
 
     def _keep(self, job: Job, stream: int) -> OutputRef | None:
         if not job.emitted[stream]:
@@ -73,10 +62,10 @@ class Results:
         err: OutputRef | None,
     ) -> None:
         if outcome.reason:
-            self._say(f"job {job.seq or job.number} ({job.short}) failed: {outcome.reason}")
+            self._state.say(f"job {job.seq or job.number} ({job.short}) failed: {outcome.reason}")
         self.record(job, outcome, record, out, err)
         if job.phase is Phase.ENDED:
-            self._forget(job)
+            self._state.forget(job)
         job.sink.ended(outcome)
 
     def record(

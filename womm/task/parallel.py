@@ -185,7 +185,7 @@ class _Run:
                 earlier=earlier,
             )
             stack.push_async_callback(self.dispatcher.close)
-            await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher))
+            await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher.workers))
             if not task.quiet and not self.interrupts:
                 self.say(f"task {self.id} created: {where(self.cluster, task.pods, settings)}")
             if self.share is not None and not self.interrupts:
@@ -297,7 +297,7 @@ class _Run:
 
     async def _waiting(self, work: Awaitable[T]) -> T:
         """Say meanwhile why there is no worker yet."""
-        notices = asyncio.ensure_future(say_what_is_missing(self.dispatcher, self.say))
+        notices = asyncio.ensure_future(say_what_is_missing(self.dispatcher.workers, self.say))
         try:
             return await work
         finally:
@@ -308,7 +308,7 @@ class _Run:
         def changed() -> None:
             if self.dispatcher.pool.slots:
                 ready.set()
-            elif self.dispatcher.places_left == 0:
+            elif self.dispatcher.workers.places_left == 0:
                 self.stuck.set()
 
         self.dispatcher.follow(changed)
@@ -317,14 +317,14 @@ class _Run:
         done = False
         while not done:
             done = await first_of(timeout_s, ready.wait(), self.interrupted.wait(), self.stuck.wait())
-            if not self.dispatcher.preparing:
+            if not self.dispatcher.workers.preparing:
                 break
         if self.interrupted.is_set():
             return False
         if ready.is_set():
             await self._company()
             return True
-        why = self.dispatcher.waiting_for() or "no reason known"
+        why = self.dispatcher.workers.waiting_for() or "no reason known"
         when = f"after {duration(timeout_s)}" if not done else "and none will be"
         raise ClusterError(f"no worker is ready {when}: {why}", self.cluster.advice())
 
@@ -387,13 +387,13 @@ class _Run:
         while True:
             await asyncio.sleep(1.0)
             d = self.dispatcher
-            if d.pool.slots or d.preparing or not d.pool.queued:
+            if d.pool.slots or d.workers.preparing or not d.pool.queued:
                 since = None
                 continue
             since = since or time.monotonic()
-            gone = self.dispatcher.places_left == 0
+            gone = self.dispatcher.workers.places_left == 0
             if gone or time.monotonic() - since > self.task.settings.ready_timeout_s:
-                return self.dispatcher.waiting_for() or "every one has left the pool"
+                return self.dispatcher.workers.waiting_for() or "every one has left the pool"
 
     # ---- signals, words
 

@@ -128,7 +128,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         ready = asyncio.Event()
         dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots else None)
         spec = _spec(task, task_id, share)
-        await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher))
+        await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher.workers))
         if not interrupted.done():
             _say_where(task, task_id, cluster, terminal)
         if share is not None and not interrupted.done():
@@ -137,7 +137,7 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         if not ready.is_set():
             if interrupted.done():
                 return 128 + interrupted.result()
-            raise ClusterError(f"no worker is ready: {dispatcher.waiting_for()}", cluster.advice())
+            raise ClusterError(f"no worker is ready: {dispatcher.workers.waiting_for()}", cluster.advice())
         sink = _Sink(dispatcher)
         stack.callback(sink.close)
         if terminal:
@@ -166,9 +166,9 @@ async def _wait_for_worker(
             timeout_s,
             ready.wait(),
             asyncio.shield(interrupted),
-            say_what_is_missing(dispatcher, _say),
+            say_what_is_missing(dispatcher.workers, _say),
         )
-        waits = dispatcher.preparing > 0
+        waits = dispatcher.workers.preparing > 0
 
 
 def _say_where(task: ShellTask, task_id: str, cluster: Cluster, terminal: bool) -> None:

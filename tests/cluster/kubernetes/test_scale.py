@@ -110,7 +110,7 @@ def test_two_hundred_pods_of_a_task_are_followed(
             cluster = await cluster_of(kube_cluster, kube_namespace, place, nodes.socket)
             dispatcher = new_dispatcher(task, cluster, stack, place)
             logins = Logins(dispatcher, place)
-            await cluster.start(spec_of(task, place, pods), dispatcher)
+            await cluster.start(spec_of(task, place, pods), dispatcher.workers)
             await until(logins.changed, lambda: len(logins.pods) == pods)
             first = set(logins.pods)
             assert (place / "width").read_text() == f"{pods}\n"

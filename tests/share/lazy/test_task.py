@@ -94,7 +94,7 @@ async def dispatching(socket, tmp_path, fill=None):
             share=folder,
             prepare_pod=fill,
         )
-        dispatcher.pod_started(POD)
+        dispatcher.workers.pod_started(POD)
         try:
             if fill is None:
                 await until(lambda: dispatcher.pool.slots == 1, "the worker")
@@ -144,7 +144,7 @@ def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"cat", stdin=True), sink)
         await until(lambda: folder.asked, "the start")
-        dispatcher._links[POD.name]._connection.abort()
+        dispatcher._state.links[POD.name]._connection.abort()
         await until(lambda: "reconnected" in folder.asked, "the news")
         dispatcher.feed_end(number)
         assert (await outcome(sink)).exit == 0
@@ -217,7 +217,7 @@ def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, 
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo $WOMM_ATTEMPT"), sink)
         await until(lambda: "settle" in folder.asked, "its end")
-        dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+        dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
         await until(lambda: dispatcher.pool.queued == 1, "its return")
         folder.settled.set()
         await asyncio.sleep(0.05)
@@ -315,7 +315,7 @@ def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(g
         assert dispatcher.pool.where(number) == POD.name and sink.outcome is None
         assert dispatcher.pool.attempts(number) == 1
         if how == "lost":
-            dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+            dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
             await until(lambda: dispatcher.pool.queued == 1, "its return")
             await asyncio.sleep(0.05)
             dispatcher.cancel(number)
@@ -360,7 +360,7 @@ def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, t
         number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), sink)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
         dispatcher.disk_lost()
-        dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
+        dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
         await until(lambda: dispatcher.pool.queued == 1, "its return")
         dispatcher.cancel(number)
 
@@ -377,12 +377,12 @@ def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: work()) as (dispatcher, _):
             sink = Sink()
             dispatcher.submit(RunRequest(b"echo here"), sink)
-            await until(lambda: dispatcher.preparing == 1, "the filling")
-            assert dispatcher.waiting_for() == "1 gets the shared folder"
+            await until(lambda: dispatcher.workers.preparing == 1, "the filling")
+            assert dispatcher.workers.waiting_for() == "1 gets the shared folder"
             assert dispatcher.pool.slots == 0
             filled.set()
             assert (await outcome(sink)).exit == 0
-            assert dispatcher.preparing == 0 and dispatcher.waiting_for() == ""
+            assert dispatcher.workers.preparing == 0 and dispatcher.workers.waiting_for() == ""
 
     with agent(womm_home.runtime) as one:
         run(main(one.socket))
@@ -394,9 +394,9 @@ def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
             raise ShareError("no room")
 
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: refuse()) as (dispatcher, _):
-            await until(lambda: dispatcher._cluster.left, "its leave")
-            assert dispatcher._cluster.left == [(POD.name, "no room")]
-            assert dispatcher.pool.slots == 0 and dispatcher.preparing == 0
+            await until(lambda: dispatcher._state.cluster.left, "its leave")
+            assert dispatcher._state.cluster.left == [(POD.name, "no room")]
+            assert dispatcher.pool.slots == 0 and dispatcher.workers.preparing == 0
 
     with agent(womm_home.runtime) as one:
         run(main(one.socket))
@@ -406,10 +406,10 @@ def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
     async def main(socket):
         never = asyncio.Event()
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: never.wait()) as (dispatcher, _):
-            await until(lambda: dispatcher.preparing == 1, "the filling")
-            dispatcher.pod_gone(POD, Loss.REMOVED, "deleted")
-            await until(lambda: dispatcher.preparing == 0, "its end")
-            assert dispatcher._cluster.left == []
+            await until(lambda: dispatcher.workers.preparing == 1, "the filling")
+            dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
+            await until(lambda: dispatcher.workers.preparing == 0, "its end")
+            assert dispatcher._state.cluster.left == []
 
     with agent(womm_home.runtime) as one:
         run(main(one.socket))
