@@ -16,7 +16,7 @@ from tests.fileserver.lazy import Lazy, failing_close, run
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE, FileType
 from womm.nfs.filesystem import NOTHING, Settings
 from womm.nfs.status import NFSError, Status
-from womm.share.lazy.sftp_server.requests import largest_size
+from womm.share.lazy.sftp_server.files import largest_size
 
 root = pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
 

@@ -12,7 +12,7 @@ from womm.share.fence import Fence
 from womm.share.ignore import Ignore
 from womm.share.lazy.exporter import Export
 from womm.share.lazy.guard import Guard
-from womm.share.lazy.sftp import Wanted
+from womm.wire.attributes import NewAttributes
 
 pytestmark = [
     pytest.mark.soak,  # CI need not have FUSE
@@ -36,7 +36,7 @@ def test_twins_of_names_are_refused_and_hidden_where_case_does_not_count(tmp_pat
         for twin in (b".womm", b".WOMM", b".Womm", b".WommIgnore", b"sub/.WOMM"):
             for flags in (os.O_WRONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
                 with fails(errno.EACCES, errno.ENOENT):
-                    export.open(twin, flags, Wanted())
+                    export.open(twin, flags, NewAttributes())
         for twin in (b"secret.key", b"SECRET.KEY", b"Secret.Key", b"SUB/hid", b"sub/HID", b"Sub/hId"):
             with fails(errno.ENOENT):
                 export.get(twin, 0, 100)

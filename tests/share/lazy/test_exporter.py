@@ -5,7 +5,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 
 import asyncssh
 import pytest
@@ -395,31 +394,6 @@ def test_errors_of_close_come_through_and_leave_nothing_open(serving, folder, mo
             assert descriptors(folder / "f") == 0
 
     run(main())
-
-
-def test_every_code_carries_its_number():
-    from womm.share.lazy import sftp
-
-    for number in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EMLINK,
-        errno.EIO,
-    ):
-        packet = sftp.failure(7, OSError(number, os.strerror(number)))
-        size, kind, request, code, length = struct.unpack_from(">IBIII", packet)
-        assert (size, kind, request) == (len(packet) - 4, 101, 7)
-        assert packet[17 : 17 + length].decode() == f"errno={number} {os.strerror(number)}"
-        assert code == {
-            errno.ENOSPC: 14,
-            errno.EDQUOT: 15,
-            errno.EROFS: 12,
-            errno.EACCES: 3,
-            errno.EPERM: 3,
-        }.get(number, 4)
 
 
 def test_read_only_changes_nothing(serving, folder):

@@ -15,10 +15,11 @@ from typing import Final, Protocol
 
 from womm.share.control import Change
 from womm.share.fence import Fence
-from womm.share.lazy import sftp
 from womm.share.lazy.guard import Guard
-from womm.share.lazy.sftp import Wanted
 from womm.share.lazy.versions import Versions
+from womm.wire.attributes import NewAttributes, pack_stat
+from womm.wire.extensions import PUT_CREATE, PUT_EXCLUSIVE, PUT_FORCE, PUT_SYNC, PUT_TRUNCATE, Got, Put
+from womm.wire.replies import pack_name
 
 _TREE_BYTES: Final = 3 << 20
 """Of one answer: less than a message may have."""
@@ -26,11 +27,6 @@ _THREADS: Final = 8
 FILE_MODE: Final = 0o1777
 """Of files, what can be set: a pod makes none that others on this machine run as its owner."""
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT
-PUT_CREATE: Final = 1
-PUT_EXCLUSIVE: Final = 2
-PUT_TRUNCATE: Final = 4
-PUT_SYNC: Final = 8
-PUT_FORCE: Final = 16
 
 
 class Own(Protocol):
@@ -130,7 +126,7 @@ class Export:
             try:
                 before = os.fstat(fd)
                 for name, found in self.entries(fd, path):
-                    entry = sftp.pack_name(prefix + name, sftp.pack_attrs(found))
+                    entry = pack_name(prefix + name, pack_stat(found))
                     room -= len(entry)
                     if len(packed) >= most or room < 0:
                         return packed, False
@@ -139,7 +135,7 @@ class Export:
                         todo.append(prefix + name)
                 if len(packed) >= most:
                     return packed, False
-                packed.append(sftp.pack_name(below + b"/.", sftp.pack_attrs(before)))
+                packed.append(pack_name(below + b"/.", pack_stat(before)))
             finally:
                 os.close(fd)
         return packed, True
@@ -175,24 +171,25 @@ class Export:
             os.close(fd)
         self.traffic.read_bytes += len(data)
         at_end = offset + len(data) >= found.st_size
-        return b"".join((sftp.pack_attrs(found), sftp.pack_string(data), b"\1" if at_end else b"\0"))
+        return Got.pack(found, data, at_end)
 
-    def put(self, path: bytes, flags: int, offset: int, data: bytes, wanted: Wanted) -> bytes:
+    def put(self, path: bytes, request: Put) -> bytes:
         """Write into a file, and set its attributes; return them."""
+        wanted, flags = request.attributes, request.flags
         fd = self.open(path, _put_flags(flags), wanted, force=bool(flags & PUT_FORCE))
         try:
-            write_all(fd, offset, data)
+            write_all(fd, request.offset, request.data)
             self.set_open(fd, wanted)
             if flags & PUT_SYNC:
                 os.fsync(fd)
             found = os.fstat(fd)
         finally:
             os.close(fd)
-        self.traffic.written_bytes += len(data)
-        return sftp.pack_attrs(found)
+        self.traffic.written_bytes += len(request.data)
+        return pack_stat(found)
 
     # -- files and attributes ----------------------------------------------------------------------
-    def open(self, path: bytes, flags: int, wanted: Wanted, *, force: bool = False) -> int:
+    def open(self, path: bytes, flags: int, wanted: NewAttributes, *, force: bool = False) -> int:
         """Open a file as the fence does; one that is made gets the permissions wanted, whatever the umask."""
         if flags & os.O_CREAT and self.guard.refuses(path, Change.MAKE_FILE) and self._is_there(path):
             # As on a read-only disk.
@@ -224,7 +221,7 @@ class Export:
             return False
         return True
 
-    def set_open(self, fd: int, wanted: Wanted) -> None:
+    def set_open(self, fd: int, wanted: NewAttributes) -> None:
         """Set attributes of an open file: the size first, since that sets the times."""
         if wanted.size is not None:
             os.ftruncate(fd, wanted.size)
@@ -233,7 +230,7 @@ class Export:
         if wanted.atime_ns is not None or wanted.mtime_ns is not None:
             os.utime(fd, ns=_times(wanted, os.fstat(fd)))
 
-    def set(self, path: bytes, wanted: Wanted) -> None:
+    def set(self, path: bytes, wanted: NewAttributes) -> None:
         self.guard.see_any(path)
         self.guard.may_write(path)
         admit = self.guard.admit
@@ -251,7 +248,7 @@ class Export:
         if ours:
             self.versions.note(self.fence.lstat(path))
 
-    def mkdir(self, path: bytes, wanted: Wanted) -> None:
+    def mkdir(self, path: bytes, wanted: NewAttributes) -> None:
         self.guard.may_make(path, Change.MAKE_DIRECTORY, True)
         self.fence.mkdir(path, 0o777 if wanted.permissions is None else wanted.permissions)
         if wanted.permissions is not None:
@@ -315,7 +312,7 @@ def _put_flags(flags: int) -> int:
     return found
 
 
-def _times(wanted: Wanted, found: os.stat_result) -> tuple[int, int]:
+def _times(wanted: NewAttributes, found: os.stat_result) -> tuple[int, int]:
     atime = found.st_atime_ns if wanted.atime_ns is None else wanted.atime_ns
     mtime = found.st_mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
     return atime, mtime
