@@ -31,12 +31,12 @@ from womm.link.frames import (
 )
 from womm.settings import LAZY, NO_SHARE, Settings
 from womm.share.base import ShareEvents, TaskShare
-from womm.share.nfs_secret import nfs_secret
 from womm.task.clusters import Origin, make_cluster
 from womm.task.listing import target_of
 from womm.task.parallel import new_task_id, say_what_is_missing
 from womm.task.runtime import runtime_folder
 from womm.task.shares import make_share, share_spec, shared_folder
+from womm.wire.secret import nfs_secret
 from womm.words import duration
 
 SKEW_S: Final = 2.0

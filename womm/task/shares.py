@@ -23,7 +23,7 @@ from womm.settings import (
     writable_by_pods,
 )
 from womm.share.base import ShareEvents, TaskShare
-from womm.share.nfs_secret import nfs_secret
+from womm.wire.secret import nfs_secret
 
 
 async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEvents) -> TaskShare | None:

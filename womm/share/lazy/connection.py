@@ -33,6 +33,7 @@ from womm.share.lazy.unsent import Unsent, UnsentFiles
 from womm.share.lazy.versions import Versions
 from womm.share.lazy.watch import ALL, NOTHING, Changes, Watcher
 from womm.waiting import first_of
+from womm.wire import login
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class LazyConnection:
         *,
         read_only: bool = False,
         writable: Writable | None = None,
-        keepalive_s: float = ssh.KEEPALIVE_S,
+        keepalive_s: float = login.KEEPALIVE_S,
         on_lost: Callable[[str], None],
         on_disk_lost: Callable[[], None] | None = None,
         say: Callable[[str], None],

@@ -17,25 +17,10 @@ import asyncssh
 from womm.link.client import Dial
 from womm.share.lazy.exporter import Export
 from womm.share.lazy.sftp_server.channel import SftpChannel
-from womm.share.nfs_secret import nfs_secret
+from womm.wire import login, secret
 
 log = logging.getLogger(__name__)
 
-USER: Final = "womm"
-SFTP: Final = "sftp"
-CONTROL: Final = "womm-control"
-KEY_EXCHANGE: Final = ("curve25519-sha256",)
-ENCRYPTION: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-"""On processors without AES instructions too: chacha20 costs three times aes128-gcm in Python. Both ends are
-womm's own: nothing is offered for the sake of anyone else."""
-WINDOW_BYTES: Final = 16 << 20
-PACKET_BYTES: Final = 128 << 10
-"""With more the copies that asyncssh makes leave the processor's cache, with its own 32 KiB its packets cost
-more than what is in them."""
-KEEPALIVE_S: Final = 15.0
-KEEPALIVES: Final = 3
-"""A connection that was silent for so many of them is dead (FAULTS: <= 45 s)."""
-LOGIN_TIMEOUT_S: Final = 30
 _NOISE_BYTES: Final = 4096
 """What a bridge may say before the other side's first word."""
 _MAX_CHANNELS: Final = 16
@@ -44,7 +29,7 @@ _MAX_CHANNELS: Final = 16
 @dataclass(frozen=True, slots=True)
 class TaskKeys:
     """The keys of one task: what the file server gets (`host_public`, `client_private`: OpenSSH's formats;
-    `nfs`: see nfs_secret), and what this side needs."""
+    `nfs`: see womm.wire.secret), and what this side needs."""
 
     host_public: bytes
     client_private: bytes = field(repr=False)
@@ -58,7 +43,7 @@ class TaskKeys:
         return cls(
             host.export_public_key(),
             client.export_private_key(),
-            nfs_secret(),
+            secret.nfs_secret(),
             host,
             client.convert_to_public(),
         )
@@ -66,8 +51,8 @@ class TaskKeys:
     def secret(self) -> dict[str, bytes]:
         """Return what the file server gets, by the names of its files."""
         return {
-            "host_key.pub": self.host_public,
-            "client_key": self.client_private,
+            secret.HOST_KEY: self.host_public,
+            secret.CLIENT_KEY: self.client_private,
             **self.nfs,
         }
 
@@ -85,7 +70,12 @@ MakeControl = Callable[["asyncssh.SSHServerChannel[bytes]"], Subsystem]
 
 
 async def connect(
-    dial: Dial, keys: TaskKeys, export: Export, control: MakeControl, *, keepalive_s: float = KEEPALIVE_S
+    dial: Dial,
+    keys: TaskKeys,
+    export: Export,
+    control: MakeControl,
+    *,
+    keepalive_s: float = login.KEEPALIVE_S,
 ) -> "Connection":
     """Dial, and serve whoever is there once it has shown the client key. Raises OSError."""
     connection = Connection(dial, keys, export, control, keepalive_s)
@@ -134,13 +124,13 @@ class Connection(asyncssh.SSHServer):
             config=None,
             server_factory=lambda: self,
             server_host_keys=[self._keys.host_private],
-            kex_algs=list(KEY_EXCHANGE),
-            encryption_algs=list(ENCRYPTION),
+            kex_algs=list(login.KEY_EXCHANGE),
+            encryption_algs=list(login.ENCRYPTION),
             compression_algs=None,
             keepalive_interval=self._keepalive_s,
             keepalive_count_max=1 << 30,
-            login_timeout=LOGIN_TIMEOUT_S,
-            connect_timeout=LOGIN_TIMEOUT_S,
+            login_timeout=login.LOGIN_TIMEOUT_S,
+            connect_timeout=login.LOGIN_TIMEOUT_S,
             public_key_auth=True,
             password_auth=False,
             kbdint_auth=False,
@@ -153,8 +143,8 @@ class Connection(asyncssh.SSHServer):
             line_editor=False,
             rdns_lookup=False,
             encoding=None,
-            window=WINDOW_BYTES,
-            max_pktsize=PACKET_BYTES,
+            window=login.WINDOW_BYTES,
+            max_pktsize=login.PACKET_BYTES,
         )
         self._alive_at = self._loop.time()
         self._look()
@@ -169,7 +159,7 @@ class Connection(asyncssh.SSHServer):
         self._last_backlog = backlog
         if self.lost.is_set():
             return
-        if now - self._alive_at >= self._keepalive_s * KEEPALIVES:
+        if now - self._alive_at >= self._keepalive_s * login.KEEPALIVES:
             self.reason = f"no byte for {now - self._alive_at:.0f} s"
             log.debug("the share's connection is dead: %s", self.reason)
             self.abort()
@@ -216,16 +206,16 @@ class Connection(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return username == USER and hmac.compare_digest(key.public_data, self._client_key)
+        return username == login.USER and hmac.compare_digest(key.public_data, self._client_key)
 
     def session_requested(self) -> "asyncssh.SSHServerSession[bytes] | bool":
         return _Channel(self) if len(self._channels) < _MAX_CHANNELS else False
 
     # -- of its channels ---------------------------------------------------------------------------
     def subsystem(self, name: str, channel: "asyncssh.SSHServerChannel[bytes]") -> Subsystem | None:
-        if name == SFTP:
+        if name == login.SFTP:
             return SftpChannel(self._export, channel, self.backlog)
-        if name == CONTROL:
+        if name == login.CONTROL:
             return self._control(channel)
         return None
 
