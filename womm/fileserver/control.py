@@ -10,7 +10,7 @@ JSON lines both ways; paths are relative, as os.fsdecode makes text of them.
                     and a reply {"id":N,"ok":true,...} to each
 
 Without an id, and without a reply: the names that the server has given numbers to, and what the user's
-side has of them; and for one that is not `whole` the same lines back, and an end (see names.py).
+side has of them; and for one that is not `whole` the same lines back, and an end (see names_teller.py).
 
     server -> user  {"op":"names","number":1,"rows":[[directory,"name",fileid,kind,dev,ino],
                                                      [directory,"gone"]]}
@@ -18,7 +18,7 @@ side has of them; and for one that is not `whole` the same lines back, and an en
                     {"op":"names",...} {"op":"names",...} {"op":"adopted","generation":1,"change":1,"dev":1}
 
 Nor is there one to the files that have bytes to be sent: all after a hello, then what has changed (see
-unsent.py). `more` is how many are not named. A `flush` is answered after what it has changed is told.
+unsent_teller.py). `more` is how many are not named. A `flush` is answered after what it has changed is told.
 
     server -> user  {"op":"unsent","files":[[fileid,"a/b"]],"sent":[],"more":0,"whole":true}
                     {"op":"unsent","files":[],"sent":[fileid],"more":0}
@@ -33,11 +33,11 @@ from typing import Any, Final
 
 from womm.fileserver.connection import Lines, UserLink
 from womm.fileserver.contents.contents import Contents
-from womm.fileserver.contents.unsent import Unsent
+from womm.fileserver.names_teller import NamesTeller
 from womm.fileserver.owner import Owner
-from womm.fileserver.tree.names import Names
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
+from womm.fileserver.unsent_teller import UnsentTeller
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Control:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._names = Names(table)
+        self._names = NamesTeller(table)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: dict[int, tuple[list[bytes], dict[bytes, OSError]]] = {}
         """What clients have changed, by the flush that told it: a cut may have eaten the reply."""
@@ -71,7 +71,7 @@ class Control:
         """Give it what it asks: they are made of each other."""
         self._tree, self._contents, self._link, self._gone = tree, contents, link, gone
         self._owner = owner
-        self._unsent = Unsent(contents)
+        self._unsent = UnsentTeller(contents)
         if not self._table.whole:
             link.hold()
 

@@ -19,7 +19,7 @@ NAMES: Final = 1000
 """So many files are named, the oldest first; the others are counted."""
 
 
-class Unsent:
+class UnsentTeller:
     """Tells the user's side of the files of `contents` that are not sent."""
 
     def __init__(self, contents: Contents) -> None:
@@ -31,7 +31,7 @@ class Unsent:
         contents.on_unsent = self._begin
 
     def __repr__(self) -> str:
-        return f"<Unsent {len(self._told)} files told, {self._more} more>"
+        return f"<UnsentTeller {len(self._told)} files told, {self._more} more>"
 
     def connected(self, lines: Lines) -> None:
         """Tell a new connection of all."""

@@ -10,7 +10,7 @@ from tests.fileserver.client import make
 from tests.fileserver.lazy import Lazy, run, write_secret
 from tests.fileserver.process import FileServer
 from tests.nfs import builder as nfs
-from womm.fileserver.contents.unsent import NAMES
+from womm.fileserver.unsent_teller import NAMES
 from womm.nfs import rpc
 from womm.nfs.constants import SHARE_BOTH, Op
 from womm.nfs.status import Status

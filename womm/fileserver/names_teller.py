@@ -21,7 +21,7 @@ ROWS: Final = 1000
 """In one line."""
 
 
-class Names:
+class NamesTeller:
     """Tells the user's side of each change of `table`."""
 
     def __init__(self, table: Table) -> None:
@@ -36,7 +36,7 @@ class Names:
         table.told = self._changed
 
     def __repr__(self) -> str:
-        return f"<Names {len(self._changes)} to tell, {len(self._unseen)} lines not seen>"
+        return f"<NamesTeller {len(self._changes)} to tell, {len(self._unseen)} lines not seen>"
 
     def connected(self, lines: Lines) -> None:
         """Tell a new connection what the last one may not have got."""
