@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fileserver.client import make
-from tests.fileserver.contents.test_unsent import Client, until
 from tests.fileserver.lazy import Lazy, run, write_secret
 from tests.fileserver.process import FileServer
+from tests.fileserver.test_unsent_teller import Client, until
 from tests.nfs import builder as nfs
 from womm.link.frames import User
 from womm.nfs.constants import Attr, Op

@@ -2,7 +2,7 @@
 
 Strategy: one row per name. It is written before anyone hears of the file, in a database without syncs: it
 survives the end of the process, which is all that an emptyDir has to. The user's side has a copy for the
-server that takes this one's place when the disk is lost too (names_teller.py). While the disk is full clients are
+server that takes this one's place when the disk is lost too (NamesTeller). While the disk is full clients are
 told to ask again (DELAY): what is to be sent leaves it soon.
 """
 
