@@ -32,11 +32,13 @@ from womm.link.client import RETRY_DELAYS_S, Offline
 from womm.share.control import Writable
 from womm.share.eager import manifest
 from womm.share.eager.manifest import Ancestor, Base
+from womm.share.eager.placer import Placer
 from womm.share.eager.preview import Limits, Preview, ProgressLine, preview, some_names
+from womm.share.eager.pull import receive
 from womm.share.eager.push import PushResult, Sender, plan
 from womm.share.eager.staging import Staging, remove_stale
 from womm.share.eager.stream import Cut, ExecDial, PodStream, Stopped, converse, in_thread
-from womm.share.eager.syncback import Placer, PullResult, changed, held, hidden, receive
+from womm.share.eager.syncback import PullResult, changed, held, hidden
 from womm.store.pack import BadPack, Record, Source, Stamp, check_path, header
 from womm.store.protocol import (
     BLOCKS,
