@@ -29,7 +29,9 @@ from bench.stats import Target
 from tests.realcluster import images
 from womm.cluster.kubernetes import client as api
 from womm.link.client import Dial
-from womm.share.eager.connection import EagerConnection
+from womm.share.eager.connection import EagerConnection, store_command
+from womm.share.eager.options import EagerOptions
+from womm.share.eager.report import CopyEvents
 from womm.share.eager.stream import ExecDial, LocalStore, PodStream, converse
 from womm.store.pack import CHUNK
 
@@ -244,11 +246,10 @@ def _womm(ground: Ground, *, syncback: bool) -> None:
     share = EagerConnection(
         ground.folder,
         "bench",
+        store_command(ground.store, python=(ground.far.python,)),
         state=ground.state,
-        store=ground.store,
-        python=(ground.far.python,),
-        syncback=syncback,
-        yes=True,
+        options=EagerOptions(syncback=syncback, yes=True),
+        events=CopyEvents(lambda text: None),
     )
     ground.far.talk(share.push)
 

@@ -32,8 +32,8 @@ EXEMPT: Final = {
 UNSPLIT: Final = frozenset(
     {
         "womm/cli/logs.py:command",
-        "womm/cluster/kubernetes/driver.py",
-        "womm/cluster/kubernetes/driver.py:KubernetesCluster",
+        "womm/cluster/kubernetes/cluster.py",
+        "womm/cluster/kubernetes/cluster.py:KubernetesCluster",
         "womm/dispatch/dispatcher.py",
         "womm/dispatch/dispatcher.py:Dispatcher",
         "womm/dispatch/dispatcher.py:Dispatcher.__init__",
@@ -46,9 +46,6 @@ UNSPLIT: Final = frozenset(
         "womm/fileserver/sftp.py",
         "womm/fileserver/tree/tree.py",
         "womm/fileserver/tree/tree.py:Tree",
-        "womm/share/eager/connection.py",
-        "womm/share/eager/connection.py:EagerConnection",
-        "womm/share/eager/connection.py:EagerConnection.__init__",
         "womm/share/lazy/connection.py",
         "womm/share/lazy/connection.py:LazyConnection",
         "womm/share/lazy/sftp_requests.py",

@@ -5,12 +5,15 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from womm.share.eager.connection import EagerConnection
+from womm.share.eager.connection import EagerConnection, store_command
+from womm.share.eager.options import EagerOptions
 from womm.share.eager.push import PushResult
+from womm.share.eager.report import CopyEvents
 from womm.share.eager.stream import ExecDial, LocalStore
 from womm.share.eager.syncback import PullResult
 
@@ -32,17 +35,25 @@ class Rig:
         self.task = task
         self.said: list[str] = []
 
-    def share(self, **options: Any) -> EagerConnection:
-        given: dict[str, Any] = {
-            "state": self.state,
-            "store": str(self.store),
-            "python": (sys.executable,),
-            "syncback": True,
-            "yes": True,
-            "say": self.said.append,
-            "retry_s": 0.0,
-        }
-        return EagerConnection(self.folder, self.task, **{**given, **options})
+    def share(
+        self, *, identity: str = "", python: Sequence[str] = (sys.executable,), **given: Any
+    ) -> EagerConnection:
+        """`given`: `command`, `clock_ns`, and fields of CopyEvents and EagerOptions."""
+        command = given.pop("command", None) or store_command(
+            str(self.store), identity=identity, python=python
+        )
+        clock_ns = given.pop("clock_ns", time.time_ns)
+        events = {key: given.pop(key) for key in ("say", "ask", "progress") if key in given}
+        options = {"syncback": True, "yes": True, "retry_s": 0.0, **given}
+        return EagerConnection(
+            self.folder,
+            self.task,
+            command,
+            state=self.state,
+            options=EagerOptions(**options),
+            events=CopyEvents(**{"say": self.said.append, **events}),
+            clock_ns=clock_ns,
+        )
 
     def lose_disk(self) -> None:
         """The store is on another disk, an empty one."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.share.eager.eagers import Rig, contents, in_store, snapshot
 from womm.errors import ShareError
-from womm.share.eager.connection import check_clock
+from womm.share.eager.conversation import check_clock
 from womm.share.eager.preview import Limits
 
 NAMES = [

@@ -21,8 +21,8 @@ from tests.share.eager.eagers import Rig, contents, in_store, snapshot
 from tests.soak import count
 from womm.errors import ShareError
 from womm.link.client import Dial, Offline
-from womm.share.eager.connection import StoreLost
 from womm.share.eager.staging import Staging
+from womm.share.eager.state import StoreLost
 from womm.share.eager.stream import LocalStore
 from womm.store.protocol import VERSION
 from womm.store.tree import STAGING
@@ -30,13 +30,17 @@ from womm.store.tree import STAGING
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from womm.share.eager.connection import EagerConnection
+from womm.share.eager.connection import EagerConnection, store_command
+from womm.share.eager.options import EagerOptions
+from womm.share.eager.report import CopyEvents
 from womm.share.eager.stream import LocalStore
 what, folder, store, state = sys.argv[1:]
 async def main():
     async with LocalStore() as local:
-        share = EagerConnection(Path(folder), "t1", state=Path(state), store=store, python=(sys.executable,),
-                           syncback=True, yes=True, say=lambda text: None)
+        share = EagerConnection(
+            Path(folder), "t1", store_command(store, python=(sys.executable,)), state=Path(state),
+            options=EagerOptions(syncback=True, yes=True), events=CopyEvents(lambda text: None),
+        )
         await getattr(share, what)(local.exec_dial)
 asyncio.run(main())
 """
@@ -450,8 +454,7 @@ def test_hostile_store_writes_nothing_outside_and_is_named(rig: Rig, tmp_path: P
     rig.push()
     before = snapshot(tmp_path)
     words = hostile(rig, tmp_path, EVIL[how])
-    share = rig.share()
-    share._command = words
+    share = rig.share(command=words)
     with pytest.raises(ShareError, match="answers nonsense"):
         in_store(share.pull)
     (tmp_path / "hostile.py").unlink()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.share.eager.eagers import contents
 from womm.share.eager import manifest
 from womm.share.eager.manifest import Ancestor, Base
-from womm.share.eager.preview import ProgressLine
+from womm.share.eager.progress import ProgressLine
 from womm.store.pack import BadPack, Source, Stamp, check_path, header, parse
 from womm.store.protocol import DIRECTORY, FILE, LINK, PIECE, WHOLE
 from womm.words import shown_bytes

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from tests.share.eager.eagers import Rig, contents, snapshot
 from womm.cluster.kubernetes.channel import ERROR, STDERR, STDOUT, ExecTransport
 from womm.errors import ShareError
 from womm.link.client import Dial
+from womm.share.eager.connection import store_command
 from womm.share.eager.stream import ExecDial
 
 T = TypeVar("T")
@@ -116,6 +118,6 @@ def test_image_without_python_or_womm_is_named(rig: Rig) -> None:
     share = rig.share(python=("/no/python3",))
     with pytest.raises(ShareError, match=r"cannot be reached: exec: /no/python3: No such file"):
         in_pod(share.push)
-    share = rig.share(store="/no/store")
+    share = rig.share(command=store_command("/no/store", python=(sys.executable,)))
     with pytest.raises(ShareError, match=r"^the store: /no/store: No such file or directory$"):
         in_pod(share.push)

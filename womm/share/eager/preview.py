@@ -1,10 +1,9 @@
-"""What a first copy of a folder would be, told before it begins; and the line that shows how it goes."""
+"""What a first copy of a folder would be, said before it begins."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
-from typing import Final, TextIO
+from typing import Final
 
 from womm import words
 from womm.store.protocol import DIRECTORY, FILE
@@ -12,7 +11,6 @@ from womm.store.tree import Walk
 from womm.words import shown_bytes
 
 LARGEST: Final = 10
-REDRAW_S: Final = 0.2
 _NAMES: Final = 5
 
 
@@ -66,31 +64,3 @@ def some_names(paths: Sequence[bytes]) -> str:
     """The first of them, for a line of text, and how many more there are."""
     more = f" and {len(paths) - _NAMES:,} more" if len(paths) > _NAMES else ""
     return ", ".join(map(words.name, paths[:_NAMES])) + more
-
-
-class ProgressLine:
-    """One line on a terminal that is drawn over and over; of_files 0: not known yet. For any thread."""
-
-    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
-        self._clock = clock
-        self._drawn_at = -1e9
-        self._drawn = False
-
-    def __call__(self, what: str, files: int, of_files: int, size: int, of_size: int) -> None:
-        now = self._clock()
-        if now - self._drawn_at < REDRAW_S:
-            return
-        self._drawn_at, self._drawn = now, True
-        line = f"{what}: {words.counted(files, 'file')}, {shown_bytes(size)}"
-        if of_files:
-            line = f"{what}: {files:,} of {words.counted(of_files, 'file')},"
-            line += f" {shown_bytes(size)} of {shown_bytes(of_size)}"
-        self._out.write(f"\r\x1b[K{line}")
-        self._out.flush()
-
-    def clear(self) -> None:
-        if self._drawn:
-            self._drawn = False
-            self._out.write("\r\x1b[K")
-            self._out.flush()

@@ -12,8 +12,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,13 +21,17 @@ from womm import words
 from womm.cluster.base import Cluster, Pod, SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
-from womm.link.frames import RunRequest, User
+from womm.link.frames import User
 from womm.settings import EAGER_SYNCBACK
-from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
+from womm.share.base import SharedFolder, ShareEvents
 from womm.share.control import Writable
-from womm.share.eager.connection import LOSSES, EagerConnection, StoreLost, state_name
+from womm.share.eager.connection import LOSSES, EagerConnection, store_command
+from womm.share.eager.hooks import EagerJobHooks
+from womm.share.eager.options import EagerOptions
 from womm.share.eager.owner import tell_owner
 from womm.share.eager.push import PushResult
+from womm.share.eager.report import CopyEvents
+from womm.share.eager.state import StoreLost, state_name
 from womm.share.eager.syncback import PullResult
 from womm.share.ignore import Ignore
 from womm.words import shown_bytes
@@ -80,21 +83,21 @@ class EagerTaskShare:
         self._lost_results = 0
         self._vain = 0  # losses since a job has ended
         self._lost_at = ""
+        # On a volume of the user's it is wherever that is.
+        identity = "" if spec.store else f"{paths.state}/{DISK}"
         self._share = EagerConnection(
             spec.folder,
             task,
+            store_command(store, identity=identity),
             state=self._state,
-            store=store,
-            # On a volume of the user's it is wherever that is.
-            identity="" if spec.store else f"{paths.state}/{DISK}",
-            syncback=spec.kind == EAGER_SYNCBACK,
-            keep=keep or bool(spec.store),
-            ask=voice.ask,
-            say=voice.say,
-            progress=sys.stderr,
-            ignore=self._ignore,
-            writable=Writable.only(map(os.fsencode, spec.write)),
-            retry_s=patience_s,
+            options=EagerOptions(
+                syncback=spec.kind == EAGER_SYNCBACK,
+                keep=keep or bool(spec.store),
+                ignore=self._ignore,
+                writable=Writable.only(map(os.fsencode, spec.write)),
+                retry_s=patience_s,
+            ),
+            events=CopyEvents(voice.say, voice.ask, sys.stderr),
         )
         if spec.write and spec.kind != EAGER_SYNCBACK:
             voice.say(f"share-write has no effect with --share {spec.kind}: nothing is brought back")
@@ -106,7 +109,7 @@ class EagerTaskShare:
         if pod.pid:
             return None
         if cluster.copies_into_pods:
-            self._folder.filled = True
+            self._folder.pods_have_copies()
             return self._prepare(cluster, pod)
         if user is None:
             return None
@@ -134,12 +137,10 @@ class EagerTaskShare:
         share = EagerConnection(
             self.spec.folder,
             self._task,
+            [*self._paths.copy_into_pod, str(self.spec.folder)],
             state=self._state,
-            command=[*self._paths.copy_into_pod, str(self.spec.folder)],
-            yes=True,  # asked once
-            say=self._say_once,
-            ignore=self._ignore,
-            retry_s=self._patience_s,
+            options=EagerOptions(yes=True, ignore=self._ignore, retry_s=self._patience_s),  # asked once
+            events=CopyEvents(self._say_once),
         )
         async with self._turn:
             self._tell_copied(await share.push(lambda command: cluster.copy_dial(pod, command)))
@@ -289,89 +290,6 @@ class EagerTaskShare:
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task
             await asyncio.to_thread(self._share.forget)
-
-
-class EagerJobHooks:
-    """See SharedFolder. What has changed on this machine since the copy is not seen by jobs.
-
-    `filled`: workers have a folder of their own, in `working` of which jobs run.
-    """
-
-    def __init__(self, folder: Path, working: Path, doubt: Callable[[], object]) -> None:
-        self.filled = False
-        self._folder = os.fsencode(folder)
-        self._working = os.fsencode(working)
-        self._doubt = doubt
-        self._sure = asyncio.Event()
-        self._sure.set()
-        self._is_over = False
-        self._losses = 0
-        self._known: dict[str, int] = {}  # by pod: how many losses its kernel knows of
-        self._looking: dict[int, int] = {}  # by job: how many it will know of by that job's end
-        self._ended = 0  # jobs, since the last loss
-        self._first: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<EagerJobHooks {'sure' if self._sure.is_set() else 'in doubt'}, {self._losses} losses>"
-
-    @property
-    def quiet(self) -> bool:
-        return self._sure.is_set()
-
-    async def refresh(self) -> None:
-        while not self._sure.is_set():  # also again, when it was for a moment only
-            await self._sure.wait()
-        if self._is_over:
-            raise ShareError("the share is lost")
-
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        if request.folder is None and (self.filled or self._losses):
-            # By its path: what the agent itself is in may be a folder of the lost disk.
-            request = replace(request, folder=self._working)
-        self._looking[job] = self._losses
-        if self.filled or self._known.get(pod, 0) == self._losses:
-            fresh = [] if self.filled or pod in self._known else self._first
-            return replace(request, fresh=fresh) if fresh else request
-        return replace(request, fresh_tree=self._folder)
-
-    def look_at_first(self) -> None:
-        """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
-        self._first = way_down(self._folder, self._working)
-
-    def sync(self) -> RunRequest:
-        return sync_request(self._folder)
-
-    def reconnected(self) -> None:
-        self._doubt()
-
-    async def settle(self, job: int, pod: str) -> str:
-        looked = self._looking.pop(job, 0)
-        self._known[pod] = max(self._known.get(pod, 0), looked)
-        losses = self._losses
-        await self.refresh()
-        self._ended += losses == self._losses
-        return ""
-
-    def in_doubt(self) -> None:
-        self._sure.clear()
-
-    def certain(self) -> None:
-        self._sure.set()
-
-    def end(self) -> None:
-        """What jobs have done last will never be known."""
-        self._is_over = True
-        self._sure.set()
-
-    def rescued(self) -> None:
-        """What jobs that have ended wrote is not in the store alone any more."""
-        self._ended = 0
-
-    def lost(self) -> int:
-        """The store is empty: return how many jobs have ended since it was filled."""
-        self._losses += 1
-        ended, self._ended = self._ended, 0
-        return ended
 
 
 def _files(count: int, size_bytes: int) -> str:
