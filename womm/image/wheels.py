@@ -1,9 +1,12 @@
 """The wheels of the file server's image: womm itself, and the ssh library with what it needs."""
 
+import ast
 import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -19,11 +22,8 @@ _OF_ONE_PYTHON: Final = ("cffi",)
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _PLATFORMS: Final = ("manylinux_2_17_{}", "manylinux2014_{}", "manylinux_2_28_{}", "manylinux_2_34_{}")
 _PACKAGE: Final = Path(womm.__file__).parent
-_TAKEN: Final = (
-    *("__init__.py", "background.py", "errors.py", "memory.py", "process.py", "project.py"),
-    *("fileserver/**/*.py", "nfs/**/*.py", "store/**/*.py", "wire/**/*.py"),
-)
-"""Of womm: what the file server may import."""
+_ROOMS: Final = ("fileserver", "nfs", "store")
+"""The packages of womm that run in the file server's pod; the wheel has what they import of womm, too."""
 _TIMEOUT_S: Final = 300.0
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -64,9 +64,33 @@ def tag() -> str:
     return f"{womm.__version__}-{content.hexdigest()[:10]}"
 
 
-def _sources() -> list[tuple[str, bytes]]:
-    paths = sorted(path for pattern in _TAKEN for path in _PACKAGE.glob(pattern))
-    return [(str(path.relative_to(_PACKAGE.parent)), path.read_bytes()) for path in paths]
+@cache
+def _sources() -> tuple[tuple[str, bytes], ...]:
+    """Return paths and contents of the modules in the wheel: _ROOMS, and what they import of womm."""
+    found: dict[Path, bytes] = {}
+    left = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*.py")]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            left += _imports(found[path])
+    return tuple((str(path.relative_to(_PACKAGE.parent)), found[path]) for path in sorted(found))
+
+
+def _imports(source: bytes) -> Iterator[Path]:
+    """The modules of womm that a module imports, each with the packages that it is in."""
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == _PACKAGE.name:
+                above = [_PACKAGE.joinpath(*parts[1:count]) for count in range(1, len(parts) + 1)]
+                files = [file for path in above for file in (path / "__init__.py", path.with_suffix(".py"))]
+                yield from (file for file in files if file.is_file())
 
 
 def _version(name: str) -> str:
