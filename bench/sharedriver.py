@@ -150,7 +150,8 @@ class Driver:
     def __init__(self, share: LazyConnection, folder: Path, cluster: KubernetesCluster) -> None:
         self._share = share
         self._folder = folder
-        self._cluster = cluster
+        assert cluster.share_host is not None
+        self._cluster, self.host = cluster, cluster.share_host
         self._jobs = LazyJobHooks(share, folder, folder, writable=True)
         self._links: list[tuple[Pod, Link, Recorder]] = []
         self._job = 0
@@ -178,7 +179,7 @@ class Driver:
 
     async def _server_cpu_s(self) -> float:
         words = _Words()
-        transport = await self._cluster.share_dial(("cat", "/proc/1/stat"))(lambda: words)
+        transport = await self.host.share_dial(("cat", "/proc/1/stat"))(lambda: words)
         assert isinstance(transport, asyncio.Transport)
         try:
             fields = (await words.lines.get()).rpartition(b") ")[2].split()
@@ -229,13 +230,13 @@ class Driver:
     async def _list(self, top: str) -> dict[str, Any]:
         words = _Words()
         script = ("python3", "-c", LISTING, LIST_SOCKET, SECRET, top)
-        transport = await self._cluster.share_dial(script)(lambda: words)
+        transport = await self.host.share_dial(script)(lambda: words)
         assert isinstance(transport, asyncio.Transport)
         try:
             if await words.lines.get() != b"ready":
                 raise RuntimeError("the listing does not begin")
             bridge = ("perl", f"{SCRIPTS}/bridge.pl", LIST_SOCKET)
-            dial = self._cluster.share_dial(bridge)
+            dial = self.host.share_dial(bridge)
             # One side of the share is as good as another: it is the same folder, served by the same code.
             export = self._share._export
             connection = await ssh.connect(dial, self._share.keys, export, lambda _: _Mute())
@@ -275,14 +276,14 @@ async def serve(options: Options) -> None:
         stack.push_async_callback(cluster.stop)
         observer = _Observer()
         await cluster.start(task, observer)
-        share.start(cluster.share_dial())
-        cluster.before_share_ends(lambda: share.finish(30.0))
+        driver = Driver(share, folder, cluster)
+        share.start(driver.host.share_dial())
+        driver.host.before_share_ends(lambda: share.finish(30.0))
         async with asyncio.timeout(READY_S):
             await share.ready()
             while len(observer.pods) < options.pods:
                 observer.changed.clear()
                 await observer.changed.wait()
-        driver = Driver(share, folder, cluster)
         for pod in observer.pods:
             await driver.link(stack, pod)
         print(json.dumps([pod.name for pod in observer.pods]), flush=True)

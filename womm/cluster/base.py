@@ -158,33 +158,9 @@ class Cluster(Protocol):
     def dial(self, pod: Pod) -> Dial:
         """Return what connects to this pod's agent."""
 
-    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
-        """Return what connects to the task's file server, whichever pod it is in at the time.
-
-        With a command: to its stdin and stdout, run beside the file server, once that is in a pod that is to
-        stay, and in no other; `last`: as long as it can be asked, in one that is to go. Raises ClusterError
-        where there is none. To connect raises OSError while it is out of reach, ShareError when it will not
-        come back.
-        """
-
     @property
-    def copies_into_pods(self) -> bool:
-        """Each worker has a folder of its own, to be filled (see `copy_dial`): nodes cannot mount the share.
-
-        Where the namespace refuses such mounts there is no file server, and this is known when the cluster
-        has started; where they fail, it is known before the first worker is.
-        """
-
-    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
-        """Return what connects to stdin and stdout of a command that is run in this worker."""
-
-    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Have this done while the task ends: when no worker has the share any more, and its file
-        server is still there. An exception of it ends nothing else."""
-
-    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        """Have this called from now on when the pod of the file server goes, and when another has come: what
-        is on its disk may go with it. True: it is still there (see `last`)."""
+    def share_host(self) -> "ShareHost | None":
+        """What the task's share needs of the cluster, from `start` on. None: pods have no share."""
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""
@@ -200,3 +176,46 @@ class Cluster(Protocol):
 
         Raises ClusterError when something is left.
         """
+
+
+class ShareHost(Protocol):
+    """What serves the share of a task in the cluster: a file server for all pods, or a copy in each of them.
+
+    A cluster whose pods have the folder anyway has none. No call changes anything when it raises: it may be
+    repeated.
+    """
+
+    @property
+    def where(self) -> Place:
+        """Where the pods are."""
+
+    @property
+    def copies_into_pods(self) -> bool:
+        """Each worker has a folder of its own, to be filled (see `copy_dial`): nodes cannot mount the share.
+
+        Where the namespace refuses such mounts there is no file server, and this is known when the cluster
+        has started; where they fail, it is known before the first worker is.
+        """
+
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
+        """Return what connects to the task's file server, whichever pod it is in at the time.
+
+        With a command: to its stdin and stdout, run beside the file server, once that is in a pod that is to
+        stay, and in no other; `last`: as long as it can be reached, in one that is to go. Raises ClusterError
+        where there is none. To connect raises OSError while it is out of reach, ShareError when it will not
+        come back.
+        """
+
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        """Return what connects to stdin and stdout of a command that is run in this worker.
+
+        To connect raises OSError while the worker is out of reach, and after its end.
+        """
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have this done while the task ends: when no worker has the share any more, and its file
+        server is still there. An exception of it ends nothing else."""
+
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
+        """Have this called from now on when the pod of the file server goes, and when another has come: what
+        is on its disk may go with it. True: it is still there (see `last`)."""

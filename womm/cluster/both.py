@@ -1,9 +1,9 @@
 """Two clusters as one: the pods of one, and the local jobslots of another (`--local-procs`)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from womm.cluster.base import Cluster, Place, Pod, PodObserver, TaskSpec
+from womm.cluster.base import Cluster, Place, Pod, PodObserver, ShareHost, TaskSpec
 from womm.link.client import Dial
 
 
@@ -38,21 +38,9 @@ class BothClusters:
     def dial(self, pod: Pod) -> Dial:
         return self._of(pod.name).dial(pod)
 
-    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
-        return self._remote.share_dial(command, last=last)
-
     @property
-    def copies_into_pods(self) -> bool:
-        return self._remote.copies_into_pods
-
-    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
-        return self._remote.copy_dial(pod, command)
-
-    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._remote.before_share_ends(work)
-
-    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        self._remote.when_share_moves(tell)
+    def share_host(self) -> ShareHost | None:
+        return self._remote.share_host
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         await self._of(pod.name).end_pod(pod, reason)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,21 +116,9 @@ class LocalCluster:
             keeper.add_done_callback(_tell_failure)
             self._keepers.append(keeper)
 
-    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
-        raise ClusterError("pods on this machine have the folder itself: there is no file server")
-
     @property
-    def copies_into_pods(self) -> bool:
-        return False
-
-    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
-        raise ClusterError("pods on this machine have the folder itself: there is nothing to fill")
-
-    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        pass
-
-    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        pass
+    def share_host(self) -> None:
+        """Pods have the folder itself."""
 
     def dial(self, pod: Pod) -> Dial:
         life = self._places[pod.name].life

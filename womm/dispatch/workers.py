@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 from womm import words
-from womm.cluster.base import Cluster, Loss, Pod
+from womm.cluster.base import Loss, Pod, ShareHost
 from womm.dispatch.attempts import Attempts
 from womm.dispatch.job import STDERR, STDOUT
 from womm.dispatch.pool import Lost
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 WAIT_NOTICE_S = 2.0
 
-PreparePod: TypeAlias = Callable[[Cluster, Pod, User | None], Coroutine[Any, Any, None] | None]
+PreparePod: TypeAlias = Callable[[ShareHost, Pod, User | None], Coroutine[Any, Any, None] | None]
 """Does what a worker, which runs as the user, needs before it gets jobs. None: it needs nothing."""
 
 
@@ -179,7 +179,8 @@ class Workers:
     # ---- within -----------------------------------------------------------------------------------
 
     def _agent_ready(self, pod: Pod, user: User | None) -> None:
-        work = self._prepare_pod(self._state.cluster, pod, user) if self._prepare_pod is not None else None
+        host, prepare = self._state.cluster.share_host, self._prepare_pod
+        work = prepare(host, pod, user) if prepare is not None and host is not None else None
         if work is None:
             self._join(pod)
         else:

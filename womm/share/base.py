@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.cluster.base import Pod, ShareHost, ShareSpec
 from womm.journal.events import ShareKept, ShareUnsent
 from womm.link.frames import RunRequest, User
 
@@ -73,13 +73,13 @@ class TaskShare(Protocol):
     words: str
     """What went over the share; known when the cluster has stopped."""
 
-    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         """What is to be done for a worker before it gets jobs, which run as `user`; None: nothing.
 
         Raises ShareError.
         """
 
-    async def begin(self, cluster: Cluster) -> None:
+    async def begin(self, host: ShareHost) -> None:
         """Once the cluster has started: return when jobs may. Raises ShareError."""
 
     def report(self) -> None:

@@ -207,8 +207,9 @@ async def _look_at(
     began, found = time.monotonic(), listener.found
     async with asyncio.timeout(settings.ready_timeout_s), _saying(probe, listener.say) as notices:
         await cluster.start(spec, probe)
-        if share is not None:
-            await share.begin(cluster)
+        host = cluster.share_host
+        if share is not None and host is not None:
+            await share.begin(host)
         pod = await probe.pod
         link = Link(pod.name, cluster.dial(pod), _SESSION, probe)
         link.start()
@@ -225,10 +226,8 @@ async def _look_at(
             found(await _speed(link, probe))
             if share is not None:
                 await _share(link, probe, share, spec.task, found)
-            elif spec.share is not None:
-                how = (
-                    "each pod gets a copy of its own of" if cluster.copies_into_pods else "the worker mounts"
-                )
+            elif spec.share is not None and host is not None:
+                how = "each pod gets a copy of its own of" if host.copies_into_pods else "the worker mounts"
                 found(Finding("share", Verdict.GOOD, f"{how} {spec.share.folder}"))
         finally:
             await link.close()

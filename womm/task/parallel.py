@@ -188,8 +188,9 @@ class _Run:
             await unless(self.interrupted.wait(), self.cluster.start(self._spec(), self.dispatcher.workers))
             if not task.quiet and not self.interrupts:
                 self.say(f"task {self.id} created: {where(self.cluster, task.pods, settings)}")
-            if self.share is not None and not self.interrupts:
-                await self._waiting(unless(self.interrupted.wait(), self.share.begin(self.cluster)))
+            host = self.cluster.share_host
+            if self.share is not None and host is not None and not self.interrupts:
+                await self._waiting(unless(self.interrupted.wait(), self.share.begin(host)))
             engine = Engine(task, self.id, self.dispatcher, runtime, self._hide_bar)
             stack.push_async_callback(engine.close)
             engine.shims.say = self.say

@@ -131,8 +131,8 @@ async def _run(task: ShellTask, terminal: bool) -> int:
         await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher.workers))
         if not interrupted.done():
             _say_where(task, task_id, cluster, terminal)
-        if share is not None and not interrupted.done():
-            await unless(asyncio.shield(interrupted), share.begin(cluster))
+        if share is not None and cluster.share_host is not None and not interrupted.done():
+            await unless(asyncio.shield(interrupted), share.begin(cluster.share_host))
         await _wait_for_worker(settings.ready_timeout_s, dispatcher, ready, interrupted)
         if not ready.is_set():
             if interrupted.done():

@@ -18,7 +18,7 @@ from tests.contracts.cluster_contract import SPEC, Observer, linked_pod, unique_
 from tests.link.wires import Linked, run
 from tests.realcluster.fixtures import KubeCluster
 from womm import process
-from womm.cluster.base import ShareSpec, TaskSpec
+from womm.cluster.base import ShareHost, ShareSpec, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import WORKER
@@ -35,6 +35,11 @@ SLOW_S = 180.0
 """Nodes in user-mode Linux that share a machine with much else."""
 ENDED_S = 55.0
 """Below the minute for which kubelet's umount alone hangs when the file server has gone first."""
+
+
+def host_of(cluster: KubernetesCluster) -> ShareHost:
+    assert cluster.share_host is not None
+    return cluster.share_host
 
 
 def on_nodes(*nodes: str) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(shared
         try:
             with observer.explains():
                 await cluster.start(shared.spec(), observer)
-                cluster.before_share_ends(share_ends)
+                host_of(cluster).before_share_ends(share_ends)
                 await until(lambda: len(observer.started) == 2, "two workers")
                 assert any("file server" in reason for waits in observer.waits for reason in waits)
                 one, other = observer.started
@@ -178,8 +183,8 @@ def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
             await cluster.start(
                 shared.spec(kind="lazy", folder=folder, secret=lazy.keys.secret(), pods=1), observer
             )
-            lazy.start(cluster.share_dial())
-            cluster.before_share_ends(lambda: lazy.finish(30))
+            lazy.start(host_of(cluster).share_dial())
+            host_of(cluster).before_share_ends(lambda: lazy.finish(30))
             await until(lambda: observer.started, "a worker")
             await lazy.ready()
             (pod,) = observer.started
@@ -284,7 +289,7 @@ def test_file_server_satisfies_restricted_and_an_image_that_is_not_there_is_told
             warned = kube_cluster.kubectl.run(*words, f"{LEVEL}/enforce=restricted").stderr
             assert "-files-" not in warned, warned
             with pytest.raises(OSError, match="file server is not there: ImagePullBackOff"):
-                await cluster.share_dial()(asyncio.Protocol)
+                await host_of(cluster).share_dial()(asyncio.Protocol)
         finally:
             await cluster.stop()
         assert observer.started == []

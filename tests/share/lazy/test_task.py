@@ -63,6 +63,7 @@ class OnePod:
     name = "one pod"
     wanted = 1
     window_bytes = WINDOW
+    share_host = "its host"
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket

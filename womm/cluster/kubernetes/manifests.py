@@ -182,14 +182,13 @@ def agent_scripts(spec: WorkerSpec, owner: Object) -> Object:
 
 def sample_worker(spec: WorkerSpec) -> Object:
     """One worker as a pod of its own: what a dry run asks the admission of the cluster about."""
-    template: Object = workers(spec, {"apiVersion": "", "kind": "", "metadata": {"name": "", "uid": ""}})
-    pod: Object = template["spec"]["template"]
+    pod = worker_pod(spec)
     pod["metadata"]["generateName"] = root_name(spec.task) + "-"
     return {"apiVersion": "v1", "kind": "Pod", **pod}
 
 
-def workers(spec: WorkerSpec, owner: Object) -> Object:
-    """The Deployment of the workers: a pod that is lost is replaced."""
+def worker_pod(spec: WorkerSpec) -> Object:
+    """Return the pod of a worker (metadata, spec), without the share."""
     container = _agent_container(spec, ["--oom-counters", OOM_COUNTERS, "--echo", str(ECHO_BYTES)])
     given = template_container(spec.template)
     resources = {"cpu": spec.about.cpu, "memory": spec.about.mem}
@@ -199,7 +198,11 @@ def workers(spec: WorkerSpec, owner: Object) -> Object:
     container["name"] = WORKER
     if spec.restricted:
         container["securityContext"] = deepcopy(RESTRICTED)
-    pod = _pod(spec, WORKER, container)
+    return _pod(spec, WORKER, container)
+
+
+def workers(spec: WorkerSpec, owner: Object) -> Object:
+    """The Deployment of the workers: a pod that is lost is replaced."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -208,7 +211,7 @@ def workers(spec: WorkerSpec, owner: Object) -> Object:
             "replicas": spec.about.pods,
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": {TASK: spec.task, COMPONENT: WORKER}},
-            "template": pod,
+            "template": worker_pod(spec),
         },
     }
 

@@ -67,7 +67,7 @@ class Vanished:
     name: str
 
 
-Change: TypeAlias = Started | Gone | Replace | Vanished
+PodChange: TypeAlias = Started | Gone | Replace | Vanished
 
 
 @dataclass(slots=True)
@@ -141,8 +141,8 @@ class PodBook:
             return self._trouble
         return known.waits, known.text
 
-    def replace(self, items: Iterable[Object]) -> list[Change]:
-        changes: list[Change] = []
+    def replace(self, items: Iterable[Object]) -> list[PodChange]:
+        changes: list[PodChange] = []
         seen = set()
         for item in items:
             seen.add(item["metadata"]["name"])
@@ -151,7 +151,7 @@ class PodBook:
             changes += self.remove(name)
         return changes
 
-    def remove(self, name: str) -> list[Change]:
+    def remove(self, name: str) -> list[PodChange]:
         """The object is gone from the API server."""
         known = self._pods.pop(name, None)
         self._creating.pop(name, None)
@@ -161,7 +161,7 @@ class PodBook:
             return [Vanished(name)]
         return [Gone(known.live, Loss.REMOVED, known.leaving or "deleted"), Vanished(name)]
 
-    def answered(self, name: str) -> list[Change]:
+    def answered(self, name: str) -> list[PodChange]:
         """The worker's agent answers: it has started, whatever is told of it so far."""
         if name not in self._creating:
             return []
@@ -175,7 +175,7 @@ class PodBook:
         if (known := self._pods.get(pod.name)) is not None:
             known.leaving = known.leaving or why
 
-    def give_up(self, pod: Pod) -> list[Change]:
+    def give_up(self, pod: Pod) -> list[PodChange]:
         """Whatever the cluster says, this worker counts as gone: nobody can ask its node."""
         known = self._pods.get(pod.name)
         if known is None or known.live != pod:
@@ -183,7 +183,7 @@ class PodBook:
         known.live = None
         return [Gone(pod, Loss.REMOVED, known.leaving or "unreachable")]
 
-    def apply(self, item: Object) -> list[Change]:
+    def apply(self, item: Object) -> list[PodChange]:
         metadata, status = item["metadata"], item.get("status") or {}
         name = metadata["name"]
         known = self._pods.setdefault(name, _Known())
@@ -193,7 +193,7 @@ class PodBook:
         known.node = str((item.get("spec") or {}).get("nodeName") or "")
         if not known.leaving:
             known.leaving = _why_leaving(item)
-        changes: list[Change] = []
+        changes: list[PodChange] = []
         live = known.live
         ended = "terminated" in state or status.get("phase") in {"Failed", "Succeeded"}
         if live is not None and (ended or instance > live.instance):

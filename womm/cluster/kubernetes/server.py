@@ -14,7 +14,7 @@ from womm.cluster.kubernetes import shares
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.client import KubeClient, Object
 from womm.cluster.kubernetes.manifests import WorkerSpec
-from womm.cluster.kubernetes.pods import Change, PodBook, Replace
+from womm.cluster.kubernetes.pods import PodBook, PodChange, Replace
 from womm.cluster.kubernetes.shares import FILE_SERVER
 from womm.errors import ShareError
 from womm.link.client import Dial
@@ -145,7 +145,7 @@ class FileServerPods:
             ready = False
         (self._ready.add if ready else self._ready.discard)(name)
 
-    def _did(self, changes: Iterable[Change]) -> list[str]:
+    def _did(self, changes: Iterable[PodChange]) -> list[str]:
         self._changed.set()
         before, self._stays = self._stays, self.staying
         if before != self._stays:

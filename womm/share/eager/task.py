@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from womm import words
-from womm.cluster.base import Cluster, Pod, SharePaths, ShareSpec
+from womm.cluster.base import Pod, ShareHost, SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
 from womm.link.frames import User
@@ -66,7 +66,7 @@ class EagerTaskShare:
         self.jobs: SharedFolder | None = self._folder
         self.failed = ""
         self.words = ""
-        self._cluster: Cluster | None = None
+        self._host: ShareHost | None = None
         self._owner: User | None = None
         self._owned: asyncio.Future[None] | None = None
         store = f"{paths.store}/{spec.store}" if spec.store else paths.store
@@ -105,25 +105,25 @@ class EagerTaskShare:
     async def confirm(self) -> None:
         await self._share.confirm()
 
-    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         if pod.pid:
             return None
-        if cluster.copies_into_pods:
+        if host.copies_into_pods:
             self._folder.pods_have_copies()
-            return self._prepare(cluster, pod)
+            return self._prepare(host, pod)
         if user is None:
             return None
         if self._owner is None:
             self._owner = user
-            self._owned = asyncio.ensure_future(self._own(cluster))
+            self._owned = asyncio.ensure_future(self._own(host))
         return self._known_owner()
 
-    async def _own(self, cluster: Cluster) -> None:
+    async def _own(self, host: ShareHost) -> None:
         """All files belong to the user that the first worker runs as. The file server does not know it."""
         if self._owner is None:
             return
         try:
-            await tell_owner(cluster.share_dial, self._paths.state, self._owner)
+            await tell_owner(host.share_dial, self._paths.state, self._owner)
         except ShareError as exc:
             self._say_once(f"share: {exc.message}")
         self._folder.look_at_first()
@@ -132,7 +132,7 @@ class EagerTaskShare:
         assert self._owned is not None
         await asyncio.shield(self._owned)
 
-    async def _prepare(self, cluster: Cluster, pod: Pod) -> None:
+    async def _prepare(self, host: ShareHost, pod: Pod) -> None:
         """One after the other: all come over the same line, and so the first begins soonest."""
         share = EagerConnection(
             self.spec.folder,
@@ -143,24 +143,24 @@ class EagerTaskShare:
             events=CopyEvents(self._say_once),
         )
         async with self._turn:
-            self._tell_copied(await share.push(lambda command: cluster.copy_dial(pod, command)))
+            self._tell_copied(await share.push(lambda command: host.copy_dial(pod, command)))
 
     def _say_once(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._voice.say(text)
 
-    async def begin(self, cluster: Cluster) -> None:
-        if cluster.copies_into_pods:
+    async def begin(self, host: ShareHost) -> None:
+        if host.copies_into_pods:
             self._voice.say(
-                f"namespace {cluster.where.namespace} refuses NFS volumes (Pod Security `restricted`):"
+                f"namespace {host.where.namespace} refuses NFS volumes (Pod Security `restricted`):"
                 " each pod gets a copy of its own, and what jobs write stays there"
             )
             return
-        self._cluster = cluster
-        cluster.when_share_moves(self._doubt)
-        self._tell_copied(await self._share.push(cluster.share_dial))
-        cluster.before_share_ends(self._end)
+        self._host = host
+        host.when_share_moves(self._doubt)
+        self._tell_copied(await self._share.push(host.share_dial))
+        host.before_share_ends(self._end)
         self._copied = True
         if self._doubts:
             self._doubt()
@@ -177,17 +177,17 @@ class EagerTaskShare:
             self._checking.add_done_callback(self._checked)
 
     async def _check(self) -> None:
-        assert self._cluster is not None
+        assert self._host is not None
         while True:
             doubts = self._doubts
             if self._goes and self.spec.kind == EAGER_SYNCBACK:
-                await self._rescue(self._cluster)
+                await self._rescue(self._host)
             self._goes = False
             try:
-                await self._share.check(self._cluster.share_dial)
+                await self._share.check(self._host.share_dial)
             except StoreLost:
-                await self._fill_again(self._cluster)
-            await self._own(self._cluster)  # another pod does not know it
+                await self._fill_again(self._host)
+            await self._own(self._host)  # another pod does not know it
             if doubts == self._doubts:
                 self._folder.certain()
                 self._checking = None  # at once: what is doubted from now on nobody looks at any more
@@ -207,17 +207,17 @@ class EagerTaskShare:
                 {"message": "the share is not checked any more", "exception": error}
             )
 
-    async def _pull(self, cluster: Cluster) -> PullResult:
+    async def _pull(self, host: ShareHost) -> PullResult:
         """From the pod that is to go, if one is; what came counts, also when not all did."""
         try:
-            return await self._share.pull(partial(cluster.share_dial, last=True))
+            return await self._share.pull(partial(host.share_dial, last=True))
         finally:
             self._back += self._share.so_far
 
-    async def _rescue(self, cluster: Cluster) -> None:
+    async def _rescue(self, host: ShareHost) -> None:
         """Bring back what jobs have written until now: the disk that it is on will go."""
         try:
-            found = await self._pull(cluster)
+            found = await self._pull(host)
         except StoreLost:  # told next
             return
         except ShareError as exc:  # there is no other try: what is missing is told once it is known
@@ -226,7 +226,7 @@ class EagerTaskShare:
         if not found.refused and not found.kept_changing:
             self._folder.rescued()
 
-    async def _fill_again(self, cluster: Cluster) -> None:
+    async def _fill_again(self, host: ShareHost) -> None:
         self._voice.say("the file server's disk is lost: the folder is copied again")
         if ended := self._folder.lost():
             self._lost_results += ended
@@ -238,7 +238,7 @@ class EagerTaskShare:
                 " for the folder, and for what jobs write?"
             )
         self._voice.disk_lost()
-        self._tell_copied(await self._share.push(cluster.share_dial))
+        self._tell_copied(await self._share.push(host.share_dial))
 
     def _tell_copied(self, result: PushResult) -> None:
         self._ignore.begun()  # all there is was looked at
@@ -249,10 +249,10 @@ class EagerTaskShare:
 
     async def _end(self) -> None:
         await self._stop_checking()
-        if self.spec.kind != EAGER_SYNCBACK or self._cluster is None:
+        if self.spec.kind != EAGER_SYNCBACK or self._host is None:
             return
         try:
-            found = await self._pull(self._cluster)
+            found = await self._pull(self._host)
         except ShareError as exc:
             self.failed = f"what jobs wrote is not brought back: {exc.message}"
             return

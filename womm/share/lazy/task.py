@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from womm import words
-from womm.cluster.base import Cluster, Pod, ShareSpec
+from womm.cluster.base import Pod, ShareHost, ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest, User
 from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
@@ -74,7 +74,7 @@ class LazyTaskShare:
         self._watch: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
 
-    def prepare_pod(self, cluster: Cluster, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
+    def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
         """Every worker mounts the share. All files belong to the user that the first one runs as."""
         if user is None or pod.pid:
             return None
@@ -96,9 +96,9 @@ class LazyTaskShare:
         assert self._owned is not None
         await asyncio.shield(self._owned)
 
-    async def begin(self, cluster: Cluster) -> None:
-        self._share.start(cluster.share_dial())
-        cluster.before_share_ends(self._end)
+    async def begin(self, host: ShareHost) -> None:
+        self._share.start(host.share_dial())
+        host.before_share_ends(self._end)
         self._watch = asyncio.create_task(self._watch_traffic())
 
     def _lost(self, reason: str) -> None:

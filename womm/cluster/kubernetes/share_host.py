@@ -1,0 +1,137 @@
+"""The host of a task's share: the file server's pods, and the workers' copies where nodes cannot mount it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+from womm.background import Background
+from womm.cluster.base import Place, Pod
+from womm.cluster.kubernetes import shares
+from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
+from womm.cluster.kubernetes.manifests import GRACE_S, Object
+from womm.cluster.kubernetes.objects import TaskObjects
+from womm.cluster.kubernetes.paths import SHARE_BRIDGE
+from womm.cluster.kubernetes.removal import without_lost_nodes
+from womm.cluster.kubernetes.server import FileServerPods, greeted
+from womm.cluster.kubernetes.workers import Workers
+from womm.errors import ClusterError, WommError
+from womm.link.client import Dial
+
+log = logging.getLogger(__name__)
+
+
+class FileServerHost:
+    """See womm.cluster.base.ShareHost. `replace` and `apply` take what the watch says of the server's pods.
+
+    server: None when each worker gets a copy from the start. unmounted: the workers' pod with a folder of its
+    own in the place of the mount; None: they need the mount.
+    """
+
+    def __init__(
+        self,
+        server: FileServerPods | None,
+        workers: Workers,
+        objects: TaskObjects,
+        execs: Execs,
+        *,
+        unmounted: Object | None,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.copies_into_pods = server is None
+        self._server = server
+        self._unmounted = unmounted
+        self._workers = workers
+        self._objects = objects
+        self._execs = execs
+        self._notice = notice
+        self._background = Background()
+        self._before_end: Callable[[], Awaitable[None]] | None = None
+        self._draining = False
+
+    def __repr__(self) -> str:
+        return f"<FileServerHost {self._server!r}>"
+
+    @property
+    def where(self) -> Place:
+        return Place(self._objects.client.context, self._objects.client.namespace)
+
+    def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
+        server = self._server
+        if server is None:
+            raise ClusterError("this task has no share")
+
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    pod = await (server.oldest_pod() if last else server.live_pod(alone=bool(command)))
+            except TimeoutError as exc:
+                why = ", ".join(server.reasons()) or "its last pod has not ended"
+                raise OSError(f"the file server is not there: {why}") from exc
+            run = self._execs.dial(pod, shares.FILE_SERVER, lambda: True, command or SHARE_BRIDGE)
+            return await (run(factory) if command else greeted(run, factory))
+
+        return connect
+
+    def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
+        return self._workers.exec_dial(pod, command)
+
+    def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._before_end = work
+
+    def when_share_moves(self, tell: Callable[[bool], None]) -> None:
+        if self._server is not None:
+            self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
+            self._background.spawn(self._see_servers_go(self._server))
+
+    # What follows is the cluster's.
+
+    def replace(self, items: Iterable[Object]) -> None:
+        if self._server is not None:
+            self._delete(self._server.replace(items))
+
+    def apply(self, kind: str, item: Object) -> None:
+        if self._server is not None:
+            gone = kind == "DELETED"
+            useless = self._server.remove(item["metadata"]["name"]) if gone else self._server.apply(item)
+            self._delete(useless)
+
+    async def no_nfs_client(self, node: str) -> bool:
+        """Take note that a node cannot mount NFS: return whether workers do without the mount from now on.
+
+        They do where the share can be copied and no worker has come up yet: all are made again. Raises
+        ClusterError.
+        """
+        if self._unmounted is not None and not self._workers.any_lives:
+            await self._objects.replace_workers(self._unmounted)
+            self._unmounted, self.copies_into_pods = None, True
+            self._notice(
+                f"{node} has no NFS client: each pod gets a copy of its own, and what jobs write stays there"
+            )
+        return self.copies_into_pods
+
+    async def end(self) -> None:
+        """Do what the share wants done before its file server goes. The share itself tells of a failure."""
+        if self._before_end is not None:
+            with suppress(WommError, TimeoutError, OSError):
+                await self._before_end()
+
+    def drain(self) -> None:
+        """Replace no pods any more."""
+        self._draining = True
+
+    async def close(self) -> None:
+        await self._background.close()
+
+    def _delete(self, useless: Iterable[str]) -> None:
+        for name in useless if not self._draining else ():
+            log.debug("pod %s of the file server is replaced", name)
+            self._background.spawn(self._objects.delete_pod(name, GRACE_S))
+
+    async def _see_servers_go(self, server: FileServerPods) -> None:
+        """Force the end of a file server's pod on a lost node: the next one serves only once it is alone."""
+        client, task = self._objects.client, self._objects.task
+        while True:
+            await server.until_one_leaves()
+            async with without_lost_nodes(client, task, self._notice, shares.FILE_SERVER):
+                await server.until_none_leaves()
