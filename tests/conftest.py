@@ -34,8 +34,23 @@ hypothesis.settings.register_profile("soak", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("soak" if SOAK else "womm")
 
 
+# Tests run side by side (pytest-xdist), but those that have one of these fixtures run one after the other in one
+# process, the first that a test has: each process that wants the fixture makes it anew.
+GROUPS = {
+    "kube_cluster": "kubernetes",  # one cluster fits on two cores; its tests break its nodes
+    "net": "guests",  # the kernels that mount NFS have one network, with ports in turn
+    "own_docker": "docker",
+    "installed": "wheel",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests marked soak unless they are asked for; a test left out is not a skip."""
+    """Put tests into groups; leave out those marked soak unless they are asked for, which is no skip."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if group := next((name for fixture, name in GROUPS.items() if fixture in fixtures), None):
+            item.add_marker(pytest.mark.xdist_group(group))
     if SOAK:
         return
     soak = [item for item in items if item.get_closest_marker("soak")]
