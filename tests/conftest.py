@@ -34,8 +34,8 @@ hypothesis.settings.register_profile("soak", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("soak" if SOAK else "womm")
 
 
-# Tests run side by side (pytest-xdist). Those with one of these fixtures run one after the other in one process,
-# since each process makes the fixture anew. A test with several is in the group of the first.
+# Tests run side by side (pytest-xdist). Those with one of these fixtures run in one process, which makes the
+# fixture once. A test with several is in the group of the first.
 GROUPS = {
     "kube_cluster": "kubernetes",  # one cluster fits on two cores; its tests break its nodes
     "net": "guests",  # the kernels that mount NFS have one network, with ports in turn
