@@ -195,7 +195,7 @@ def _parent(pid: int) -> int:
 
 
 def nothing_left(task: str, runtime: Path) -> None:
-    """C1: no process, no runtime folder, no temporary file of this task."""
+    """Check that the task has left no process, no runtime folder and no temporary file."""
     wait_for(lambda: not carriers(f"WOMM_TASK={task}"), "the end of all processes", 30)
     left = [path for path in runtime.iterdir() if path.name.startswith("womm-")]
     assert left == []

@@ -1,4 +1,4 @@
-"""FAULTS C1 for this machine: Ctrl-C, SIGTERM, SIGHUP and `finish` at any instant leave nothing."""
+"""On this machine: Ctrl-C, SIGTERM, SIGHUP and `finish` at any instant leave nothing."""
 
 import os
 import random
@@ -62,7 +62,7 @@ def newest():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(count(8, 100)))
-def test_c1_ctrl_c_at_a_random_instant(womm_home, tmp_path, number):
+def test_ctrl_c_at_a_random_instant_leaves_nothing(womm_home, tmp_path, number):
     chance = random.Random(number)
     child = in_a_terminal(tmp_path, *WORDS, ":::", *map(str, range(200)))
     time.sleep(chance.uniform(0.0, 2.5))  # the random instant
@@ -83,7 +83,7 @@ def test_c1_ctrl_c_at_a_random_instant(womm_home, tmp_path, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(count(3, 50)))
-def test_c1_ctrl_c_twice_ends_at_once(womm_home, tmp_path, number):
+def test_ctrl_c_twice_ends_at_once(womm_home, tmp_path, number):
     """Jobs that take their time to end are not waited for."""
     command = "trap 'sleep 1000' TERM INT; echo begun; sleep 1000"
     child = in_a_terminal(tmp_path, "parallel", "--kube-pods", "2", "--", "-u", command, ":::", "1", "2")
@@ -103,7 +103,7 @@ def test_c1_ctrl_c_twice_ends_at_once(womm_home, tmp_path, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(count(4, 100)))
-def test_c1_finish_at_a_random_instant(womm_home, tmp_path, number):
+def test_finish_at_a_random_instant_leaves_nothing(womm_home, tmp_path, number):
     chance = random.Random(1000 + number)
     with started(tmp_path, *WORDS, ":::", *map(str, range(200))) as run:
         task = run.task

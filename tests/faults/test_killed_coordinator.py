@@ -1,4 +1,4 @@
-"""FAULTS J6 and C2: kill -9 of the coordinator; what is left, and what --resume makes of it."""
+"""kill -9 of the coordinator: what stays behind, and how --resume goes on."""
 
 import json
 import os
@@ -28,7 +28,7 @@ NAP = unique_sleep(4)
 
 
 @pytest.mark.slow
-def test_j6_killed_at_random_instants_and_resumed_nothing_is_missing(womm_home, tmp_path):
+def test_killed_at_random_instants_and_resumed_nothing_is_missing(womm_home, tmp_path):
     """Repeated until complete. A job runs again only if no earlier journal has its result."""
     jobs, kills = count(400, 5000), count(6, 200)
     chance = random.Random(count(5, 6))

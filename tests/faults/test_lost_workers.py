@@ -1,4 +1,4 @@
-"""FAULTS J1 and J7: workers that are killed, jobs that kill workers, workers that do nothing else."""
+"""Workers that are killed, jobs that kill their workers, workers that fail at every job."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def check_executions(path, jobs, kills, slots=1):
 
 
 @pytest.mark.slow
-def test_j1_workers_killed_every_job_has_one_result(womm_home, tmp_path):
+def test_workers_killed_every_job_has_one_result(womm_home, tmp_path):
     lines = b"".join(b"%d\n" % n for n in range(1, JOBS + 1))
     command = "echo {} $WOMM_ATTEMPT >>executions; echo result {}"
     words = ["parallel", "--kube-pods", str(PODS), "--", "-k", "--joblog", "log", command]
@@ -56,7 +56,7 @@ def test_j1_workers_killed_every_job_has_one_result(womm_home, tmp_path):
 
 
 @pytest.mark.slow
-def test_j1_with_several_slots_per_worker(womm_home, tmp_path):
+def test_workers_with_several_slots_killed_every_job_has_one_result(womm_home, tmp_path):
     jobs = count(300, 5000)
     lines = b"".join(b"%d\n" % n for n in range(1, jobs + 1))
     command = "echo {} $WOMM_ATTEMPT >>executions; sleep 0.05; echo {}"
@@ -69,7 +69,7 @@ def test_j1_with_several_slots_per_worker(womm_home, tmp_path):
 
 
 @pytest.mark.slow
-def test_j1_with_pipe_every_record_is_read_once_and_whole(womm_home, tmp_path):
+def test_workers_killed_with_pipe_every_record_is_read_once_and_whole(womm_home, tmp_path):
     records = count(60_000, 1_000_000)
     lines = b"".join(b"%d\n" % n for n in range(records))
     command = "sleep 0.1; cat"
@@ -83,7 +83,7 @@ def test_j1_with_pipe_every_record_is_read_once_and_whole(womm_home, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["-u", "--line-buffer"])
-def test_j1_with_live_output_the_repeated_part_is_not_shown(womm_home, tmp_path, option):
+def test_workers_killed_with_live_output_the_repeated_part_is_not_shown(womm_home, tmp_path, option):
     jobs = count(40, 400)
     command = "for i in 1 2 3 4 5 6; do echo {}.$i; sleep 0.05; done"
     words = ["parallel", "--kube-pods", str(PODS), "--", option, command]
@@ -114,7 +114,7 @@ def test_live_output_that_a_second_run_does_not_repeat_is_a_failure(womm_home, t
 
 
 @pytest.mark.slow
-def test_j7_poison_job_is_named_after_5_crashes_and_the_others_finish(womm_home, tmp_path):
+def test_poison_job_is_named_after_5_crashes_and_the_others_finish(womm_home, tmp_path):
     command = "echo {} >>executions; if [ {} = 7 ]; then kill -9 $PPID; sleep 1000; fi; echo {}"
     lines = b"".join(b"%d\n" % n for n in range(1, 41))
     words = ["parallel", "--kube-pods", "3", "--", "--joblog", "log", command]
@@ -131,7 +131,7 @@ def test_j7_poison_job_is_named_after_5_crashes_and_the_others_finish(womm_home,
 
 
 @pytest.mark.slow
-def test_j7_poison_job_with_a_single_worker(womm_home, tmp_path):
+def test_poison_job_with_a_single_worker(womm_home, tmp_path):
     command = "if [ {} = 2 ]; then kill -9 $PPID; sleep 1000; fi; echo {}"
     words = ["parallel", "--kube-pods", "1", "--", "-k", command, ":::", "1", "2", "3"]
     with started(tmp_path, *words) as run:
@@ -158,7 +158,7 @@ def black_hole(tmp_path):
 
 
 @pytest.mark.slow
-def test_j7_black_hole_takes_3_jobs_at_the_most(womm_home, tmp_path):
+def test_black_hole_takes_3_jobs_at_the_most(womm_home, tmp_path):
     jobs = count(200, 1000)
     lines = b"".join(b"%d\n" % n for n in range(1, jobs + 1))
     env = black_hole(tmp_path)

@@ -160,7 +160,7 @@ def test_locks_between_two_kernels_exclude(guest, other_guest, share, kind):
 
 
 def test_two_kernels_and_the_user_see_each_others_closes(guest, other_guest, share):
-    """N9, as a pod's job and this machine do it: after `flush`, and after `changed`."""
+    """A pod's job and this machine edit one file in turn: after `flush`, and after `changed`."""
     lazy = share()
     for each in (guest, other_guest):
         lazy.mount(each)
@@ -209,7 +209,6 @@ def test_full_disk_of_the_user_reaches_the_program(guest, share, tmp_path):
 
 
 def test_names_are_the_same_bytes_on_both_sides(guest, share):
-    """F6, here and there."""
     names = [
         b"with  spaces ",
         b"new\nline",
@@ -251,7 +250,7 @@ P
 
 
 def test_full_disk_of_the_pod_has_writers_wait_and_costs_no_byte(guest, share):
-    """F5: more is written than it holds, also while the user's side is away."""
+    """Clients write more than it holds, also while the user's side is away."""
     lazy = share(state_bytes=24 << 20)
     lazy.mount(guest)
     guest.run("cd /mnt/a; touch f1 f2 f3; sync")

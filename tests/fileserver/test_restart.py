@@ -45,7 +45,7 @@ def test_restart_keeps_handles_and_sends_what_was_committed(top, folder):
 
 
 def test_handles_outlive_the_disk_and_no_number_is_given_twice(top, folder):
-    """FAULTS N7. What was not sent is gone; what the server knew of names the user's side gives back."""
+    """Bytes that were not sent are gone; the user's side gives back the names that the server knew."""
 
     async def work():
         (top / "d").mkdir()

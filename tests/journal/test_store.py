@@ -164,7 +164,7 @@ def test_read_without_jobs_leaves_only_them_out(store):
 
 
 def test_read_a_journal_cut_anywhere_loses_only_the_torn_record(store):
-    """FAULTS J6: at each of its last 4,096 bytes."""
+    """The cut is at each of its last 4,096 bytes."""
     jobs = [replace(JOB_ENDED, job=number) for number in range(30)]
     path = journal_of(store, STARTED, *jobs)
     whole = path.read_bytes()

@@ -50,7 +50,7 @@ def output_of(lines):
 
 
 def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
-    """FAULTS J3, with cuts at any byte of either direction."""
+    """The cuts are at any byte of either direction."""
     lines = count(600_000, 5_000_000)  # 4 MB, 39 MB
     total = len(output_of(lines))
     cuts = count(25, 100)
@@ -182,7 +182,7 @@ def test_frozen_wire_the_agent_drops_it_and_the_link_comes_back(place):
 
 @pytest.mark.soak
 def test_frozen_agent_is_found_by_silence_and_served_again(place):
-    """45 s without a byte: pings unanswered (FAULTS: <= 45 s, one ping more)."""
+    """45 s without a byte: pings have no answer (one ping more)."""
 
     @both(place)
     async def main(process, wire, to):

@@ -1,4 +1,4 @@
-"""FAULTS N10: malformed records. Nothing crashes, nothing is left behind, a clean client is served."""
+"""Malformed records: nothing crashes, nothing is left behind, a clean client is served."""
 
 import asyncio
 import contextlib
@@ -167,7 +167,7 @@ def test_random_bytes_are_refused():
         bench.ok(b.putrootfh())
 
 
-def test_s2_guesses_of_path_and_handle_find_nothing():
+def test_guesses_of_path_and_handle_find_nothing():
     """Who can talk to the server but has not been told the export's path lists and reads nothing."""
     rnd = random.Random(14)
     told = rnd.randbytes(16).hex()

@@ -68,7 +68,7 @@ def test_no_descriptor_is_left(top):
     assert _descriptors() == before
 
 
-# -- confinement (FAULTS S1) ---------------------------------------------------------------------------
+# -- confinement ---------------------------------------------------------------------------------------
 def test_links_out_of_the_tree_are_links(fs, top, tmp_path):
     for number, target in enumerate(["../outside", str(tmp_path / "outside"), "/proc/self/root", "/"]):
         (top / f"l{number}").symlink_to(target)
@@ -103,7 +103,7 @@ def test_link_that_is_moved_leads_nowhere_new(fs, tmp_path):
 
 
 def test_directory_swapped_for_a_link_all_the_time_never_leads_out(top, tmp_path):
-    """FAULTS S1: 100,000 swaps while names below are looked up, opened, made and removed."""
+    """100,000 swaps while a client looks up, opens, makes and removes names below."""
     (top / "d").mkdir()
     (top / "d" / "secret").write_text("inside")
     (top / "link").symlink_to(tmp_path / "outside")

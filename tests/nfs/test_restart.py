@@ -1,4 +1,4 @@
-"""The server killed, frozen and cut off while a real kernel's client works on it (FAULTS N4, N5, N7)."""
+"""The server killed, frozen and cut off while a real kernel's client works on it."""
 
 import hashlib
 import time

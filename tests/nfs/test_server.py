@@ -356,7 +356,7 @@ def test_standing_still_costs_no_client_its_lease():
 
 
 def test_callback_address_is_never_dialled():
-    """FAULTS S3."""
+    """A client that asks for a callback gets none."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.2)
         called = threading.Event()

@@ -36,7 +36,7 @@ LOOK_S: Final = 0.1
 FLUSH_S: Final = 10.0
 """What is not sent by then is sent by the next container."""
 LEASE_S: Final = 90.0
-"""A server that stands still for 30 s must not cost its clients their opens (FAULTS N5)."""
+"""A server that stands still for 30 s must not cost its clients their opens."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

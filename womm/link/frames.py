@@ -213,7 +213,7 @@ class EndKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
-    """How a job ended: without this record, nothing is known of it (DESIGN: agent and link).
+    """How a job ended. Without this record its end is unknown: an exec that is cut reports success.
 
     `value` is the exit status or the signal. Times are microseconds, `maxrss_kib` KiB, as wait4(2)
     reports them; 0 where the agent's system has no wait4. `text` says why a job did not start.

@@ -1,4 +1,4 @@
-"""File handles: unforgeable, and the same after a restart (FAULTS S1, N7).
+"""File handles: unforgeable, and the same after a restart.
 
 A handle is version, export and the backend's key of the file, then a MAC over them under a key that the
 state file keeps. So a client can use only what a server of this instance has given out, and nothing in a

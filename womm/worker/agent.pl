@@ -281,7 +281,7 @@ sub handle {
     elsif ($type == RESIZE) { set_size($job, unpack 'nn', $payload) }
 }
 
-# Nobody there for too long: the jobs' results can reach nobody, so they end (DESIGN: orphan timeout).
+# The coordinator is away for longer than the orphan timeout: no result can reach it, so the jobs end.
 sub keep_alive {
     acknowledge() if $owe_ack and $now - $owe_ack >= 1;
     forget_groups() if %leftovers and $now - $groups_seen >= 1;

@@ -83,7 +83,7 @@ class Project:
         return self.kube.kubectl.objects(self.namespace, "app.kubernetes.io/managed-by=womm")
 
     def nothing_left(self, runtime: Path, deadline_s: float = 60) -> None:
-        """C1: no object of womm in the namespace, no runtime folder and no keys here."""
+        """Check that the namespace has no object of womm, and this machine no runtime folder and no keys."""
         wait_for(partial(_is_empty, self), "the end of all objects", deadline_s)
         left = [str(path) for path in runtime.iterdir() if path.name.startswith("womm")]
         assert not left, left

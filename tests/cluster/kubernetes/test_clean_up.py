@@ -1,4 +1,4 @@
-"""FAULTS C1, C2, C4 and the keeper: whatever ends a task, the cluster has nothing of it afterwards."""
+"""Whatever ends a task, the cluster has nothing of it afterwards; the keeper."""
 
 import os
 import random
@@ -27,7 +27,7 @@ def is_gone(project: Project, task: str) -> bool:
 
 
 @pytest.mark.parametrize("number", range(count(4, 100)))
-def test_c1_interrupt_or_finish_at_any_moment_leaves_nothing(project: Project, number: int) -> None:
+def test_interrupt_or_finish_at_any_moment_leaves_nothing(project: Project, number: int) -> None:
     """0.4 s: before anything is made; 1.5 s: while pods are created; 4 s: while jobs run."""
     chance = random.Random(number)
     after_s = [0.4, 1.2, 2.5, 5.0][number] if number < 4 else chance.uniform(0.2, 8.0)
@@ -49,7 +49,7 @@ def test_c1_interrupt_or_finish_at_any_moment_leaves_nothing(project: Project, n
             assert carriers(f"WOMM_TASK={run.task}") == []
 
 
-def test_c1_second_interrupt_does_not_wait_and_still_leaves_nothing(project: Project) -> None:
+def test_second_interrupt_does_not_wait_and_still_leaves_nothing(project: Project) -> None:
     with project.started(*SLEEPERS) as run:
         wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
         task = run.task
@@ -61,7 +61,7 @@ def test_c1_second_interrupt_does_not_wait_and_still_leaves_nothing(project: Pro
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.6, 1.2])
-def test_c1_signal_during_the_clean_up_leaves_nothing(project: Project, after_s: float) -> None:
+def test_signal_during_the_clean_up_leaves_nothing(project: Project, after_s: float) -> None:
     """The jobs are done, the pods are on their way out."""
     with project.started("parallel", "--kube-pods", "2", "--", "echo {}", ":::", "1") as run:
         wait_for(lambda: run.events(TaskEnding) or run.process.poll() is not None, "the end of the jobs")
@@ -71,8 +71,8 @@ def test_c1_signal_during_the_clean_up_leaves_nothing(project: Project, after_s:
         assert run.out == b"1\n"
 
 
-def test_c2_killed_coordinator_is_missed_after_the_orphan_timeout(project: Project) -> None:
-    """And a task of somebody else who is there goes on beside it (C4)."""
+def test_killed_coordinator_is_missed_after_the_orphan_timeout(project: Project) -> None:
+    """And a task of somebody else who is there goes on beside it."""
     project.write(orphan_timeout="8s")
     kubectl = project.kube.kubectl
     kubectl.run("create", "configmap", "not-womms", "-n", project.namespace)

@@ -1,4 +1,4 @@
-"""FAULTS J3 and J4: exec streams are cut, the API server, kubelet and containerd go away and come back."""
+"""Exec streams are cut, the API server, kubelet and containerd go away and come back."""
 
 import hashlib
 import itertools
@@ -49,7 +49,7 @@ HARMS = ["reset", "half open", "frozen"]
 
 
 @pytest.mark.parametrize("how", ["any", *(pytest.param(how, marks=pytest.mark.soak) for how in HARMS)])
-def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> None:
+def test_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> None:
     jobs = count(6, 40)
     chance = random.Random(how)
     with proxied(project.kube.kubeconfig, project.folder) as (proxy, kubeconfig):
@@ -91,7 +91,7 @@ def test_j3_cut_streams_lose_no_byte_and_no_job(project: Project, how: str) -> N
             assert proxy.cuts >= 2
 
 
-def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
+def test_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
     own = project.kube.own
     jobs = count(150, 500)
     project.write_with_notes()
@@ -107,7 +107,7 @@ def test_j4_restarts_of_the_daemons_lose_no_job(project: Project) -> None:
         every_job_once(run, project, jobs)
 
 
-def test_j4_way_to_the_cluster_closed_for_a_while_loses_no_job(project: Project) -> None:
+def test_way_to_the_cluster_closed_for_a_while_loses_no_job(project: Project) -> None:
     """The API server is frozen, then the user's network is cut."""
     own = project.kube.own
     jobs = count(60, 1000)

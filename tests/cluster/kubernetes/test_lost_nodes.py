@@ -103,7 +103,7 @@ def test_node_that_is_lost_its_jobs_run_again_elsewhere_and_late_results_are_dro
         assert len(run.events(JobEnded)) == jobs
 
 
-def test_c1_pods_of_a_frozen_kubelet_are_removed_by_force_and_that_is_told(project: Project) -> None:
+def test_pods_of_a_frozen_kubelet_are_removed_by_force_and_that_is_told(project: Project) -> None:
     own = project.kube.own
     with project.started("parallel", "--kube-pods", "1", "--", "sleep 1000", ":::", "1") as run:
         wait_for(lambda: run.events(JobStarted) or run.process.poll(), "a job")
@@ -117,7 +117,7 @@ def test_c1_pods_of_a_frozen_kubelet_are_removed_by_force_and_that_is_told(proje
 
 @pytest.mark.soak
 @pytest.mark.parametrize("who", ["interrupted", "finished"])
-def test_c1_pods_of_a_lost_node_are_removed_by_force_and_that_is_told(
+def test_pods_of_a_lost_node_are_removed_by_force_and_that_is_told(
     project: Project, mortal: str, who: str
 ) -> None:
     """Keeper and worker are on it: by itself the cluster would have them for as long as the node's object."""

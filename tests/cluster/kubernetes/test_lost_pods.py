@@ -1,4 +1,4 @@
-"""FAULTS J1, J2, J5, J7, J8 in pods: killed, deleted, evicted, preempted, out of memory."""
+"""Pods that are killed, deleted, evicted, preempted, out of memory; jobs that end in every way."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def every_result_once(run: Run, project: Project, jobs: int) -> None:
     assert Counter(event.seq for event in run.events(JobEnded)).most_common(1)[0][1] == 1
 
 
-def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
+def test_killed_agents_every_job_has_one_result(project: Project) -> None:
     """The whole container dies with its agent; kubelet starts another, or womm another pod."""
     jobs, slots, kills = count(120, 20_000), count(1, 8), 0
     nap_s, every_s = count(400, 50) / 1000, count(1500, 2000) / 1000
@@ -60,7 +60,7 @@ def test_j1_killed_agents_every_job_has_one_result(project: Project) -> None:
         assert {event.cause for event in run.events(PodGone)} == {"crashed"}
 
 
-def test_j2_deleted_pods_and_an_api_server_that_restarts_every_job_has_one_result(project: Project) -> None:
+def test_deleted_pods_and_an_api_server_that_restarts_every_job_has_one_result(project: Project) -> None:
     jobs, deleted = count(120, 1000), 0
     own = project.kube.own
     project.write_with_notes()
@@ -87,7 +87,7 @@ def test_j2_deleted_pods_and_an_api_server_that_restarts_every_job_has_one_resul
         assert {event.cause for event in run.events(JobLost)} <= {"removed"}
 
 
-def test_j5_exit_codes_and_signals_are_those_of_plain_gnu_parallel(project: Project) -> None:
+def test_exit_codes_and_signals_are_those_of_plain_gnu_parallel(project: Project) -> None:
     ends = ["exit 0", "exit 1", "exit 100", "exit 101", "exit 137", "exit 255", "kill -9 $$", "kill -15 $$"]
     words = ["parallel", "--kube-pods", "1", "--procs-per-pod", "4", "--", "-k", "--joblog", "log"]
     with project.started(*words, "{}", ":::", *ends) as run:
@@ -159,7 +159,7 @@ def test_preempted_pod_is_replaced_when_there_is_room_again(project: Project) ->
         kubectl.run("delete", "priorityclass", "womm-test-urgent")
 
 
-def test_j7_poison_job_is_named_after_5_crashes_and_the_others_finish(project: Project) -> None:
+def test_poison_job_is_named_after_5_crashes_and_the_others_finish(project: Project) -> None:
     """It ends its agent, and so its container, whose restarts kubelet delays more and more."""
     project.write_with_notes()
     command = f"{NOTE}; if [ {{}} = 7 ]; then kill -TERM 1; sleep 1000; fi; echo {{}}"
@@ -177,7 +177,7 @@ def test_j7_poison_job_is_named_after_5_crashes_and_the_others_finish(project: P
         assert max(event.instance for event in run.events(PodStarted)) <= 2
 
 
-def test_j7_black_hole_takes_3_jobs_at_the_most(project: Project) -> None:
+def test_black_hole_takes_3_jobs_at_the_most(project: Project) -> None:
     jobs = count(100, 1000)
     project.write_with_notes()
     hole = f'mkdir {NOTES}/hole 2>/dev/null && echo "$WOMM_POD" >{NOTES}/hole/name'
@@ -198,7 +198,7 @@ def test_j7_black_hole_takes_3_jobs_at_the_most(project: Project) -> None:
 
 
 @pytest.mark.soak
-def test_j7_black_hole_node_is_avoided_whatever_its_pods_are_called(
+def test_black_hole_node_is_avoided_whatever_its_pods_are_called(
     project: Project, nfs_nodes: list[str]
 ) -> None:
     """Its containers end under every job, and are replaced by pods of other names on the same node.
@@ -245,7 +245,7 @@ def killed_for_memory(run: Run, project: Project) -> None:
     assert [event.cause for event in run.events(JobLost)] == ["out of memory"] * 2
 
 
-def test_j8_oom_of_a_job_spares_the_worker_where_control_groups_are_v1(project: Project) -> None:
+def test_oom_of_a_job_spares_the_worker_where_control_groups_are_v1(project: Project) -> None:
     words = ["parallel", "--kube-pods", "1", "--", "--joblog", "log"]
     with project.started(*words, GROWS, ":::", *"1234") as run:
         killed_for_memory(run, project)
@@ -254,7 +254,7 @@ def test_j8_oom_of_a_job_spares_the_worker_where_control_groups_are_v1(project: 
 
 
 @pytest.mark.soak
-def test_j8_oom_of_a_job_takes_its_worker_along_where_control_groups_are_v2(
+def test_oom_of_a_job_takes_its_worker_along_where_control_groups_are_v2(
     project: Project, nfs_nodes: list[str]
 ) -> None:
     project.write_template(

@@ -1,4 +1,4 @@
-"""FAULTS C4: whatever ends a task, it takes nothing along that belongs to somebody else."""
+"""Whatever ends a task, the end removes nothing that belongs to somebody else."""
 
 import os
 import random
@@ -88,7 +88,7 @@ ENDS: list[Callable[[Run, Path], None]] = [
 ]
 
 
-def test_c4_tasks_that_end_take_nothing_of_others_along(project: Project) -> None:
+def test_tasks_that_end_take_nothing_of_others_along(project: Project) -> None:
     """Two tasks of one user, one is ended at a random instant; a third one sees all of that."""
     project.write_with_notes()
     make_strangers(project)

@@ -1,4 +1,4 @@
-"""FAULTS S5 and S6: what the pods may, and what they and the cluster get to know."""
+"""What pods may do, and which secrets they and the cluster can see: none."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def objects_of(project: Project) -> str:
     return project.kube.kubectl.text("get", kinds, "-n", project.namespace, "-o", "json")
 
 
-def test_s5_pods_satisfy_baseline_and_know_no_token_and_s6_no_secret_leaves_this_machine(
+def test_pods_satisfy_baseline_and_know_no_token_and_no_secret_leaves_this_machine(
     project: Project,
 ) -> None:
     planted = {name: f"planted-{number}" for number, name in enumerate(["AWS_SECRET_ACCESS_KEY", "TOKEN"])}
@@ -50,7 +50,7 @@ def test_s5_pods_satisfy_baseline_and_know_no_token_and_s6_no_secret_leaves_this
         assert "serviceaccount" not in told.split("agent.pl")[-1]
 
 
-def test_s5_image_of_another_user_runs_under_restricted_with_a_read_only_root(project: Project) -> None:
+def test_image_of_another_user_runs_under_restricted_with_a_read_only_root(project: Project) -> None:
     with project_in(project, "restricted", {f"{LEVEL}/enforce": "restricted"}) as one:
         template: dict[str, Any] = {"name": "worker", "securityContext": {"readOnlyRootFilesystem": True}}
         image = project.kube.images["worker-user"].pinned
@@ -64,7 +64,7 @@ def test_s5_image_of_another_user_runs_under_restricted_with_a_read_only_root(pr
         wait_for(lambda: one.objects() == [], "the end of all objects", 60)
 
 
-def test_s5_root_image_with_another_user_from_the_template_runs_under_restricted(project: Project) -> None:
+def test_root_image_with_another_user_from_the_template_runs_under_restricted(project: Project) -> None:
     with project_in(project, "restricted", {f"{LEVEL}/enforce": "restricted"}) as one:
         one.write_template({"spec": {"securityContext": {"runAsUser": 1234}, "containers": []}})
         with one.started("parallel", "--kube-pods", "1", "--", "id -u;", ":::", "x") as run:

@@ -29,7 +29,7 @@ KINDS = pytest.mark.parametrize("kind", ["lazy", "eager-syncback"])
 
 
 @KINDS
-def test_c3_finish_keeps_what_was_written_and_leaves_nothing(
+def test_finish_keeps_what_was_written_and_leaves_nothing(
     shared: Project, fileserver_image: str, womm_home: Home, kind: str
 ) -> None:
     write(shared, fileserver_image, kind)
@@ -72,7 +72,7 @@ def test_local_jobs_have_the_folder_itself(
     shared.nothing_left(womm_home.runtime)
 
 
-def test_n6_network_that_is_away_for_minutes_costs_a_lazy_task_nothing(
+def test_network_that_is_away_for_minutes_costs_a_lazy_task_nothing(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
     """Jobs begin, read files that nobody has fetched, and write, while nothing gets through."""
@@ -102,7 +102,7 @@ def test_n6_network_that_is_away_for_minutes_costs_a_lazy_task_nothing(
     }
 
 
-def test_s2_pods_of_others_reach_the_port_and_see_nothing(
+def test_pods_of_others_reach_the_port_and_see_nothing(
     shared: Project, fileserver_image: str, womm_home: Home
 ) -> None:
     """From the same namespace, from another one, and from a node's own network. Guesses in earnest, of paths

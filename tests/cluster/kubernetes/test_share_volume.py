@@ -78,7 +78,7 @@ def test_an_eager_share_on_a_volume_sends_the_next_task_what_differs(
 def test_file_server_of_a_volume_that_is_replaced_costs_no_job(
     shared: Project, fileserver_image: str, volume: Path, womm_home: Home
 ) -> None:
-    """N7: its handles and what it has are the same in another pod, also for a file that is open."""
+    """In another pod its handles and its files are the same, also for a file that is open."""
     write(shared, fileserver_image, "eager-syncback", share_volume=CLAIM)
     (shared.folder / "name").write_text("laptop\n")
     command = "exec 3>>log.{}; for n in $(seq 30); do cat name; echo $n >&3; sleep 1; done"

@@ -1,4 +1,4 @@
-"""FAULTS: a watch has expired (410), and nobody remembers what happened meanwhile: list again, same state."""
+"""A watch has expired (410), and the API server has no news from before: a new list gives the same state."""
 
 import json
 

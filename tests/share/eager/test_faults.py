@@ -70,7 +70,7 @@ def rubbish(folder: Path) -> list[str]:
     return [str(path) for path in folder.rglob("*") if os.fsencode(path.name).startswith(STAGING)]
 
 
-# ---- F2: the source is not what it was
+# ---- the source changes while it is read
 
 
 def test_emptied_folder_halts_before_anything_is_deleted(rig: Rig) -> None:
@@ -168,7 +168,7 @@ def test_pull_into_a_part_that_is_read_only_brings_the_rest_and_says_so(tmp_path
         assert contents(rig.folder) == {"data/f": b"result", "data/new": b"result", "other": b"result"}
 
 
-# ---- F3: kill -9 at any instant
+# ---- kill -9 at any instant
 
 
 def killed_after(rig: Rig, what: str, delay_s: float) -> bool:
@@ -251,7 +251,7 @@ def test_staging_of_a_living_pull_is_not_removed_by_another(rig: Rig) -> None:
         os.close(root)
 
 
-# ---- F5: no room
+# ---- no room
 
 
 def test_pull_onto_a_full_disk_says_so_and_truncates_nothing(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_pull_of_a_conflict_beside_a_name_that_is_taken_takes_another(rig: Rig) 
 
 
 def test_500_random_edit_pairs_lose_no_byte(rig: Rig) -> None:
-    """FAULTS F1. Each file is left, edited, touched, deleted or replaced on either side."""
+    """Each file is left, edited, touched, deleted or replaced on either side."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)

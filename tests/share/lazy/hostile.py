@@ -177,7 +177,7 @@ def above_all(path):
         yield path
 
 
-# -- A1, A2: womm's own files, and what is hidden -----------------------------------------------------
+# -- womm's own files, and hidden files ----------------------------------------------------------------
 def own_files(protected, above, rounds):
     for path in protected:
         change("own", path, above)
@@ -260,7 +260,7 @@ def hidden_files(hidden, above):
             os.rename(moved, directory)
 
 
-# -- S1: out of the folder ----------------------------------------------------------------------------
+# -- out of the folder --------------------------------------------------------------------------------
 def way_out(outside, above, rounds):
     """What leads out is resolved here: nothing of the user's machine is behind it."""
     depth = b"../" * 20

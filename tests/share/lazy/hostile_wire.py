@@ -209,7 +209,7 @@ def the_wire(attempt, server, paths, guesses, place):
             u32(LOOKUP) + opaque(guess),
             worked=wire_done,
         )
-    # S3: nobody is called back.
+    # The server calls nobody back.
     with socket.socket() as listener:
         listener.bind(("0.0.0.0", 0))
         listener.listen()
@@ -219,7 +219,7 @@ def the_wire(attempt, server, paths, guesses, place):
         client = bytes(8) + opaque(secrets.token_bytes(8))
         wire.compound(u32(SETCLIENTID) + client + u32(0x40000000) + opaque(b"tcp") + opaque(address) + u32(1))
         attempt("wire: called back", listener.accept)
-    # S4: there is no other door.
+    # There is no other open port.
     for door in (22, 80, 111, 443, 875, 2048, 2050, 6443, 8080, 10250, 20048):
         if door != int(port):
             attempt(f"wire: port {door}", knock, host, door)

@@ -163,7 +163,7 @@ def test_what_a_bridge_says_first_is_left_out(folder, place, greeting):
 
 
 def test_what_is_offered_is_safe_from_terrapin_and_has_nothing_old(folder, place):
-    """FAULTS S4: strict key exchange (CVE-2023-48795), in the message of RFC 4253 section 7.1."""
+    """Strict key exchange (CVE-2023-48795) is in the message of RFC 4253 section 7.1."""
 
     async def main():
         export = Export(Fence(folder))

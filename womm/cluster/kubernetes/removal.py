@@ -1,7 +1,7 @@
 """Removing what a task has in the cluster, and looking whether something is left.
 
 A share sets the order: its file server is removed when the pods that have mounted it are gone, since
-kubelet's umount hangs for a minute without it (FAULTS C3).
+kubelet's umount hangs for a minute without it.
 """
 
 import asyncio

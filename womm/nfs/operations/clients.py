@@ -29,7 +29,7 @@ _MIN_BACK_BYTES: Final = 128
 
 # -- 4.0 ------------------------------------------------------------------------------------------------
 def op_setclientid(context: CompoundContext, reader: Reader) -> Body:
-    """SETCLIENTID. The callback's address is read and forgotten: the server dials nobody (FAULTS S3)."""
+    """SETCLIENTID. The callback's address is read and forgotten: the server dials nobody."""
     verifier, owner = reader.fixed(8), reader.text(OPAQUE_LIMIT)
     reader.u32()  # cb_program
     reader.text(OPAQUE_LIMIT)  # r_netid
