@@ -1,4 +1,4 @@
-"""`python -m womm`, and the console scripts: nothing is imported before a Ctrl-C can be answered."""
+"""`python -m womm`, and the console scripts: a Ctrl-C has an answer before anything else is imported."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ def entry() -> None:
     try:
         from womm import descriptors  # noqa: PLC0415
 
-        descriptors.take_stock()  # first: whatever is opened later may get a standard stream's number
+        descriptors.take_stock()  # first: a file that is opened later may get a standard stream's number
         from womm.cli.main import entry as main  # noqa: PLC0415
     except BaseException as exc:
-        # Python 3.11 makes another exception of what is raised in a __set_name__.
+        # Python 3.11 wraps an exception of a __set_name__ into another one.
         if isinstance(exc, KeyboardInterrupt) or isinstance(exc.__cause__, KeyboardInterrupt):
             os._exit(130)
         raise

@@ -1,12 +1,12 @@
-"""The descriptors that womm was started with: what its caller has open, and what is missing.
+"""The descriptors that womm was started with: those of its caller, and closed standard ones.
 
-Strategy: Python opens everything so that programs which it starts do not get it (close-on-exec). So
-what is open and inheritable at the start is the caller's, as `<(...)`, `exec 9>lock` or make's job
-server. GNU parallel and the workers of this machine get these, by number; nothing else that womm has.
+Strategy: Python opens every file close-on-exec, so programs that it starts do not inherit it. A descriptor
+that is open and inheritable at the start is therefore the caller's: `<(...)`, `exec 9>lock`, make's job
+server. GNU parallel and the workers of this machine get these, by number, and no others.
 
-A standard descriptor that is closed is opened at once, before anything else can get its number: what
-is written to 2 would otherwise go into some file of womm's. stdin and stdout are then open the wrong
-way round, so that reading and writing fail as on a closed one (EBADF); stderr takes all and keeps none.
+womm opens a closed standard descriptor at once, before another file can get its number: otherwise messages
+to 2 would go into some file of womm's. It opens stdin for writing and stdout for reading, so that reading
+and writing fail as on a closed one (EBADF). stderr leads to /dev/null.
 """
 
 import os
@@ -18,7 +18,7 @@ _callers: list[int] = []
 
 
 def take_stock() -> None:
-    """Open what is missing of 0, 1 and 2, and note what else the caller has open. The first thing to do."""
+    """Open those of 0, 1 and 2 that are closed, and note the caller's other descriptors. Call this first."""
     for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
@@ -32,7 +32,7 @@ def take_stock() -> None:
 
 
 def of_caller() -> tuple[int, ...]:
-    """Return the caller's descriptors from 3 on, for children that stand in for what it has started."""
+    """Return the caller's descriptors from 3 on, for children that take the place of its own."""
     return tuple(_callers)
 
 
@@ -44,9 +44,9 @@ def release() -> None:
 
 
 def refill(path: str, content: bytes) -> bool:
-    """Have `path`, which names a descriptor of the caller's that has been read to its end, hold that again.
+    """Put content back into a descriptor of the caller's, named by `path`, that womm has read to its end.
 
-    False: it names none. A pipe can be read once, and GNU parallel is to read it, too.
+    False: the path names no such descriptor. A pipe can be read once, and GNU parallel reads it, too.
     """
     folder, _, name = path.rpartition("/")
     if folder not in ("/dev/fd", "/proc/self/fd") or not name.isdecimal() or int(name) not in _callers:

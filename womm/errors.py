@@ -11,7 +11,7 @@ USAGE_STATUS = 2
 
 
 class WommError(Exception):
-    """A failure to tell: `message` names the object, `hint` is the next command to type."""
+    """A failure for the user: `message` names the object, `hint` is the next command to type."""
 
     default_status = FAILURE_STATUS
 

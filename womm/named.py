@@ -1,11 +1,11 @@
-"""The files that a project file names, and those that these name: what an acceptance is about.
+"""The files that a project file names, and the files that those name: an acceptance covers all of them.
 
 A kubeconfig can name a program to run (a credential plugin) with arguments and an environment; a shell can
 be a script with an interpreter. So whoever can change one of these files decides what runs on this machine.
 
-Strategy: every word that may be a path is looked at, and one too many does no harm: it is only one more file
-whose change is noticed. What a program reads while it runs is not known here. Each file becomes one line of a
-fingerprint (see the reference, "Trust"):
+Strategy: this module looks at every word that may be a path. One word too many does no harm: womm notices the
+change of one more file. It does not know the files that a program reads while it runs. Each file becomes one
+line of a fingerprint (see the reference, "Trust"):
 
 - a program at a place of the system by its path alone, so that an update of the system asks nothing;
 - tokens, keys and certificates by their path, too, since they are renewed, unless they lie in the project;
@@ -35,7 +35,7 @@ _SYSTEM_PLACES: Final = tuple(
     f"{top}/" for top in "/bin /lib /lib32 /lib64 /nix /opt /sbin /snap /usr /System".split()
 )
 _MOST_BYTES: Final = 512 << 20
-"""No program that a kubeconfig names is larger, and each command of womm's reads it."""
+"""The largest file that is read: programs of kubeconfigs are smaller, and each command of womm reads them."""
 _MOST_LINKS: Final = 40
 """As Linux counts them (path_resolution(7))."""
 _MOST_INTERPRETERS: Final = 4
@@ -61,7 +61,7 @@ class Kind(Enum):
 class Named:
     """One file. path: absolute. by: the key or the file that names it. found: its part of the fingerprint.
 
-    told: lines for people on what it has run.
+    told: lines for people about the programs that it starts.
     """
 
     path: str
@@ -76,11 +76,11 @@ def named_by(
     writable: Sequence[Path],
     written_in: Callable[[Path], Sequence[Path]] = lambda folder: (),
 ) -> list[Named]:
-    """Return the files that the values name, and those that these name, sorted by path.
+    """Return the files that the values name, and the files that those name, sorted by path.
 
-    values: kind, key and value, of which paths are absolute. writable: folders that pods can write;
-    written_in: the same of another project, which a file may lie in. Raises TrustError for a file that lies
-    in such a folder, and for one of which no fingerprint can be made.
+    values: kind, key and value; paths are absolute. writable: folders that pods can write; written_in:
+    returns such folders of another project, in which a file may lie. Raises TrustError for a file in such a
+    folder, and for a file that has no fingerprint.
     """
     collector = _Collector(project, writable, written_in)
     for kind, key, value in values:
@@ -148,7 +148,7 @@ class _Collector:
             self._interpreter(first[2:].decode(errors="surrogateescape").split(), path, depth + 1)
 
     def _interpreter(self, words: Sequence[str], script: str, depth: int) -> None:
-        """Take in what the first line of a script names (execve(2), "Interpreter scripts")."""
+        """Take in the interpreter that a script's first line names (execve(2), "Interpreter scripts")."""
         if not words:
             return
         if not os.path.isabs(words[0]):
@@ -186,7 +186,7 @@ class _Collector:
         self._words([*args, *settings], folder, by)
 
     def _words(self, texts: Iterable[str], folder: str, by: str) -> None:
-        """Take in what of the texts is the path of a file, absolute or from `folder`."""
+        """Take in each word of the texts that is the path of a file, absolute or from `folder`."""
         words = dict.fromkeys(
             word for text in texts for word in (text, *split(text), *_SEPARATORS.split(text)) if word
         )
@@ -245,7 +245,7 @@ class _Collector:
 
     def _add(self, path: str, by: str, found: str) -> None:
         told = self.found[path].told if path in self.found else ()
-        # What is named twice counts by its content, if it does so for one.
+        # A file that is named twice counts by its content if one of the two names asks for that.
         if path not in self.found or self.found[path].found == BY_PATH:
             self.found[path] = Named(path, by, found, told)
 
@@ -303,7 +303,7 @@ def steps(path: str) -> list[str]:
 
 
 def split(command: str) -> list[str]:
-    """Return the words of a line as a shell would have them; of one that is none, those between blanks."""
+    """Return the words of a line as a shell splits it; if it is no shell line, the words between blanks."""
     try:
         return shlex.split(command)
     except ValueError:
@@ -319,9 +319,9 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _content(path: str, by: str) -> bytes | None:
-    """Return what is in a file, None if there is none. Raises TrustError."""
+    """Return the content of a file, None without a file. Raises TrustError."""
     try:
-        # A fifo must not be waited for.
+        # Opening a fifo would wait for a writer.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             look = os.fstat(file.fileno())
             if not stat.S_ISREG(look.st_mode) or look.st_size > _MOST_BYTES:

@@ -1,9 +1,9 @@
 """The user's own folders, also where there is no home or it cannot be used: `su`, cron, containers.
 
-Strategy: as git and ssh, womm goes on without the settings that the home folder would hold. Journals must
-be somewhere, and every command must find them again: where the home folder cannot be written they go to
-/var/tmp/womm-UID, else /tmp/womm-UID, which must be the user's own. What the user has named, in
-XDG_STATE_HOME, is never replaced.
+Strategy: without a home folder womm goes on without its settings, as git and ssh do. But journals need a
+folder that every command finds again: where the home folder cannot be written they go to /var/tmp/womm-UID,
+else /tmp/womm-UID, which must be the user's own. A folder that the user names in XDG_STATE_HOME is never
+replaced by another one.
 """
 
 import os
@@ -53,7 +53,7 @@ def is_spare(folder: Path) -> bool:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Let an OSError from here say which file it is about: write(2) and bind(2) know no names."""
+    """Add the file's name to an OSError that is raised here: write(2) and bind(2) know no names."""
     try:
         yield
     except OSError as exc:
@@ -71,7 +71,7 @@ def _absolute(find: Callable[[], Path]) -> Path | None:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Return whether it is there, or could be made, and files could be made in it."""
+    """Return whether the folder exists, or could be made, and files could be made in it."""
     for path in (folder, *folder.parents):
         try:
             mode = path.stat().st_mode
@@ -84,7 +84,7 @@ def _can_be_written(folder: Path) -> bool:
 
 
 def _own(folder: Path) -> Path:
-    """Make a folder among those of others, and see that nobody else has. Raises JournalError."""
+    """Make a folder in a place where everybody may write; it must be this user's. Raises JournalError."""
     try:
         try:
             folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Processes, named so that another one with the same number is never signalled.
+"""Processes, named so that a signal never reaches another process with the same number.
 
 Strategy: a process is its pid and its start time; a signal goes through a pidfd that is opened
 first and compared then, so that the number cannot change hands in between (macOS has no pidfd: a
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import asyncio.subprocess
 
 _LINUX: Final = sys.platform == "linux"
-# A process that forks as fast as it can is caught in a few rounds; one in uninterruptible sleep
-# dies when it wakes up, which nobody should wait for.
+# A few rounds catch a process that forks as fast as it can. A process in uninterruptible sleep dies when it
+# wakes up, and nobody waits for that.
 _END_ROUNDS: Final = 50
 _END_PAUSE_S: Final = 0.01
 _MOST_FILES: Final = 65_536
-"""A hard limit may be none, and some programs go through all descriptors that they may have."""
+"""The hard limit may be infinite, and some programs go through all descriptors that they may have."""
 _FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 """How many files this process may have open, (soft, hard), as it was started."""
 
@@ -55,7 +55,7 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Return whether it runs or is stopped; a zombie, and another with its number, do not count."""
+    """Return whether the process runs or is stopped; not for a zombie or another process with its number."""
     process = _inspect(identity.pid)
     return process is not None and process.identity == identity and process.state not in "ZX"
 
@@ -68,7 +68,7 @@ def kill(identity: ProcessIdentity, signal: int) -> bool:
     with ExitStack() as stack:
         send = functools.partial(os.kill, identity.pid)
         if sys.platform == "linux":
-            # Without pidfds in the kernel or the sandbox, the number must do.
+            # Without pidfds in the kernel or the sandbox there is only the number.
             with suppress(OSError, OverflowError):
                 fd = os.pidfd_open(identity.pid)
                 stack.callback(os.close, fd)
@@ -132,7 +132,7 @@ def end_marked(name: str, value: str, session_ids: Iterable[int] = ()) -> int:
 
 def lineage() -> frozenset[int]:
     """Return the pids of this process and its ancestors, which `end_marked` spares."""
-    # Asked for one by one: a listing of processes that change is no picture of one moment.
+    # One by one: a list of processes that change is no picture of one moment.
     found = {os.getpid()}
     pid = os.getppid()
     while pid > 0 and pid not in found:
@@ -195,7 +195,7 @@ def _read_stat(pid: int) -> _Process | None:
 def _ask_ps(*selection: str) -> list[_Process]:
     """Ask POSIX's ps: macOS has no /proc. `lstart` is five words, down to the second."""
     words = ["ps", *selection, "-o", "pid=,ppid=,state=,lstart="]
-    # Not the ps of the current folder (womm.programs, which this module has to do without).
+    # Not a ps of the current folder (womm.programs does this, but this module may not import it).
     path = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
     environ = {**os.environ, "LC_ALL": "C", "PATH": os.pathsep.join(path)}
     result = subprocess.run(words, capture_output=True, text=True, env=environ, check=False)
@@ -220,7 +220,7 @@ def send_signal(process: "asyncio.subprocess.Process", number: int) -> None:
 
 
 def raise_file_limit() -> None:
-    """Let this process have as many files open as its hard limit allows; children are to be given
+    """Let this process have as many files open as its hard limit allows. The caller gives its children
     `usual_file_limit`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)

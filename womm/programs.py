@@ -1,7 +1,7 @@
 """Programs that womm itself starts: looked up in PATH, but never in the current folder.
 
-An empty or relative entry of PATH means the folder that one is in, and that may be one that pods, or
-strangers, write. A job's own PATH stays as the user has it.
+An empty or relative entry of PATH means the current folder, and pods or strangers may be able to write that.
+A job's own PATH stays as the user has it.
 """
 
 import os

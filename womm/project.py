@@ -18,7 +18,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`values`: what `.womm` says, as TOML's types; `version` is taken out. `content`: its bytes."""
+    """`values`: the keys of `.womm` without `version`, as TOML's types. `content`: its bytes."""
 
     folder: Path
     values: Mapping[str, object]
@@ -40,7 +40,7 @@ def find(cwd: Path) -> Project | None:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file of settings is there. Raises ProjectError for what is there and is none."""
+    """Return whether a file of settings exists. Raises ProjectError for anything else of that name."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -82,7 +82,7 @@ class Sharing(Enum):
 
     GOOD = "good"
     ASK = "ask"
-    """It can, but nobody may have meant it."""
+    """It can, but the user may not have meant it."""
     NEVER = "never"
 
 
@@ -91,13 +91,13 @@ _SYSTEM: Final = frozenset(
     " /usr/lib64 /usr/libexec /usr/local /usr/local/bin /usr/local/lib /usr/sbin /usr/share"
     " /var /var/lib /var/run /womm".split()
 )
-"""Mounted over those of an image they would take its programs away, or they are no files at all."""
+"""Mounted over the same folders of an image they would hide its programs, or they hold no real files."""
 _NO_FILES: Final = ("/dev", "/proc", "/sys", "/womm")
 _BROAD: Final = frozenset("/home /media /mnt /opt /private /root /srv /tmp /Users /var/tmp".split())
 
 
 def sharing(folder: Path, home: Path, mounts: Iterable[str]) -> tuple[Sharing, str]:
-    """Judge a folder that pods are to see at the same path; the text says what is wrong with it.
+    """Judge a folder that pods will see at the same path; the text says what is wrong with it.
 
     folder: absolute. mounts: where file systems are mounted on this machine.
     """
@@ -124,7 +124,7 @@ def sharing(folder: Path, home: Path, mounts: Iterable[str]) -> tuple[Sharing, s
 
 
 def mounts() -> list[str]:
-    """Return where file systems are mounted on this machine; empty where nobody tells (macOS)."""
+    """Return where file systems are mounted on this machine; empty where the system does not say (macOS)."""
     try:
         lines = Path("/proc/self/mounts").read_bytes().splitlines()
     except OSError:
@@ -159,8 +159,8 @@ def _toml(path: Path, content: bytes) -> dict[str, object]:
 
 
 def _check_owner(path: Path, cwd: Path) -> None:
-    # It may name programs to run: one that another user left in /tmp must not count below it.
-    # The owner of the current folder is trusted as its files are (root in a user's folder).
+    # A project file may name programs to run: one that another user left in /tmp must not count below it.
+    # womm trusts the owner of the current folder as it trusts the files there (root in a user's folder).
     try:
         owner = path.stat().st_uid
         trusted = owner in {0, os.getuid(), cwd.stat().st_uid}

@@ -2,7 +2,7 @@
 
 Precedence: flag, then environment, then the project's `.womm`, then the user's `config.toml`, then
 the default. A key is a field's name without its unit, since the value carries one: `kube-pods = 4`,
-`orphan-timeout = "30m"`; `--kube-pods` and `WOMM_KUBE_PODS` are made of the same name.
+`orphan-timeout = "30m"`; `--kube-pods` and `WOMM_KUBE_PODS` come from the same name.
 """
 
 import difflib
@@ -38,9 +38,9 @@ SHARES: Final = (NO_SHARE, EAGER, EAGER_SYNCBACK, LAZY)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. A field is described by its row of KEYS.
+    """All settings. The row of a field in KEYS describes it.
 
-    origins: field name -> where it is from: `--kube-pods`, `WOMM_KUBE_PODS`, a file, `default`.
+    origins: field name -> its source: `--kube-pods`, `WOMM_KUBE_PODS`, a file, `default`.
     project: the folder with `.womm`, None without one.
     """
 
@@ -82,7 +82,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """name: as in `.womm`; field: of Settings; read: raises ValueError with what it expects.
+    """name: as in `.womm`; field: of Settings; read: raises ValueError with the values that it expects.
 
     names: it names a file, or several: in a file a path counts from its folder, else from the current one.
     free: in a `.womm` it counts without the user's acceptance: a number that can do no more than cost time.
@@ -112,10 +112,10 @@ def load(
 ) -> Settings:
     """Gather the settings; raises SettingsError, ProjectError and TrustError.
 
-    flags: what was on the command line, by the key's name with underscores (`kube_pods`), as text
+    flags: the options on the command line, by the key's name with underscores (`kube_pods`), as text
     or typed; None means not given. Environment variables that are empty count as not given.
-    warn: is told of a project file that this user has not accepted, and what needs that is left out of it;
-    without, that is a TrustError.
+    warn: gets a message about a project file that this user has not accepted; its keys that need an
+    acceptance are left out. Without `warn` such a file is a TrustError.
     """
     found, of_project = _of_project(cwd, env, flags, warn)
     values: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def load(
 
 
 def review(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Review | None:
-    """Return what this user has to do with the project file, as it is now; None: there is none.
+    """Compare the project file, as it is now, with this user's acceptance; None: there is no project file.
 
     Raises ProjectError, SettingsError, TrustError.
     """
@@ -140,14 +140,14 @@ def review(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> Re
 
 
 def review_of(found: Project, env: Mapping[str, str]) -> Review:
-    """As `review`, of a project file that is known. Raises SettingsError, TrustError."""
+    """As `review`, for a project file that is known. Raises SettingsError, TrustError."""
     return _review(found, found.folder, env, {})
 
 
 def _of_project(
     cwd: Path, env: Mapping[str, str], flags: Mapping[str, object], warn: Callable[[str], None] | None
 ) -> "tuple[Project | None, list[_Given]]":
-    """Return the project and what of its file counts. See `load`."""
+    """Return the project and the keys of its file that count. See `load`."""
     found, values = None, []
     try:
         found = project.find(cwd)
@@ -170,7 +170,7 @@ def _review(found: Project, cwd: Path, env: Mapping[str, str], flags: Mapping[st
         return Review(found, (), (), "", None, accepted=False)
     alone = _readable(own)
     merged = _readable([*_user_values(), *own, *_given(cwd, env, flags)])
-    # What the file says itself counts, too: other tasks of the project run as it says.
+    # The file's own keys count, too: other tasks of the project run by them.
     writable = dict.fromkeys(
         (*writable_by_pods(found.folder, alone), *writable_by_pods(found.folder, merged))
     )
@@ -188,7 +188,7 @@ def _review(found: Project, cwd: Path, env: Mapping[str, str], flags: Mapping[st
 
 
 def kubeconfig_seal(settings: Settings) -> str:
-    """Return what the kubeconfig must be as long as a task lives; empty: it is the user's own matter.
+    """Return the seal that the kubeconfig must keep as long as a task lives; empty: the user has chosen it.
 
     Raises TrustError.
     """
@@ -204,7 +204,7 @@ def _fields(values: "Iterable[_Given]") -> dict[str, object]:
 
 
 def _readable(values: "Iterable[_Given]") -> dict[str, object]:
-    """Those that may be so. With the others nothing is run, and `womm setup` may mend them."""
+    """Return the values that can be read. A bad value runs nothing, and `womm setup` may mend it."""
     found: dict[str, object] = {}
     for value in values:
         with suppress(SettingsError):
@@ -223,7 +223,7 @@ def writable_by_pods(folder: Path, values: Mapping[str, object]) -> list[Path]:
 
 
 def _written_in(folder: Path) -> list[Path]:
-    """Return what pods of the project in just this folder can write, as its file says, accepted or not."""
+    """Return the folders that pods can write by the project file in this very folder, accepted or not."""
     try:
         return writable_by_pods(folder, _readable(_project_values(project.at(folder))))
     except (ProjectError, SettingsError):
@@ -239,13 +239,13 @@ def _given(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> "l
 
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
-    """Raises SettingsError for what `path` must not say."""
+    """Raise SettingsError for a key or value that `path` must not have."""
     found = {given.key.field: given.read() for given in _file_values(path, values)}
     check_share(bool(found.get("share_readonly")), found.get("share_write", ()))
 
 
 def check_share(readonly: bool, write: object) -> None:
-    """Raise SettingsError for a folder that pods may not write, and may."""
+    """Raise SettingsError for share-readonly together with share-write."""
     if readonly and write:
         raise SettingsError(
             f"share-readonly and share-write = {_toml(write)} contradict each other",
@@ -270,7 +270,7 @@ class _Given:
         if self.key.names is None:
             return value
         if self.key.names is Kind.PROGRAM:
-            # A name is looked up in PATH.
+            # A mere name is for PATH.
             here = os.sep in str(value)
             return os.path.normpath(self.folder / os.path.expanduser(str(value))) if here else value
         return absolute(str(value), self.folder)
@@ -314,7 +314,7 @@ def _file_values(path: Path, values: Mapping[str, object]) -> Iterator[_Given]:
 
 
 def _near(written: str) -> str:
-    """Return the keys that somebody may have meant, or where all of them are listed."""
+    """Return the keys that the user may have meant, or the place of the list of all keys."""
     name = written.replace("_", "-")
     near = difflib.get_close_matches(name, _BY_NAME, 3, 0.8) or difflib.get_close_matches(name, _BY_NAME, 1)
     return f"did you mean {' or '.join(near)}?" if near else 'all keys: womm\'s reference, "Settings"'

@@ -1,11 +1,11 @@
-"""What signals do to womm. Here alone: which of them end a command, and how children start.
+"""Signals: which of them end a command, and how children start. No other module decides this.
 
 - A signal that is ignored when womm starts stays ignored (nohup, a shell's background).
-- INT, TERM and HUP end a command after it has cleaned up, and so do all others that would kill it on the
+- INT, TERM and HUP end a command after it has cleaned up. So do all other signals that would kill it on the
   spot: somebody sends them with kill(1), or a limit does (XCPU). QUIT ends a task as a second Ctrl-C does.
-- Left as they are: what tells of a fault (SEGV and its like, ABRT), stops and continues (TSTP, CONT), or
-  cannot be caught. PIPE and XFSZ are ignored by Python itself: the write that meets them fails.
-- Handlers are set, never "ignore": exec(2) takes handlers back to the default, so that GNU parallel,
+- womm leaves these alone: signals of a fault (SEGV and its like, ABRT), those that stop and continue (TSTP,
+  CONT), and those that cannot be caught. Python itself ignores PIPE and XFSZ: the write fails instead.
+- womm sets handlers, and never "ignore": exec(2) takes handlers back to the default, so that GNU parallel,
   agents and jobs begin as their user's shell would start them.
 """
 
@@ -23,7 +23,7 @@ _LEFT: Final = frozenset(
 
 
 def ending(*apart: int) -> list[int]:
-    """Return the signals that are to end a command, without those that are ignored and without `apart`."""
+    """Return the signals that end a command, without those that are ignored and without `apart`."""
     return [
         int(number)
         for number in signal.valid_signals()
@@ -36,7 +36,7 @@ def is_ignored(number: int) -> bool:
 
 
 def end_cleanly() -> None:
-    """Have every signal that ends this process end it by an exception, so that it cleans up on the way.
+    """Turn every signal that ends this process into an exception, so that the process cleans up on the way.
 
     Ctrl-C is Python's own: it raises KeyboardInterrupt.
     """
@@ -45,7 +45,7 @@ def end_cleanly() -> None:
 
 
 def before_exec() -> None:
-    """Take back what Python has set for itself before another program takes the place of this process."""
+    """Reset the signals that Python has set for itself, before another program replaces this process."""
     for name in _PYTHONS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -28,7 +28,7 @@ _FOLDER: Final = "trust"
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What was accepted last of one `.womm`. files: `Named.found` of each named file, by its label."""
+    """The last acceptance of one `.womm`. files: `Named.found` of each named file, by its label."""
 
     hash: str
     text: bytes
@@ -39,8 +39,9 @@ class Acceptance:
 class Review:
     """A project file as it is now. keys: those that need an acceptance, as they are written.
 
-    named: the files that it names. before: what was accepted last. accepted: this very content is. refused:
-    why it cannot be accepted. seal: of the kubeconfig, see `womm.named.seal`; empty: it names none.
+    named: the files that it names. before: the last acceptance. accepted: whether that is of this very
+    content. refused: why it cannot be accepted. seal: of the kubeconfig, see `womm.named.seal`; empty: it
+    names none.
     """
 
     project: Project
@@ -57,7 +58,7 @@ class Review:
         return self.refused is None and (self.accepted or not self.keys)
 
     def error(self) -> TrustError:
-        """Return what to tell while it does not count."""
+        """Return the message for a file that does not count."""
         if self.refused is not None:
             return self.refused
         path, keys = self.project.path, listed(self.keys)
@@ -89,7 +90,7 @@ def review(
     refused: TrustError | None = None,
     seal: str = "",
 ) -> Review:
-    """Compare a project file with what was accepted."""
+    """Compare a project file with its last acceptance."""
     found = fingerprint(project, named)
     before = _read(project)
     accepted = found in environ.get(VARIABLE, "").split(":") or (before is not None and before.hash == found)
@@ -108,13 +109,13 @@ def fingerprint(project: Project, named: Sequence[Named]) -> str:
 
 
 def label(project: Project, file: Named) -> str:
-    """Return a file's path: below the project's folder from there."""
+    """Return a file's path: relative to the project's folder if it is below it."""
     below = f"{os.path.normpath(project.folder)}/".replace("//", "/")
     return file.path.removeprefix(below)
 
 
 def accept(found: Review) -> None:
-    """Write down that this user accepts what was reviewed: these bytes, whatever the files are by now.
+    """Record that this user accepts the bytes that were reviewed, whatever the files hold by now.
 
     Raises TrustError, JournalError.
     """
@@ -145,7 +146,7 @@ def accept(found: Review) -> None:
 
 
 def revoke(project: Project) -> bool:
-    """Forget what was accepted; return whether there was anything. Raises TrustError, JournalError."""
+    """Forget the acceptance; return whether there was one. Raises TrustError, JournalError."""
     path = _place(project)
     try:
         path.unlink()
@@ -186,7 +187,7 @@ def _place(project: Project) -> Path:
 
 
 def _read(project: Project) -> Acceptance | None:
-    """What is damaged counts as none."""
+    """Read an acceptance; a damaged one counts as none."""
     with suppress(OSError, JournalError, ValueError, KeyError, TypeError, AttributeError):
         record = json.loads(_place(project).read_bytes())
         if record["version"] == _VERSION:

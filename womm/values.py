@@ -1,7 +1,7 @@
-"""What people write as a setting's value, with its unit, and what it means.
+"""The values of settings as people write them, with their units, and their meaning.
 
-A reader takes a value as TOML has it, or the text of a variable or an option. It raises ValueError with the
-words for what it expects.
+A reader takes a value as TOML has it, or the text of a variable or an option. It raises ValueError with a
+phrase for the values that it expects.
 """
 
 import re
@@ -24,7 +24,7 @@ def whole(least: int) -> Callable[[object], int]:
 
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Longer than any task, and far from what time and poll functions cannot take.
+# Longer than any task, and far below the limits of time and poll functions.
 _LONGEST_S: Final = 3650 * 86400.0
 
 
@@ -67,7 +67,7 @@ def cpu_millis(quantity: str) -> int:
     millis = Fraction(0)
     if match is not None:
         millis = Fraction(match[1]) * (1 if match[2] else 1000)
-    # The API server refuses what is finer than 1m.
+    # The API server refuses quantities finer than 1m.
     if millis <= 0 or millis.denominator != 1:
         raise ValueError("a number of CPUs such as 2, 0.5 or 500m")
     return int(millis)
@@ -175,7 +175,7 @@ def selector(value: object) -> dict[str, str]:
 
 
 def _within(path: str) -> str:
-    """A path without what says nothing. Raises ValueError for one that leads out, or nowhere."""
+    """Normalize a path. Raises ValueError for one that leads out, or nowhere."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith(("/", "~")) or ".." in parts or "\0" in path or not path.strip():
         raise ValueError(path)

@@ -1,8 +1,8 @@
 """Words for people: text that does nothing to a terminal, is not too long, and counts in good English.
 
-File names, commands, and what a cluster or a pod says may hold anything: escape sequences, line ends,
-characters that turn the direction of a line, bytes that are no UTF-8. What womm prints of them goes
-through here; what is data (a job's output, JSON) does not.
+File names, commands, and messages of a cluster or a pod may hold anything: escape sequences, line ends,
+characters that turn the direction of a line, bytes that are not UTF-8. womm passes them through here before
+it prints them in a message. Data (a job's output, JSON) does not pass through here.
 """
 
 import os
@@ -10,9 +10,9 @@ import re
 from typing import Final
 
 NAME_WIDTH: Final = 200
-"""Of one name within a sentence. A path may have 4,096 bytes, a command 128 KiB."""
+"""The longest name within a sentence. A path may have 4,096 bytes, a command 128 KiB."""
 LINE_WIDTH: Final = 2000
-"""Of one line on stderr, whatever it quotes."""
+"""The longest line on stderr, whatever it quotes."""
 
 
 def printable(text: str | bytes) -> str:
@@ -44,9 +44,9 @@ def line(text: str) -> str:
 
 
 def cause(exc: BaseException) -> str:
-    """Return why something failed: in the system's words where it was the system, and not in a library's.
+    """Return why something failed. For an error of the system use the system's words, not a library's.
 
-    Libraries wrap an OSError in sentences of their own, or give it as an argument of another exception.
+    Libraries wrap an OSError in sentences of their own, or pass it as an argument of another exception.
     """
     found = system_error(exc)
     if found is not None:
@@ -54,7 +54,7 @@ def cause(exc: BaseException) -> str:
         plain = found.strerror and not found.strerror.startswith("Connect call failed")
         return str(found.strerror if plain else os.strerror(found.errno or 0))
     text = str(exc) or type(exc).__name__
-    numbers = re.findall(r"\[Errno ([0-9]{1,4})\]", text)  # of several addresses
+    numbers = re.findall(r"\[Errno ([0-9]{1,4})\]", text)  # the connection was tried at several addresses
     return os.strerror(int(numbers[-1])) if numbers else text
 
 
@@ -79,7 +79,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def abridged(text: str, width: int) -> str:
-    """The same, without the middle: a path's last part, a command's last argument, say most."""
+    """Cut the middle out: a path's last part, or a command's last argument, says most."""
     if len(text) <= width:
         return text
     end = max(0, width - 5) // 2
@@ -87,7 +87,7 @@ def abridged(text: str, width: int) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return `1 file`, `2 files`; `plural`: what follows any other number than 1, else the noun with an s."""
+    """Return `1 file`, `2 files`; `plural`: the noun after every number but 1, else the noun with an s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 

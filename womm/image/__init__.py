@@ -1,5 +1,5 @@
 """Images that womm makes with docker: today the file server's, from images/fileserver.
 
-Nothing is fetched from within a build: what goes into an image is collected on the user's side, so a
-daemon without a network does. The docker library is imported here alone.
+A build fetches nothing: womm collects the contents of an image on the user's side, so a docker daemon
+without a network is enough. Only this package imports the docker library.
 """

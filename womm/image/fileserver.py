@@ -1,7 +1,7 @@
 """The image of the file server: built from images/fileserver, pushed where the user may push.
 
-An image is looked for before it is built, by the tag that names what is in it; so of a release it is
-built once per registry, by whoever is first.
+womm looks for the image in the registry before it builds it. The tag names the contents, so the image of a
+release is built once per registry, by the first user.
 """
 
 import errno
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 NAME: Final = "womm-fileserver"
 _HERE: Final = Path(__file__).parent
 _RECIPES: Final = (_HERE / "recipes" / "fileserver", _HERE.parent.parent / "images" / "fileserver")
-"""In an installed womm, and in a checkout."""
+"""The recipe in an installed womm, and in a checkout."""
 RECIPE: Final = ("Dockerfile", "unpack.py")
-"""Beside them there may be more: pip compiles what it installs."""
+"""The files of the recipe. There may be others beside them: pip compiles the modules that it installs."""
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _BY_HAND: Final = "or name one that is made already: womm setup --fileserver-image NAME"
 _TIMEOUT_S: Final = 600
@@ -45,12 +45,12 @@ Download: TypeAlias = Callable[[Path, str], None]
 def provide(prefix: str, *, base: str = "", say: Say = log.info, download: Download = wheels.download) -> str:
     """Return the file server's image in the registry that `prefix` (`REGISTRY/NAME/`) names, by digest.
 
-    It is built and pushed if the registry lacks it. base: another image to build upon, with python3 and
-    perl. download: what brings the wheels. Raises ImageError.
+    If the registry lacks the image, womm builds and pushes it. base: another image to build upon, with
+    python3 and perl. download: puts the wheels into a folder. Raises ImageError.
     """
     repository = f"{prefix}{NAME}"
     name = f"{repository}:{wheels.tag()}"
-    # Where docker's library looks for credential helpers: not in the current folder.
+    # docker's library looks for credential helpers in PATH: keep the current folder out of it.
     os.environ["PATH"] = programs.search_path(os.environ)
     with _client() as client:
         digest = _digest_of(client, name)
@@ -63,7 +63,7 @@ def provide(prefix: str, *, base: str = "", say: Say = log.info, download: Downl
 
 @contextmanager
 def context(machine: str, download: Download) -> Iterator[Path]:
-    """Give the folder that docker builds the image from: the recipe, and all wheels beside it."""
+    """Yield the folder from which docker builds the image: the recipe, and all wheels beside it."""
     with tempfile.TemporaryDirectory(prefix="womm-image-") as folder:
         place = Path(folder)
         for name in RECIPE:
@@ -110,11 +110,11 @@ def _no_docker(exc: Exception) -> ImageError:
 
 
 def _digest_of(client: Any, name: str) -> str | None:
-    """The digest of an image in its registry; None: it is not there. Raises ImageError."""
+    """Return the digest of an image in its registry; None: it is not there. Raises ImageError."""
     try:
         return str(client.images.get_registry_data(name).id)
     except docker.errors.APIError as exc:
-        # Registries say of what nobody has pushed yet that it is not there, or not this user's to see.
+        # For an image that nobody has pushed yet registries answer "not found" or "forbidden".
         if exc.status_code in {401, 403, 404} or "unknown" in _words(exc) or "denied" in _words(exc):
             return None
         raise ImageError(f"the registry of {name} does not answer: {_words(exc)}", "docker info") from exc
@@ -126,7 +126,7 @@ def _build(client: Any, name: str, base: str, download: Download) -> None:
     machine = str(client.info().get("Architecture", ""))
     with context(_MACHINES.get(machine, machine), download) as folder:
         try:
-            # To its end, whatever it says: half a stream would keep its connection.
+            # Read the stream to its end even after an error: half a stream would keep its connection.
             lines = list(
                 client.api.build(
                     path=str(folder),
@@ -159,7 +159,7 @@ def _push(client: Any, repository: str, tag: str) -> str:
 
 
 def _error(lines: list[dict[str, Any]]) -> str:
-    """What docker says at last has gone wrong; empty: nothing."""
+    """Return the last error that docker reports; empty: none."""
     errors = [" ".join(str(line["error"]).split()) for line in lines if "error" in line]
     return words.abridged(errors[-1], _WORDS_LIMIT) if errors else ""
 

@@ -16,9 +16,9 @@ from womm import words
 from womm.errors import ImageError
 
 PACKAGES: Final = ("asyncssh", "cryptography", "cffi", "pycparser", "typing_extensions")
-"""Whole: what is not here is not in the image."""
+"""Distributions that the image gets as a whole; it gets no others."""
 _OF_ONE_PYTHON: Final = ("cffi",)
-"""Their wheels are for one version of Python each; all others are for any, from 3.11 on."""
+"""Each wheel of these is for one version of Python; all others are for any, from 3.11 on."""
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _PLATFORMS: Final = ("manylinux_2_17_{}", "manylinux2014_{}", "manylinux_2_28_{}", "manylinux_2_34_{}")
 _PACKAGE: Final = Path(womm.__file__).parent
@@ -31,7 +31,7 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 def download(folder: Path, machine: str) -> None:
     """Put the wheels that are not womm's into `folder`, for a Linux of this machine type (`x86_64`).
 
-    The versions are those that run here; pip gets them, as it got these. Raises ImageError.
+    The versions are those that run here; pip downloads them. Raises ImageError.
     """
     _download(folder, machine, PYTHONS[0], pins())
     for python in PYTHONS[1:]:
@@ -53,7 +53,7 @@ def write_own(folder: Path) -> Path:
 
 
 def tag() -> str:
-    """The tag of the image that is made of this womm: its version, and what is in it.
+    """Return the tag of the image of this womm: its version, and a hash of its contents.
 
     `pip install .` of another state of the sources has the same version.
     """

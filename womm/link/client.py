@@ -39,13 +39,13 @@ class LinkHandler(Protocol):
     """The owner of a link. The link calls it on the event loop; it must not block."""
 
     def link_up(self, link: "Link") -> None:
-        """The agent answers (first time or again). Frames kept during the cut are on their way."""
+        """The agent answers, for the first time or again. Frames kept during the cut are on their way."""
 
     def link_cut(self, link: "Link", reason: str) -> None:
         """The connection is gone; the link goes on dialling. Nothing is lost yet."""
 
     def link_lost(self, link: "Link", reason: str) -> None:
-        """Given up: this agent cannot be reached any more. No further calls follow."""
+        """The link gives up: it cannot reach this agent any more. No further calls follow."""
 
     def link_frame(self, link: "Link", kind: int, job: int, payload: memoryview | bytes) -> None:
         """One frame from the agent; `payload` is only valid during the call."""
@@ -112,7 +112,7 @@ class Link:
                 await connection.gone.wait()
 
     async def drain(self, timeout_s: float) -> None:
-        """Take what an agent that has ended still had on its way, until its connection closes."""
+        """Take the frames that an agent sent before it ended, until its connection closes."""
         if self._connection is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -214,7 +214,7 @@ class Link:
             for kind, job, payload in frames:
                 handler.link_frame(self, kind, job, payload)
         except (Refused, BadFrame) as exc:
-            # Neither gets better with another connection: the decoder has lost its place.
+            # Another connection helps neither: the decoder has lost its place.
             connection.refused = True
             connection.reason = str(exc)
             connection.abort()
@@ -249,7 +249,7 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        # Bounded by the jobs' stdin windows; the session keeps the bytes anyway.
+        # The jobs' stdin windows bound this; the session keeps the bytes anyway.
         transport.set_write_buffer_limits(high=1 << 30)
 
     def get_buffer(self, sizehint: int) -> bytearray:

@@ -41,7 +41,7 @@ class FrameType(IntEnum):
 
 
 class BadFrame(Exception):
-    """The peer sent what no peer of ours sends: this connection is of no use."""
+    """The peer sent something that no peer of womm sends: this connection is of no use."""
 
 
 Frame: TypeAlias = tuple[int, int, memoryview | bytes]
@@ -55,7 +55,7 @@ def encode(kind: int, job: int = 0, payload: bytes = b"") -> bytes:
 class FrameDecoder:
     """Cuts a stream of bytes, in whatever pieces it comes, into frames.
 
-    A job's output is not held back until its frame is complete: OUT and ERR may come as several frames.
+    The decoder passes a job's output on before its frame is complete: OUT and ERR may come as several frames.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class FrameDecoder:
         self._left = 0
 
     def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
-        """Yield the frames that `data` completes, and what it has of output.
+        """Yield the frames that `data` completes, and the output that it holds.
 
         Raises BadFrame on an unknown type or an oversized length; the decoder is then unusable.
         """
@@ -113,7 +113,7 @@ def decode_credit(payload: memoryview | bytes) -> tuple[int, int]:
 
 
 class User(NamedTuple):
-    """Who a worker's jobs run as."""
+    """The user that a worker's jobs run as."""
 
     uid: int
     gid: int
@@ -156,10 +156,10 @@ class RunRequest:
 
     `command` is a line for the agent's shell, or None to run `argv` (or, when that is empty, the
     shell itself). `env` is set on top of the agent's own environment, `unset` taken from it.
-    `terminal` is (rows, columns) of a pseudo-terminal, None for pipes. Before it starts, `fresh` paths,
-    and what is below `fresh_tree`, are looked at past the kernel's cache: see statx(2), AT_STATX_FORCE_SYNC.
-    `stdout` and `stderr` are files to append to instead of sending OUT and ERR; one that the agent cannot
-    open is sent after all.
+    `terminal` is (rows, columns) of a pseudo-terminal, None for pipes. Before it starts, the job looks at
+    `fresh` paths, and at all below `fresh_tree`, past the kernel's cache: statx(2), AT_STATX_FORCE_SYNC.
+    `stdout` and `stderr` are files to append to instead of sending OUT and ERR; if the agent cannot open such
+    a file, it sends the output.
     """
 
     command: bytes | None
@@ -208,7 +208,7 @@ class EndKind(IntEnum):
     SIGNALED = 1
     NOT_STARTED = 2
     OOM_KILLED = 3
-    """The kernel killed it, or what its shell ran, for want of memory; `value` is as the shell said it."""
+    """The kernel killed the job, or a child of its shell, for want of memory; `value` is the shell's."""
 
 
 @dataclass(frozen=True, slots=True)

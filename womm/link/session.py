@@ -5,12 +5,12 @@ other acknowledges them. A connection opens with a hello each way, connector fir
 
     magic (8 bytes)  version (2)  session id (16)  bytes received so far (8)
 
-after which each end goes on at the byte that the other one lacks, be that in the middle of a frame.
-What precedes the magic number is noise and skipped: shells and container runtimes print into
-streams; `\\r\\n` in it shows a stream that is not binary-clean. A peer that answers with an all-zero
-id refuses: other version, or it belongs to another session.
+Then each end goes on at the byte that the other one lacks, even in the middle of a frame. An end skips the
+noise before the magic number: shells and container runtimes print into streams; `\\r\\n` in it shows a stream
+that is not binary-clean. A peer that answers with an all-zero id refuses: it has another version, or belongs
+to another session.
 
-This page is the only place of the format besides womm/worker/agent.pl.
+Only this module and womm/worker/agent.pl know the format.
 """
 
 import struct
@@ -72,7 +72,7 @@ class Session:
 
     @property
     def owes_ack(self) -> bool:
-        """True when frames came in that the peer does not yet know to have arrived."""
+        """True when frames came in that are not acknowledged yet."""
         return self._owes_ack
 
     def __repr__(self) -> str:
@@ -98,13 +98,13 @@ class Session:
         self._sent += frame
 
     def acknowledge(self) -> None:
-        """Tell the peer how much has arrived. Needed now and then: the peer keeps bytes until it knows."""
+        """Acknowledge what has arrived. The peer keeps its bytes until then, so do it now and then."""
         self._sent += encode_ack(self._received)
         self._acknowledged = self._received
         self._owes_ack = False
 
     def data_to_send(self) -> bytes:
-        """Return what the transport is to write now."""
+        """Return the bytes that the transport must write now."""
         if not self._connected:
             data, self._control = bytes(self._control), bytearray()
             return data
@@ -120,7 +120,7 @@ class Session:
     def receive_data(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Take bytes from the transport; yield the frames they complete, ACKs left out.
 
-        Raises Refused, or BadFrame when the peer talks nonsense: drop the connection. The iterator
+        Raises Refused, or BadFrame for bytes that are no frame: drop the connection. The iterator
         must be consumed before the next call.
         """
         if self._hello is not None:

@@ -1,8 +1,7 @@
-"""What runs at the workers' end: the agent (perl) and the login shim (perl).
+"""The programs at the workers' end: the agent, the bridge to it, the copy into a pod, the login shim.
 
-Both are single files that need nothing beyond Debian's perl-base, because a worker's image is the
-user's. Python was rejected for them: an image need not have it, and a start of it costs 16-70 ms a
-job, where perl without modules costs 2.
+They are perl and need nothing beyond Debian's perl-base, because a worker's image is the user's. Rejected:
+Python, since an image may lack it, and its start costs 16-70 ms a job, where perl without modules costs 2.
 """
 
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ BRIDGE = Path(__file__).parent / "bridge.pl"
 COPY_INTO_POD = Path(__file__).parent / "copy_into_pod.pl"
 
 PERL_VARIABLES = ("PERL5OPT", "PERL5LIB", "PERLLIB", "PERL_UNICODE", "PERLIO", "PERL5DB", "PERL_SIGNALS")
-"""What a user has set for programs in perl: ours would load it, or read and write other bytes."""
+"""A user's variables for programs in perl. With them ours would load other code, or change bytes."""
 KEPT = "WOMM_KEPT_"
-"""An agent gives its jobs the variables that begin so, under the names that follow."""
+"""An agent takes this prefix off the names of variables and gives these to its jobs."""
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -28,6 +27,6 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for an agent, which gives the jobs the whole of it."""
+    """Return the environment for an agent: its jobs get back all variables of `environ`."""
     kept = {KEPT + name: environ[name] for name in PERL_VARIABLES if name in environ}
     return {**clean_environment(environ), **kept}

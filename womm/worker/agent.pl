@@ -4,21 +4,21 @@
 #   perl agent.pl --socket PATH [--shell /bin/sh] [--orphan-timeout SECONDS] [--silence-timeout SECONDS]
 #       [--oom-counters FILE:FILE] [--heartbeat FILE] [--echo BYTES]
 #
-# --oom-counters: files of which one has a line "oom_kill N" (memory.events of cgroup v2, memory.oom_control
-# of v1): tells a job that was killed for want of memory from one that somebody killed.
-# --heartbeat makes it the keeper of a task: FILE is touched while the coordinator is heard of, and the
-# exit status is 0 only when it was not for the orphan timeout; a keeper ended by a signal is to be replaced.
-# --echo prints the first BYTES of each job's output on stdout, too: where that is a log that people read.
+# --oom-counters: one of these files has a line "oom_kill N" (memory.events of cgroup v2, memory.oom_control
+# of v1). It distinguishes a job that the kernel killed for want of memory from one that somebody killed.
+# --heartbeat makes the agent the keeper of a task: it touches FILE while it hears of the coordinator. Its exit
+# status is 0 only after an orphan timeout without the coordinator; a keeper that a signal ends is replaced.
+# --echo prints the first BYTES of each job's output on stdout, too, for people who read the pod's log.
 #
-# Needs perl with nothing beyond Debian's perl-base, and sh. The wire format is written down once, in
-# womm/link/frames.py and womm/link/session.py; the names here are the same.
+# Needs perl with nothing beyond Debian's perl-base, and sh. womm/link/frames.py and womm/link/session.py
+# describe the wire format; the names here are the same.
 #
-# Strategy: one loop around select(2). Whatever the coordinator has not acknowledged stays in @sent,
+# Strategy: one loop around select(2). Bytes that the coordinator has not acknowledged stay in @sent,
 # so a new connection goes on at the byte where the old one was cut. Credits bound @sent: a job's
-# stream may be at most its window ahead of what the coordinator has passed on. Exit statuses come
+# stream may be at most its window ahead of the bytes that the coordinator has passed on. Exit statuses come
 # from wait4(2) through syscall(), because perl's own waitpid reports no rusage.
 
-# PERL5LIB may name folders that count from the current one, and that may be anybody's.
+# PERL5LIB may name folders relative to the current one, which may belong to anybody.
 BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 use warnings;
@@ -158,7 +158,7 @@ sub accept_stranger {
     }
 }
 
-# Reads up to a hello: what comes before the magic number is noise (shells print into streams).
+# Reads up to a hello. The bytes before the magic number are noise (shells print into streams).
 sub greet {
     my ($fd) = @_;
     my ($handle) = @{ $strangers{$fd} };
@@ -227,7 +227,7 @@ sub send_frame {
     $write_at = $now + $may_wait if $now + $may_wait < $write_at;
 }
 
-# The peer has everything before $offset: the pieces that lie there are needed no more.
+# The peer has everything before $offset: drop the pieces that lie there.
 sub forget_sent {
     my ($offset) = @_;
     while (@sent and $sent_base + length $sent[0] <= $offset) {
@@ -327,7 +327,7 @@ sub run_job {
         not_started($number, "pipe: $!");
         return;
     }
-    # Signals for the job wait until it no longer has this program's handlers: see signal_job.
+    # Hold signals for the job back until it no longer has this program's handlers: see signal_job.
     my ($all, $before) = ("\xff" x 8, "\0" x 8);
     syscall($nr->{rt_sigprocmask}, 0, $all, $before, 8) if $nr;    # SIG_BLOCK
     my $pid = fork;
@@ -368,8 +368,8 @@ sub run_job {
     send_frame(STARTED, $number, pack 'N', $pid);
 }
 
-# What this machine's kernel remembers of a share is made to agree with the file server: statx(2) with
-# AT_STATX_FORCE_SYNC asks it, first about the directory, which decides whether names in it are looked up again.
+# Makes this machine's kernel ask the file server about a share again: statx(2) with AT_STATX_FORCE_SYNC.
+# The directory comes first: it decides whether the kernel looks up the names in it again.
 sub look_again {
     my %asked;
     for my $path (@_) {
@@ -378,7 +378,7 @@ sub look_again {
     }
 }
 
-# Anything may have changed: every file is asked about.
+# Anything may have changed: ask about every file.
 sub look_below {
     my @left = @_;
     while (defined(my $path = shift @left)) {
@@ -394,7 +394,7 @@ sub force_stat {
     $nr ? syscall($nr->{statx}, -100, "$path", 0x2100, 0x7ff, $result) : lstat $path;    # NOFOLLOW, FORCE_SYNC
 }
 
-# To the whole process group; until the job has made one (setsid), to the job alone.
+# Signals the whole process group; until the job has made one (setsid), the job alone.
 sub signal_job {
     my ($job, $number) = @_;
     my $pid = $job->{pid};
@@ -402,7 +402,7 @@ sub signal_job {
     kill($number, -$pid) or $job->{wait} or kill $number, $pid;
 }
 
-# The job's output goes to a file of this machine, without a way through here; else to a pipe.
+# The job writes its output to a file of this machine itself, or else to a pipe.
 sub open_file {
     my ($job, $stream, $path) = @_;
     sysopen(my $handle, $path, O_WRONLY | O_APPEND) or return;
@@ -531,8 +531,8 @@ sub reap {
     }
 }
 
-# After the exit: whatever the job wrote before it ended is in the pipes now, and only that counts.
-# A process left behind may hold them open; GNU parallel does not wait for it either.
+# After the exit all that the job wrote is in the pipes, and only that counts. A process that the job has left
+# behind may hold the pipes open; GNU parallel does not wait for it either.
 sub drain {
     my ($job) = @_;
     $job->{drained} = [];
@@ -561,7 +561,7 @@ sub drain {
         $signal || $code >> 8, $job->{bytes}[1], $job->{bytes}[2], $user, $system, $rss);
 }
 
-# A number is the group's for as long as it has members. Then it may become another process's.
+# A number belongs to the group as long as the group has members. Then another process may get it.
 sub forget_groups {
     $groups_seen = $now;
     delete @leftovers{ grep { !kill 0, -$_ } keys %leftovers };
@@ -572,8 +572,8 @@ sub not_started {
     send_frame(ENDED, $number, pack('C l> Q>5', NOT_STARTED, 0, 0, 0, 0, 0, 0) . $text);
 }
 
-# Ends every job: TERM, then KILL after the grace, then the agent itself. The coordinator goes first:
-# a job that dies of this must not be taken for one that ended by itself.
+# Ends every job: TERM, then KILL after the grace, then the agent itself. The connection goes first, so that
+# the coordinator does not take a job that dies of this for one that ended by itself.
 sub end_everything {
     my ($grace) = @_;
     $ending = 1;
@@ -609,7 +609,7 @@ sub set_size {
     ioctl($job->{terminal}, 0x5414, pack 'S4', $rows, $columns, 0, 0) if $job->{terminal};    # TIOCSWINSZ
 }
 
-# How often the kernel has killed for want of memory in this container; undef: the file does not tell.
+# Returns how often the kernel has killed for want of memory in this container; undef: the file does not say.
 sub oom_kills {
     my ($path) = @_;
     open(my $file, '<', $path) or return;
@@ -617,7 +617,7 @@ sub oom_kills {
     return;
 }
 
-# A log that is full, or slow, gets less of it: jobs do not wait for a log.
+# Leaves output out when the log is full or slow: jobs do not wait for a log.
 sub echo_output {
     my ($job, $bytes) = @_;
     my $room = $option{echo} - ($job->{echoed} //= 0);
@@ -633,10 +633,10 @@ sub beat {
 
 sub watch_read { vec($read_set, fileno $_[0], 1) = 1 }
 
-# F_SETFL leaves the access mode alone, and nothing else is set on what is opened here.
+# F_SETFL leaves the access mode alone, and files that are opened here have no other flags.
 sub nonblocking { fcntl($_[0], F_SETFL, O_NONBLOCK) }
 
-# Seconds that only go forward, where the system has them: a laptop's lid must not look like time.
+# Seconds that only go forward, where the system has them; they stop while a laptop sleeps.
 sub clock {
     return time unless $nr;
     my $spec = "\0" x 16;

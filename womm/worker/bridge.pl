@@ -1,12 +1,12 @@
-# womm bridge: joins its stdin and stdout to an agent's socket. A Kubernetes exec runs it: exec streams
-# are cut and their processes outlive them, so the agent listens by itself and this may come and go.
+# womm bridge: joins its stdin and stdout to an agent's socket. A Kubernetes exec runs it. Exec streams are cut
+# and their processes outlive them, so the agent listens on a socket of its own, and bridges come and go.
 #
 #   perl bridge.pl SOCKET
 #
-# Needs perl with nothing beyond Debian's perl-base. Each way has one buffer of at most LIMIT bytes:
-# what the other side does not take is not read. It ends when either side does. An agent that does not
-# listen yet is waited for; when it is found, the first thing that comes out is GREETING, noise before the
-# hello to a session: so whoever tries a worker that is not said to run yet knows that it does.
+# Needs perl with nothing beyond Debian's perl-base. Each way has one buffer of at most LIMIT bytes; the bridge
+# reads no more while the other side takes nothing. It ends when either side does. It waits for an agent that
+# does not listen yet. When it finds the agent it first prints GREETING, which is noise before a session's
+# hello: it shows that the worker runs, before the cluster reports so.
 
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ until (connect($agent, pack_sockaddr_un($path))) {
 $SIG{PIPE} = 'IGNORE';
 syswrite STDOUT, GREETING;
 
-# From, to, what is on its way.
+# From, to, the bytes on their way.
 my @ways = ([\*STDIN, $agent, ''], [$agent, \*STDOUT, '']);
 fcntl($_, F_SETFL, fcntl($_, F_GETFL, 0) | O_NONBLOCK) for \*STDIN, \*STDOUT, $agent;
 
@@ -42,7 +42,7 @@ while (1) {
             my $n = sysread($from, $_->[2], CHUNK, length $_->[2]);
             finish() if defined $n ? !$n : $! != EAGAIN && $! != EINTR;
         }
-        # At once, without asking again whether it may be written: as a rule it may.
+        # Write at once, without another select: as a rule the other side takes it.
         next unless length $_->[2];
         my $n = syswrite($to, $_->[2]);
         if ($n) { substr($_->[2], 0, $n) = '' }
@@ -50,7 +50,7 @@ while (1) {
     }
 }
 
-# One side has ended. What the other has not got yet comes again over the next connection.
+# One side has ended. The bytes that the other has not got come again over the next connection.
 sub finish {
     my $last = $ways[1];
     fcntl(STDOUT, F_SETFL, 0);

@@ -1,11 +1,12 @@
-# womm fill: takes a copy of the user's folder, in a worker whose folder is its own (an emptyDir). A
-# Kubernetes exec runs it before the worker gets jobs; the user's side talks to it as to womm.store.server.
+# womm copy into pod: receives a copy of the user's folder in a worker that has a folder of its own (an
+# emptyDir). A Kubernetes exec runs it before the worker gets jobs; the user's side talks to it as to
+# womm.store.server.
 #
 #   perl copy_into_pod.pl FOLDER
 #
-# Needs perl with nothing beyond Debian's perl-base. Records are those of womm/store/pack.py and store.py:
-# "KIND NUMBER,NUMBER PATH\0" and what belongs to it. It tells of nothing that is there: what a copy that was
-# cut has left is removed first. A file comes under its own name at once, since no job runs yet.
+# Needs perl with nothing beyond Debian's perl-base. Records are those of womm/store/pack.py and
+# womm/store/server.py: "KIND NUMBER,NUMBER PATH\0" and a body. It reports an empty folder: first it removes the
+# rest of a copy that was cut. It writes a file under its final name at once, since no job runs yet.
 
 use strict;
 use warnings;
@@ -29,9 +30,9 @@ eval { main(); 1 } or do {
 exit 0;
 
 sub main {
-    more();    # who still writes may not hear why it is no use
+    more();    # wait for its first bytes: a side that still writes may not hear an error
     chdir $folder or die "$folder: $!\n";
-    # One that was cut ends as soon as it notices.
+    # The program of a copy that was cut ends as soon as it notices.
     sysopen my $lock, '.', O_RDONLY or die "$folder: $!\n";
     my $waits = LOCK_S * 10;
     until (flock $lock, LOCK_EX | LOCK_NB) {
@@ -77,7 +78,7 @@ sub tell_ {
     print "$kind ", join(',', @numbers), " $path\0";
 }
 
-sub more { sysread(STDIN, $buffer, CHUNK, length $buffer) or exit 1 }    # nobody is there any more
+sub more { sysread(STDIN, $buffer, CHUNK, length $buffer) or exit 1 }    # the other side is gone
 
 sub line {
     my $end;
@@ -120,7 +121,7 @@ sub done {
     $files++;
 }
 
-# A large file: its pieces, and at the end whether they are of one moment.
+# A large file: its pieces, and at the end a word whether the file stayed the same meanwhile.
 sub pieces {
     my ($path, $mode, $mtime_ns, $size) = @_;
     my $to = create($path, $mode);
@@ -144,7 +145,7 @@ sub set_time {
     elsif (!$flags) { utime $s, $s, $path }
 }
 
-# Directories get modes and times last, the deepest first: what is made in them changes them.
+# Directories get modes and times last, the deepest first: each new file in them changes their times.
 sub finish {
     for (reverse @folders) {
         my ($path, $mode, $mtime_ns) = @$_;
@@ -154,7 +155,7 @@ sub finish {
     tell_('e', '', $files, time . '0' x 9);
 }
 
-# Removes what is in a directory. Nothing is followed.
+# Removes the contents of a directory. It follows no link.
 sub clear {
     my ($where) = @_;
     opendir my $all, $where or die "$where: $!\n";

@@ -9,10 +9,10 @@
 # $WOMM_SHIM = "SOCKET\tREAL_SHELL\tSTDIN\tEXIT_GROUP\tSENDMSG": where the coordinator listens, which
 # shell is the real one, 1 if jobs have a stdin (--pipe), system call numbers (0: unknown).
 #
-# Strategy: this runs a thousand times, so it holds only what every job needs; no modules, not even
-# strict (each costs 0.1 ms and more, compiling the rest 0.6). Whatever else happens is in SOCKET.pl
-# (shim_rest.pl): a job with stdin, output to relay, a signal, trouble. Output that goes to files, as
-# GNU parallel has it unless told otherwise, is not relayed: the coordinator gets the open files.
+# Strategy: this runs a thousand times, so it holds only the code that every job needs; no modules, not even
+# strict (each costs 0.1 ms and more, compiling the rest 0.6). SOCKET.pl (shim_rest.pl) has the code for a job
+# with stdin, output to relay, a signal, trouble. The shim does not relay output that goes to files, as GNU
+# parallel's does by default: the coordinator gets the open files.
 
 ($path, $shell, $has_stdin, $exit_group, $sendmsg) = split /\t/, $ENV{WOMM_SHIM};
 ($login, $command) = ('', $ARGV[1]);
@@ -21,7 +21,7 @@ delete $ENV{WOMM_SHIM};
 
 socket(S, 1, 1, 0) && connect(S, $^O eq 'linux' ? pack('S a*', 1, "$path\0") : pack('C C a104', 106, 1, $path))
     or do { rest(); lost() };
-# Only a regular file can take back what a lost worker's job wrote: tell where this job's part begins.
+# Only a regular file can take back the output of a lost worker's job: send where this job's part begins.
 $out_start = -f STDOUT ? sysseek(STDOUT, 0, 1) + 0 : '';
 $err_start = -f STDERR ? sysseek(STDERR, 0, 1) + 0 : '';
 @SIG{qw(HUP INT QUIT USR1 USR2 ALRM TERM)} = (sub { rest(); forward(@_) }) x 7;
@@ -33,7 +33,7 @@ if ($has_stdin or put_request() != length $request) { rest(); start() }
 if (sysread(S, $input, 262144) == 7 and unpack('C', $input) == 4) {    # the exit status, nothing else
     ($status, $signal) = unpack 'x5 CC', $input;
     if ($signal) { rest(); end_as($status, $signal) }
-    syscall $exit_group + 0, $status if $exit_group;    # no clearing up of an empty house
+    syscall $exit_group + 0, $status if $exit_group;    # skip perl's own clearing up
     exit $status;
 }
 rest();

@@ -2,7 +2,7 @@
 # Frames to the coordinator: 1 stdin bytes, 2 end of stdin, 3 a signal; from it: 1 stdout bytes, 2 stderr
 # bytes, 3 take a stream back to where it began, 4 exit status and signal (womm/engine/gnu/shims.py).
 
-# PERL5LIB may name folders that count from the current one, and that may be anybody's.
+# PERL5LIB may name folders relative to the current one, which may belong to anybody.
 BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 our ($path, $shell, $has_stdin, $login, $command, $out_start, $err_start, $request, $input);
@@ -28,7 +28,7 @@ sub other_call {
 }
 
 sub start {
-    put(\*S, $request);    # a short write is a rare thing here: only a signal makes one
+    put(\*S, $request);    # a short write is rare: only a signal makes one
     $input = '';
     go_on();
 }
@@ -118,8 +118,8 @@ sub end_as {
     exit 128 + $signal;
 }
 
-# The coordinator is gone and with it every result: GNU parallel must not log this as the job's own
-# failure, or --resume would never run the job again. So GNU parallel goes, too.
+# The coordinator is gone and with it every result. GNU parallel must not log this as the job's own
+# failure, or --resume would never run the job again. So this kills GNU parallel, too.
 sub lost {
     kill 'KILL', $ENV{PARALLEL_PID} if ($ENV{PARALLEL_PID} // 0) == getppid;
     exit 255;
