@@ -120,7 +120,7 @@ def _on_cluster(name: str, where: Place, kubes: Kubes) -> Section:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """Unwind: what was started ends, the folder goes."""
+    """Unwind: end all programs and remove the folder."""
     raise SystemExit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Workers on Kubernetes: beside kubectl, beside local workers, and what the coordinator itself costs."""
+"""Workers on Kubernetes: beside kubectl, beside local workers, and the cost of the coordinator itself."""
 
 import os
 import selectors
@@ -36,7 +36,7 @@ _IDLE_REQUESTS = Target(most=0.0, unit="/s")
 
 PODS, SLOTS = 4, 2
 PODS_CPU = "450m"
-"""Of each of four: a node of two CPUs has room for no more, and a lower limit would be what is measured."""
+"""For each of four pods: a node of two CPUs has no room for more; a lower limit would be the bottleneck."""
 ONE_POD_CPU = "1500m"
 STREAM_BYTES = 64 << 20
 
@@ -73,7 +73,7 @@ def _first_s(run: Run) -> float:
 
 
 def _run_wait_exec(project: Project) -> Run:
-    """What people type for one command in a pod; the pod is removed when the clock has stopped."""
+    """The commands that people type to run one command in a pod; the pod goes when the clock has stopped."""
     pod = f"plain-{uuid.uuid4().hex[:8]}"
     kubectl = " ".join(project.kubectl())
     script = (
@@ -108,7 +108,7 @@ def small_jobs(place: Place, kube: Kube) -> Section:
         "Kubernetes: small jobs",
         f"`echo {{}}` with {PODS} pods of {SLOTS} jobslots (`--kube-cpu {PODS_CPU}`), {jobs:,} lines on"
         f" stdin, beside `xargs -P{width}` with a `kubectl exec` for each of {kubectl_jobs} jobs, into"
-        f" {PODS} pods that are there and have no limit, and beside the same command on the built-in local"
+        f" {PODS} pods that run already and have no limit, and beside the same command on the built-in local"
         " cluster; the rate of the last three quarters of the output, so without start-up and end;"
         f" {len(found['womm'])} rounds.",
         [
@@ -229,9 +229,9 @@ def cost_of_a_pod(place: Place, kube: Kube) -> Section:
     pairs = list(zip(found[str(few)], found[str(many)], strict=True))
     return Section(
         "Kubernetes: the coordinator's cost per pod",
-        f"CPU and resident memory of the coordinator (the Python process) with {many} pods less those with"
-        f" {few}, by pod: watch, exec, link and one job that sleeps, from the start to 1 s after the last job"
-        f" began; {len(pairs)} rounds.",
+        f"CPU and resident memory of the coordinator (the Python process) with {many} pods minus those with"
+        f" {few}, per pod: watch, exec, link and one job that sleeps, from the start to 1 s after the last"
+        f" job began; {len(pairs)} rounds.",
         [
             absolute("CPU", spread([(b[0] - a[0]) / (many - few) for a, b in pairs]), "ms/pod"),
             absolute("memory", spread([(b[1] - a[1]) / (many - few) for a, b in pairs]), "KiB/pod"),
@@ -270,7 +270,7 @@ def _await_lines(process: "subprocess.Popen[bytes]", place: Place, count: int) -
 
 
 def _cpu_s(pid: int) -> float:
-    """What a process itself has used, without its children."""
+    """Return the CPU time of a process itself, without its children."""
     with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

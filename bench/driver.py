@@ -1,7 +1,7 @@
 """Jobs submitted to the dispatcher by itself: agents and links, no GNU parallel. Prints one JSON object.
 
 A process of its own, so that its CPU time is the coordinator's and that of its children the workers'.
-Everything is on: flow control, journal with the output kept, rusage in every end record.
+Flow control, the journal with kept output, and rusage in every end record are on.
 
     python -m bench.driver FOLDER JOBS SLOTS COMMAND     ({} in COMMAND is the job's number)
 """
@@ -32,7 +32,7 @@ TASK = "benchone"
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What a run cost; the time is from the first job's submission, with all workers ready."""
+    """The cost of a run; the time is from the first job's submission, with all workers ready."""
 
     jobs: int
     wall_s: float
@@ -43,7 +43,7 @@ class Driven:
 
 
 class _Count:
-    """A sink that counts what it is given."""
+    """A sink that counts its bytes."""
 
     def __init__(self, done: "asyncio.Future[Outcome]") -> None:
         self._done = done
@@ -97,7 +97,7 @@ async def drive(folder: Path, jobs: int, slots: int, command: str) -> Driven:
 
 
 def new_dispatcher(task: str, cluster: Cluster, stack: AsyncExitStack, folder: Path) -> Dispatcher:
-    """A dispatcher with a journal in `folder`; with the stack it ends, then the cluster, then the journal."""
+    """A dispatcher with a journal in `folder`; the stack ends it, then the cluster, then the journal."""
     settings = Settings()
     store = TaskStore(folder / "tasks")
     journal = stack.enter_context(store.create(task, on_failure=_say, task_bytes=settings.log_task_bytes))
@@ -141,7 +141,7 @@ async def submit_all(dispatcher: Dispatcher, jobs: int, at_once: int, command: s
 
 
 def cpu_s(who: int) -> float:
-    """What this process (RUSAGE_SELF) or its children have used."""
+    """Return the CPU time of this process (RUSAGE_SELF) or of its children."""
     usage = resource.getrusage(who)
     return usage.ru_utime + usage.ru_stime
 

@@ -1,10 +1,10 @@
 """`python -m bench.eager`: the eager share beside tar and rsync, through one and the same stream.
 
 Strategy: the stream is the share's own (womm.share.eager.stream), into a process of this machine that
-stands for the pod; so what is compared is what both ends do and how many bytes it takes. Candidates take
+stands for the pod. So the comparison covers the work of both ends and the number of bytes. Candidates take
 turns in every round, each into an empty store, all on tmpfs; ratios are of neighbours (bench.run.interleave).
-womm's time is all of it: starting Python at the far end, looking at the folder, and the note of what both
-sides have.
+womm's time includes everything: the start of Python at the far end, the walk of the folder, and the record of
+what both sides have.
 `make bench` has it as a section, and another one into a pod, over womm's exec of the API server.
 """
 
@@ -45,7 +45,7 @@ class Far(Protocol):
     """How to run Python there."""
 
     def talk(self, work: Callable[[ExecDial], Coroutine[Any, Any, object]]) -> None:
-        """Run `work` with what runs commands there."""
+        """Run `work` with an object that runs commands there."""
 
     def shell(self, script: str) -> str:
         """Run a script there; return what it prints. Raises BenchError."""
@@ -171,7 +171,7 @@ def _section(base: Path, files: int, rounds: int) -> Section:
     return Section(
         "The eager share",
         f"{files:,} files of up to 4,000 bytes in 500 folders, tmpfs to tmpfs, through the share's own stream"
-        " into a process of this machine that stands for the pod; rsync through a pipe. What is judged is the"
+        " into a process of this machine that stands for the pod; rsync through a pipe. The target is for the"
         " first copy. For the next one, one file in a hundred has changed.",
         [*first_copy(ground, rounds), *next_copy(ground, rounds)],
     )

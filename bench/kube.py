@@ -1,4 +1,4 @@
-"""The Kubernetes that is measured: the tests' own, started when the first benchmark wants it.
+"""The Kubernetes for the measurements: the tests' own, started when the first benchmark wants it.
 
 With WOMM_TEST_KUBECONFIG it is the cluster of that file, its images pushed to WOMM_TEST_REGISTRY (see
 tests.realcluster.fixtures). WOMM_TEST_INSTANCE says which of this machine's the tests' own is.
@@ -22,18 +22,18 @@ from tests.realcluster.kubectl import Kubectl
 from tests.realcluster.startup import KUBE
 
 NFS_TAINT = "womm.test/nfs"
-"""Of nodes that can mount NFS, see CONTRIBUTING.md."""
+"""The taint of nodes that can mount NFS, see CONTRIBUTING.md."""
 
 
 class Unable(Exception):
-    """This machine cannot run what is to be measured: the reason, in a sentence."""
+    """This machine cannot run a benchmark: the reason, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kube:
-    """A cluster and what pods run in it. `own`: it is nobody else's, and goes at the end.
+    """A cluster and the image of its pods. `own`: the benchmark started it, and removes it at the end.
 
-    `add_nfs_nodes` has it get nodes that can mount NFS, where it can.
+    `add_nfs_nodes` adds nodes that can mount NFS, where it can.
     """
 
     kubectl: Kubectl
@@ -105,7 +105,7 @@ class Project:
 
 
 class Kubes:
-    """Starts the cluster when it is first asked for; to be closed with the stack."""
+    """Starts the cluster at the first use; the stack closes it."""
 
     def __init__(self, stack: ExitStack, home: Path) -> None:
         self._stack = stack

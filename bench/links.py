@@ -22,7 +22,7 @@ _COPIES = 4
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """Of one run: rates, and milliseconds of CPU per job. xargs is counted with its jobs."""
+    """The figures of one run: rates, and milliseconds of CPU per job. The CPU of xargs includes its jobs."""
 
     jobs_per_s: float
     mb_per_s: float
@@ -102,7 +102,7 @@ def stream(place: Place) -> Section:
 
 
 def _driven(place: Place, jobs: int, slots: int, command: str, expected: int | None = None) -> _Cost:
-    # Sockets are in it: a short name, at the top.
+    # A short name at the top: it holds sockets.
     folder = tempfile.mkdtemp(prefix="d", dir=place.folder)
     words = [sys.executable, "-m", "bench.driver", folder, str(jobs), str(slots), command]
     try:

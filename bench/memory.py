@@ -72,7 +72,7 @@ def _sample(place: Place, lines: int) -> _Memory:
             fd = source.stdout.fileno()
             command = [*place.womm_parallel, "--", "sleep 1; echo {}"]
             with running(place, command, fd) as process:
-                # Only the reader's end counts now: seq is to end by SIGPIPE with it.
+                # Close this end: seq must end by SIGPIPE when the reader ends.
                 source.stdout.close()
                 _drain(process, _settle_s(place), place)
                 return _memory(process.pid)

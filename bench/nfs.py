@@ -5,8 +5,8 @@ by side and serve the same directory; each measurement mounts, works and unmount
 client's outlives it. Rounds take turns, and a ratio is that of two neighbours (bench.run.interleave). The
 guest is one slow core, which is the same for both.
 
-Needs root and Debian packages; `unable` says which of them are not there. scripts/install leaves NFS-Ganesha
-out: nothing but this wants it, and it is a service that would run by itself.
+Needs root and Debian packages; `unable` names those that are missing. scripts/install leaves NFS-Ganesha out:
+only this benchmark needs it, and it is a service that would run by itself.
 """
 
 import argparse
@@ -48,7 +48,7 @@ PROGRAMS = {
     "nsenter": "util-linux",
     GANESHA: "nfs-ganesha",
 }
-"""What is run, and the Debian packages that have it."""
+"""Programs that this needs, and the Debian packages that have them."""
 TITLE = "The NFS server beside NFS-Ganesha"
 OPTIONS = "vers=4.2"
 AWAKE_S = 0.001
@@ -218,7 +218,7 @@ def _listening(net: uml.Network) -> bytes:
 
 
 def unable() -> str:
-    """Say why this cannot be measured here, and what helps; empty if it can."""
+    """Return why this machine cannot run the benchmark, and what helps; empty if it can."""
     absent = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     if not any(Path("/usr/lib").glob(GANESHA_VFS)):
         absent.append("nfs-ganesha-vfs")

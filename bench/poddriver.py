@@ -2,8 +2,8 @@
 
     python -m bench.poddriver KUBECONFIG NAMESPACE IMAGE CPU FOLDER
 
-One worker. Each line of stdin is a job; it is answered by one line of JSON: bytes of output, seconds from
-its submission to its end, and the coordinator's seconds of CPU. The end of stdin is its end.
+One worker. Each line of stdin is a job, and the answer is one line of JSON: bytes of output, seconds from
+its submission to its end, and the coordinator's seconds of CPU. It ends at the end of stdin.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ TASK = "benchpod"
 
 
 def about(spec: TaskSpec) -> About:
-    """Return what the cluster is told of a benchmark's task."""
+    """Return the TaskSpec of a benchmark's task."""
     words = ("parallel", "--", "true")
     folder = str(spec.folder)
     return About(

@@ -20,9 +20,9 @@ _OVER_SSH = Target(least=2.0)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A command line and how often it runs: `few` times to know the start-up, then `many`.
+    """A command line and how often it runs: `few` times to measure the start-up, then `many`.
 
-    `out_bytes` is what `count` jobs print. `ssh_many` is smaller since ssh is slower.
+    `out_bytes` is the output of `count` jobs. `ssh_many` is smaller since ssh is slower.
     """
 
     name: str
@@ -63,7 +63,7 @@ def echo_jobs(place: Place) -> Section:
 
 
 def output_jobs(place: Place) -> Section:
-    """1 MB of text from each job. Text, since what the journal keeps is compressed on the way."""
+    """1 MB of text from each job. Text, since the journal compresses the output that it keeps."""
     text = place.folder / "text"
     text.write_bytes(sample_text(OUTPUT_BYTES))
     many, ssh_many = (30, 12) if place.quick else (300, 60)
@@ -110,7 +110,7 @@ def _compare(place: Place, load: Load) -> Section:
         try:
             ssh = stack.enter_context(logins(place.folder))
             over_ssh = [*place.plain_parallel, *ssh.parallel_options, load.command]
-            commands = {SSH: over_ssh, **commands}  # womm runs between those that it is judged by
+            commands = {SSH: over_ssh, **commands}  # womm runs between its two rivals
         except NoSshd as exc:
             notes.append(f"Left out: GNU parallel over ssh, since {exc}.")
         candidates: dict[str, Callable[[], _Pair]] = {}
@@ -124,9 +124,9 @@ def _compare(place: Place, load: Load) -> Section:
         f"`{load.command.replace(str(place.folder) + '/', '')}` in `/bin/sh -c`, {load.many:,} lines on stdin"
         f" ({load.ssh_many} over ssh), {PODS} jobslots each, stdout read from a pipe and its length checked,"
         f" {len(found[WOMM])} rounds. *With start-up* is jobs / time from start to exit. *Marginal* leaves"
-        f" the start-up out: (jobs - {load.few}) / (time - time of {load.few} jobs). What is judged"
-        " beside ssh is the marginal rate, since there are fewer jobs to spread the start-up over; the ssh"
-        " connections, one per login, are open before anything is timed.",
+        f" the start-up out: (jobs - {load.few}) / (time - time of {load.few} jobs). The target"
+        " beside ssh is for the marginal rate, since there are fewer jobs to spread the start-up over; the"
+        " ssh connections, one per login, are open before the clock starts.",
         _figures(load, found),
         notes,
     )

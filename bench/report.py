@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One benchmark's figures; `how` says how they were taken, `notes` what went otherwise than wanted."""
+    """One benchmark's figures; `how` describes the measurement, `notes` its deviations."""
 
     title: str
     how: str
@@ -65,7 +65,7 @@ def compared(
 
 
 def absolute(what: str, ours: Spread, unit: str, target: Target | None = None) -> Figure:
-    """A figure that is judged by itself."""
+    """A figure without a ratio."""
     met = None if target is None else target.met(ours.median)
     return Figure(what, f"{ours} {unit}", target=str(target or ""), met=met)
 
@@ -81,7 +81,7 @@ def as_text(section: Section) -> str:
 
 
 def as_markdown(sections: Sequence[Section], machine: Sequence[tuple[str, str]], *, quick: bool) -> str:
-    """The whole part of docs/benchmarks.md that is written by machine."""
+    """The part of docs/benchmarks.md that this program writes."""
     missed = sum(figure.met is False for section in sections for figure in section.figures)
     targets = sum(figure.met is not None for section in sections for figure in section.figures)
     parts = [BEGIN, ""]
@@ -99,7 +99,7 @@ def as_markdown(sections: Sequence[Section], machine: Sequence[tuple[str, str]],
 
 
 def write(path: Path, text: str) -> None:
-    """Put `text` in the place of what was written there before; what people wrote around it stays."""
+    """Replace the part that was written before by `text`; the text of people around it stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before, after = _INTRODUCTION, ""
     if path.exists():
@@ -117,14 +117,14 @@ _INTRODUCTION = """# Benchmarks
 
 `make bench` measures this and writes it here; `.venv/bin/python -m bench --help` measures parts of it.
 Each round runs every candidate once, the next round in the opposite order. A number is the median of
-the rounds with its range; a ratio is taken within a round, between neighbours, and a target is judged by
-the ratio's median. Ratios are worth comparing between machines and days, the other numbers are not.
+the rounds with its range. A ratio is taken within a round, between neighbours, and its median decides on
+a target. You can compare ratios between machines and days, but not the other numbers.
 
 """
 
 
 def machine(place: Place) -> list[tuple[str, str]]:
-    """What the figures depend on. No names of hosts, users or folders."""
+    """The machine and programs that the figures depend on. No names of hosts, users or folders."""
     return [
         ("Date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("CPU", _cpu_model()),

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PODS = 4
 TIMEOUT_S = 120.0
 END_S = 20.0
-"""What womm gets to clean up after SIGTERM."""
+"""The time that womm has to clean up after SIGTERM."""
 LEAST_ROUNDS = 3
 READ_BYTES = 1 << 20
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class BenchError(Exception):
-    """A program did not do what is to be measured: a sentence for the user."""
+    """A program did not do its work: a sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class Run:
     out_bytes: int
     cpu_s: float
     marks: Sequence[tuple[float, int]]
-    """When how many bytes of stdout were there, seconds after the start."""
+    """Pairs of seconds after the start, and bytes of stdout until then."""
     out: bytes
     """The beginning of stdout."""
 
 
 def place(folder: Path, *, quick: bool) -> Place:
-    """Lay out `folder`. Raises BenchError when something that is measured is not installed."""
+    """Lay out `folder`. Raises BenchError when a program is not installed."""
     from womm.engine.gnu.locate import locate
     from womm.errors import WommError
 
@@ -92,7 +92,7 @@ def place(folder: Path, *, quick: bool) -> Place:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This process's environment without what would steer the candidates; the same for all of them."""
+    """This process's environment without variables that steer the candidates; the same for all of them."""
     ours = ("WOMM_", "PARALLEL", "XDG_", "PYTHON", "LC_", "LANG")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     names = {
@@ -154,7 +154,7 @@ class Talk:
         return self.hear(timeout_s)
 
     def hear(self, timeout_s: float = TIMEOUT_S) -> Any:
-        """Wait for a line that nobody has asked for. Raises BenchError."""
+        """Wait for a line that is no answer. Raises BenchError."""
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
         answer = self._process.stdout.readline() if readable else b""
@@ -170,7 +170,7 @@ class Talk:
 
 @contextmanager
 def talking(where: Place, command: Sequence[str]) -> Iterator[Talk]:
-    """Start a program that answers; at the end it is told so and waited for."""
+    """Start a program that answers; at the end close its stdin and wait for it."""
     ours, theirs = os.pipe()
     with open(theirs, "w") as lines, os.fdopen(ours), running(where, command, ours) as process:
         yield Talk(where, process, lines)
@@ -211,7 +211,7 @@ def measure(
     with running(where, command, stdin) as process, selectors.DefaultSelector() as selector:
         assert process.stdout is not None
         fd = process.stdout.fileno()
-        with suppress(OSError):  # fewer, larger reads: the reader shall not be what is measured
+        with suppress(OSError):  # fewer, larger reads: the reader must not be the bottleneck
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
         selector.register(fd, selectors.EVENT_READ)
         while True:

@@ -1,4 +1,4 @@
-"""Very many pods that are only objects: do the watch and the login file keep up, and what does a pod cost?"""
+"""Very many pods that are only objects: whether the watch and the login file keep up; the cost of a pod."""
 
 import statistics
 import sys
@@ -55,8 +55,8 @@ def tracked(place: Place, kube: Kube) -> Section:
         f"Kubernetes: {pods:,} pods tracked",
         f"{pods:,} simulated pods, made as fast as the API server takes them; the driver's watch and its"
         " PodBook with an observer that notes when it hears of each, without links. The clock of a pod starts"
-        " when its status is sent, so the API server's own time is in it. It does not fall behind when the"
-        " last tenth waits no longer than the first.",
+        " when its status is sent, so the API server's own time is in it. The driver keeps up if the last"
+        " tenth waits no longer than the first.",
         [
             absolute("rate at which pods started", spread([len(order) / took_s]), "/s"),
             absolute("until the observer hears of a pod", spread(lags), "ms"),

@@ -1,9 +1,9 @@
 """The lazy share on the two-node test cluster: file server on node1, NFS clients on nodes with other kernels.
 
-Strategy: the whole way is measured, from the user's folder over an exec of the API server into the file
-server and from there to a kernel's NFS client; nodes in user-mode Linux are one slow core each, which is what
-a figure that is not compared with another of the same node says. What is read cold has a name that nobody has
-seen: a file server forgets nothing that has not changed. The slow link is bench.slowlink.
+Strategy: it measures the whole way, from the user's folder over an exec of the API server into the file
+server and from there to a kernel's NFS client. Nodes in user-mode Linux are one slow core each, so figures
+of one node can be compared with others of such a node only. A cold read is of a file with a new name: a file
+server forgets nothing that has not changed. The slow link is bench.slowlink.
 """
 
 import os
@@ -42,7 +42,7 @@ _ARRIVAL = Target(most=1.0, unit="s")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. `kept_mb` is less than what the file server has in its memory."""
+    """Sizes and counts. `kept_mb` is less than the file server has in its memory."""
 
     stream_mb: int
     slow_mb: int
@@ -131,8 +131,8 @@ def slow(place: Place, kube: Kube) -> Section:
         f" {sizes.slow_mb} MB. The tree is {sizes.tree_mb} MB in 100 files, read by two kernels and libnfs,"
         " all at once; bytes are those that the proxy passes from this machine to the cluster,"
         " with TLS, SSH and the jobs."
-        " A file's transfer is what `kubectl exec POD -- head -c N /dev/zero` takes for as many, from the"
-        " first one on, or the close itself (the node sends it to the file server), what takes longer."
+        " A file's transfer is the time of `kubectl exec POD -- head -c N /dev/zero` for as many bytes, from"
+        " the first one on, or that of the close itself (the node sends it to the file server), if longer."
         f" `git status` is of a repository of {sizes.files:,} files in 100 folders whose index"
         " was written here, by the pods' user id; beside it one SFTP client in the file server's pod that"
         " lists the same folders one after the other over the same link.",
@@ -326,7 +326,7 @@ def _slow_arrival(task: Shared, over: Project, rounds: int) -> Figure:
 
 
 def _git(task: Shared, link: SlowLink, sizes: Sizes, rounds: int) -> list[Figure]:
-    """Each round has a repository of its own: nothing of it is known in the cluster."""
+    """Each round has a repository of its own, of which the cluster knows nothing."""
     first = task.folder.parent / "repository"
     if not first.exists():
         _make_repository(first, sizes.files)

@@ -21,7 +21,7 @@ TASK = "benchlzy"
 MEMORY = "/womm-bench"
 """Where workers see the folder that an NFS server on node1 has in its memory."""
 LINE_S = 0.5
-"""A job's line has come by then: what is timed from it begins so much later."""
+"""A job's line has come by then: times that begin with it begin so much later."""
 _POLL_S = 0.2
 
 
@@ -116,7 +116,7 @@ def shared(
     )
     (runtime / "options").write_text(options.as_json())
     where = replace(project.place, folder=runtime)
-    # What tolerates the taint is the file server, too: it shall not be where the workers are.
+    # The file server has the toleration, too, but it must not run beside the workers.
     kube.kubectl.run("cordon", *nodes)
     try:
         with talking(where, [sys.executable, "-m", "bench.sharedriver", str(runtime / "options")]) as talk:

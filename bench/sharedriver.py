@@ -1,4 +1,4 @@
-"""A task with a lazy share on Kubernetes, whose pods do what they are told. A process of its own.
+"""A task with a lazy share on Kubernetes, whose pods run the commands of stdin. A process of its own.
 
     python -m bench.sharedriver FILE     (JSON: see Options)
 
@@ -51,10 +51,10 @@ LIST_SOCKET = f"{RUN}/listing"
 LISTING = r"""
 import asyncio, stat, sys, time
 from pathlib import Path
-from womm.fileserver.connection import Keys, Link
+from womm.fileserver.connection import Keys, UserLink
 async def main():
     socket, secret, top = sys.argv[1:]
-    link = Link(Path(socket), Keys(Path(secret)), connected=lambda _: None, received=lambda _, line: None)
+    link = UserLink(Path(socket), Keys(Path(secret)), connected=lambda _: None, received=lambda _, line: None)
     await link.start()
     print("ready", flush=True)
     session = await link.wait()
@@ -129,7 +129,7 @@ class _Mute:
 
 
 class _Words(asyncio.Protocol):
-    """What a command in the file server's pod prints, line by line."""
+    """Yield the lines that a command in the file server's pod prints."""
 
     def __init__(self) -> None:
         self.lines: asyncio.Queue[bytes] = asyncio.Queue()
@@ -237,7 +237,7 @@ class Driver:
                 raise RuntimeError("the listing does not begin")
             bridge = ("perl", f"{SCRIPTS}/bridge.pl", LIST_SOCKET)
             dial = self.host.share_dial(bridge)
-            # One side of the share is as good as another: it is the same folder, served by the same code.
+            # Any user's side of a share will do: each serves the same folder by the same code.
             export = self._share._export
             connection = await ssh.connect(dial, self._share.keys, export, lambda _: _Mute())
             try:

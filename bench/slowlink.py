@@ -3,11 +3,11 @@
     python -m bench.slowlink HOST PORT
 
 It prints its port. Each line of stdin is a JSON object, {"mb_per_s": 20, "round_trip_s": 0.05} (0: without
-limit, without delay), and is answered by the bytes that have passed so far: {"up": N, "down": N}. The limit
-holds for each direction, over all connections. The end of stdin is its end.
+limit, without delay). The answer is the bytes that have passed so far: {"up": N, "down": N}. The limit
+holds for each direction, over all connections. It ends at the end of stdin.
 
-Strategy: bytes are taken no faster than the link has room for them, and given on half a round trip later; so
-what waits for room waits in the sender, as behind a modem with a short queue.
+Strategy: it takes bytes no faster than the link has room for them, and gives them on half a round trip later.
+So bytes that wait for room wait in the sender, as behind a modem with a short queue.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _SOCKET_BYTES = 256 << 10
 _WAITING_BYTES = 32 << 20
 """On the way at most: 640 MB/s at 50 ms."""
 _SLACK_S = 0.002
-"""Sleeping is no more exact than that: what was slept too long is made up for."""
+"""Sleeping is no more exact than that: a later sleep is shorter when one was too long."""
 
 
 class _Way:

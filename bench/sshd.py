@@ -1,7 +1,7 @@
 """An sshd of the benchmark's own on loopback, with one open connection per login to go through.
 
-Everything is done to make ssh fast: the connections are open before anything is timed, the remote shell
-reads no start-up file, the cipher is the fastest one.
+ssh is as fast as it can be: the connections are open before the clock starts, the remote shell reads no
+start-up file, the cipher is the fastest one.
 """
 
 import os
@@ -27,7 +27,7 @@ RUN_FOLDER = Path("/run/sshd")
 
 
 class NoSshd(Exception):
-    """Why there is nothing to compare with."""
+    """This machine has no sshd to compare with: the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Logins:
 
     @property
     def parallel_options(self) -> list[str]:
-        # The slots are told, so that GNU parallel does not ask the host for them.
+        # Name the slots, so that GNU parallel does not ask the host for them.
         return ["--ssh", str(self.program), "--sshlogin", ",".join(f"1/{name}" for name in self.names)]
 
 

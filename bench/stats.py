@@ -22,7 +22,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure shall reach; both bounds belong to it."""
+    """The range that a figure should reach; both bounds belong to it."""
 
     least: float | None = None
     most: float | None = None
@@ -51,7 +51,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 def marginal_rate(few: int, few_s: float, many: int, many_s: float) -> float | None:
     """Things per second beyond the first `few`: the start-up cancels out.
 
-    None: noise was larger than what is measured.
+    None: the noise was larger than the cost.
     """
     if many <= few:
         raise ValueError(f"{many} is not more than {few}")
@@ -61,7 +61,7 @@ def marginal_rate(few: int, few_s: float, many: int, many_s: float) -> float | N
 def steady_rate(marks: Sequence[tuple[float, int]]) -> float:
     """Bytes per second of the last three quarters of an output, from (seconds, bytes so far).
 
-    Start-up and first things are left out, and whatever comes after the last byte. Raises ValueError.
+    The start-up, and the time after the last byte, are left out. Raises ValueError.
     """
     if not marks:
         raise ValueError("no output")
@@ -83,7 +83,7 @@ def both(ours: Sequence[float | None], theirs: Sequence[float | None]) -> tuple[
 
 
 def order(names: Sequence[str], round_number: int) -> list[str]:
-    """Return who comes when: every second round is turned round, so that nobody is always first."""
+    """Return the order of the candidates in a round: every second round is reversed."""
     return list(names) if round_number % 2 == 0 else list(reversed(names))
 
 

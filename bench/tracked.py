@@ -4,10 +4,10 @@ A process of its own:
 
     python -m bench.tracked KUBECONFIG NAMESPACE PODS FOLDER [SOCKET]
 
-PODS are made by a Deployment, on the nodes of tests.cluster.kubernetes.simulation. With SOCKET, the
-simulation's, each worker gets a link, and a login file and a width file follow them as in a task; without,
-started pods are only noted. At first it prints the task's id. A line COUNT on stdin waits until so many
-workers are there and is answered by one line of JSON, a Tracked; the end of stdin is its end.
+A Deployment makes PODS, on the nodes of tests.cluster.kubernetes.simulation. With SOCKET, the simulation's,
+each worker gets a link, and a login file and a width file follow them as in a task. Without it, started pods
+are only noted. At first it prints the task's id. A line COUNT on stdin waits until so many workers are there;
+the answer is one line of JSON, a Tracked. It ends at the end of stdin.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from womm.task.parallel import new_task_id
 
 @dataclass(slots=True)
 class Tracked:
-    """What is there now, and what it has cost since the start. Times are seconds since the epoch."""
+    """The workers that are there now, and their cost since the start. Times are seconds since the epoch."""
 
     heard: dict[str, float] = field(default_factory=dict)
     """When the observer heard that a pod had started, by its name."""

@@ -56,7 +56,7 @@ def commands(place: Place) -> Section:
     found = interleave(timed, rounds=5 if place.quick else 20, budget_s=25)
     return Section(
         "Commands that only look",
-        f"From start to exit, {len(found['python'])} rounds. Beside them, what the interpreter alone takes:"
+        f"From start to exit, {len(found['python'])} rounds. Beside them, the interpreter alone:"
         " `python -c pass`.",
         [
             absolute("womm --help", spread(found["womm --help"]), "ms", _HELP),
