@@ -31,7 +31,7 @@ from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.link.client import Dial
-from womm.task.parallel import new_task_id
+from womm.task.session import new_task_id
 
 
 @dataclass(slots=True)

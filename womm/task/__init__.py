@@ -1,5 +1,14 @@
-"""A task from start to end. Read `task` first: it is the story.
+"""A task from its start to its end. Read `session` first: it is the story.
 
-`pool` decides which job runs where and what a lost worker means (pure: no I/O, returns actions);
-`dispatch` carries the decisions out over links; `shims` is where GNU parallel's jobs come in.
+session     open_task: all that a task has, made in order, and removed in the reverse order
+clusters    which cluster the settings name; shares: which share; runtime: the folder for sockets
+workers     waiting for workers, and what is said meanwhile
+parallel    `womm parallel`: an open task, an engine, a progress line (bar), signals
+shell       `womm shell`: an open task and one job with this terminal (terminal)
+doctor      `womm doctor`: a worker, looked at without a task
+resume      the results of an interrupted run, for `--resume`
+listing     the tasks that there are, for `womm status`; cleanup: the end of those whose coordinator died
+
+A new command that runs jobs is one more caller of open_task. It decides nothing about jobs: that is the
+dispatcher's.
 """

@@ -9,14 +9,13 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from womm import words
-from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
+from womm.cluster.base import Loss, Pod
 from womm.cluster.finding import Finding, Verdict
 from womm.cluster.kubernetes.checkup import ask_cluster, hint_for, hopeless
 from womm.errors import ClusterError, SettingsError, ShareError, WommError
@@ -29,14 +28,12 @@ from womm.link.frames import (
     encode_credit,
     encode_run,
 )
-from womm.settings import LAZY, NO_SHARE, Settings
+from womm.settings import NO_SHARE, Settings
 from womm.share.base import ShareEvents, TaskShare
-from womm.task.clusters import Origin, make_cluster
+from womm.task.clusters import Origin
 from womm.task.listing import target_of
-from womm.task.parallel import new_task_id, say_what_is_missing
-from womm.task.runtime import runtime_folder
-from womm.task.shares import make_share, share_spec, shared_folder
-from womm.wire.secret import nfs_secret
+from womm.task.session import TaskRequest, Workers, open_workers
+from womm.task.workers import saying_what_is_missing
 from womm.words import duration
 
 SKEW_S: Final = 2.0
@@ -136,46 +133,26 @@ class _Probe:
 
 
 async def _worker(settings: Settings, perl: str, folder: Path, listener: Listener) -> None:
-    task = new_task_id()
-    with runtime_folder(task, os.environ, shared_folder(settings, folder)) as runtime:
-        try:
-            cluster = await make_cluster(settings, runtime, perl, Origin("doctor", ("doctor",)))
-        except WommError as exc:
-            return listener.found(_bad(exc))
-        probe = _Probe()
-        share: TaskShare | None = None
-        try:
-            spec = _spec(settings, task, folder)
-            if settings.share == LAZY:
-                share = await make_share(settings, folder, task, _silent(probe))
-                spec = replace(spec, share=share.spec if share is not None else None)
-            elif (eager := share_spec(settings, folder, nfs_secret())) is not None:
-                # Whether it can be mounted: nothing is copied, and no volume of the user's is touched.
-                spec = replace(spec, share=replace(eager, claim="", store=""))
-            await _look_at(cluster, share, probe, settings, spec, listener=listener)
-        except (ClusterError, SettingsError, ShareError) as exc:
-            listener.found(_bad(exc))
-        except TimeoutError:
-            text = f"none after {duration(settings.ready_timeout_s)}: {probe.waits or 'no reason known'}"
-            listener.found(Finding("worker", Verdict.BAD, text, hint_for(probe.waits)))
-        finally:
-            await cluster.stop()
-            if share is not None:
-                await share.close()
-    return None
-
-
-def _spec(settings: Settings, task: str, folder: Path) -> TaskSpec:
-    return TaskSpec(
-        task=task,
+    request = TaskRequest(
+        origin=Origin("doctor", ("doctor",)),
+        settings=replace(settings, orphan_timeout_s=min(300.0, settings.orphan_timeout_s)),
         folder=folder,
-        pods=1,
-        slots=1,
-        cpu=settings.kube_cpu,
-        mem=settings.kube_mem,
+        perl=perl,
         shell=settings.shell or "/bin/sh",
-        orphan_timeout_s=min(300.0, settings.orphan_timeout_s),
+        trial=True,
     )
+    probe = _Probe()
+    try:
+        async with open_workers(request, _silent(probe)) as workers:
+            try:
+                await _look_at(workers, probe, settings, listener)
+            except (ClusterError, SettingsError, ShareError) as exc:
+                listener.found(_bad(exc))
+            except TimeoutError:
+                text = f"none after {duration(settings.ready_timeout_s)}: {probe.waits or 'no reason known'}"
+                listener.found(Finding("worker", Verdict.BAD, text, hint_for(probe.waits)))
+    except WommError as exc:  # they cannot be made, or not removed
+        listener.found(_bad(exc))
 
 
 def _silent(probe: _Probe) -> ShareEvents:
@@ -195,17 +172,13 @@ def _bad(exc: WommError) -> Finding:
     return Finding("worker", Verdict.BAD, exc.message, exc.hint or "")
 
 
-async def _look_at(
-    cluster: Cluster,
-    share: TaskShare | None,
-    probe: _Probe,
-    settings: Settings,
-    spec: TaskSpec,
-    *,
-    listener: Listener,
-) -> None:
+async def _look_at(workers: Workers, probe: _Probe, settings: Settings, listener: Listener) -> None:
     began, found = time.monotonic(), listener.found
-    async with asyncio.timeout(settings.ready_timeout_s), _saying(probe, listener.say) as notices:
+    cluster, share, spec = workers.cluster, workers.share, workers.spec
+    async with (
+        asyncio.timeout(settings.ready_timeout_s),
+        saying_what_is_missing(probe, listener.say) as notices,
+    ):
         await cluster.start(spec, probe)
         host = cluster.share_host
         if share is not None and host is not None:
@@ -224,24 +197,13 @@ async def _look_at(
             found(await _clock(link, probe))
             found(await _round_trip(link, probe))
             found(await _speed(link, probe))
-            if share is not None:
+            if share is not None and share.jobs is not None:
                 await _share(link, probe, share, spec.task, found)
-            elif spec.share is not None and host is not None:
+            elif share is not None and host is not None:
                 how = "each pod gets a copy of its own of" if host.copies_into_pods else "the worker mounts"
-                found(Finding("share", Verdict.GOOD, f"{how} {spec.share.folder}"))
+                found(Finding("share", Verdict.GOOD, f"{how} {share.spec.folder}"))
         finally:
             await link.close()
-
-
-@asynccontextmanager
-async def _saying(probe: _Probe, say: Callable[[str], None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Say meanwhile why no worker is there, as a task does."""
-    notices = asyncio.create_task(say_what_is_missing(probe, say))
-    try:
-        yield notices
-    finally:
-        notices.cancel()
-        await asyncio.wait([notices])
 
 
 async def _run(link: Link, probe: _Probe, job: int, command: bytes) -> str:

@@ -5,13 +5,14 @@ A share's module is imported only when it is wanted: the ssh library costs 0.3 s
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from womm import places, project
-from womm.cluster.base import ShareSpec
+from womm.cluster.base import Pod, ShareHost, ShareSpec
 from womm.errors import SettingsError, ShareError, UsageError
 from womm.journal.observe import this_host, this_user
+from womm.link.frames import User
 from womm.named import lies_in
 from womm.settings import (
     EAGER,
@@ -22,18 +23,20 @@ from womm.settings import (
     check_share,
     writable_by_pods,
 )
-from womm.share.base import ShareEvents, TaskShare
+from womm.share.base import SharedFolder, ShareEvents, TaskShare
 from womm.wire.secret import nfs_secret
 
 
-async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEvents) -> TaskShare | None:
-    """Return the share that the settings name; None: pods need none. Asks what is to be asked.
+async def make_share(
+    settings: Settings, folder: Path, task: str, events: ShareEvents, *, trial: bool = False
+) -> TaskShare | None:
+    """Return the share that the settings name; None: pods need none. It may ask the user.
 
-    Raises ShareError, SettingsError, UsageError.
+    trial: an eager share is mounted, and copies nothing. Raises ShareError, SettingsError, UsageError.
     """
     if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
         return None
-    if settings.keep and settings.share != LAZY and not settings.share_volume:
+    if settings.keep and settings.share != LAZY and not settings.share_volume and not trial:
         raise UsageError(
             "--keep: what an eager share has copied goes with its pod, unless it is on a volume",
             "share-volume = NAME in .womm (kubectl get pvc lists them), or leave --keep out",
@@ -44,17 +47,40 @@ async def make_share(settings: Settings, folder: Path, task: str, voice: ShareEv
         if settings.share == LAZY:
             from womm.share.lazy.task import LazyTaskShare
 
-            return LazyTaskShare(spec, voice, task=task, working=folder)
+            return LazyTaskShare(spec, events, task=task, working=folder)
+        if trial:
+            return _MountedShare(spec)
         from womm.cluster.kubernetes.paths import SHARE_PATHS
         from womm.share.eager.task import EagerTaskShare
 
         eager = EagerTaskShare(
-            spec, SHARE_PATHS, folder, task, voice, keep=settings.keep, patience_s=settings.ready_timeout_s
+            spec, SHARE_PATHS, folder, task, events, keep=settings.keep, patience_s=settings.ready_timeout_s
         )
         await eager.confirm()
         return eager
     except OSError as exc:
         raise ShareError(f"{spec.folder} cannot be shared: {exc.strerror}", f"ls -ld {spec.folder}") from exc
+
+
+class _MountedShare:
+    """The share of a trial: its workers mount an empty folder. See TaskShare. It touches no user's volume."""
+
+    def __init__(self, spec: ShareSpec) -> None:
+        self.spec = replace(spec, claim="", store="")
+        self.jobs: SharedFolder | None = None
+        self.failed = self.words = ""
+
+    def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> None:
+        return None
+
+    async def begin(self, host: ShareHost) -> None:
+        pass
+
+    def report(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
 
 def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) -> ShareSpec | None:

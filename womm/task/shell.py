@@ -9,30 +9,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from womm import programs, signals, words
-from womm.cluster.base import Cluster, TaskSpec
-from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
+from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
-from womm.errors import ClusterError
-from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
-from womm.journal.store import Journal, TaskStore
+from womm.errors import FAILURE_STATUS, ClusterError
+from womm.journal.events import TaskEnded
 from womm.link.frames import RunRequest
 from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
-from womm.share.base import ShareEvents, TaskShare
 from womm.task import terminal as terminals
-from womm.task.clusters import Origin, make_cluster
-from womm.task.parallel import new_task_id, say_what_is_missing, started_event, where
-from womm.task.runtime import runtime_folder
-from womm.task.shares import make_share, shared_folder
-from womm.task.terminal import ask_terminal
-from womm.waiting import first_of, unless
+from womm.task.clusters import Origin
+from womm.task.session import JobOptions, OpenTask, TaskEvents, TaskRequest, open_task
+from womm.task.workers import say_what_is_missing, where
+from womm.waiting import first_of
 
-FAILURE = 254
 _TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 """Signals that are the job's alone: what it makes of them is its own affair."""
 QUEUE_BYTES = 1 << 20
@@ -62,121 +56,173 @@ def run(task: ShellTask) -> int:
 
 
 async def _run(task: ShellTask, terminal: bool) -> int:
-    settings, task_id = task.settings, new_task_id()
-    loop = asyncio.get_running_loop()
-    async with AsyncExitStack() as stack:
-        tell_cleaning = stack.enter_context(_cleaning_told(terminal and not task.quiet))
-        interrupted: asyncio.Future[int] = loop.create_future()
-        to_the_job = _handle_signals(stack, interrupted)
-        runtime = stack.enter_context(
-            runtime_folder(task_id, os.environ, shared_folder(settings, task.folder))
+    return await _Run(task, terminal).run()
+
+
+class _Run:
+    """One shell while it runs. terminal: stdin and stdout are one; else they are pipes or files."""
+
+    def __init__(self, task: ShellTask, terminal: bool) -> None:
+        self._task = task
+        self._terminal = terminal
+        self._loop = asyncio.get_running_loop()
+        self._interrupted = asyncio.Event()
+        self._signal = 0
+        """The first signal that ends womm."""
+        self._share_lost: asyncio.Future[str] = self._loop.create_future()
+        self._opened: OpenTask | None = None
+        self._job = 0
+        """The dispatcher's number of the one job; 0 until it is submitted."""
+
+    async def run(self) -> int:
+        task, terminal = self._task, self._terminal
+        async with AsyncExitStack() as stack:
+            tell_cleaning = stack.enter_context(_cleaning_told(terminal and not task.quiet))
+            self._handle_signals(stack)  # first, so that nothing made here outlives a signal
+            stack.callback(self._say_share)
+            opened = await stack.enter_async_context(self._open())
+            self._opened, dispatcher, ready = opened, opened.dispatcher, asyncio.Event()
+            dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots else None)
+            await opened.start_cluster(self._interrupted)
+            if not self._interrupted.is_set():
+                self._say_where(opened)
+            await opened.start_share(self._interrupted)
+            await self._wait_for_worker(dispatcher, ready)
+            if not ready.is_set():
+                if self._interrupted.is_set():
+                    return 128 + self._signal
+                raise ClusterError(
+                    f"no worker is ready: {dispatcher.workers.waiting_for()}", opened.cluster.advice()
+                )
+            status = await self._run_job(dispatcher, stack)
+            tell_cleaning()
+            opened.journal.append(TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed))
+            return status
+
+    def _open(self) -> AbstractAsyncContextManager[OpenTask]:
+        task, settings = self._task, self._task.settings
+        request = TaskRequest(
+            origin=Origin("shell", task.argv),
+            settings=settings,
+            folder=task.folder,
+            perl=task.perl,
+            shell=task.shell,
         )
 
-        def traffic(*count_bytes: int) -> None:
-            journal.append(ShareTraffic(time.time(), *count_bytes))
+        def left_behind(error: ClusterError | None) -> None:
+            why = f"{error.message}; " if error is not None else ""
+            _say(f"{why}what is left: womm finish {request.task}")
 
-        share_lost: asyncio.Future[str] = loop.create_future()
+        events = TaskEvents(_say, terminals.ask_terminal(), self._lost, left_behind)
+        jobs = JobOptions(stdin_cap_bytes=settings.stdin_memory_bytes, capture_bytes=0)
+        return open_task(request, events, jobs)
 
-        def lost(reason: str) -> None:
-            _say(f"{reason}: what was written last may be lost")
-            if not share_lost.done():
-                share_lost.set_result(reason)
-
-        def disk_lost() -> bool:
-            return dispatcher.disk_lost()
-
-        def unsent(event: ShareUnsent | ShareKept) -> None:
-            journal.append(event)
-
-        voice = ShareEvents(_say, lost, disk_lost, ask_terminal(), traffic, unsent)
-        share = await make_share(settings, task.folder, task_id, voice)
-        if share is not None:
-            stack.push_async_callback(_close_share, share)
-        origin = Origin("shell", task.argv)
-        cluster = await make_cluster(settings, runtime, task.perl, origin)
-        stack.push_async_callback(cluster.stop)
-        journal = stack.enter_context(TaskStore.default().create(task_id, on_failure=_say))
-        journal.begin(
-            started_event(
-                task_id,
-                origin,
-                task.folder,
-                settings,
-                cluster,
-                pods=1,
-                procs_per_pod=1,
-                local_procs=0,
-                runtime=runtime,
+    async def _wait_for_worker(self, dispatcher: Dispatcher, ready: asyncio.Event) -> None:
+        """Wait until there is one, a signal comes, or none comes for so long; say meanwhile why not."""
+        waits = True
+        while waits and not ready.is_set() and not self._interrupted.is_set():
+            await first_of(
+                self._task.settings.ready_timeout_s,
+                ready.wait(),
+                self._interrupted.wait(),
+                say_what_is_missing(dispatcher.workers, _say),
             )
-        )
-        stack.push_async_callback(_clean_cluster, cluster, share, journal, task_id)
-        dispatcher = Dispatcher(
-            cluster,
-            journal,
-            _say,
-            DispatchOptions(
-                spool_folder=journal.path.parent,
-                stdin_memory_bytes=settings.stdin_memory_bytes,
-                stdin_cap_bytes=settings.stdin_memory_bytes,
-                capture_bytes=0,
-                mem=settings.kube_mem if cluster.name == KUBERNETES else "",
-            ),
-            share=share.jobs if share is not None else None,
-            prepare_pod=share.prepare_pod if share is not None else None,
-        )
-        stack.push_async_callback(dispatcher.close)
-        ready = asyncio.Event()
-        dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots else None)
-        spec = _spec(task, task_id, share)
-        await unless(asyncio.shield(interrupted), cluster.start(spec, dispatcher.workers))
-        if not interrupted.done():
-            _say_where(task, task_id, cluster, terminal)
-        if share is not None and cluster.share_host is not None and not interrupted.done():
-            await unless(asyncio.shield(interrupted), share.begin(cluster.share_host))
-        await _wait_for_worker(settings.ready_timeout_s, dispatcher, ready, interrupted)
-        if not ready.is_set():
-            if interrupted.done():
-                return 128 + interrupted.result()
-            raise ClusterError(f"no worker is ready: {dispatcher.workers.waiting_for()}", cluster.advice())
-        sink = _Sink(dispatcher)
-        stack.callback(sink.close)
-        if terminal:
+            waits = dispatcher.workers.preparing > 0
+
+    async def _run_job(self, dispatcher: Dispatcher, stack: AsyncExitStack) -> int:
+        """Run the shell, or the command, to its end; return the exit status."""
+        output = _Output(self._consumed, self._signal_job)
+        stack.callback(output.close)
+        if self._terminal:
             stack.enter_context(terminals.raw())
-        sink.job = dispatcher.submit(_request(task, terminal), sink, no_retry=True)
-        to_the_job.append(lambda number: dispatcher.signal(sink.job, number))
+        self._job = dispatcher.submit(_request(self._task, self._terminal), output, no_retry=True)
         # Whatever it does from now on, it would wait for the folder.
-        share_lost.add_done_callback(lambda found: dispatcher.fail(sink.job, found.result()))
-        _start_input(loop, dispatcher, sink)
-        if terminal:
-            loop.add_signal_handler(signal.SIGWINCH, lambda: dispatcher.resize(sink.job, *terminals.size()))
-            stack.callback(loop.remove_signal_handler, signal.SIGWINCH)
-        status = await _outcome(dispatcher, sink, interrupted)
-        tell_cleaning()
-        journal.append(TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed))
-        return status
+        self._share_lost.add_done_callback(lambda found: dispatcher.fail(self._job, found.result()))
+        self._start_input(dispatcher, output)
+        if self._terminal:
 
+            def resize() -> None:
+                dispatcher.resize(self._job, *terminals.size())
 
-async def _wait_for_worker(
-    timeout_s: float, dispatcher: Dispatcher, ready: asyncio.Event, interrupted: "asyncio.Future[int]"
-) -> None:
-    """Wait until there is one, a signal comes, or none comes for so long; meanwhile say why there is none."""
-    waits = True
-    while waits and not ready.is_set() and not interrupted.done():
-        await first_of(
-            timeout_s,
-            ready.wait(),
-            asyncio.shield(interrupted),
-            say_what_is_missing(dispatcher.workers, _say),
-        )
-        waits = dispatcher.workers.preparing > 0
+            self._loop.add_signal_handler(signal.SIGWINCH, resize)
+            stack.callback(self._loop.remove_signal_handler, signal.SIGWINCH)
+        return await self._outcome(dispatcher, output)
 
+    def _start_input(self, dispatcher: Dispatcher, output: "_Output") -> None:
+        """Pass this process's stdin to the job while it runs, and nothing beyond its end."""
 
-def _say_where(task: ShellTask, task_id: str, cluster: Cluster, terminal: bool) -> None:
-    """To people. To scripts only that it is this machine, where no project has chosen that."""
-    settings = task.settings
-    unasked = settings.cluster != KUBERNETES and settings.project is None
-    if (terminal or unasked) and not task.quiet:
-        _say(f"task {task_id} created: {where(cluster, 1, settings)}")
+        def feed(data: bytes) -> None:
+            if not data:
+                dispatcher.feed_end(self._job)
+            elif dispatcher.feed(self._job, data):
+                output.room.set()
+
+        def read(data: bytes) -> None:
+            self._loop.call_soon_threadsafe(feed, data)
+
+        def refused(exc: OSError) -> None:
+            _say(f"cannot read from stdin: {exc.strerror}: the command gets no input")
+
+        reader = terminals.Input(read, refused, output.room)
+        output.outcome.add_done_callback(lambda _: reader.stop())
+        reader.start()
+
+    async def _outcome(self, dispatcher: Dispatcher, output: "_Output") -> int:
+        """Wait for the end. A signal to womm itself goes to the job once; what outlives it is killed."""
+        done = asyncio.ensure_future(asyncio.shield(output.outcome))
+        await first_of(None, self._interrupted.wait(), keep=done)
+        if not done.done():
+            dispatcher.signal(self._job, self._signal)
+            await asyncio.wait({done}, timeout=5.0)
+            if not done.done():
+                dispatcher.cancel(self._job)
+                return 128 + self._signal
+        outcome = done.result()
+        await asyncio.to_thread(output.drain)
+        if outcome.reason or output.refused == FAILURE_STATUS:
+            return FAILURE_STATUS
+        return 128 + outcome.signal if outcome.signal else outcome.exit or output.refused or 0
+
+    # ---- signals, words
+
+    def _handle_signals(self, stack: AsyncExitStack) -> None:
+        for number in signals.ending(*_TO_THE_JOB):
+            self._loop.add_signal_handler(number, self._interrupt, number)
+            stack.callback(self._loop.remove_signal_handler, number)
+        for number in _TO_THE_JOB:
+            if not signals.is_ignored(number):
+                self._loop.add_signal_handler(number, self._signal_job, int(number))
+                stack.callback(self._loop.remove_signal_handler, number)
+
+    def _interrupt(self, number: int) -> None:
+        self._signal = self._signal or number
+        self._interrupted.set()
+
+    def _signal_job(self, number: int) -> None:
+        if self._opened is not None and self._job:
+            self._opened.dispatcher.signal(self._job, number)
+
+    def _consumed(self) -> None:
+        if self._opened is not None:
+            self._opened.dispatcher.consumed(self._job)
+
+    def _lost(self, reason: str) -> None:
+        _say(f"{reason}: what was written last may be lost")
+        if not self._share_lost.done():
+            self._share_lost.set_result(reason)
+
+    def _say_where(self, opened: OpenTask) -> None:
+        """To people. To scripts only that it is this machine, where no project has chosen that."""
+        task, settings = self._task, self._task.settings
+        unasked = settings.cluster != KUBERNETES and settings.project is None
+        if (self._terminal or unasked) and not task.quiet:
+            _say(f"task {opened.id} created: {where(opened.cluster, 1, settings)}")
+
+    def _say_share(self) -> None:
+        """When the share is closed: what went over it, or why the task is no success."""
+        share = self._opened.share if self._opened is not None else None
+        if share is not None and (share.failed or share.words):
+            _say(f"the share: {share.failed}" if share.failed else share.words)
 
 
 @contextmanager
@@ -193,98 +239,6 @@ def _cleaning_told(people: bool) -> Iterator[Callable[[], None]]:
     finally:
         for timer in timers:
             timer.cancel()
-
-
-def _start_input(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, sink: "_Sink") -> None:
-    """Pass this process's stdin to the job while it runs, and nothing beyond its end."""
-
-    def feed(data: bytes) -> None:
-        if not data:
-            dispatcher.feed_end(sink.job)
-        elif dispatcher.feed(sink.job, data):
-            sink.room.set()
-
-    def read(data: bytes) -> None:
-        loop.call_soon_threadsafe(feed, data)
-
-    def refused(exc: OSError) -> None:
-        _say(f"cannot read from stdin: {exc.strerror}: the command gets no input")
-
-    reader = terminals.Input(read, refused, sink.room)
-    sink.outcome.add_done_callback(lambda _: reader.stop())
-    reader.start()
-
-
-def _handle_signals(stack: AsyncExitStack, interrupted: asyncio.Future[int]) -> list[Callable[[int], None]]:
-    """Signals that end womm set `interrupted`; the job's own go to all that is put into the list."""
-    loop = asyncio.get_running_loop()
-    to_the_job: list[Callable[[int], None]] = []
-    for number in signals.ending(*_TO_THE_JOB):
-        loop.add_signal_handler(number, _set_once, interrupted, number)
-        stack.callback(loop.remove_signal_handler, number)
-
-    def pass_on(number: int) -> None:
-        for send in to_the_job:
-            send(number)
-
-    for number in _TO_THE_JOB:
-        if not signals.is_ignored(number):
-            loop.add_signal_handler(number, pass_on, int(number))
-            stack.callback(loop.remove_signal_handler, number)
-    return to_the_job
-
-
-async def _clean_cluster(cluster: Cluster, share: TaskShare | None, journal: Journal, task_id: str) -> None:
-    try:
-        try:
-            await cluster.stop()
-        finally:
-            if share is not None:
-                share.report()
-    except ClusterError as exc:
-        _say(f"{exc.message}; what is left: womm finish {task_id}")
-    else:
-        journal.append(TaskCleaned(time.time()))
-
-
-async def _outcome(dispatcher: Dispatcher, sink: "_Sink", interrupted: asyncio.Future[int]) -> int:
-    """Wait for the end. A signal to womm itself goes to the job once; what outlives it is killed."""
-    done = asyncio.ensure_future(asyncio.shield(sink.outcome))
-    await first_of(None, asyncio.shield(interrupted), keep=done)
-    if not done.done():
-        dispatcher.signal(sink.job, interrupted.result())
-        await asyncio.wait({done}, timeout=5.0)
-        if not done.done():
-            dispatcher.cancel(sink.job)
-            return 128 + interrupted.result()
-    outcome = done.result()
-    await asyncio.to_thread(sink.drain)
-    if outcome.reason or sink.refused == FAILURE:
-        return FAILURE
-    return 128 + outcome.signal if outcome.signal else outcome.exit or sink.refused or 0
-
-
-async def _close_share(share: TaskShare) -> None:
-    await share.close()
-    if share.failed:
-        _say(f"the share: {share.failed}")
-    elif share.words:
-        _say(share.words)
-
-
-def _spec(task: ShellTask, task_id: str, share: TaskShare | None) -> TaskSpec:
-    settings = task.settings
-    return TaskSpec(
-        task=task_id,
-        folder=task.folder,
-        pods=1,
-        slots=1,
-        cpu=settings.kube_cpu,
-        mem=settings.kube_mem,
-        shell=task.shell,
-        orphan_timeout_s=settings.orphan_timeout_s,
-        share=share.spec if share is not None else None,
-    )
 
 
 def _request(task: ShellTask, terminal: bool) -> RunRequest:
@@ -306,17 +260,20 @@ def _request(task: ShellTask, terminal: bool) -> RunRequest:
     )
 
 
-class _Sink:
-    """Writes the job's output to this process's stdout and stderr, in a thread: they may block."""
+class _Output:
+    """Writes the job's output to this process's stdout and stderr, in a thread: they may block. See JobSink.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.job = 0
+    consumed: called when there is room again. signal_job: sends a signal to the job. Both on the event loop.
+    """
+
+    def __init__(self, consumed: Callable[[], None], signal_job: Callable[[int], None]) -> None:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.room = threading.Event()
         self.room.set()
         self.refused: int | None = None
         """The exit status when the output could not be written."""
-        self._dispatcher = dispatcher
+        self._consumed = consumed
+        self._signal_job = signal_job
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
@@ -368,7 +325,7 @@ class _Sink:
                 except BrokenPipeError:
                     self._refuse(128 + signal.SIGPIPE)
                 except OSError as exc:
-                    self._refuse(FAILURE)
+                    self._refuse(FAILURE_STATUS)
                     _say(f"cannot write to {_NAMES[stream]}: {exc.strerror}: the command is ended")
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._written, len(data))
@@ -377,17 +334,12 @@ class _Sink:
         """The job hears of it as of a closed pipe; what else it prints is dropped."""
         self.refused = status
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._dispatcher.signal, self.job, int(signal.SIGPIPE))
+            self._loop.call_soon_threadsafe(self._signal_job, int(signal.SIGPIPE))
 
     def _written(self, size: int) -> None:
         before, self._waiting_bytes = self._waiting_bytes, self._waiting_bytes - size
         if before >= QUEUE_BYTES > self._waiting_bytes:
-            self._dispatcher.consumed(self.job)
-
-
-def _set_once(future: asyncio.Future[int], value: int) -> None:
-    if not future.done():
-        future.set_result(value)
+            self._consumed()
 
 
 def _say(text: str) -> None:

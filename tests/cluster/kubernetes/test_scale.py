@@ -26,7 +26,7 @@ from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import PodOptions
 from womm.dispatch.job import Outcome
 from womm.link.frames import RunRequest
-from womm.task.parallel import new_task_id
+from womm.task.session import new_task_id
 
 pytestmark = pytest.mark.slow
 
