@@ -12,7 +12,8 @@ import pytest
 
 from tests.journal.samples import ALL, JOB_ENDED, STARTED, TASK, Complaints, create, journal_of
 from womm.errors import JournalError
-from womm.journal.events import JobEnded, JobStarted, Note, TaskCleaned, decode, encode
+from womm.journal.codec import decode, encode
+from womm.journal.events import JobEnded, JobStarted, Note, TaskCleaned
 from womm.journal.store import JournalReader, TaskStore
 
 

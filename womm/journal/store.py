@@ -24,14 +24,8 @@ from typing import BinaryIO, Final
 
 from womm import places
 from womm.errors import JournalError
-from womm.journal.events import (
-    JOB_PREFIX,
-    Event,
-    TaskCleaned,
-    TaskStarted,
-    decode,
-    encode,
-)
+from womm.journal.codec import JOB_PREFIX, decode, encode
+from womm.journal.events import Event, TaskCleaned, TaskStarted
 from womm.journal.output import DEFAULT_TASK_BYTES, OutputReader, OutputWriter
 
 logger = logging.getLogger(__name__)
