@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,20 +184,21 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
         )
 
-    from womm.engine.gnu.engine import ParallelTask
+    from womm.engine.gnu.engine import GnuOptions, open_gnu
     from womm.task import parallel as task
 
+    gnu = GnuOptions(plan, parallel, perl, pod_shell(settings), quiet=is_quiet())
     return task.run(
-        ParallelTask(
+        task.ParallelTask(
             settings=settings,
-            plan=plan,
-            parallel=parallel,
             perl=perl,
-            shell=pod_shell(settings),
+            shell=gnu.shell,
             folder=folder,
             argv=argv,
             pods=pods,
-            quiet=is_quiet(),
+            traits=gnu.traits,
+            open_engine=partial(open_gnu, gnu),
+            quiet=gnu.quiet,
         )
     )
 

@@ -10,21 +10,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from womm import descriptors, signals, words
 from womm.dispatch.dispatcher import Dispatcher
-from womm.engine.gnu.engine import Engine, ParallelTask
-from womm.engine.gnu.joblog import mismatch_check
+from womm.engine.base import Engine, EngineHost, EngineTraits, OpenEngine
 from womm.errors import FAILURE_STATUS, ClusterError
 from womm.journal.events import TaskEnded, TaskEnding
 from womm.journal.observe import observe
 from womm.journal.store import TaskStore
-from womm.process import raise_file_limit, send_signal
-from womm.settings import LOCAL
+from womm.process import raise_file_limit
+from womm.settings import LOCAL, Settings
 from womm.task.bar import Bar, Progress
 from womm.task.cleanup import clean
 from womm.task.clusters import Origin
@@ -39,6 +39,21 @@ log = logging.getLogger(__name__)
 
 INTERRUPT_TERM_S = 1.5
 INTERRUPT_KILL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelTask:
+    """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
+
+    settings: Settings
+    perl: str
+    shell: str
+    folder: Path
+    argv: tuple[str, ...]
+    pods: int
+    traits: EngineTraits
+    open_engine: OpenEngine
+    quiet: bool = False
 
 
 def run(task: ParallelTask) -> int:
@@ -71,9 +86,8 @@ class _Run:
         self.began = time.time()
         self.bar: Bar | None = None
         self.opened: OpenTask | None = None
-        self.engine: asyncio.subprocess.Process | None = None
-        self.engine_works: Callable[[], bool] = lambda: False
-        """Whether GNU parallel has started a job."""
+        self.engine: Engine | None = None
+        """The engine, once it is started."""
 
     def say(self, text: str) -> None:
         """One line for the user, on stderr; never into the middle of the bar."""
@@ -104,25 +118,25 @@ class _Run:
         return status
 
     async def _run(self, opened: OpenTask) -> int:
-        """From the start of the cluster to the end of GNU parallel."""
+        """From the start of the cluster to the end of the engine."""
         task = self.task
         await opened.start_cluster(self.interrupted)
         if not task.quiet and not self.interrupts:
             self.say(f"task {self.id} created: {where(opened.cluster, task.pods, task.settings)}")
         async with saying_what_is_missing(opened.dispatcher.workers, self.say):
             await opened.start_share(self.interrupted)
+        host = EngineHost(
+            task=self.id,
+            runtime=opened.workers.runtime,
+            dispatcher=opened.dispatcher,
+            journal=opened.journal,
+            jobslots=opened.jobslots,
+            procs_per_pod=task.settings.procs_per_pod,
+            say=self.say,
+            before_output=self._hide_bar,
+        )
         async with AsyncExitStack() as stack:
-            engine = Engine(task, self.id, opened.dispatcher, opened.workers.runtime, self._hide_bar)
-            stack.push_async_callback(engine.close)
-            engine.shims.say = self.say
-            self.engine_works = lambda: engine.shims.requests > 0
-            if task.plan.appends and not task.quiet:
-                engine.shims.on_first = lambda command: self.say(
-                    f"first job (no {{}}: appended): {words.name(command)}"
-                )
-            if task.plan.resume and task.plan.joblog is not None:
-                engine.shims.check = mismatch_check(Path(task.plan.joblog))
-            engine.listen()
+            engine = await stack.enter_async_context(task.open_engine(host))
             status = await self._work(engine, opened, stack)
             if not self.interrupts:
                 opened.journal.append(TaskEnding(time.time(), "engine ended"))
@@ -134,7 +148,7 @@ class _Run:
         self.share_lost = True
         self.stuck.set()
         if self.engine is not None:
-            send_signal(self.engine, signal.SIGKILL)
+            self.engine.signal(signal.SIGKILL)
 
     def _hurried(self) -> Awaitable[None]:
         """A second Ctrl-C does not wait for the pods' end."""
@@ -156,24 +170,25 @@ class _Run:
         self.say(f"its coordinator, or by: womm finish {self.id}")
 
     async def _work(self, engine: Engine, opened: OpenTask, stack: AsyncExitStack) -> int:
-        """From the first worker to the end of GNU parallel."""
-        status, journal, dispatcher = FAILURE_STATUS, opened.journal, opened.dispatcher
+        """From the first worker to the end of the engine."""
+        status, traits, dispatcher = FAILURE_STATUS, self.task.traits, opened.dispatcher
         try:
-            if opened.cluster.name == LOCAL and not self.task.plan.logins:
+            if opened.cluster.name == LOCAL and not traits.needs_workers:
                 # Local workers take no longer to start than GNU parallel does.
-                self.engine = await engine.start(journal)
+                await self._start(engine)
             if await self._first_worker(opened):
-                if sys.stderr.isatty() and not self.task.plan.own_progress and not self.task.quiet:
-                    self.bar = Bar(2, lambda: self._progress(dispatcher), self.task.plan.total)
+                if sys.stderr.isatty() and not traits.own_progress and not self.task.quiet:
+                    self.bar = Bar(2, lambda: self._progress(dispatcher), traits.total)
                     stack.callback(self.bar.stop)
                     self.bar.start()
-                process = self.engine = self.engine or await engine.start(journal)
+                if self.engine is None:
+                    await self._start(engine)
                 if self.share_lost or self.bug is not None:  # before there was an engine to be ended
-                    send_signal(process, signal.SIGKILL)
+                    engine.signal(signal.SIGKILL)
                 if opened.cluster.name != LOCAL and not self.task.settings.local_procs:
-                    descriptors.release()  # GNU parallel has them, and pods cannot
+                    descriptors.release()  # the engine has them, and pods cannot
                 engine.follow()
-                status = await self._supervise(process, engine, dispatcher)
+                status = await self._supervise(engine, dispatcher)
             else:
                 status = 128 + self.interrupts[0]
         finally:
@@ -181,8 +196,12 @@ class _Run:
             if self.bar is not None:
                 self.bar.stop()
             ended = TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed)
-            stack.callback(lambda: journal.append(ended))
+            stack.callback(opened.journal.append, ended)
         return status
+
+    async def _start(self, engine: Engine) -> None:
+        await engine.start()
+        self.engine = engine
 
     async def _first_worker(self, opened: OpenTask) -> bool:
         """Wait until a worker is ready. False: interrupted. Raises ClusterError: none will be."""
@@ -190,11 +209,9 @@ class _Run:
         async with saying_what_is_missing(opened.dispatcher.workers, self.say):
             return await first_worker(opened, timeout_s, self.interrupted, self.stuck)
 
-    async def _supervise(
-        self, process: asyncio.subprocess.Process, engine: Engine, dispatcher: Dispatcher
-    ) -> int:
-        """Wait for GNU parallel; on Ctrl-C see that it ends; end it when no worker can come."""
-        ended = asyncio.ensure_future(process.wait())
+    async def _supervise(self, engine: Engine, dispatcher: Dispatcher) -> int:
+        """Wait for the engine; on Ctrl-C see that it ends; end it when no worker can come."""
+        ended = asyncio.ensure_future(engine.wait())
         interrupted = asyncio.ensure_future(self.interrupted.wait())
         stuck = asyncio.ensure_future(none_left(dispatcher, self.task.settings.ready_timeout_s))
         try:
@@ -202,40 +219,32 @@ class _Run:
             if not ended.done():
                 if stuck.done():
                     self.say(f"no worker is there any more ({stuck.result()}): the task ends")
-                    send_signal(process, signal.SIGTERM)
-                await self._end_engine(process, ended)
-            code = await ended
+                    engine.signal(signal.SIGTERM)
+                await self._end_engine(engine, ended)
+            status = await ended
         finally:
             interrupted.cancel()
             stuck.cancel()
         if self.interrupts:
             return 128 + self.interrupts[0]
-        if stuck.done() and not stuck.cancelled():
+        if self.bug is not None or (stuck.done() and not stuck.cancelled()):
             return FAILURE_STATUS
-        # Nobody reads stdout any more: a shell sees the same of plain GNU parallel.
-        if code == -signal.SIGPIPE:
-            return 128 + signal.SIGPIPE
-        if code < 0 and self.bug is None:
-            self.say(f"GNU parallel was ended by {signals.name(-code)}{engine.why_ended()}")
-            return FAILURE_STATUS
-        if (missed := engine.missed(code)) is not None and self.bug is None:
-            raise missed
-        return code
+        return engine.status(status)
 
-    async def _end_engine(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
-        """GNU parallel had the Ctrl-C, too, when it came from the terminal; else it hears of it here."""
+    async def _end_engine(self, engine: Engine, ended: asyncio.Future[int]) -> None:
+        """The engine had the Ctrl-C, too, when it came from the terminal; else it hears of it here."""
         for after_s, number in ((INTERRUPT_TERM_S, signal.SIGTERM), (INTERRUPT_KILL_S, signal.SIGKILL)):
             if len(self.interrupts) < 2:
                 self.interrupted.clear()
                 await first_of(after_s, self.interrupted.wait(), keep=ended)
             if not ended.done():
-                send_signal(process, number if len(self.interrupts) < 2 else signal.SIGKILL)
+                engine.signal(number if len(self.interrupts) < 2 else signal.SIGKILL)
 
     # ---- signals, words
 
     def _handle_signals(self, stack: ExitStack) -> None:
         loop = asyncio.get_running_loop()
-        # A closed terminal (HUP): GNU parallel gets the signal as well and lets the running jobs finish.
+        # A closed terminal (HUP): the engine gets the signal as well and lets the running jobs finish.
         passed = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
         for number in signals.ending(signal.SIGALRM):
             handler = self._pass_on if number in passed else self._interrupt
@@ -257,7 +266,7 @@ class _Run:
             if self.opened is not None:
                 self.opened.journal.append(TaskEnding(time.time(), signals.name(number)))
         if at_once and self.engine is not None:
-            send_signal(self.engine, signal.SIGKILL)
+            self.engine.signal(signal.SIGKILL)
 
     def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug in a callback: its job would hang or be reported wrongly, so everything ends."""
@@ -266,15 +275,13 @@ class _Run:
         if self.bug is None:
             self.bug = error
         if self.engine is not None:
-            send_signal(self.engine, signal.SIGKILL)
+            self.engine.signal(signal.SIGKILL)
         else:
             self.stuck.set()
 
     def _pass_on(self, number: int) -> None:
-        """GNU parallel lists its jobs on USR1 and toggles its progress on USR2; before its first job either
-        would kill it."""
-        if self.engine is not None and (number == signal.SIGHUP or self.engine_works()):
-            send_signal(self.engine, number)
+        if self.engine is not None:
+            self.engine.pass_on(number)
 
     def _hide_bar(self) -> None:
         if self.bar is not None:
@@ -293,32 +300,31 @@ class _Run:
         line += f"; {share.words}" if share is not None and share.words else ""
         if failed:
             line += f"; see: womm logs {self.id} --failed"
-        if self.interrupts and self.task.plan.joblog:
+        if self.interrupts and self.task.traits.joblog:
             line += "; go on with --resume"
         self.say(line)
 
     # ---- what is made of the request
 
     def _job_options(self) -> JobOptions:
-        task, joblog = self.task, self.task.plan.joblog
+        settings, traits = self.task.settings, self.task.traits
         return JobOptions(
-            stdin_cap_bytes=task.settings.stdin_cap_bytes,
-            capture_bytes=task.settings.log_job_bytes,
-            joblog=str((task.folder / joblog).resolve()) if joblog else "",
+            stdin_cap_bytes=settings.stdin_cap_bytes,
+            capture_bytes=settings.log_job_bytes,
+            joblog=str((self.task.folder / traits.joblog).resolve()) if traits.joblog else "",
             earlier=self._earlier(),
-            has_timeout=task.plan.options.has("timeout"),
+            has_timeout=traits.has_timeout,
         )
 
     def _earlier(self) -> Earlier | None:
-        plan = self.task.plan
-        if not plan.resume or plan.joblog is None:
+        traits = self.task.traits
+        if not traits.resume or traits.joblog is None:
             return None
         store = TaskStore.default()
-        runs = interrupted_runs(store, plan.joblog)
+        runs = interrupted_runs(store, traits.joblog)
         for record, state in runs:
             if state.cleaned is None:
                 self.say(f"task {record.task}, whose coordinator is gone, is ended: this one goes on")
                 for line in clean(store, observe(record)):
                     self.say(line)
-        failed_again = plan.options.has("resume-failed")
-        return Earlier(runs, failed_again=failed_again) if runs else None
+        return Earlier(runs, failed_again=traits.failed_again) if runs else None

@@ -14,7 +14,7 @@ import pytest
 from tests.dispatch.running import TASK, task
 from tests.link.wires import PERL, run
 from womm.engine.gnu.shim_folder import install_shim, shim_variable
-from womm.engine.gnu.shims import MAX_REQUEST, ShimServer
+from womm.engine.gnu.shims import MAX_REQUEST, ShimOptions, ShimServer
 from womm.journal.events import JobEnded, JobStarted
 
 
@@ -57,7 +57,8 @@ class Client:
 @asynccontextmanager
 async def served(runtime, tmp_path, *, live=False, engine_env=None, **options):
     async with task(runtime, tmp_path, **options) as running:
-        server = ShimServer(running.dispatcher, engine_env=engine_env or {}, live=live)
+        shims = ShimOptions(engine_env or {}, live=live)
+        server = ShimServer(running.dispatcher, shims, say=running.said.append)
         server.start(runtime / "shims")
         await running.ready()
         clients = []
@@ -137,7 +138,7 @@ def test_job_of_a_login_runs_in_its_pod_with_no_environment_of_the_engine(serve)
     @serve(pods=3)
     async def main(running, server, connect):
         await running.until(lambda: running.dispatcher.pool.slots == 3, "all workers")
-        server.pods_of_logins = {"pod-x": running.dispatcher.pool.workers[1]}
+        server.set_logins({"pod-x": running.dispatcher.pool.workers[1]})
         for _ in range(3):
             shim = await connect()
             shim.send(request(b'echo "$WOMM_POD ${X-unset}"', b"l=pod-x", b"e=X=1"))

@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from womm.dispatch.dispatcher import Dispatcher
@@ -46,13 +47,32 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _SHOWS_FILES = os.path.isdir("/proc/self/fd")
 
 
+@dataclass(frozen=True, slots=True)
+class ShimOptions:
+    """How shims' jobs are taken.
+
+    engine_env: the environment that GNU parallel is started with; a shim's variables beyond it belong to the
+    job. live: GNU parallel shows output while the job runs, so none of it can be taken back. bound: the files
+    of a job are in the pod of its login, so it can run in no other pod. trial: a command that is no job: GNU
+    parallel's starter sends it to see that shims reach this server.
+    """
+
+    engine_env: Mapping[bytes, bytes]
+    live: bool
+    bound: bool = False
+    trial: bytes = b""
+
+
+def _ignore() -> None:
+    pass
+
+
 class ShimServer:
     """Takes jobs from shims for a dispatcher.
 
-    `engine_env` is the environment GNU parallel was started with: what a shim has beyond it belongs
-    to the job. `live` says that GNU parallel shows output while the job runs, so that none of it can
-    be taken back. `bound`: what a job needs is in the pod of its login, so it can run in no other one.
-    `on_result` is called before GNU parallel can print anything of a job.
+    say: one line for the user. on_result: called before GNU parallel can print anything of a job. on_first:
+    hears the command line of the first job. check: returns, for a job (seq, command), what to warn the user
+    of; None: nothing.
 
     Plain sockets on the event loop's selector: asyncio's streams and transports make a task and four
     objects per connection, and a connection here is a job.
@@ -61,26 +81,21 @@ class ShimServer:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        options: ShimOptions,
         *,
-        engine_env: Mapping[bytes, bytes],
-        live: bool,
-        bound: bool = False,
-        on_result: Callable[[], None] = lambda: None,
+        say: Callable[[str], None],
+        on_result: Callable[[], None] = _ignore,
+        on_first: Callable[[str], None] | None = None,
+        check: Callable[[int, str], str | None] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
-        self.known_fields = {b"e=%b=%b" % item for item in engine_env.items()}
-        self.live = live
-        self.bound = bound
+        self.options = options
+        self.known_fields = {b"e=%b=%b" % item for item in options.engine_env.items()}
         self.on_result = on_result
-        self.pods_of_logins: Mapping[str, str] = {}
-        """The pod of each login that a job must run in; jobs of other logins run anywhere."""
-        self.on_first: Callable[[str], None] | None = None
-        """Hears the command line of the first job."""
-        self.check: Callable[[int, str], str | None] | None = None
-        """Says of a job (seq, command) what the user should be warned of."""
-        self.say: Callable[[str], None] = lambda text: None
-        self.trial = b""
-        """A command that is no job: it is there to see that shims reach this server."""
+        self._say = say
+        self._on_first = on_first
+        self._check = check
+        self._pods_of_logins: Mapping[str, str] = {}
         self.tried = False
         self.requests = 0
         """How many jobs have come in."""
@@ -106,11 +121,26 @@ class ShimServer:
         for connection in list(self.connections):
             connection.close()
 
-    def warn(self, seq: int, command: str) -> None:
-        """Run `check` on a job; its first warning is the last: the others would say the same."""
-        if self.check is not None and (text := self.check(seq, command)):
-            self.check = None
-            self.say(text)
+    def set_logins(self, pods_of_logins: Mapping[str, str]) -> None:
+        """From now on run the jobs of these logins in these pods; jobs of other logins run anywhere."""
+        self._pods_of_logins = pods_of_logins
+
+    def pod_of(self, login: bytes) -> str | None:
+        """Return the pod that the jobs of a login run in; None: any."""
+        return self._pods_of_logins.get(login.decode()) if login else None
+
+    def came(self, seq: int | None, command: bytes) -> None:
+        """Count a job, and say what is to be said of it. The first warning of `check` is the last: the others
+        would say the same."""
+        self.requests += 1
+        if (on_first := self._on_first) is not None:
+            self._on_first = None
+            on_first(command.decode(errors="surrogateescape"))
+        if self._check is None or seq is None:
+            return
+        if text := self._check(seq, command.decode(errors="surrogateescape")):
+            self._check = None
+            self._say(text)
 
     def _accept(self) -> None:
         while self._listener is not None and not self._paused:
@@ -138,7 +168,7 @@ class ShimServer:
         if not self._told:
             self._told = True
             limit = file_limit()
-            self.say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
+            self._say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
 
     def _go_on(self) -> None:
         """Accept again if there is room, or if no job is there that could make some."""
@@ -288,23 +318,18 @@ class _ShimConnection:
                 self._start[STDOUT] = int(value) if value else None
             elif kind == b"r=":
                 self._start[STDERR] = int(value) if value else None
-        if command == self._server.trial:
+        if command == self._server.options.trial:
             self._server.tried = True
             self.ended(Outcome(0, 0))
             return
-        self._server.requests += 1
         if (number := env.get(b"PARALLEL_SEQ", b"")).isdigit():
             seq = int(number)
         if login:
             env.clear()  # GNU parallel's wrapper carries what belongs to the job
+        self._server.came(seq, command)
         run = RunRequest(command, env=env, stdin=stdin, nice=nice)
-        if (on_first := self._server.on_first) is not None:
-            self._server.on_first = None
-            on_first(command.decode(errors="surrogateescape"))
-        if self._server.check is not None and seq is not None:
-            self._server.warn(seq, command.decode(errors="surrogateescape"))
-        pinned = self._server.pods_of_logins.get(login.decode()) if login else None
-        self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned, bound=self._server.bound)
+        pinned, bound = self._server.pod_of(login), self._server.options.bound
+        self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned, bound=bound)
 
     def _take_frames(self) -> None:
         view, at, end = memoryview(self._input), 0, len(self._input)
@@ -332,14 +357,14 @@ class _ShimConnection:
     # ---- JobSink
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
-        if self._server.live:
+        if self._server.options.live:
             self._server.on_result()
         elif stream in self._files:
             self._write_file(stream, data)
             return True
         self._output += _FRAME.pack(stream, len(data))
         self._output += data
-        if self._server.live or len(self._output) >= BATCH:
+        if self._server.options.live or len(self._output) >= BATCH:
             self._flush_soon()
         elif self._timer is None:
             self._timer = self._loop.call_later(SHOW_AFTER_S, self._flush_soon)
@@ -347,7 +372,7 @@ class _ShimConnection:
         return not self._full
 
     def can_take_back(self, stream: int) -> bool:
-        return not self._server.live and self._start.get(stream) is not None
+        return not self._server.options.live and self._start.get(stream) is not None
 
     def take_back(self, stream: int) -> None:
         start = self._start[stream]
@@ -361,7 +386,7 @@ class _ShimConnection:
 
     def file(self, stream: int) -> bytes | None:
         fd, start = self._files.get(stream), self._start.get(stream)
-        if fd is None or self._server.live or not _SHOWS_FILES or os.fstat(fd).st_size != start:
+        if fd is None or self._server.options.live or not _SHOWS_FILES or os.fstat(fd).st_size != start:
             return None
         return b"/proc/%d/fd/%d" % (os.getpid(), fd)
 
