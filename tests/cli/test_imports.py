@@ -76,7 +76,7 @@ def test_commands_that_read_import_no_coordinator(words, womm_home):
     assert packages(modules) <= THIRD_PARTY | {"womm", "platformdirs", "backports"}
     assert not modules & {"asyncio", "asyncssh", "kubernetes", "docker", "ssl"}
     ours = {name for name in modules if name.startswith("womm.task.")}
-    assert ours <= {"womm.task.listing"}
+    assert ours <= {"womm.task.listing", "womm.task.targets"}
     for layer in ("engine", "dispatch", "cluster", "link"):
         assert f"womm.{layer}" not in modules
 

@@ -82,7 +82,7 @@ def command(
 def _namespace(settings: Settings) -> str:
     """The one that tasks would run in; an admin need not have a kubeconfig here."""
     from womm.cluster.kubernetes.client import KubeClient
-    from womm.task.listing import run_apart, target_of
+    from womm.task.targets import run_apart, target_of
 
     async def resolve() -> str:
         client = await KubeClient.connect(target_of(settings))

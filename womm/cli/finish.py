@@ -26,7 +26,8 @@ from womm.journal.observe import Observation, observe, this_user
 from womm.journal.store import LAST, TaskStore
 from womm.settings import KUBERNETES, Settings
 from womm.task.cleanup import clean, end_process
-from womm.task.listing import TaskView, all_tasks, resolve, run_apart
+from womm.task.listing import TaskView, all_tasks, resolve
+from womm.task.targets import run_apart
 
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
 _WAIT_S = 15.0

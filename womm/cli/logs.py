@@ -30,7 +30,8 @@ from womm.journal.events import (
 from womm.journal.observe import observe
 from womm.journal.output import OutputReader
 from womm.journal.store import JournalReader, TaskRecord, TaskStore
-from womm.task.listing import TaskView, resolve, run_apart
+from womm.task.listing import TaskView, resolve
+from womm.task.targets import run_apart
 
 if TYPE_CHECKING:
     from womm.cluster.kubernetes.tasks import RemoteTask
@@ -64,11 +65,10 @@ def command(  # noqa: PLR0917 - click passes by name
     task: str,
     jobs: tuple[str, ...],
     follow: bool,
-    failed: bool,
     stream: str | None,
     tag: bool,
     output: str,
-    **flags: str | None,
+    **flags: str | bool | None,
 ) -> int:
     """Print what the jobs of a task wrote.
 
@@ -81,6 +81,7 @@ def command(  # noqa: PLR0917 - click passes by name
       womm logs last --failed
       womm logs blhqwudx 1-3,17 --tag
     """
+    failed = bool(flags.pop("failed"))
     choice = Choice(numbers=parse_numbers(jobs), failed=failed, stream=stream, tag=tag, json=output == "json")
     view = resolve(TaskStore.default(), known_settings(flags), task, tables.say)
     if view.observation is None:

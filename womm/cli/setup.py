@@ -196,7 +196,7 @@ def _context(context: str, namespace: str, kubeconfig: str, *, asking: bool) -> 
     """Return the context and the namespace, resolved: `.womm` shall mean the same tomorrow."""
     from womm.cluster.kubernetes import kubeconfig as files
     from womm.cluster.kubernetes.client import KubeClient, Target
-    from womm.task.listing import run_apart
+    from womm.task.targets import run_apart
 
     if asking and not context:
         names, current = files.contexts(kubeconfig)

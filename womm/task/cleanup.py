@@ -20,6 +20,7 @@ from womm.journal.observe import Observation, agents, observe
 from womm.journal.store import TaskStore
 from womm.process import ProcessIdentity
 from womm.settings import KUBERNETES
+from womm.task.targets import journalled_target, run_apart
 from womm.worker import TASK_VARIABLE
 
 AGENT_ENDS_S = 4.0
@@ -96,7 +97,6 @@ def note_cleaned(store: TaskStore, task: Observation) -> Observation | None:
 
 def _remove_objects(started: TaskStarted) -> list[str]:
     from womm.cluster.kubernetes.tasks import finish_task
-    from womm.task.listing import journalled_target, run_apart
 
     return run_apart(finish_task(journalled_target(started), started.task))
 

@@ -16,7 +16,7 @@ from womm.cluster.local import LocalCluster
 from womm.errors import SettingsError
 from womm.journal.observe import this_host, this_user
 from womm.settings import KUBERNETES, Settings
-from womm.task.listing import target_of
+from womm.task.targets import target_of
 
 
 @dataclass(frozen=True, slots=True)

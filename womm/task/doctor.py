@@ -31,8 +31,8 @@ from womm.link.frames import (
 from womm.settings import NO_SHARE, Settings
 from womm.share.base import ShareEvents, TaskShare
 from womm.task.clusters import Origin
-from womm.task.listing import target_of
 from womm.task.session import TaskRequest, Workers, open_workers
+from womm.task.targets import target_of
 from womm.task.workers import saying_what_is_missing
 from womm.words import duration
 

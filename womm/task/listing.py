@@ -4,22 +4,21 @@
 cannot be reached is told of and left out.
 """
 
-from collections.abc import Callable, Container, Coroutine, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from womm.errors import JournalError
 from womm.journal.events import TaskEnded, TaskStarted
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import Observation, observe, this_host, this_user
 from womm.journal.store import TaskStore
-from womm.settings import KUBERNETES, Settings, kubeconfig_seal
+from womm.settings import KUBERNETES, Settings
+from womm.task.targets import journalled_target, run_apart, target_of
 
 if TYPE_CHECKING:
     from womm.cluster.kubernetes.client import Target
     from womm.cluster.kubernetes.tasks import RemoteTask
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +133,6 @@ def resolve(store: TaskStore, settings: Settings, name: str, say: Callable[[str]
         if not fits:
             raise
         return fits[0]
-
-
-def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run something asynchronous to its end, whether or not an event loop runs here."""
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-def journalled_target(started: TaskStarted) -> "Target":
-    """Return where a task of a journal runs."""
-    from womm.cluster.kubernetes.client import Target
-
-    return Target(started.context, started.namespace, started.kubeconfig, started.kubeconfig_seal)
-
-
-def target_of(settings: Settings) -> "Target":
-    """Return which cluster and namespace the settings mean."""
-    from womm.cluster.kubernetes.client import Target
-
-    return Target(settings.context, settings.namespace, settings.kubeconfig, kubeconfig_seal(settings))
 
 
 def _targets(settings: Settings, views: Iterable[TaskView]) -> "list[Target]":
