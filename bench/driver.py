@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.run import PODS
-from womm.cli.parallel import find_perl
+from womm.cli.surroundings import find_perl
 from womm.cluster.base import Cluster, TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions

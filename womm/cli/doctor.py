@@ -84,7 +84,7 @@ def command(output: str, no_pod: bool, **flags: str | None) -> int:
 
 
 def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], None], *, pod: bool) -> None:
-    """What the project's cluster says; nothing for the local one. `found` hears of each check at its end."""
+    """Check the project's cluster, if it is not the local one. `found` gets each check when it is known."""
     try:
         settings = load_settings(flags)
     except WommError as exc:

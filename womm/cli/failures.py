@@ -1,4 +1,4 @@
-"""What the system refuses: which file, and what to type next. Imported only when that happens."""
+"""Errors of the system in words: which file, and what to type next. Imported only when one happens."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from typing import Final
 
 from womm.words import printable
 
-# What a user, or an admin, can mend. Any other error without a file is a bug of womm's.
+# Errors that a user, or an admin, can mend. Any other error without a file is a bug of womm's.
 _WITHOUT_FILE: Final = {
     errno.EMFILE: ("too many files are open in this process", "ulimit -n $(ulimit -Hn)"),
     errno.ENFILE: ("too many files are open on this machine", "cat /proc/sys/fs/file-nr"),

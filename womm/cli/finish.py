@@ -1,6 +1,6 @@
 """`womm finish`: end tasks and remove what they left behind.
 
-Strategy: a coordinator that lives is asked (SIGTERM) and does the work itself; only one that is
+Strategy: a coordinator that lives gets SIGTERM and does the work itself; only one that is
 gone, or is killed because of --force, has its part done here. Every process is named by its start
 time, too, and what has escaped is found by the mark in its environment: nothing that is not the
 task's gets a signal. The journal's lock is held meanwhile, so that two of these do not meet.
@@ -87,7 +87,7 @@ def command(tasks: tuple[str, ...], everything: bool, force: bool, yes: bool, **
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: lines to print, and why it is not finished (None: it is)."""
+    """The end of a task: lines to print, and why it is not finished (None: it is)."""
 
     lines: tuple[str, ...]
     failure: WommError | None = None

@@ -134,7 +134,7 @@ def _write_line(pod: str, line: bytes, *, tag: bool) -> None:
 def _read(record: TaskRecord, printer: "Printer", *, follow: bool) -> None:
     with JournalReader(record) as reader:
         while True:
-            # Looked at first: what a coordinator that is gone has written is then all there.
+            # Asked before the read: when the coordinator is gone, the journal has all that it wrote.
             alive = follow and record.locked()
             printer.print_all(reader.read())
             if not alive or printer.ended:
@@ -145,7 +145,7 @@ def _read(record: TaskRecord, printer: "Printer", *, follow: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to print. `numbers`: empty for all jobs; `stream`: None for both."""
+    """The choice of outputs to print. `numbers`: empty for all jobs; `stream`: None for both."""
 
     numbers: frozenset[int]
     failed: bool

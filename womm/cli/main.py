@@ -173,7 +173,7 @@ def entry() -> None:
 
 
 def run(argv: Sequence[str], name: str = "womm") -> int:
-    """Run a command line and return the exit status; every failure is told on stderr."""
+    """Run a command line and return the exit status; say every failure on stderr."""
     configure_logging(logging.WARNING)
     try:
         try:
@@ -200,7 +200,7 @@ def run(argv: Sequence[str], name: str = "womm") -> int:
             raise
         status = _INTERRUPTED
     except BrokenPipeError:
-        # Who read stdout has enough. What is in the buffer must not be tried again at exit.
+        # The reader of stdout has enough. Python must not write the rest of the buffer again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = _BROKEN_PIPE
     except OSError as exc:
@@ -238,11 +238,11 @@ def _flush() -> None:
 
 
 def _tell_os_error(exc: OSError) -> int:
-    """Tell what the system refused, and of which file; return the exit status. Raises what is a bug."""
+    """Say which file the system refused, and why; return the exit status. Raises an error that is a bug."""
     from womm.cli.failures import explain
 
     if exc.filename == STDOUT:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is in the buffer must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the buffer must not be written again at exit
         _tell(f"cannot write to stdout: {exc.strerror}", None)
         return FAILURE_STATUS
     message, hint = explain(exc)

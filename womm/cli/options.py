@@ -1,4 +1,4 @@
-"""Options that every command has which talks to a cluster: named as kubectl's."""
+"""The options of every command that talks to a cluster, named as kubectl's."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ def cluster_options(command: F) -> F:
 
 
 def with_cluster(flags: Mapping[str, object]) -> dict[str, object]:
-    """Return the flags; who names a context, a namespace or an image means Kubernetes."""
+    """Return the flags; naming a context, a namespace or an image selects Kubernetes."""
     given = dict(flags)
     if not given.get("cluster") and any(given.get(name) for name in OF_KUBERNETES):
         given["cluster"] = settings_module.KUBERNETES

@@ -6,18 +6,17 @@ and the completion here; `main` scans the arguments itself.
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from womm import programs, words
-from womm.errors import EngineError, ProjectError, UsageError
+from womm import words
+from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell
+from womm.errors import UsageError
 from womm.settings import LAZY, LOCAL, Settings
 
 if TYPE_CHECKING:
@@ -47,9 +46,6 @@ SWITCHES = {"--share-readonly": "share_readonly", "--keep": "keep"}
 """Options without one that are settings, too."""
 FLAGS = (*SWITCHES, "--async", "--logins", "--citation", "--help", "--version")
 _EXAMPLE = "find . -type f | womm parallel --kube-pods 4 -- wc -l {}"
-POSIX_SHELLS = frozenset(
-    ["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "rzsh", "yash", "zsh"]
-)
 
 
 @dataclass(slots=True)
@@ -225,60 +221,6 @@ def _check_paths(plan: "RunPlan") -> None:
         place = os.path.dirname(plan.joblog) or "."
         if not os.path.isdir(place):
             raise UsageError(f"--joblog {plan.joblog}: there is no folder {place}", f"mkdir -p {place}")
-
-
-def current_folder() -> Path:
-    """The folder that jobs run in. Raises ProjectError when it has been deleted or may not be entered."""
-    folder = ""
-    try:
-        folder = os.getcwd()
-        os.stat(f"{folder}/.")
-    except FileNotFoundError as exc:
-        raise ProjectError("the current folder is gone", "cd to a folder that exists") from exc
-    except OSError as exc:
-        name = f"the current folder {folder}" if folder else "the current folder"
-        raise ProjectError(f"cannot enter {name}: {exc.strerror}", "cd to a folder of your own") from exc
-    return Path(folder)
-
-
-def find_perl() -> str:
-    perl = programs.which("perl")
-    if perl is None:
-        raise EngineError(
-            "perl is not there: the agent and GNU parallel need it", "apt-get install perl-base"
-        )
-    return os.path.realpath(perl) if not re.search(r"/\.pyenv/", perl) else perl
-
-
-def job_shell(settings: Settings) -> str:
-    """The shell that runs the jobs, chosen as GNU parallel chooses it, among those that quote as sh does.
-
-    parallel(1), "PARALLEL_SHELL": $PARALLEL_SHELL, else the shell that called, else $SHELL, else sh.
-    """
-    from womm.process import calling_shell
-
-    for name in (
-        settings.shell,
-        os.environ.get("PARALLEL_SHELL"),
-        calling_shell(),
-        os.environ.get("SHELL"),
-    ):
-        if name and Path(name).name in POSIX_SHELLS and (path := programs.which(name)):
-            return path
-    return "/bin/sh"
-
-
-def pod_shell(settings: Settings) -> str:
-    """The shell that runs the jobs in the pods: on another machine only sh is sure to be there."""
-    if settings.cluster == LOCAL:
-        return job_shell(settings)
-    return settings.shell or "/bin/sh"
-
-
-def is_quiet() -> bool:
-    import logging
-
-    return logging.getLogger("womm").getEffectiveLevel() >= logging.ERROR
 
 
 def _say(text: str) -> None:

@@ -63,7 +63,7 @@ def command(
       womm setup --cluster local --yes
     """
     from womm import project, settings, trust
-    from womm.cli.parallel import current_folder
+    from womm.cli.surroundings import current_folder
     from womm.settings import absolute
 
     folder = current_folder()
@@ -158,7 +158,7 @@ def _file_server(
 
 
 def _chosen(given: Mapping[str, _Value], before: Mapping[str, object], *, asking: bool) -> dict[str, _Value]:
-    """Return the keys to be written: what was said, else what is there, else what is answered."""
+    """Return the keys to write: each from its option, else from the present file, else from the user."""
 
     def known(key: str) -> str:
         return str(given.get(key) or before.get(key) or "")

@@ -42,7 +42,7 @@ def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str |
     """
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.cli.parallel import current_folder, find_perl, is_quiet, pod_shell
+    from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell
     from womm.task import shell
 
     folder = current_folder()

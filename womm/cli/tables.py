@@ -1,4 +1,4 @@
-"""What all commands print with: tables, ages, sizes, quoted words."""
+"""Printing, for all commands: tables, ages, sizes, quoted words."""
 
 import json
 import logging

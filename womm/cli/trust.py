@@ -35,7 +35,7 @@ def command(yes: bool, only_hash: bool, revoke: bool) -> int:
       export WOMM_TRUST=$(womm trust --hash)
     """
     from womm import settings, trust
-    from womm.cli.parallel import current_folder
+    from womm.cli.surroundings import current_folder
 
     if yes + only_hash + revoke > 1:
         raise UsageError("--yes, --hash and --revoke exclude each other", "womm trust --help")

@@ -16,7 +16,7 @@ from womm.journal.store import Journal
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
-    """What a task must know of its engine before that is there.
+    """The facts on an engine that a task needs before it opens the engine.
 
     joblog: the file of results, as the user gave it; None: none. resume: jobs in the joblog do not run again,
     but, with `failed_again`, those that failed. has_timeout: the engine ends jobs that take too long. total:
@@ -35,7 +35,7 @@ class EngineTraits:
 
 @dataclass(frozen=True, slots=True)
 class EngineHost:
-    """What an engine gets of the task that it brings jobs for. `runtime`: a folder for its sockets, files.
+    """A task, as its engine sees it. `runtime`: a folder for the engine's sockets and files.
 
     jobslots: of all workers together, when every one is ready; procs_per_pod: of each pod.
     """

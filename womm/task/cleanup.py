@@ -1,7 +1,7 @@
-"""Doing what a coordinator did not: ending what a dead one left, removing what it made.
+"""The end of a task whose coordinator died: its processes are ended, its objects and its folder removed.
 
-`womm finish` calls it, and a task that goes on with `--resume` where another was killed: the jobs
-that still run in the old one's pods would be run a second time beside themselves.
+`womm finish` calls it. So does a task with `--resume`, for the killed task that it goes on from: jobs that
+still run in the old pods would run twice at once.
 """
 
 import os
@@ -24,7 +24,7 @@ from womm.task.targets import journalled_target, run_apart
 from womm.worker import TASK_VARIABLE
 
 AGENT_ENDS_S = 4.0
-"""An agent that is told to end gives its jobs 2 s between TERM and KILL."""
+"""An agent that gets TERM gives its jobs 2 s between TERM and KILL."""
 
 
 def end_process(name: str, who: ProcessIdentity, number: int) -> None:
@@ -36,9 +36,9 @@ def end_process(name: str, who: ProcessIdentity, number: int) -> None:
 
 
 def clean(store: TaskStore, task: Observation) -> list[str]:
-    """End and remove what is left of a task whose coordinator is gone; return what else is to be told.
+    """End and remove all that is left of a task whose coordinator is gone; return lines for the user.
 
-    Raises JournalError when another process is at it, ClusterError for what cannot be ended.
+    Raises JournalError when another process does the same, ClusterError for processes that do not end.
     """
     name = task.record.task
     lines: list[str] = []
@@ -84,7 +84,7 @@ def is_over(task: Observation) -> bool:
 def note_cleaned(store: TaskStore, task: Observation) -> Observation | None:
     """Write down that nothing is left of a task but, at most, its runtime folder; return how it is now.
 
-    None: it cannot be written, or somebody else is at it.
+    None: it cannot be written, or another process does the same.
     """
     problems: list[str] = []
     with suppress(WommError, OSError):
@@ -137,7 +137,7 @@ def _remove_runtime_folder(task: Observation) -> None:
         status = path.lstat()
     except OSError:
         return
-    # The journal is a file: what it names is removed only if it is what womm makes.
+    # Others may have changed the journal: a folder that it names is removed only if womm makes such.
     ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
     if ours and path.name == f"womm-{task.record.task}":
         try:

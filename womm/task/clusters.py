@@ -21,7 +21,7 @@ from womm.task.targets import target_of
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who starts a task, with what words, and from where."""
+    """The start of a task: by which command of womm's, with which words, on which machine, by which user."""
 
     kind: str
     argv: tuple[str, ...]

@@ -1,7 +1,7 @@
 """The tasks there are: from the journals of this machine, and from the clusters that they run on.
 
 `womm status` and `womm finish` see one TaskView per task, wherever it is known from. A cluster that
-cannot be reached is told of and left out.
+cannot be reached is named to the user and left out.
 """
 
 from collections.abc import Callable, Container, Iterable
@@ -58,7 +58,7 @@ def all_tasks(
 ) -> list[TaskView]:
     """Return the tasks of this machine's journals and of the clusters in question, oldest first.
 
-    all_hosts: also those of other machines and users. `say` is told of clusters that do not answer.
+    all_hosts: also those of other machines and users. `say` gets a line of each cluster that is silent.
     """
     views = {found.record.task: local_view(_as_it_is(store, found)) for found in map(observe, store.tasks())}
     targets = _targets(settings, [view for view in views.values() if view.status is not TaskStatus.CLEANED])
@@ -94,8 +94,8 @@ def _noted(store: TaskStore, found: Observation) -> Observation:
 def _without_objects(views: Iterable[TaskView], silent: "Container[Target]") -> list[Observation]:
     """Return the tasks of this machine that nobody cleaned, and of which their clusters have nothing more.
 
-    Asked anew, by the label that all of a task's objects have, whoever has started it. silent: clusters that
-    do not answer; of what runs there nothing is known.
+    It asks anew, by the label that all objects of a task have, whoever has started it. silent: clusters that
+    do not answer; nothing is known of the tasks there.
     """
     from womm.cluster.kubernetes.tasks import without_objects
     from womm.task.cleanup import may_be_cleaned
@@ -144,7 +144,7 @@ def _targets(settings: Settings, views: Iterable[TaskView]) -> "list[Target]":
 
 
 def _joined(local: TaskView | None, remote: "RemoteTask") -> TaskView:
-    """What the journal and the cluster say of one task. The cluster knows the workers and whether the
+    """Join what the journal and the cluster say of one task. The cluster knows the workers and whether the
     coordinator is heard of; the journal of this machine knows at once that it is gone."""
     alive = remote.heard and not remote.ending
     status = TaskStatus.COMPLETE if remote.ending else TaskStatus.RUNNING if alive else TaskStatus.ORPHANED

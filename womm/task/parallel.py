@@ -43,7 +43,7 @@ INTERRUPT_KILL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ParallelTask:
-    """What `womm parallel` was asked for. `argv` is the whole command line, for `womm status`."""
+    """One call of `womm parallel`. `argv` is the whole command line, for `womm status`."""
 
     settings: Settings
     perl: str
@@ -143,7 +143,7 @@ class _Run:
         return status
 
     def _share_lost(self, reason: str) -> None:
-        """What jobs wrote last may be lost: none of them is reported any more."""
+        """The jobs' last writes may be lost: no result is reported any more."""
         self.say(f"{reason}: the task ends; jobs without a result run again with --joblog and --resume")
         self.share_lost = True
         self.stuck.set()
@@ -192,7 +192,7 @@ class _Run:
             else:
                 status = 128 + self.interrupts[0]
         finally:
-            descriptors.release()  # whoever reads from a job need not wait for the cluster to be cleaned
+            descriptors.release()  # readers of the jobs' files need not wait for the clean-up
             if self.bar is not None:
                 self.bar.stop()
             ended = TaskEnded(time.time(), status, dispatcher.done, dispatcher.failed)

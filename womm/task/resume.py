@@ -2,7 +2,7 @@
 
 A job that ended is journalled before GNU parallel hears of it. When the coordinator dies in between,
 `--resume` would run it again; instead its journalled result is given again, if it is whole and the
-job's own: what ended by a signal, or failed while the run was being ended, runs again.
+job's own. A job that a signal ended, or that failed while the run was being ended, runs again.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Earlier:
         return len(self._kept)
 
     def find(self, seq: int, command: str) -> tuple[JobEnded, bytes, bytes] | None:
-        # Once: what --retries tries again is to run.
+        # Once: a job that --retries tries again must run.
         found = self._kept.pop((seq, command), None)
         if found is None:
             return None
@@ -58,7 +58,7 @@ def _interrupted(state: TaskState, ended: JobEnded) -> bool:
 def interrupted_runs(store: TaskStore, joblog: str) -> list[tuple[TaskRecord, TaskState]]:
     """The runs with this joblog since the last one that ended regularly, oldest first.
 
-    None when the joblog is not there: then the user has started over.
+    There are none when the joblog is not there: then the user has started over.
     """
     path = Path(joblog)
     if not path.is_file() or path.stat().st_size == 0:

@@ -81,7 +81,7 @@ class JobOptions:
 
 @dataclass(frozen=True, slots=True)
 class TaskEvents:
-    """What a task tells its caller, and asks of it. All are called on the event loop's thread but `ask`."""
+    """The callbacks of a task to its caller: on the event loop's thread, but for `ask`, which may block."""
 
     say: Callable[[str], None]
     """One line for the user."""

@@ -28,7 +28,7 @@ from womm.task.workers import say_what_is_missing, where
 from womm.waiting import first_of
 
 _TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-"""Signals that are the job's alone: what it makes of them is its own affair."""
+"""Signals that womm passes to the job; they mean nothing to womm itself."""
 QUEUE_BYTES = 1 << 20
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 TELL_CLEANING_S = 0.5
@@ -37,7 +37,7 @@ CLEANING = "the shell has ended: cleaning up (what you type now is for your own 
 
 @dataclass(frozen=True, slots=True)
 class ShellTask:
-    """What `womm shell` was asked for. No `command`: an interactive shell."""
+    """One call of `womm shell`. No `command`: an interactive shell."""
 
     settings: Settings
     perl: str
@@ -136,7 +136,7 @@ class _Run:
         if self._terminal:
             stack.enter_context(terminals.raw())
         self._job = dispatcher.submit(_request(self._task, self._terminal), output, no_retry=True)
-        # Whatever it does from now on, it would wait for the folder.
+        # A job of a lost share would wait for the folder for ever.
         self._share_lost.add_done_callback(lambda found: dispatcher.fail(self._job, found.result()))
         self._start_input(dispatcher, output)
         if self._terminal:
@@ -168,7 +168,7 @@ class _Run:
         reader.start()
 
     async def _outcome(self, dispatcher: Dispatcher, output: "_Output") -> int:
-        """Wait for the end. A signal to womm itself goes to the job once; what outlives it is killed."""
+        """Wait for the end. A signal to womm itself goes to the job once; 5 s later it is killed."""
         done = asyncio.ensure_future(asyncio.shield(output.outcome))
         await first_of(None, self._interrupted.wait(), keep=done)
         if not done.done():
@@ -212,14 +212,14 @@ class _Run:
             self._share_lost.set_result(reason)
 
     def _say_where(self, opened: OpenTask) -> None:
-        """To people. To scripts only that it is this machine, where no project has chosen that."""
+        """For people; scripts hear it only of this machine, when no project has chosen it."""
         task, settings = self._task, self._task.settings
         unasked = settings.cluster != KUBERNETES and settings.project is None
         if (self._terminal or unasked) and not task.quiet:
             _say(f"task {opened.id} created: {where(opened.cluster, 1, settings)}")
 
     def _say_share(self) -> None:
-        """When the share is closed: what went over it, or why the task is no success."""
+        """Say, when the share is closed, how much went over it, or why the task is no success."""
         share = self._opened.share if self._opened is not None else None
         if share is not None and (share.failed or share.words):
             _say(f"the share: {share.failed}" if share.failed else share.words)
@@ -227,7 +227,7 @@ class _Run:
 
 @contextmanager
 def _cleaning_told(people: bool) -> Iterator[Callable[[], None]]:
-    """Give what is called when the shell has ended: if womm is not done soon, it says what it does."""
+    """Yield a function to call when the shell has ended: if womm is not done soon, it says why."""
     timers: list[asyncio.TimerHandle] = []
 
     def begin() -> None:
@@ -331,7 +331,7 @@ class _Output:
                 self._loop.call_soon_threadsafe(self._written, len(data))
 
     def _refuse(self, status: int) -> None:
-        """The job hears of it as of a closed pipe; what else it prints is dropped."""
+        """Signal the job as if its pipe were closed, and drop its further output."""
         self.refused = status
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._signal_job, int(signal.SIGPIPE))

@@ -18,7 +18,7 @@ from womm import words
 
 READ_BYTES: Final = 65536
 _PASSED: Final = ("TERM", "COLORTERM")
-"""What programs draw by. The other variables of a terminal are about programs of this machine."""
+"""Programs choose how to draw by these. A terminal's other variables are about this machine's programs."""
 
 # $1: the locale that is used here, as glibc calls its folder; empty: none that counts. The others are what is
 # run; none: a shell for people. A locale is set only where the image has it, and sets none itself: programs
@@ -65,7 +65,7 @@ def locale_folder(env: Mapping[str, str]) -> str:
 
 @contextmanager
 def raw() -> Iterator[None]:
-    """Pass every key on as it is. What was typed before, or is typed after that, is kept for its reader."""
+    """Pass every key on unchanged. Keys that are typed before, or afterwards, are kept for their reader."""
     before = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSADRAIN)  # the default throws away what was typed while the pod started
     try:
@@ -81,7 +81,7 @@ def size() -> tuple[int, int]:
 
 
 def ask_terminal() -> Callable[[str], bool] | None:
-    """Return what asks a question at the terminal; None: there is none. stdin may be the jobs' input."""
+    """Return a function that asks a question at the terminal; None: there is none. stdin may be the jobs'."""
     try:
         with open("/dev/tty", "rb"):
             pass
@@ -100,9 +100,9 @@ def ask_terminal() -> Callable[[str], bool] | None:
 class Input(threading.Thread):
     """Reads this process's stdin, when there is room, until it ends or is stopped.
 
-    A thread: a file cannot be waited for otherwise. feed: takes what was read, empty at its end. refused:
-    hears why nothing can be read. Both are called in this thread. After `stop` nothing is read any more: what
-    is typed then is for the shell that womm came from.
+    A thread: a file cannot be waited for otherwise. feed: gets the data, empty at its end. refused: gets the
+    error when stdin cannot be read. Both are called in this thread. After `stop` it reads nothing more: keys
+    that are typed then are for the shell that started womm.
     """
 
     def __init__(

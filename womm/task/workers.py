@@ -20,14 +20,14 @@ FIRST_NOTICE_S = 3.0
 
 
 class Waiting(Protocol):
-    """Who waits for workers."""
+    """Something that waits for workers: a dispatcher, or the doctor's probe."""
 
     def waiting_for(self) -> str:
-        """Why they are not there; empty: they are, or nobody knows."""
+        """Return why they are not there; empty: they are, or nobody knows."""
 
 
 def where(cluster: Cluster, pods: int, settings: Settings) -> str:
-    """Return what runs a task's jobs, and where; of this machine also why, when no project chose it."""
+    """Return the words for where a task's jobs run; for this machine also why, when no project chose it."""
     place = cluster.where
     if place.namespace:
         inside = f" of {place.context}" if place.context else " of this cluster"
@@ -103,7 +103,7 @@ async def _company(dispatcher: Dispatcher, wanted: int, stop: asyncio.Event) -> 
 
 
 async def none_left(dispatcher: Dispatcher, timeout_s: float) -> str:
-    """Return, with the reason, when jobs have waited so long and no worker was there; or can come."""
+    """Return the reason when jobs have waited for so long without a worker, or when none can come."""
     since: float | None = None
     while True:
         await asyncio.sleep(1.0)

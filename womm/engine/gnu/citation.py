@@ -1,7 +1,7 @@
 """GNU parallel's citation notice, which Debian's package leaves out and womm shows in its place.
 
-The promise is kept where GNU parallel keeps its own (`will-cite` in its configuration folder), so who
-has made it once is not asked again. Nothing here ever blocks a run.
+The promise is kept where GNU parallel keeps its own (`will-cite` in its configuration folder), so nobody
+has to make it twice. Nothing here ever blocks a run.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""GNU parallel as a child of the coordinator: started, told how many workers there are, ended."""
+"""GNU parallel as a child of the coordinator: its start, its number of jobslots, its end."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from womm.process import identify, send_signal, usual_file_limit
 from womm.worker import TASK_VARIABLE
 
 _NO_SHIM = 254
-"""What start.pl ends with when a job would not have come here."""
+"""start.pl ends with this when a job would not come to the shim."""
 _PRCTL = {"x86_64": 157, "aarch64": 167}
 
 
@@ -243,7 +243,7 @@ class GnuEngine:
         self._width.write(width_text(slots, plan.cap), now)
         if plan.logins:
             text, _ = login_lines(sorted((pod, per_pod) for pod in pool.usable))
-            # What GNU parallel has begun in a worker goes on there: its files are in it.
+            # A login's jobs stay in its worker: their files are there.
             _, pods_of_logins = login_lines((pod, per_pod) for pod in pool.workers)
             self._shims.set_logins(pods_of_logins)
             self._logins.write(text, now)

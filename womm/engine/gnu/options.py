@@ -44,7 +44,7 @@ REFUSED = {
 }
 """Options that cannot work through workers, each with the reason."""
 ONLY_ELSEWHERE = frozenset(["cleanup", "trc"])
-"""Of these, what works where the workers have files of their own."""
+"""Options of REFUSED that do work where the workers have files of their own."""
 REFUSED_ELSEWHERE = {
     "tee": "it feeds the jobs through fifos of this machine, which pods do not have",
     "shard": "it feeds the jobs through fifos of this machine, which pods do not have",

@@ -14,7 +14,7 @@ from womm.engine.gnu.start import start_words
 FIRST_LINE_LIMIT = 120
 """The kernel reads 127 bytes of a script's first line (execve(2), before Linux 5.1), `#!` and all."""
 UNSAFE = re.compile(r"[^A-Za-z0-9/._+@-]")
-"""What a path in PATH, in a first line or in a line for a shell cannot hold."""
+"""A character that a path in PATH, in a script's first line or in a line for a shell cannot hold."""
 
 
 def install_shim(folder: Path, socket: Path, perl: str, name: str) -> Path:

@@ -43,7 +43,7 @@ HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 """Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
 
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-"""What a shim passes along is for this process alone, and for no program that it starts."""
+"""Files that a shim passes along are for this process alone, and for no program that it starts."""
 _SHOWS_FILES = os.path.isdir("/proc/self/fd")
 
 
@@ -130,8 +130,8 @@ class ShimServer:
         return self._pods_of_logins.get(login.decode()) if login else None
 
     def came(self, seq: int | None, command: bytes) -> None:
-        """Count a job, and say what is to be said of it. The first warning of `check` is the last: the others
-        would say the same."""
+        """Count a job; call `on_first` for the first one, and `check` until it warns: a second warning would
+        say the same."""
         self.requests += 1
         if (on_first := self._on_first) is not None:
             self._on_first = None
@@ -254,7 +254,7 @@ class _ShimConnection:
 
     def _take(self) -> None:
         """Take a request, then frames, as far as they are there. Raises ValueError, IndexError."""
-        if self._ended:  # what its shim has sent meanwhile concerns nobody
+        if self._ended:  # nobody needs what its shim has sent meanwhile
             self._input = b""
             return
         if not self._job:

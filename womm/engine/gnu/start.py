@@ -9,10 +9,10 @@ START = _HERE / "start.pl"
 
 
 def start_words(perl: str, parallel: Path, modules: Sequence[str] = ()) -> list[str]:
-    """How GNU parallel is started, with what mends it.
+    """Return the words that start GNU parallel with the modules that mend it.
 
-    It would kill processes of others (OwnChildren.pm), lose output (InOrder.pm), and hear of a hang-up
-    twice (OneHangUp.pm). `modules`: more of ours that are loaded first, as perl's words.
+    Without them it kills processes of others (OwnChildren.pm), loses output (InOrder.pm), and hears of a
+    hang-up twice (OneHangUp.pm). `modules`: more of ours that are loaded first, as perl's words.
     """
     ours = ("-MOwnChildren", "-MInOrder", "-MOneHangUp")
     return [perl, f"-I{_HERE}", *ours, *modules, str(parallel)]

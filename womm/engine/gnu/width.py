@@ -1,4 +1,4 @@
-"""How many jobs GNU parallel may run at once, told through a file that it reads again when it changes.
+"""The file that says how many jobs GNU parallel may run at once. It reads the file again after a change.
 
 GNU parallel looks at most once a second and compares whole seconds of the modification time
 (measured on 20221122), so every change moves that time on by more than it would miss; 0 would mean
