@@ -8,7 +8,13 @@ from enum import Enum, auto
 from typing import Final
 
 
-class Phase(Enum):
+class _Member(Enum):
+    """A member is only equal to itself. Enum's own hash costs a call of a Python function."""
+
+    __hash__ = object.__hash__
+
+
+class Phase(_Member):
     """Where a job stands."""
 
     WAITING = auto()
@@ -33,7 +39,7 @@ class Phase(Enum):
     """Its outcome is known, or nobody wants it: nothing more happens to it."""
 
 
-class Change(Enum):
+class Change(_Member):
     """What happens to a job."""
 
     HOLD = auto()
