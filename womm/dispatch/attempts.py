@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from womm.dispatch import outcomes
+from womm.dispatch.blame import Avoid, Leave, Trust
 from womm.dispatch.job import STDERR, STDOUT, Job, Outcome
 from womm.dispatch.phase import Change, Phase
-from womm.dispatch.pool import Action, Avoid, GiveUp, Leave, Lost, Start, Trust
+from womm.dispatch.pool import Action, GiveUp, Lost, Start
 from womm.dispatch.results import Results
 from womm.dispatch.state import DispatchState
 from womm.dispatch.streams import Streams

@@ -2,8 +2,8 @@
 
 Strategy: methods take what happened and return the actions that follow; the caller carries them
 out in order. A job is queued, running in one worker, or forgotten. A worker that is lost gives its
-jobs back to the front of the queue: they ran first, and GNU parallel -k waits for them. Crashes are
-counted by worker and by node; a job that finishes clears both.
+jobs back to the front of the queue: they ran first, and GNU parallel -k waits for them. `blame` decides
+which workers and nodes get no more jobs.
 """
 
 from collections import deque
@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from womm.cluster.base import Loss
+from womm.dispatch.blame import Avoid, Blame, Leave, Trust
 
 CRASH_LIMIT = 5
 """A job whose worker crashed this often for no known reason counts as failed (as HyperQueue)."""
 OOM_LIMIT = 2
 """A second OOM kill of the same job is the job's own doing."""
-BLACK_HOLE_JOBS = 3
-"""A worker that crashed under this many different jobs and finished none leaves the pool. A node whose
-workers did is avoided: they get no jobs while there is a worker elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +42,12 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """`job` lost its worker and is forgotten: too often (`times`), or it may run only once."""
+    """`job` lost its worker and is forgotten: it did so too often (`times`), or may run only once."""
 
     job: int
     pod: str
     loss: Loss
     times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """The worker `pod` is a black hole: ask the cluster for none of that name any more."""
-
-    pod: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Avoid:
-    """The node is a black hole: `usable` has its workers no more while there is another."""
-
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """The node that was avoided is no black hole."""
-
-    node: str
-    reason: str
 
 
 Action: TypeAlias = Start | Lost | GiveUp | Leave | Avoid | Trust
@@ -109,20 +83,11 @@ class _Job:
     """All nodes where workers crashed under it."""
     no_retry: bool = False
     started: int = 0
-    """Which of the pool's starts its last one was."""
+    """The number of its last start among all starts of the pool."""
 
     def crashed(self, *places: str) -> None:
         self.crashed_on.update(places)
         self.crashed_last = places
-
-
-@dataclass(slots=True)
-class _Node:
-    """What speaks against a node: lives that ended by a crash, and no job that has finished since."""
-
-    lives: list[frozenset[int]] = field(default_factory=list)
-    starts: int = 0
-    """Of the pool, when the last of these was counted: what ran by then and is lost, too, is no new one."""
 
 
 class Pool:
@@ -132,11 +97,7 @@ class Pool:
         self._workers: dict[str, _Worker] = {}
         self._jobs: dict[int, _Job] = {}
         self._queue: deque[int] = deque()
-        self._strikes: dict[str, list[frozenset[int]]] = {}
-        """The jobs of each life in a row that ended by a crash and finished none, by worker."""
-        self._nodes: dict[str, _Node] = {}
-        """Those of which something bad is known."""
-        self._avoided: set[str] = set()
+        self._blame = Blame()
         self._starts = 0
 
     def __repr__(self) -> str:
@@ -153,7 +114,7 @@ class Pool:
 
     @property
     def usable(self) -> list[str]:
-        """The workers that may get jobs: all, or all that are elsewhere than on nodes to be avoided."""
+        """The workers that may get jobs: those of avoided nodes only when there are no others."""
         return [worker.pod for worker in self._usable()]
 
     @property
@@ -168,9 +129,6 @@ class Pool:
         """The worker in which a job runs now."""
         known = self._jobs.get(job)
         return known.pod if known else None
-
-    def attempts(self, job: int) -> int:
-        return self._jobs[job].attempt
 
     def worker_ready(self, pod: str, instance: int, slots: int, node: str = "") -> list[Action]:
         self._workers[pod] = _Worker(pod, instance, slots, node)
@@ -198,7 +156,7 @@ class Pool:
         for number in sorted(worker.running):
             job = self._jobs[number]
             job.pod = None
-            times, limit = self._count(job, loss)
+            times, limit = _count(job, loss)
             if job.no_retry or (limit and times >= limit):
                 del self._jobs[number]
                 actions.append(GiveUp(number, pod, loss, times))
@@ -214,8 +172,11 @@ class Pool:
             again.append(number)
         self._queue.extendleft(reversed(again))
         if loss is Loss.CRASHED:
-            actions += self._acquit(poison) if poison else []
-            actions += self._strike(worker, latest, poison)
+            actions += self._blame.acquit(poison) if poison else []
+            jobs = frozenset(worker.running)
+            actions += self._blame.crashed(
+                pod, worker.node, jobs, latest=latest, starts=self._starts, poisoned=bool(poison)
+            )
         return actions + self._assign()
 
     def job_out_of_memory(self, job: int) -> list[Action]:
@@ -223,7 +184,7 @@ class Pool:
         return self._job_lost(job, Loss.OOM_KILLED)
 
     def job_output_lost(self, job: int) -> list[Action]:
-        """It has ended, and the share has lost what it wrote: it runs again."""
+        """The share has lost what this job wrote, and the job has ended: it runs again."""
         return self._job_lost(job, Loss.DISK)
 
     def _job_lost(self, job: int, loss: Loss) -> list[Action]:
@@ -231,8 +192,10 @@ class Pool:
         if known is None or known.pod is None:
             return []
         pod, known.pod = known.pod, None
-        trust = self._works(self._workers[pod], job)
-        times, limit = self._count(known, loss)
+        worker = self._workers[pod]
+        worker.running.discard(job)
+        trust = self._blame.works(pod, worker.node)
+        times, limit = _count(known, loss)
         if known.no_retry or (limit and times >= limit):
             del self._jobs[job]
             return [GiveUp(job, pod, loss, times), *trust, *self._assign()]
@@ -255,7 +218,8 @@ class Pool:
         return actions + self._assign()
 
     def submit(self, job: int, pinned: str | None = None, *, bound: bool = True) -> list[Action]:
-        """Queue a job; `pinned` names the one worker that it must run in; not `bound`: while there is one."""
+        """Queue a job. `pinned` names the one worker that it must run in: forever if it is `bound`, else as
+        long as pods of that name come."""
         self._jobs[job] = _Job(pinned, bound)
         self._queue.append(job)
         return self._assign()
@@ -270,8 +234,10 @@ class Pool:
         known = self._jobs.pop(job, None)
         if known is None or known.pod is None:
             return []
-        trust = self._works(self._workers[known.pod], job)
-        return trust + self._assign() if self._queue else trust
+        worker = self._workers[known.pod]
+        worker.running.discard(job)
+        trust = self._blame.works(worker.pod, worker.node)
+        return [*trust, *self._assign()] if self._queue else [*trust]
 
     def withdraw(self, job: int) -> bool:
         """Forget a job that is still queued. False: it runs, or is unknown."""
@@ -288,58 +254,9 @@ class Pool:
             assert len(worker.running) <= worker.slots
             assert all(self._jobs[number].pod == pod for number in worker.running)
         assert sorted(self._queue) == sorted(n for n, job in self._jobs.items() if job.pod is None)
-        assert self._avoided <= self._nodes.keys()
+        self._blame.check()
         ran = {n for worker in self._workers.values() for n in worker.running}
         assert ran == {n for n, job in self._jobs.items() if job.pod is not None}
-
-    def _strike(self, worker: _Worker, latest: int, poison: set[int]) -> list[Action]:
-        """Count a crashed life, whose last job was the `latest` start. The node is blamed first: a worker
-        leaves only where others do well."""
-        jobs = frozenset(worker.running)
-        lives = self._strikes.setdefault(worker.pod, [])
-        lives.append(jobs)
-        known = self._nodes.setdefault(worker.node, _Node()) if worker.node else None
-        if known is not None and latest > known.starts and not poison:
-            known.lives.append(jobs)
-            known.starts = self._starts
-            if worker.node not in self._avoided and (number := _black_hole(known.lives)):
-                self._avoided.add(worker.node)
-                reason = f"its workers ended under {number} different jobs and finished none"
-                return [Avoid(worker.node, reason)]
-        if worker.node not in self._avoided and (number := _black_hole(lives)):
-            return [Leave(worker.pod, f"it ended under {number} different jobs and finished none")]
-        return []
-
-    def _acquit(self, poison: set[int]) -> list[Action]:
-        """These jobs were given up after crashes on several nodes: no node is to blame for those."""
-        actions: list[Action] = []
-        for node, known in self._nodes.items():
-            known.lives = [life for life in known.lives if life.isdisjoint(poison)]
-            if node in self._avoided and not _black_hole(known.lives):
-                self._avoided.discard(node)
-                actions.append(Trust(node, "what ended its workers was the jobs"))
-        return actions
-
-    def _works(self, worker: _Worker, job: int) -> list[Action]:
-        """The job has ended and its worker has not: both worker and node do their work."""
-        worker.running.discard(job)
-        self._strikes.pop(worker.pod, None)
-        self._nodes.pop(worker.node, None)
-        if worker.node not in self._avoided:
-            return []
-        self._avoided.discard(worker.node)
-        return [Trust(worker.node, "a job has finished there")]
-
-    @staticmethod
-    def _count(job: _Job, loss: Loss) -> tuple[int, int]:
-        """Count one loss; return how often it was and how often it may be (0: without limit)."""
-        if loss is Loss.CRASHED:
-            job.crashes += 1
-            return job.crashes, CRASH_LIMIT
-        if loss is Loss.OOM_KILLED:
-            job.ooms += 1
-            return job.ooms, OOM_LIMIT
-        return 0, 0
 
     def _assign(self) -> list[Action]:
         actions: list[Action] = []
@@ -352,8 +269,8 @@ class Pool:
             if worker is None:
                 held.append(number)
                 full = full or (job.pinned is None and not job.crashed_on)
-                if full and not self._avoided:
-                    break  # there is no room for anybody, not even for who must go to an avoided node
+                if full and not self._blame.avoided:
+                    break  # no job finds room, not even one that must go to an avoided node
                 continue
             self._starts += 1
             job.pod, job.attempt, job.started = worker.pod, job.attempt + 1, self._starts
@@ -375,13 +292,16 @@ class Pool:
 
     def _usable(self) -> Collection[_Worker]:
         workers = self._workers.values()
-        if not self._avoided:
+        if not self._blame.avoided:
             return workers
-        return [worker for worker in workers if worker.node not in self._avoided] or workers
+        return [worker for worker in workers if worker.node not in self._blame.avoided] or workers
 
     def _elsewhere(self, job: _Job) -> Collection[_Worker]:
-        """Not where workers crashed under this job, be the others ever so busy: it may be a black hole. When
-        it has been everywhere: not where it was last, at least not in that worker."""
+        """The workers elsewhere than where workers crashed under this job, however busy they are.
+
+        Such a place may be a black hole. A job that has been everywhere goes elsewhere than last time, at
+        least to another worker.
+        """
         usable = self._usable()
         for places in (job.crashed_on, job.crashed_last, job.crashed_last[:1]) if job.crashed_on else ():
             if others := [w for w in usable if not {w.pod, w.node} & {*places}]:
@@ -389,9 +309,12 @@ class Pool:
         return usable
 
 
-def _black_hole(lives: list[frozenset[int]]) -> int:
-    """Return under how many different jobs these lives ended, if they are too many to be to blame; else 0."""
-    jobs = frozenset().union(*lives)
-    if len(jobs) >= BLACK_HOLE_JOBS <= len(lives) and not lives[-1].intersection(*lives[-3:]):
-        return len(jobs)
-    return 0
+def _count(job: _Job, loss: Loss) -> tuple[int, int]:
+    """Count one loss; return how often it was and how often it may be (0: without limit)."""
+    if loss is Loss.CRASHED:
+        job.crashes += 1
+        return job.crashes, CRASH_LIMIT
+    if loss is Loss.OOM_KILLED:
+        job.ooms += 1
+        return job.ooms, OOM_LIMIT
+    return 0, 0

@@ -314,7 +314,7 @@ def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(g
         dispatcher.disk_lost()
         await asyncio.sleep(0.1)
         assert dispatcher.pool.where(number) == POD.name and sink.outcome is None
-        assert dispatcher.pool.attempts(number) == 1
+        assert dispatcher._state.jobs[number].attempt == 1
         if how == "lost":
             dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
             await until(lambda: dispatcher.pool.queued == 1, "its return")
