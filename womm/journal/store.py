@@ -1,7 +1,7 @@
 """The tasks of the state folder: one folder each, with the journal and the kept output.
 
-Strategy: who writes a journal holds an exclusive flock on it for as long as it lives, which the
-kernel gives back at any death. So `locked` is "the coordinator is alive", with no process id that
+Strategy: the writer of a journal holds an exclusive flock on it for as long as it lives, and the
+kernel releases it at any death. So `locked` means "the coordinator is alive", with no process id that
 could be another's by now. A task's folder is made under another name and renamed when the lock is
 held: nobody sees a task without its owner. A line is written by one write(2) at the end of the
 file; a reader skips what is not a whole line, and a writer that left a part of a line behind begins
@@ -52,19 +52,22 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, on_failure: Callable[[str], None], task_bytes: int, *, new: bool
+        self, folder: Path, on_failure: Callable[[str], None], task_bytes: int, *, becomes: Path | None = None
     ) -> None:
-        """Open and lock the files in `folder`; raises OSError, BlockingIOError if it is locked."""
-        self.path = folder / _JOURNAL
+        """Open and lock the files in `folder`; raises OSError, BlockingIOError if it is locked.
+
+        becomes: make the files; the caller then gives the folder this name.
+        """
+        self.path = (becomes or folder) / _JOURNAL
         self._on_failure = on_failure
         self._failed = threading.Event()
         self._failure: OSError | None = None
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if new else 0)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if becomes else 0)
         with ExitStack() as undo:
-            fd = os.open(self.path, flags, 0o600)
+            fd = os.open(folder / _JOURNAL, flags, 0o600)
             undo.callback(os.close, fd)
             _lock(fd)
             size = os.fstat(fd).st_size
@@ -326,7 +329,7 @@ class TaskStore:
             with ExitStack() as undo:
                 unfinished.mkdir(mode=0o700)
                 undo.callback(shutil.rmtree, unfinished, ignore_errors=True)
-                journal = Journal(unfinished, on_failure, task_bytes, new=True)
+                journal = Journal(unfinished, on_failure, task_bytes, becomes=final)
                 undo.callback(journal.close)
                 unfinished.rename(final)  # refuses a folder that is not empty
                 undo.pop_all()
@@ -335,7 +338,6 @@ class TaskStore:
                 f"cannot make the journal {final}: {exc.strerror or exc}",
                 "womm doctor",
             ) from exc
-        journal.path = final / _JOURNAL
         if places.is_spare(self.root.parent):
             logger.warning("the home folder cannot be written: the journal is in %s", self.root.parent)
         return journal
@@ -344,7 +346,7 @@ class TaskStore:
         """Open a task's journal to add to it; raises JournalError, also while another has it."""
         folder = self.root / task
         try:
-            return Journal(folder, on_failure, 0, new=False)
+            return Journal(folder, on_failure, 0)
         except BlockingIOError as exc:
             raise JournalError(f"task {task} is still owned by its coordinator") from exc
         except OSError as exc:
