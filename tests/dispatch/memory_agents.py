@@ -143,3 +143,9 @@ class MemoryCluster:
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         raise AssertionError(f"{pod.name} is ended: {reason}")
+
+
+async def turns() -> None:
+    """Let everything happen that waits for nothing."""
+    for _ in range(12):
+        await asyncio.sleep(0)

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.dispatch.memory_agents import MemoryAgent, MemoryCluster
+from tests.dispatch.memory_agents import MemoryAgent, MemoryCluster, turns
+from tests.dispatch.shares import HeldShare
 from tests.dispatch.sinks import Sink
 from womm.cluster.base import Loss, Pod
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
@@ -23,44 +24,10 @@ DEADLINE_S = 30.0
 HAS_PROCESS = {Phase.RUNNING, Phase.OUTPUT_LOST, Phase.CANCELLED, Phase.FAILED}
 
 
-class Share:
-    """A SharedFolder whose calls return when the test says so."""
-
-    def __init__(self) -> None:
-        self.quiet = False
-        self.patient = True
-        self.waits: list[asyncio.Future[str]] = []
-
-    async def refresh(self) -> None:
-        await self._wait()
-
-    async def settle(self, job: int, pod: str) -> str:
-        return await self._wait()
-
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        return request
-
-    def sync(self) -> RunRequest:
-        return RunRequest(b"sync")
-
-    def reconnected(self) -> None:
-        pass
-
-    def release(self, which: int, why: str) -> None:
-        if self.waits:
-            self.waits.pop(which % len(self.waits)).set_result(why)
-
-    async def _wait(self) -> str:
-        if not self.patient:
-            return ""
-        self.waits.append(asyncio.get_running_loop().create_future())
-        return await self.waits[-1]
-
-
 class World:
     """A dispatcher, its workers, and what its jobs' submitters have heard."""
 
-    def __init__(self, dispatcher: Dispatcher, cluster: MemoryCluster, share: Share) -> None:
+    def __init__(self, dispatcher: Dispatcher, cluster: MemoryCluster, share: HeldShare) -> None:
         self.dispatcher = dispatcher
         self.cluster = cluster
         self.share = share
@@ -164,31 +131,25 @@ STEPS = [
 ]
 
 
-async def turn() -> None:
-    """Let everything happen that waits for nothing."""
-    for _ in range(12):
-        await asyncio.sleep(0)
-
-
 async def play(folder: Path, steps: list[tuple[Callable[[World, int], None], int]]) -> None:
     bugs: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: bugs.append(context))
     store = TaskStore(folder)
     with store.create(TASK, on_failure=print) as journal:
-        cluster, share = MemoryCluster(), Share()
+        cluster, share = MemoryCluster(), HeldShare()
         options = DispatchOptions(folder, stdin_memory_bytes=50, stdin_cap_bytes=100, capture_bytes=100)
         said: list[str] = []
         dispatcher = Dispatcher(cluster, journal, said.append, options, share=share)  # type: ignore[arg-type]
         world = World(dispatcher, cluster, share)
         world.start_pod(1)
         for step, which in steps:
-            await turn()
+            await turns()
             world.check()
             step(world, which)
         share.patient = False
         async with asyncio.timeout(DEADLINE_S):
             while dispatcher._state.jobs:
-                await turn()
+                await turns()
                 while share.waits:
                     world.release(1)
                 world.start_pod(0)

@@ -1,0 +1,114 @@
+"""Results of jobs: journalled, their output kept, and then reported."""
+
+import asyncio
+
+import pytest
+
+from tests.dispatch.jobs import running_job
+from tests.dispatch.memory_agents import MemoryCluster
+from tests.dispatch.sinks import Sink
+from womm.dispatch.job import STDOUT, Job, Outcome
+from womm.dispatch.phase import BadChange, Change, Phase
+from womm.dispatch.results import COMPRESS_IN_THREAD_BYTES, Results
+from womm.dispatch.state import DispatchState
+from womm.journal.events import JobEnded
+from womm.journal.store import TaskStore
+from womm.link.frames import RunRequest
+
+TASK = "aaaaaaaa"
+
+
+class Place:
+    def __init__(self, journal, store, capture_bytes):
+        self.said: list[str] = []
+        self.state = DispatchState(MemoryCluster(), journal, self.said.append, None)  # type: ignore[arg-type]
+        self.results = Results(self.state, capture_bytes)
+        self._store = store
+
+    def running(self, sink) -> Job:
+        job = running_job(sink)
+        self.state.jobs[job.number] = job
+        return job
+
+    def ends(self):
+        return [event for event in self._store.read(TASK) if isinstance(event, JobEnded)]
+
+    def output(self, ref):
+        return self._store.resolve(TASK).output().get(ref)
+
+
+@pytest.fixture
+def go(tmp_path):
+    def decorate(test, capture_bytes=1 << 20):
+        async def main():
+            store = TaskStore(tmp_path)
+            with store.create(TASK, on_failure=print) as journal:
+                await test(Place(journal, store, capture_bytes))
+
+        asyncio.run(main())
+
+    return decorate
+
+
+def test_finish_journals_then_reports_and_forgets(go):
+    @go
+    async def main(place):
+        class Looking(Sink):
+            def ended(self, outcome):
+                assert len(place.ends()) == 1
+                super().ended(outcome)
+
+        job = place.running(Looking())
+        job.take_output(STDOUT, b"out")
+        place.results.finish(job, Outcome(3), None)
+        (end,) = place.ends()
+        assert (end.exit, end.out_bytes, place.output(end.out), end.err) == (3, 3, b"out", None)
+        assert (job.phase, place.state.jobs, job.sink.outcome) == (Phase.ENDED, {}, Outcome(3))
+        assert (place.results.done, place.results.failed, place.said) == (1, 1, [])
+
+
+def test_reason_is_said(go):
+    @go
+    async def main(place):
+        place.results.finish(place.running(Sink()), Outcome(255, reason="why"), None)
+        assert place.said == ["job 7 (job) failed: why"]
+
+
+def test_large_output_is_kept_off_the_loop_and_nothing_happens_to_the_job_meanwhile(go):
+    @go
+    async def main(place):
+        sink = Sink()
+        job = place.running(sink)
+        job.capture_bytes = 1 << 20
+        job.emitted[STDOUT] = COMPRESS_IN_THREAD_BYTES + 1
+        place.results.finish(job, Outcome(0), None)
+        assert (sink.outcome, job.unwanted) == (None, True)
+        with pytest.raises(BadChange):
+            job.change(Change.CANCEL)
+        async with asyncio.timeout(30):
+            while sink.outcome is None:
+                await asyncio.sleep(0.001)
+        assert place.state.jobs == {}
+
+
+def test_dropped_job_has_no_result(go):
+    @go
+    async def main(place):
+        job = place.running(Sink())
+        job.change(Change.CANCEL)
+        place.results.drop(job)
+        assert (place.ends(), place.state.jobs, place.results.done) == ([], {}, 0)
+
+
+def test_replayed_job_shows_its_output_and_says_so_in_the_journal(go):
+    @go
+    async def main(place):
+        kept = JobEnded(1.0, 5, 7, 2, "pod", 4, 0, 3, 0, 0, 0, 0, 0.5)
+        sink = Sink()
+        job = Job(1, 7, RunRequest(b"job"), sink, None, capture_bytes=9, no_retry=False, submitted=0.0)
+        place.state.jobs[1] = job
+        place.results.replay(job, kept, b"out", b"")
+        (end,) = place.ends()
+        assert (end.job, end.exit, end.replayed) == (1, 4, True)
+        assert (bytes(sink.text[STDOUT]), sink.outcome) == (b"out", Outcome(4))
+        assert (place.results.done, place.results.failed, place.state.jobs) == (1, 1, {})
