@@ -51,11 +51,20 @@ LIST_SOCKET = f"{RUN}/listing"
 LISTING = r"""
 import asyncio, stat, sys, time
 from pathlib import Path
-from womm.fileserver.connection import Keys, UserLink
+from womm.fileserver.connection import UserLink
+from womm.fileserver.listener import Keys, Listener
 async def main():
     socket, secret, top = sys.argv[1:]
-    link = UserLink(Path(socket), Keys(Path(secret)), connected=lambda _: None, received=lambda _, line: None)
-    await link.start()
+    link = UserLink()
+    listener = Listener(
+        Path(socket),
+        Keys(Path(secret)),
+        link,
+        connected=lambda _: None,
+        received=lambda _, line: None,
+        lost=lambda: None,
+    )
+    await listener.start()
     print("ready", flush=True)
     session = await link.wait()
     began, count, folders = time.monotonic(), 0, [top.encode()]
@@ -66,7 +75,7 @@ async def main():
             if stat.S_ISDIR(found.mode):
                 folders.append(folder + b"/" + name)
     print(count, time.monotonic() - began, flush=True)
-    await link.stop()
+    await listener.stop()
 asyncio.run(main())
 """
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from tests.soak import SOAK
 from womm.fileserver.cached import CachedFilesystem
-from womm.fileserver.connection import Keys, UserLink
+from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import Blocks
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
+from womm.fileserver.listener import Keys, Listener
 from womm.fileserver.owner import Owner
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
@@ -168,11 +169,7 @@ class Lazy:
             stack.callback(self.table.close)
             self.blocks = Blocks(self.folder / "cache", *self.options)
             stack.callback(self.blocks.close)
-            self.server = Control(self.table)
-            secret = write_secret(self.folder / "secret", self.keys)
-            self.link = UserLink(
-                self.socket, Keys(secret), connected=self.server.connected, received=self.server.received
-            )
+            self.link = UserLink()
             self.tree = Tree(self.table, self.link, lambda node: self.blocks.drop(node.fileid))
             self.contents = Contents(
                 self.tree,
@@ -181,16 +178,23 @@ class Lazy:
                 self.folder / "state" / "spool",
                 log_bytes=self.log_bytes,
             )
-            self.link.on_lost = self.contents.advance
 
             async def gone(timeout_s):
                 return True
 
             self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
             self.owner = Owner(self.folder / "state", 0, 0, self.fs.own)
-            self.server.attach(self.tree, self.contents, self.link, self.owner, gone=gone)
-            await self.link.start()
-            stack.push_async_callback(self.link.stop)
+            self.server = Control(self.table, self.tree, self.contents, self.link, self.owner, gone=gone)
+            listener = Listener(
+                self.socket,
+                Keys(write_secret(self.folder / "secret", self.keys)),
+                self.link,
+                connected=self.server.connected,
+                received=self.server.received,
+                lost=self.contents.advance,
+            )
+            await listener.start()
+            stack.push_async_callback(listener.stop)
             stack.push_async_callback(self.server.stop)
             if self.user is None:
                 self.user = UserSide(self.top, self.keys, self._export)

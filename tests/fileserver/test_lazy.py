@@ -12,7 +12,8 @@ import pytest
 
 from tests.fileserver.client import again, content, fails, make, names
 from tests.fileserver.lazy import KEYS, Lazy, UserSide, run, write_secret
-from womm.fileserver.connection import Keys, UserLink
+from womm.fileserver.connection import UserLink
+from womm.fileserver.listener import Keys, Listener
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING, NOW, Settings
 from womm.nfs.status import NFSError, Status
@@ -430,13 +431,16 @@ def test_newer_connection_replaces_the_older(top, folder):
 def test_user_side_with_another_key_is_refused(top, folder):
     async def work():
         lines: list[object] = []
-        link = UserLink(
+        link = UserLink()
+        listener = Listener(
             folder / "share",
             Keys(write_secret(folder / "secret")),
+            link,
             connected=lines.append,
             received=lambda *_: None,
+            lost=lambda: lines.append("lost"),
         )
-        await link.start()
+        await listener.start()
         other = TaskKeys.make()
         mixed = replace(other, client_private=KEYS.client_private, client_public=KEYS.client_public)
         user = UserSide(top, mixed)
@@ -446,6 +450,6 @@ def test_user_side_with_another_key_is_refused(top, folder):
         assert not lines
         await user.cut()
         user.close()
-        await link.stop()
+        await listener.stop()
 
     run(work)

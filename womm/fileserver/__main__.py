@@ -17,10 +17,11 @@ from typing import Final, TextIO
 from womm import nfs
 from womm.errors import WommError
 from womm.fileserver.cached import CachedFilesystem
-from womm.fileserver.connection import Keys, UserLink
+from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import Blocks
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
+from womm.fileserver.listener import Keys, Listener
 from womm.fileserver.owner import Owner
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
@@ -127,11 +128,9 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         stack.callback(table.close)
         blocks = Blocks(options.cache, options.cache_bytes)
         stack.callback(blocks.close)
-        control = Control(table)
-        link = UserLink(options.lazy, keys, connected=control.connected, received=control.received)
+        link = UserLink()
         tree = Tree(table, link, lambda node: blocks.drop(node.fileid))
         contents = Contents(tree, link, blocks, options.state / "spool")
-        link.on_lost = contents.advance
         filesystem = CachedFilesystem(tree, contents, options.uid, options.gid)
         server = _server(options, filesystem)
 
@@ -140,9 +139,19 @@ async def serve_lazy(options: argparse.Namespace) -> None:
             server.own((uid, gid))
 
         owner = Owner(options.state, options.uid, options.gid, own)
-        control.attach(tree, contents, link, owner, gone=lambda timeout_s: clients_gone(server, timeout_s))
-        await link.start()
-        stack.push_async_callback(link.stop)
+        control = Control(
+            table, tree, contents, link, owner, gone=lambda timeout_s: clients_gone(server, timeout_s)
+        )
+        listener = Listener(
+            options.lazy,
+            keys,
+            link,
+            connected=control.connected,
+            received=control.received,
+            lost=contents.advance,
+        )
+        await listener.start()
+        stack.push_async_callback(listener.stop)
         stack.push_async_callback(control.stop)
         await stack.enter_async_context(server)
         _tell_metrics(server)

@@ -1,52 +1,43 @@
-"""The link to the user's side: a Unix socket, on each stream of it an SSH client, in that two subsystems.
+"""The link to the user's side: the newest connection, with an SFTP session and a control channel on it.
 
-The newest connection that has proven itself replaces the one before: a stream that was cut without a word
-must not keep the next one out. While there is none, `session` raises NFSError(DELAY) at once.
+While there is none, `UserLink.session` raises NFSError(DELAY) at once. Connections come from `listener`.
 """
 
 import asyncio
 import contextlib
-import logging
-import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import asyncssh
 
-from womm.errors import WommError
 from womm.fileserver import sftp
 from womm.nfs.status import NFSError, Status
-from womm.wire import login, secret
+from womm.wire import login
 from womm.wire.fields import BadMessage
+from womm.wire.lines import LineDecoder
 
-log = logging.getLogger(__name__)
-
-CHECK_S: Final = 5.0
-REKEY_BYTES: Final = 1 << 36
+_REKEY_BYTES: Final = 1 << 36
 """RFC 5647 allows 2**32 packets of GCM; asyncssh's default of 1 GiB interrupts a transfer each minute."""
 
 
 class Lines(asyncssh.SSHClientSession[bytes]):
-    """The control channel: lines both ways."""
-
-    LIMIT: Final = 1 << 26
+    """The control channel: lines both ways. `received` takes a line without its end."""
 
     def __init__(self, received: Callable[["Lines", bytes], None], lost: Callable[[], None]) -> None:
         self._received = received
         self._lost = lost
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
-        self._unread = b""
+        self._decoder = LineDecoder()
 
     def connection_made(self, chan: "asyncssh.SSHClientChannel[bytes]") -> None:
         self._channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            self._received(self, line)
-        if len(self._unread) > self.LIMIT:
+        try:
+            for line in self._decoder.feed(data):
+                self._received(self, line)
+        except BadMessage:
             self._lost()
 
     def eof_received(self) -> bool:
@@ -57,42 +48,35 @@ class Lines(asyncssh.SSHClientSession[bytes]):
         self._lost()
 
     def send(self, line: bytes) -> None:
-        """Send a line; it is lost with the link."""
+        """Send a line with its end; it is lost with the link."""
         if self._channel is not None:
             with contextlib.suppress(OSError, asyncssh.Error):
-                self._channel.write(line + b"\n")
+                self._channel.write(line)
 
 
-class Keys:
-    """What of the task's secret this side needs. Raises WommError."""
+class Connection:
+    """One stream to the user's side: its SSH connection and the two channels.
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            self.host = asyncssh.import_public_key((folder / secret.HOST_KEY).read_bytes())
-            self.client = asyncssh.import_private_key((folder / secret.CLIENT_KEY).read_bytes())
-        except OSError as exc:
-            raise WommError(f"{exc.filename}: {exc.strerror}") from exc
-        except asyncssh.KeyImportError as exc:
-            raise WommError(f"{folder}: {exc}") from exc
+    `lost` is called when it is of no more use, perhaps more than once.
+    """
 
+    def __init__(
+        self, received: Callable[[Lines, bytes], None], lost: Callable[["Connection"], None]
+    ) -> None:
+        self._lost = lost
+        self._ssh: asyncssh.SSHClientConnection | None = None
+        self.sftp = sftp.Session(self._end)
+        self.lines = Lines(received, self._end)
 
-class _One:
-    """One stream: its SSH connection and the two channels."""
-
-    def __init__(self, link: "UserLink") -> None:
-        self._link = link
-        self.connection: asyncssh.SSHClientConnection | None = None
-        self.sftp: sftp.Session | None = None
-        self.lines: Lines | None = None
-
-    async def open(self, sock: socket.socket, keys: Keys) -> None:
-        self.connection = await asyncssh.connect(
+    async def open(self, sock: socket.socket, host: asyncssh.SSHKey, client: asyncssh.SSHKey) -> None:
+        """Log in. Raises OSError, asyncssh.Error, LinkLost, BadMessage."""
+        self._ssh = await asyncssh.connect(
             "share",  # a Unix socket has no peer's name
             22,
             sock=sock,
             username=login.USER,
-            known_hosts=([keys.host], [], []),
-            client_keys=[keys.client],
+            known_hosts=([host], [], []),
+            client_keys=[client],
             preferred_auth="publickey",
             agent_path=None,
             config=[],
@@ -100,57 +84,42 @@ class _One:
             compression_algs=["none"],
             keepalive_interval=login.KEEPALIVE_S,
             keepalive_count_max=login.KEEPALIVES,
-            rekey_bytes=REKEY_BYTES,
+            rekey_bytes=_REKEY_BYTES,
             login_timeout=login.LOGIN_TIMEOUT_S,
         )
-        session = self.sftp = sftp.Session(self.lost)
-        await self.connection.create_session(
-            lambda: session,
+        await self._ssh.create_session(
+            lambda: self.sftp,
             subsystem=login.SFTP,
             encoding=None,
             window=login.WINDOW_BYTES,
             max_pktsize=login.PACKET_BYTES,
         )
-        await session.start()
-        lines = self.lines = Lines(self._link.line, self.lost)
-        await self.connection.create_session(lambda: lines, subsystem=login.CONTROL, encoding=None)
+        await self.sftp.start()
+        await self._ssh.create_session(lambda: self.lines, subsystem=login.CONTROL, encoding=None)
 
-    def lost(self) -> None:
-        self._link.lost(self)
+    def _end(self) -> None:
+        self._lost(self)
 
     def abort(self) -> None:
-        if self.sftp is not None and not self.sftp.dead:
+        if not self.sftp.dead:
             self.sftp.abort()
-        if self.connection is not None:
-            self.connection.abort()
+        if self._ssh is not None:
+            self._ssh.abort()
+
+    async def wait_closed(self) -> None:
+        if self._ssh is not None:
+            await self._ssh.wait_closed()
 
 
 class UserLink:
-    """Listens on `path`, keeps the newest connection.
+    """The newest connection, if there is one. All that asks the user's side goes through it."""
 
-    `connected` is called with the control channel of a new connection before anything else can use it;
-    `received` with each line of it.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        keys: Keys,
-        *,
-        connected: Callable[[Lines], None],
-        received: Callable[[Lines, bytes], None],
-    ) -> None:
-        self._path = path
-        self._keys = keys
-        self._connected = connected
-        self.line = received
-        self.on_lost: Callable[[], None] = lambda: None
-        self._current: _One | None = None
-        self._listener: socket.socket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self) -> None:
+        self._current: Connection | None = None
         self._up = asyncio.Event()
-        self._held = False
         self._received_bytes = 0
+        """What came over the connections before this one."""
+        self.held = False
         self.connections = 0
         self.up_since = 0.0
         """The time of the event loop."""
@@ -160,33 +129,27 @@ class UserLink:
 
     @property
     def up(self) -> bool:
-        return self._current is not None and not self._held
+        return self._current is not None and not self.held
 
     def hold(self) -> None:
         """Be as without a connection, but for the control channel, until `release`."""
-        self._held = True
+        self.held = True
 
     def release(self) -> None:
-        self._held = False
+        self.held = False
         if self._current is not None:
-            self.up_since = asyncio.get_running_loop().time()
-            self._up.set()
-
-    @property
-    def held(self) -> bool:
-        return self._held
+            self._is_up()
 
     @property
     def received_bytes(self) -> int:
         """All that came over SFTP since the start."""
-        current = self._current.sftp if self._current is not None else None
-        return self._received_bytes + (current.received_bytes if current is not None else 0)
+        current = self._current.sftp.received_bytes if self._current is not None else 0
+        return self._received_bytes + current
 
     def session(self) -> sftp.Session:
         """Return the channel to the user's side. Raises NFSError(DELAY) when there is none."""
-        if self._current is None or self._held:
+        if self._current is None or self.held:
             raise NFSError(Status.DELAY)
-        assert self._current.sftp is not None
         return self._current.sftp
 
     async def wait(self) -> sftp.Session:
@@ -195,94 +158,31 @@ class UserLink:
             await self._up.wait()
         return self.session()
 
-    async def start(self) -> None:
-        """Listen. Raises OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.setblocking(False)
-        before = os.umask(0o177)
-        try:
-            self._listener.bind(str(self._path))
-        finally:
-            os.umask(before)
-        self._listener.listen(16)
-        self._spawn(self._accept(self._listener))
-        self._spawn(self._watch())
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def check(self) -> None:
+        """Give the connection up if it does not answer; called now and then."""
         if self._current is not None:
-            one, self._current = self._current, None
-            one.abort()
-            if one.connection is not None:
-                await one.connection.wait_closed()
-        if self._listener is not None:
-            self._listener.close()
-            self._path.unlink(missing_ok=True)
+            self._current.sftp.check()
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+    # -- of the listener ---------------------------------------------------------------------------
+    def take(self, connection: Connection, greet: Callable[[Lines], None]) -> None:
+        """Take a new connection. `greet` is called before anything else can use it."""
+        self._current = connection
+        self.connections += 1
+        greet(connection.lines)
+        self._is_up()
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a connection failed", exc_info=task.exception())
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(listener)
-            self._spawn(self._serve(sock))
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_S)
-            if self._current is not None and self._current.sftp is not None:
-                self._current.sftp.check()
-
-    async def _serve(self, sock: socket.socket) -> None:
-        one = _One(self)
-        try:
-            await one.open(sock, self._keys)
-        except (OSError, asyncssh.Error, sftp.LinkLost, BadMessage) as exc:
-            log.info("a connection failed: %s", str(exc) or type(exc).__name__)
-            one.abort()
-            sock.close()
-            return
-        except BaseException:
-            one.abort()
-            sock.close()
-            raise
+    def drop(self) -> Connection | None:
+        """Be without a connection; return the one that there was."""
         old, self._current = self._current, None
         if old is not None:
-            log.info("replaced by a newer connection")
-            self._count(old)
-            old.abort()
-        assert one.lines is not None and one.sftp is not None
-        if one.sftp.dead:
-            return
-        self._current = one
-        self.connections += 1
-        self._connected(one.lines)
-        self.up_since = asyncio.get_running_loop().time()
-        if not self._held:
-            self._up.set()
-
-    def _count(self, one: _One) -> None:
-        if one.sftp is not None:
-            self._received_bytes += one.sftp.received_bytes
-
-    def lost(self, one: _One) -> None:
-        """Note that a connection is of no more use."""
-        if self._current is one:
-            log.info("the link is down")
-            self._count(one)
-            self._current = None
+            self._received_bytes += old.sftp.received_bytes
             self._up.clear()
-            self.on_lost()
-        one.abort()
+        return old
+
+    def uses(self, connection: Connection) -> bool:
+        return self._current is connection
+
+    def _is_up(self) -> None:
+        self.up_since = asyncio.get_running_loop().time()
+        if not self.held:
+            self._up.set()

@@ -6,14 +6,13 @@ then its link is held, and whoever asks for a file is told to ask again (DELAY).
 """
 
 import asyncio
-import json
-import os
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from womm.fileserver.connection import Lines
 from womm.fileserver.tree.table import Row, Table
+from womm.wire.control import NameRow, Names, encode
 
 TELL_S: Final = 0.05
 """How long changes wait for others: each line is a packet."""
@@ -69,17 +68,10 @@ class NamesTeller:
         while self._unseen and self._unseen[0][0] <= number:
             self._unseen.popleft()
 
-    def take(self, rows: Sequence[Any]) -> None:
-        """Take back what a server before has told. Raises ValueError, TypeError."""
-        changes: list[Row | tuple[int, bytes]] = []
-        for directory, name, *file in rows:
-            if file:
-                fileid, kind, dev, ino = map(int, file)
-                changes.append(Row(int(directory), os.fsencode(name), fileid, kind, dev, ino))
-            else:
-                changes.append((int(directory), os.fsencode(name)))
+    def take(self, rows: Sequence[NameRow]) -> None:
+        """Take back what a server before has told."""
         if not self._table.whole:
-            self._table.take(changes)
+            self._table.take([Row(*row) if len(row) == 6 else row for row in rows])
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -95,8 +87,6 @@ class NamesTeller:
     def _tell(self, changes: Sequence[Row | tuple[int, bytes]], *, reset: bool = False) -> None:
         assert self._lines is not None
         self._number += 1
-        rows = [(item[0], os.fsdecode(item[1]), *item[2:]) for item in changes]
-        value = {"op": "names", "number": self._number, "rows": rows, **({"reset": True} if reset else {})}
-        line = json.dumps(value, separators=(",", ":")).encode()
+        line = encode(Names(self._number, changes, reset))
         self._unseen.append((self._number, line))
         self._lines.send(line)

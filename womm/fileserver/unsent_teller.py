@@ -6,13 +6,12 @@ a link that is cut: a new connection is told all anew.
 """
 
 import asyncio
-import json
-import os
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from womm.fileserver.connection import Lines
 from womm.fileserver.contents.contents import Contents
+from womm.wire.control import Unsent, encode
 
 TELL_S: Final = 0.5
 NAMES: Final = 1000
@@ -38,12 +37,12 @@ class UnsentTeller:
         self._lines = lines
         self._told = {}
         self._more = 0
-        self._tell({"whole": True})
+        self._tell(whole=True)
 
     def tell(self) -> None:
         """Send what has changed since it was told last."""
         if self._lines is not None:
-            self._tell({})
+            self._tell(whole=False)
 
     def stop(self) -> None:
         self._lines = None
@@ -55,7 +54,7 @@ class UnsentTeller:
         if self._timer is None and self._lines is not None:
             self._timer = asyncio.get_running_loop().call_later(TELL_S, self.tell)
 
-    def _tell(self, facts: dict[str, Any]) -> None:
+    def _tell(self, *, whole: bool) -> None:
         assert self._lines is not None
         if self._timer is not None:
             self._timer.cancel()
@@ -63,12 +62,11 @@ class UnsentTeller:
         files = self._contents.unsent
         named = ((node.fileid, node.name()) for node in islice(files, NAMES) if node.log is not None)
         now = {fileid: name for fileid, name in named if name}
-        new = [(fileid, os.fsdecode(name)) for fileid, name in now.items() if self._told.get(fileid) != name]
-        sent = [fileid for fileid in self._told if fileid not in now]
+        new = {fileid: name for fileid, name in now.items() if self._told.get(fileid) != name}
+        sent = tuple(fileid for fileid in self._told if fileid not in now)
         more = max(0, len(files) - NAMES)
-        if new or sent or more != self._more or facts:
-            value = {"op": "unsent", "files": new, "sent": sent, "more": more, **facts}
-            self._lines.send(json.dumps(value, separators=(",", ":")).encode())
+        if new or sent or more != self._more or whole:
+            self._lines.send(encode(Unsent(new, sent, more, whole)))
             self._told, self._more = now, more
         if files:
             self._begin()
