@@ -25,6 +25,7 @@ from womm.share.lazy.exporter import Export
 from womm.share.lazy.names import NamesLog
 from womm.share.lazy.ssh import TaskKeys, connect
 from womm.share.lazy.unsent import UnsentFiles
+from womm.wire.control import decode_from_server, encode
 
 KEYS = TaskKeys.make()
 WAIT_S = 10.0
@@ -69,7 +70,8 @@ class ControlEnd:
                 self.send("seen", number=value["number"])
             elif value.get("op") == "unsent":
                 self.told.append(value)
-                self.unsent.take(value)
+                unsent: Any = decode_from_server(line)
+                self.unsent.take(unsent)
             else:
                 self._waiting.pop(value["id"]).set_result(value)
 
@@ -84,7 +86,7 @@ class ControlEnd:
     def hand_over(self):
         for piece in self.names.lines():
             self._channel.write(piece)
-        self.send("adopted", **self.names.hand_over())
+        self._channel.write(encode(self.names.hand_over()))
 
     def send(self, op, **fields):
         self._channel.write(json.dumps({"op": op, **fields}).encode() + b"\n")

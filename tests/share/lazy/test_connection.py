@@ -15,8 +15,10 @@ from tests.link.wires import run
 from tests.share.eager.pod import NONE, OPEN_EXISTING, OPEN_OR_CREATE, WRITE, Control, Pod, fails
 from womm import worker
 from womm.errors import ShareError
-from womm.share.lazy.connection import FlushResult, LazyConnection, ShareStats
+from womm.share.lazy.connection import LazyConnection
+from womm.share.lazy.flushes import FlushResult
 from womm.share.lazy.unsent import Unsent
+from womm.wire.control import ShareStats
 
 
 @pytest.fixture

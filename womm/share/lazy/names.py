@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from womm.wire.control import Adopted
+
 log = logging.getLogger(__name__)
 
 READ_BYTES: Final = 1 << 16
@@ -40,12 +42,12 @@ class NamesLog:
         self._change = max(self._change + now_ns - self._since_ns, change)
         self._since_ns = now_ns
 
-    def hand_over(self) -> dict[str, int]:
+    def hand_over(self) -> Adopted:
         """Return what no server has counted up to by now: they begin with the time and are slower than it;
         and the device."""
         self.greeted(0, 0)
-        found = {"generation": self._generation, "change": self._change + CHANGE_AHEAD, "dev": self._dev}
-        self.greeted(self._generation + 1, found["change"])  # so far will the new one be
+        found = Adopted(self._generation, self._change + CHANGE_AHEAD, self._dev)
+        self.greeted(self._generation + 1, found.change)  # so far will the new one be
         return found
 
     def add(self, line: bytes, *, reset: bool) -> None:

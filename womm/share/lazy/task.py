@@ -15,9 +15,10 @@ from womm.errors import ShareError
 from womm.link.frames import RunRequest, User
 from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
 from womm.share.control import Writable
-from womm.share.lazy.connection import LazyConnection, ShareStats
+from womm.share.lazy.connection import LazyConnection
 from womm.share.lazy.kept_report import KeptReport
 from womm.share.lazy.unsent_report import NOT_SENT, UnsentReport
+from womm.wire.control import ShareStats
 from womm.words import duration, shown_bytes
 
 FINISH_S: Final = 40.0

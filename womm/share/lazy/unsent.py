@@ -3,9 +3,10 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from womm import words
+from womm.wire import control as wire
 
 NAMED: Final = 10
 
@@ -39,17 +40,13 @@ class UnsentFiles:
     def now(self) -> Unsent:
         return Unsent(tuple(self._names.values()), len(self._names) + self._more)
 
-    def take(self, message: dict[str, Any]) -> None:
-        """Take a message `unsent` of the control channel. Raises ValueError, TypeError, KeyError."""
-        files = {int(fileid): str(name) for fileid, name in message["files"]}
-        for name in files.values():
-            os.fsencode(name)
-        sent, self._more = [int(fileid) for fileid in message["sent"]], int(message["more"])
-        if message.get("whole"):
+    def take(self, message: wire.Unsent) -> None:
+        if message.whole:
             self._names.clear()
-        for fileid in sent:
+        for fileid in message.sent:
             self._names.pop(fileid, None)
-        self._names.update(files)
+        self._names.update({fileid: os.fsdecode(name) for fileid, name in message.files.items()})
+        self._more = message.more
 
 
 def not_in_the_folder(names: Sequence[str], count: int, why: str) -> str:
