@@ -1,8 +1,8 @@
-"""The table's copy on the user's side: it outlives the disk here, so that file handles do.
+"""Keeps a copy of the table of names on the user's side. File handles outlive the disk here by it.
 
-Strategy: every change of the table is told there soon after it is made, as numbered lines that are kept
-until they are seen. A server whose disk is empty is given all lines back before anything is served; until
-then its link is held, and whoever asks for a file is told to ask again (DELAY).
+Strategy: this side sends every change of the table soon after it is made, as numbered lines, and keeps each
+line until the user's side has it. A server whose disk is empty gets all lines back before it serves anything.
+Until then its link is held, and it tells clients to ask again (DELAY).
 """
 
 import asyncio

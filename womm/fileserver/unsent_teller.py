@@ -1,8 +1,8 @@
-"""Which files have bytes that the user's side does not have: told there, for the day this server is lost.
+"""Tells the user's side which files have bytes that it does not have, for the day this server is lost.
 
-Strategy: they are looked at every half second while there are any, and what differs from what was told is
-one line. So a write costs nothing, a file that was sent meanwhile was never named, and nothing is kept for
-a link that is cut: a new connection is told all anew.
+Strategy: while there are such files, this looks at them every half second, and one line has the difference
+to the last line. So a write costs nothing, and a file that is sent in the meantime is never named. A link
+that is cut loses lines, so a new connection hears of all files again.
 """
 
 import asyncio

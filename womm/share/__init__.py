@@ -1,12 +1,11 @@
-"""Shares: how the folder gets into pods. Here is the user's side of the lazy one.
+"""Shares: how the folder of the task gets into pods, and what jobs write there gets back.
 
-Nothing is copied ahead: the file server in the pod asks for what its NFS clients touch, over one SSH
-connection that the user's machine opens (`lazy`), on which it is the server of two subsystems (`ssh`): a
-control channel, and SFTP on the folder (`exporter`, `sftp_server`, wire format in `sftp`). `fence` is the
-only module that touches files, `ignore` hides what `.wommignore` names, and `watch` says what has changed
-here since it was last asked.
+There are two. The lazy share (`lazy`) copies nothing ahead: a file server in the cluster serves the folder
+over NFS and asks the user's machine for what jobs use. The eager share (`eager`) copies the whole folder to
+the cluster before the first job and brings back what jobs have written.
 
-Rejected: asyncssh's SFTPServer (its `chroot` is no fence: it maps paths by name and then follows links; and
-it answers each request with a packet of its own), sshfs in the pod (needs privileges, caches stale listings),
-watchfiles (debounces, cannot be asked "what has changed up to now?").
+`base` says what every share is to a task. Here, too, is what both need of the user's folder: `fence` is the
+only module that touches its files, and lets no path or symbolic link lead out of it; `ignore` hides what
+`.wommignore` names; `control` knows womm's own files, which pods may not change; `beside` names the copies of
+files that both sides have changed.
 """

@@ -1,6 +1,6 @@
 """A folder as it is exported: what the fence can do, less what is hidden, with attributes packed for SFTP.
 
-The methods block; which of them are called in threads is `sftp_server`'s business.
+The methods block. `sftp_server` decides which of them it calls in threads.
 """
 
 import errno
@@ -30,7 +30,7 @@ _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT
 
 
 class Own(Protocol):
-    """Who is told of the changes that are made here, so that they are not taken for the user's."""
+    """Hears of the changes that are made here, so that it does not take them for the user's."""
 
     def own(self, *paths: bytes) -> AbstractContextManager[object]:
         """Enter before the change, leave after it."""

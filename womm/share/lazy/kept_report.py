@@ -1,4 +1,4 @@
-"""What the user has changed while jobs wrote to it, and is kept beside: told at once, and at a task's end."""
+"""Tells the user of files that both sides have changed, and are kept twice: at once, and at a task's end."""
 
 import time
 from collections.abc import Callable

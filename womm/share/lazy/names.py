@@ -1,4 +1,4 @@
-"""What the file server has told of its names: kept here for the one that takes its place on an empty disk."""
+"""The file server's names, as it has told them: kept for a server that takes its place with an empty disk."""
 
 import logging
 import tempfile

@@ -1,8 +1,8 @@
 """The user's side of a share's SSH connection: the server, although it dials.
 
-One host key and one client key are made for each task and are used for nothing else. Who has the client key
-gets two subsystems, SFTP and the control channel; everything else that SSH can do is refused: this end never
-runs a command, listens, or connects to anything.
+One host key and one client key are made for each task and are used for nothing else. The holder of the client
+key gets two subsystems, SFTP and the control channel. Everything else that SSH can do is refused: this end
+never runs a command, listens, or connects to anything.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Connection(asyncssh.SSHServer):
     """One connection, until it is closed, cut, or dead.
 
     asyncssh counts what it asked and was not answered, and so takes a slow link that is busy for a dead one:
-    its questions wait behind megabytes. Here a connection lives as long as bytes come, or go.
+    its questions wait behind megabytes. Here a connection lives as long as bytes come or go.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Files that pods have written and the folder does not have yet, as the file server has told of them last."""
+"""The files that pods have written and the folder does not have yet, as the file server has told last."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What jobs have written and the folder does not have: kept in the journal, and told at the end of a task."""
+"""Tells the journal, and at the end of a task the user, which files of the jobs are not in the folder."""
 
 import time
 from collections.abc import Callable, Mapping
