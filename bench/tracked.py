@@ -28,6 +28,7 @@ from tests.cluster.kubernetes.simulation import POD_SPEC
 from womm.cluster.base import Loss, Pod, PodObserver, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
+from womm.cluster.kubernetes.execs import Execs
 from womm.dispatch.dispatcher import Dispatcher
 from womm.engine.gnu.width import ChangingFile, login_lines, width_text
 from womm.link.client import Dial
@@ -47,18 +48,18 @@ class Tracked:
     rss_kib: int = 0
 
 
-class SimulatedCluster(KubernetesCluster):
-    """The driver, whose agents are those of the simulation."""
+class SimulatedExecs(Execs):
+    """The agents of the simulation, behind one socket; without it, none is reached."""
 
-    socket = ""
+    def __init__(self, client: KubeClient, socket: str) -> None:
+        super().__init__(client)
+        self._socket = socket
 
-    def _dialler(
-        self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()
-    ) -> Dial:
+    def dial(self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()) -> Dial:
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
-            if not alive() or not self.socket:
+            if not alive() or not self._socket:
                 raise OSError(f"{pod} cannot be reached")
-            return await asyncio.get_running_loop().create_unix_connection(factory, self.socket)
+            return await asyncio.get_running_loop().create_unix_connection(factory, self._socket)
 
         return connect
 
@@ -137,8 +138,8 @@ async def track(kubeconfig: str, namespace: str, pods: int, folder: Path, socket
     task = new_task_id()
     async with AsyncExitStack() as stack:
         client = await KubeClient.connect(Target(namespace=namespace, kubeconfig=kubeconfig), folder)
-        cluster = SimulatedCluster(client, PodOptions("none", template={"spec": POD_SPEC}), about)
-        cluster.socket = socket
+        options = PodOptions("none", template={"spec": POD_SPEC})
+        cluster = KubernetesCluster(client, options, about, SimulatedExecs(client, socket))
         dispatcher = new_dispatcher(task, cluster, stack, folder) if socket else None
         if dispatcher is None:
             stack.push_async_callback(cluster.stop)

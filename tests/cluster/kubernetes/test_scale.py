@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.driver import new_dispatcher
-from bench.tracked import Logins, SimulatedCluster, Tracker
+from bench.tracked import Logins, SimulatedExecs, Tracker
 from tests.cluster.kubernetes.pods import about
 from tests.cluster.kubernetes.simulation import POD_SPEC
 from tests.conftest import Home
@@ -23,7 +23,7 @@ from tests.realcluster.fixtures import KubeCluster
 from tests.soak import count
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
-from womm.cluster.kubernetes.cluster import PodOptions
+from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.dispatch.job import Outcome
 from womm.link.frames import RunRequest
 from womm.task.session import new_task_id
@@ -81,12 +81,11 @@ def nodes(kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home) -> It
         yield found
 
 
-async def cluster_of(kube: KubeCluster, namespace: str, place: Path, socket: str) -> SimulatedCluster:
+async def cluster_of(kube: KubeCluster, namespace: str, place: Path, socket: str) -> KubernetesCluster:
     target = Target(namespace=namespace, kubeconfig=str(kube.kubeconfig))
     options = PodOptions("none", template={"spec": POD_SPEC})
-    cluster = SimulatedCluster(await KubeClient.connect(target, place), options, about)
-    cluster.socket = socket
-    return cluster
+    client = await KubeClient.connect(target, place)
+    return KubernetesCluster(client, options, about, SimulatedExecs(client, socket))
 
 
 async def until(changed: asyncio.Event, done: Callable[[], bool]) -> None:

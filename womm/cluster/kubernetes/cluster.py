@@ -19,6 +19,7 @@ from womm.cluster.kubernetes import manifests, shares
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
+from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.manifests import About, Object, WorkerSpec, selector
 from womm.cluster.kubernetes.removal import (
     RETRY_DELAYS_S,
@@ -55,13 +56,23 @@ class PodOptions:
 
 
 class KubernetesCluster:
-    """See womm.cluster.base.Cluster. It closes the client; `about` makes what the cluster is to know."""
+    """See womm.cluster.base.Cluster. It closes the client.
+
+    about: makes what the cluster is to know of a task. execs: how pods are reached; None: through the client.
+    """
 
     name = "kubernetes"
     window_bytes = WINDOW_BYTES
 
-    def __init__(self, client: KubeClient, options: PodOptions, about: Callable[[TaskSpec], About]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        options: PodOptions,
+        about: Callable[[TaskSpec], About],
+        execs: Execs | None = None,
+    ) -> None:
         self._client = client
+        self._execs = Execs(client) if execs is None else execs
         self._options = options
         self._about = about
         self._task: RunningTask | None = None
@@ -106,7 +117,7 @@ class KubernetesCluster:
                 f"which image does the file server run? The project names none, and share is {kind}",
                 f"womm setup --prefix REGISTRY/NAME/ --share {kind} --yes",
             )
-        task = self._task = RunningTask(self._client, spec, workers, observer)
+        task = self._task = RunningTask(self._client, self._execs, spec, workers, observer)
         self._created = True  # even of a request without an answer, something may have come
         try:
             root = await self._client.request(

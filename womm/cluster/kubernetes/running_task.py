@@ -28,10 +28,10 @@ class RunningTask:
     """
 
     def __init__(
-        self, client: KubeClient, spec: TaskSpec, workers: WorkerSpec, observer: PodObserver
+        self, client: KubeClient, execs: Execs, spec: TaskSpec, workers: WorkerSpec, observer: PodObserver
     ) -> None:
         share = spec.share
-        execs, objects = Execs(client), TaskObjects(client, spec.task)
+        objects = TaskObjects(client, spec.task)
         book = PodBook(spec.slots, spec.mem)
         can_copy = share is not None and shares.can_copy_into_pods(share)
         self.spec = spec
