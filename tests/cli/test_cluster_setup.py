@@ -5,6 +5,7 @@ import yaml
 
 from tests.cli.running import run
 from tests.cli.test_setup import KUBECONFIG
+from tests.installation import ROOT
 from tests.trusting import accept
 from womm.cluster.kubernetes import checkup
 from womm.cluster.kubernetes.rbac import LEADER_RULES, USER_RULES
@@ -136,7 +137,27 @@ def test_cluster_setup_is_for_people_to_read(folder):
     assert max(map(len, lines)) <= 110
     assert lines[0].startswith("# Made by `womm cluster-setup`: what womm's users need in namespace research")
     assert "  verbs: [get, list, watch, create, delete]" in lines
-    assert text.count("\n---\n# ") >= 4  # each says what it is for
+    assert text.count("\n---\n# ") == 5  # each says what it is for
+
+
+def test_cluster_setup_is_the_manifests_filled_in(folder):
+    """As they stand they are for the namespace `default` and for nobody."""
+    files = [(ROOT / "manifests" / name).read_text() for name in ("users.yaml", "leader.yaml")]
+    assert run("cluster-setup", cwd=folder).out.endswith("#\n" + "\n".join(files))
+    found = objects(folder, "-n", "research", "--user", "audrey")
+    for text in files:
+        for item in yaml.safe_load_all(text):
+            item["metadata"]["namespace"] = "research"
+            if item["metadata"]["name"] == "womm-leader":
+                for subject in item.get("subjects", ()):
+                    subject["namespace"] = "research"
+            elif item["kind"] == "RoleBinding":
+                assert item["subjects"] == []
+                item["subjects"] = [
+                    {"kind": "User", "name": "audrey", "apiGroup": "rbac.authorization.k8s.io"}
+                ]
+            assert found.pop((item["kind"], item["metadata"]["name"])) == item
+    assert found == {}
 
 
 @pytest.mark.parametrize("option", ["--user", "--group", "--service-account", "--namespace", "--context"])

@@ -19,6 +19,7 @@ from womm.cli.main import COMMANDS
 pytestmark = pytest.mark.slow
 DEADLINE_S = 420.0
 RECIPE = "images/fileserver"
+MANIFESTS = "manifests"
 
 
 def run(installed: Path, folder: Path, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -59,10 +60,13 @@ def test_installation_has_every_file_of_the_sources_and_is_compiled(installed: P
     python = installed.with_name("python")
     package = Path(subprocess.check_output([python, "-I", "-c", asked], text=True).strip()).parent
     assert not package.is_relative_to(ROOT / "womm")
-    listed = subprocess.check_output(["git", "ls-files", "-z", "womm", RECIPE], cwd=ROOT, text=True)
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "womm", RECIPE, MANIFESTS], cwd=ROOT, text=True
+    )
     names = [name for name in listed.split("\0") if name]
     assert len(names) > 100
     places = {name: name.replace(RECIPE, "womm/image/recipes/fileserver") for name in names}
+    places |= {name: f"womm/{name}" for name in names if name.startswith(f"{MANIFESTS}/")}
     lacking = [name for name, place in places.items() if not (package.parent / place).is_file()]
     assert lacking == []
     assert (package / "vendor" / "parallel").is_file()

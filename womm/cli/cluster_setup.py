@@ -1,7 +1,5 @@
 """`womm cluster-setup`: what an admin applies, once, so that users who have no rights can run tasks."""
 
-from typing import Any
-
 import click
 
 from womm.cli import tables
@@ -11,7 +9,7 @@ from womm.settings import Settings
 
 _HEADING = """\
 # Made by `womm cluster-setup`: what womm's users need in namespace {namespace}, nothing cluster-wide.
-# Whoever may already create Jobs and Deployments there, and exec into pods, needs none of it.
+# You do not need it if you may already create Jobs and Deployments there, and exec into pods.
 # Read it, then:  womm cluster-setup ... | kubectl apply -f -
 """
 _NOBODY = """\
@@ -65,17 +63,13 @@ def command(
       womm cluster-setup -n research --group researchers | kubectl apply -f -
       womm cluster-setup -n research --user audrey
     """
-    import yaml
-
     from womm.cluster.kubernetes import rbac
 
     namespace = _namespace(load_settings(flags))
     named = (("User", users), ("Group", groups), ("ServiceAccount", accounts))
     subjects = [rbac.subject(kind, name, namespace) for kind, names in named for name in names]
     text = _HEADING.format(namespace=namespace) + ("" if subjects else _NOBODY)
-    for comment, item in rbac.objects(namespace, subjects):
-        text += "---\n" + (f"# {comment}\n" if comment else "") + _yaml(yaml, item)
-    tables.write(text)
+    tables.write(f"{text}#\n{rbac.filled_in(namespace, subjects)}")
     return 0
 
 
@@ -97,14 +91,3 @@ def _namespace(settings: Settings) -> str:
         if settings.context or settings.kubeconfig:
             raise
         return "default"
-
-
-def _yaml(yaml: Any, item: dict[str, Any]) -> str:
-    """Short lists on one line: an admin is to read it."""
-
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
-        def represent_sequence(self, tag: str, sequence: Any, flow_style: Any = None) -> Any:
-            flat = all(isinstance(entry, str) for entry in sequence)
-            return super().represent_sequence(tag, sequence, flow_style=flat)
-
-    return str(yaml.dump(item, Dumper=Dumper, sort_keys=False, width=110, allow_unicode=True))

@@ -1,65 +1,34 @@
-"""What womm may do in a namespace: the roles that an admin grants, and what `womm doctor` asks about.
+"""What womm may do in a namespace: the manifests that an admin applies, and the rules that are in them.
 
-Nothing here is for the whole cluster. `pods/exec` needs `get` and `create`: the websocket is a GET,
-older clients POST.
+The files of the folder `manifests` are the one source: `womm cluster-setup` prints them with the names filled
+in, and `womm doctor` asks the cluster about their rules. As they stand they are for the namespace `default`
+and for nobody.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
-Object = dict[str, Any]
+import yaml
 
-USERS: Final = "womm-user"
-LEADER: Final = "womm-leader"
+from womm.cluster.kubernetes.manifests import Object
 
-# API group, resources, verbs. One list for the role, the documentation and the doctor.
-USER_RULES: Final = (
-    ("batch", ("jobs",), ("get", "list", "watch", "create", "delete")),
-    ("apps", ("deployments",), ("get", "list", "watch", "create", "patch", "delete")),
-    ("apps", ("replicasets",), ("get", "list", "watch")),
-    ("", ("pods",), ("get", "list", "watch", "create", "delete")),
-    ("", ("pods/exec",), ("get", "create")),
-    ("", ("pods/log",), ("get",)),
-    ("", ("configmaps", "services"), ("get", "list", "watch", "create", "patch", "delete")),
-    ("", ("secrets",), ("create", "delete")),
-    ("", ("events", "resourcequotas", "limitranges"), ("get", "list", "watch")),
-)
-"""`create` of pods: a dry run before a task starts. Secrets are made for the file server of a share; none is
-ever read."""
-LEADER_RULES: Final = (
-    ("batch", ("jobs",), ("get", "list", "watch", "delete")),
-    ("apps", ("deployments",), ("get", "list", "watch", "patch", "delete")),
-    ("apps", ("replicasets",), ("get", "list", "watch")),
-    ("", ("pods",), ("get", "list", "watch", "delete")),
-    ("", ("pods/exec",), ("get", "create")),
-    ("", ("configmaps", "services"), ("get", "list", "watch", "delete")),
-    ("", ("events",), ("get", "list", "watch")),
-)
+Rule: TypeAlias = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""API group, resources, verbs."""
+
+_PACKAGE: Final = Path(__file__).parents[2]
+_FOLDERS: Final = (_PACKAGE / "manifests", _PACKAGE.parent / "manifests")
+"""In an installed womm, and in a checkout."""
+_FILES: Final = ("users.yaml", "leader.yaml")
+_NAMESPACE: Final = "namespace: default\n"
+_NOBODY: Final = "subjects: []\n"
 
 
-def objects(namespace: str, subjects: Sequence[Object]) -> list[tuple[str, Object]]:
-    """Return (what it is for, object), in the order in which they are applied."""
-    return [
-        ("What people who start tasks may do.", _role(USERS, namespace, USER_RULES)),
-        ("Who they are.", _binding(USERS, namespace, subjects)),
-        (
-            "The account of a coordinator that runs in the cluster. No worker gets its token.",
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": _metadata(LEADER, namespace),
-                "automountServiceAccountToken": False,
-            },
-        ),
-        (
-            "What that coordinator may do: no secrets, nothing beyond this namespace.",
-            _role(LEADER, namespace, LEADER_RULES),
-        ),
-        (
-            "",
-            _binding(LEADER, namespace, [{"kind": "ServiceAccount", "name": LEADER, "namespace": namespace}]),
-        ),
-    ]
+def filled_in(namespace: str, subjects: Sequence[Object]) -> str:
+    """Return the manifests, with their comments, for a namespace and those who get the users' role."""
+    text = "\n".join(map(_read, _FILES))
+    text = text.replace(_NAMESPACE, _entry("namespace", namespace))
+    return text.replace(_NOBODY, _entry("subjects", list(subjects)))
 
 
 def subject(kind: str, name: str, namespace: str) -> Object:
@@ -69,31 +38,24 @@ def subject(kind: str, name: str, namespace: str) -> Object:
     return {"kind": kind, "name": name, "apiGroup": "rbac.authorization.k8s.io"}
 
 
-def _metadata(name: str, namespace: str) -> Object:
-    return {
-        "name": name,
-        "namespace": namespace,
-        "labels": {"app.kubernetes.io/name": "womm", "app.kubernetes.io/part-of": "womm"},
-    }
+def _read(name: str) -> str:
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+    return (folder / name).read_text(encoding="utf-8")
 
 
-def _role(name: str, namespace: str, rules: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> Object:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": _metadata(name, namespace),
-        "rules": [
-            {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
-            for group, resources, verbs in rules
-        ],
-    }
+def _entry(name: str, value: Any) -> str:
+    """One entry of a mapping as YAML: whatever a name has in it stays a name."""
+    return str(yaml.safe_dump({name: value}, sort_keys=False, width=float("inf"), allow_unicode=True))
 
 
-def _binding(name: str, namespace: str, subjects: Sequence[Object]) -> Object:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": _metadata(name, namespace),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": list(subjects),
-    }
+def _rules(file: str) -> tuple[Rule, ...]:
+    (role,) = [item for item in yaml.safe_load_all(_read(file)) if item["kind"] == "Role"]
+    return tuple(
+        (group, tuple(rule["resources"]), tuple(rule["verbs"]))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+    )
+
+
+USER_RULES: Final = _rules("users.yaml")
+LEADER_RULES: Final = _rules("leader.yaml")
