@@ -21,6 +21,7 @@ class TwoLives:
 
     name = "two lives"
     wanted = 1
+    share_host = None
     window_bytes = WINDOW
 
     def __init__(self):

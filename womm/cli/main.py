@@ -7,13 +7,11 @@ would eat the first `--`, and the rest is GNU parallel's to parse.
 
 import importlib
 import io
-import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -23,8 +21,6 @@ from womm.errors import FAILURE_STATUS, USAGE_STATUS, WommError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-logger = logging.getLogger(__name__)
 
 # name: module with the attribute `command`, one line of help: here, so that `womm --help` imports
 # none of them.
@@ -45,13 +41,9 @@ STDOUT: Final = "<stdout>"
 COMPLETE_VARIABLE: Final = "_WOMM_COMPLETE"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
-_LEVELS: Final = {
-    "--debug": logging.DEBUG,
-    "-v": logging.INFO,
-    "--verbose": logging.INFO,
-    "-q": logging.ERROR,
-    "--quiet": logging.ERROR,
-}
+_DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
+"""Levels of logging, which is imported when something may log."""
+_LEVELS: Final = {"--debug": _DEBUG, "-v": _INFO, "--verbose": _INFO, "-q": _ERROR, "--quiet": _ERROR}
 
 
 class LazyGroup(click.Group):
@@ -123,31 +115,17 @@ Examples:
 def cli(debug: bool, verbose: bool, quiet: bool) -> None:
     """Works On My Machine: what runs in this folder runs on a cluster, one shell line at a time."""
     if debug:
-        configure_logging(logging.DEBUG)
+        _log_from(_DEBUG)
     elif quiet:
-        configure_logging(logging.ERROR)
-    elif verbose:
-        configure_logging(logging.INFO)
+        _log_from(_ERROR)
+    else:
+        _log_from(_INFO if verbose else _WARNING)
 
 
-def configure_logging(level: int) -> None:
-    """Let womm's loggers write to stderr from `level` on."""
-    logger = logging.getLogger("womm")
-    logger.setLevel(level)
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-        logger.propagate = False
-    text = "womm: %(message)s"
-    if level <= logging.DEBUG:
-        text = "%(asctime)s %(name)s: %(message)s"
-    logger.handlers[0].setFormatter(_Formatter(text))
+def _log_from(level: int) -> None:
+    from womm.cli import log
 
-
-class _Formatter(logging.Formatter):
-    """A record is one line, whatever names are in it; a traceback is as Python has it."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return words.line(super().formatMessage(record))
+    log.configure(level)
 
 
 def entry() -> None:
@@ -166,7 +144,7 @@ def entry() -> None:
             write_through=sys.stdout.write_through,
         )
     signals.end_cleanly()
-    called = Path(sys.argv[0]).name
+    called = os.path.basename(sys.argv[0])
     # kubectl runs it as a plugin; the user typed two words.
     name = "kubectl womm" if called == "kubectl-womm" else "womm"
     sys.exit(run(sys.argv[1:], name))
@@ -174,13 +152,14 @@ def entry() -> None:
 
 def run(argv: Sequence[str], name: str = "womm") -> int:
     """Run a command line and return the exit status; say every failure on stderr."""
-    configure_logging(logging.WARNING)
     try:
         try:
             status = _dispatch(list(argv), name)
             _flush()
         except Exception as exc:
-            logger.debug("failed: %s", exc, exc_info=exc)
+            from womm.cli import log
+
+            log.failed(exc)
             raise
     except WommError as exc:
         _tell(exc.message, exc.hint)
@@ -213,9 +192,11 @@ def _dispatch(argv: list[str], name: str) -> int:
         cli.main([], name, complete_var=COMPLETE_VARIABLE)  # exits
     words = 0
     while words < len(argv) and argv[words] in _LEVELS:
-        configure_logging(_LEVELS[argv[words]])
+        _log_from(_LEVELS[argv[words]])
         words += 1
     if argv[words : words + 1] == ["parallel"]:
+        if not words:
+            _log_from(_WARNING)
         parallel = importlib.import_module("womm.cli.parallel")
         return int(parallel.main(argv[words + 1 :]))
     # Not cli.main: it has its own ideas of broken pipes and Ctrl-C.
