@@ -94,3 +94,18 @@ def _raised(*chain: BaseException) -> BaseException:
 )
 def test_cause_is_in_the_systems_words(exc, text):
     assert words.cause(exc) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_600, "1 MB"),
+        (1_234_567_890, "1.23 GB"),
+        (5 << 40, "5.5 TB"),
+    ],
+)
+def test_bytes_are_shown_in_the_largest_unit_that_they_fill(count, text):
+    assert words.shown_bytes(count) == text
