@@ -141,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         self.number = self._shared.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # What is under way is finished: a retry will ask for its result.
+        # Requests under way are finished: a retry will ask for their results.
         self._transport = None
         self._shared.memory.reserve(self._claim, 0)
         self._shared.leave(self)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from womm.nfs.constants import FileType
 from womm.nfs.status import Status
 
-# What is asked of `getattr`: a backend may leave out (0) what is not asked for.
+# The attributes that `getattr` is to find: a backend may leave out (0) all others.
 WANT_TYPE: Final = 1
 WANT_CHANGE: Final = 2
 WANT_SIZE: Final = 4
@@ -56,7 +56,7 @@ class Attributes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `setattr` and `create` are to set; None: leave it. Times in nanoseconds, or "now"."""
+    """The attributes that `setattr` and `create` set; None: leave it. Times in nanoseconds, or "now"."""
 
     mode: int | None = None
     uid: int | None = None
@@ -115,7 +115,7 @@ class Entry(NamedTuple):
     name: bytes
     key: bytes
     attributes: Attributes | Status
-    """A status where it cannot be looked at."""
+    """A status where the entry has no attributes to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a filesystem is like."""
+    """The properties of a filesystem."""
 
     max_name_bytes: int = 255
     max_size_bytes: int = 2**63 - 1
@@ -233,8 +233,8 @@ class Filesystem(Protocol):
     async def open(self, node: Node, access: int) -> File:
         """Open a regular file for `access` (SHARE_*).
 
-        The caller's rights have been looked at: a mode that forbids it to the file's owner is no obstacle,
-        since a file may be created read-only, written, and opened again after a restart.
+        The caller's rights are checked already. A mode that forbids it to the file's owner is no obstacle: a
+        file may be created read-only, written, and opened again after a restart.
         """
 
     async def close(self, file: File) -> None:
@@ -273,7 +273,7 @@ class Filesystem(Protocol):
 
 @runtime_checkable
 class Waits(Protocol):
-    """A backend that rather waits for its disk than goes to a thread and back, where that delays nobody."""
+    """A backend that waits for its disk in the event loop where that delays nobody: a thread costs more."""
 
     alone: Callable[[], bool]
-    """Set by the server before `start`: does nothing wait behind what runs now, of the only busy client?"""
+    """The server sets it before `start`: is the request that runs the last one, of the only busy client?"""

@@ -29,7 +29,7 @@ REPLY_HEAD_BYTES: Final = _REPLY.size
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who calls: AUTH_SYS's numbers, or nobody (AUTH_NONE)."""
+    """The caller: AUTH_SYS's numbers, or nobody (AUTH_NONE)."""
 
     uid: int
     gid: int

@@ -53,7 +53,7 @@ class Server:
         instance = self.state.stable.instance
         self._served = [Served(export, instance, round(options.lease_s)) for export in exports]
         self._pseudo_fs = PseudoFilesystem([(served.export.path, served) for served in self._served])
-        # It has only what a read-only tree of directories is asked.
+        # It has only the methods that a read-only tree of directories needs.
         tree = cast(Filesystem, self._pseudo_fs)
         self._pseudo = Served(Export("/", tree, read_only=True), instance, round(options.lease_s))
         self._pseudo.id = PSEUDO_ID

@@ -1,4 +1,4 @@
-"""What a share is to a task: the folder of the task in its pods, before, between and after the jobs.
+"""The share of a task: the task's folder in its pods, before, between and after the jobs.
 
 A lazy share refreshes the pods before each job and waits for its writes after it; an eager share only checks
 that it is still there. On this machine there is nothing to do.
@@ -28,8 +28,8 @@ class ShareEvents:
     lost: Callable[[str], None]
     """The share is lost for good: the task must end."""
     disk_lost: Callable[[], bool]
-    """Another file server has come with an empty disk: what was not written yet is lost. Returns whether
-    some of it is not written again."""
+    """Another file server has come with an empty disk: unwritten bytes are lost. Returns whether some of
+    them are not written again."""
     ask: Callable[[str], bool] | None
     traffic: Callable[[int, int, int, int], None]
     """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
@@ -45,7 +45,7 @@ class SharedFolder(Protocol):
 
     @property
     def quiet(self) -> bool:
-        """Nothing has changed: `refresh` need not be waited for."""
+        """Nothing has changed: `refresh` would return at once."""
 
     async def refresh(self) -> None:
         """Return when no pod is served anything older than this call."""
@@ -54,13 +54,13 @@ class SharedFolder(Protocol):
         """Have the job's kernel look again at what has changed since it did so last."""
 
     def sync(self) -> RunRequest | None:
-        """What has a pod's kernel write all that it holds of the folder; None: it holds nothing."""
+        """Return the request that makes a pod's kernel flush the folder (syncfs); None: it holds nothing."""
 
     def reconnected(self) -> None:
-        """A pod was out of reach: what it tells now may come before news of the cluster from that time."""
+        """A pod was out of reach: its messages may come before the cluster's news of that time."""
 
     async def settle(self, job: int, pod: str) -> str:
-        """Return when all that the job wrote is in the folder; else why it is not, in words."""
+        """Return "" when all that the job wrote is in the folder; otherwise the reason, in words."""
 
 
 class TaskShare(Protocol):
@@ -74,22 +74,22 @@ class TaskShare(Protocol):
     """What went over the share; known when the cluster has stopped."""
 
     def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
-        """What is to be done for a worker before it gets jobs, which run as `user`; None: nothing.
+        """Return the work that makes a worker ready for jobs, which run as `user`; None: it is ready.
 
         Raises ShareError.
         """
 
     async def begin(self, host: ShareHost) -> None:
-        """Once the cluster has started: return when jobs may. Raises ShareError."""
+        """The cluster has started: return when jobs may start. Raises ShareError."""
 
     def report(self) -> None:
-        """Once the cluster has stopped, however: tell what of the jobs' files is not in the folder."""
+        """The cluster has stopped, in whatever way: say which of the jobs' files are not in the folder."""
 
     async def close(self) -> None: ...
 
 
 def way_down(folder: bytes, working: bytes) -> list[bytes]:
-    """Return what a pod's kernel has seen before any job: the directories down to where jobs run."""
+    """Return the directories down to where jobs run: a pod's kernel has seen these before any job."""
     found = [folder]
     if working.startswith(folder + b"/"):
         for name in working[len(folder) + 1 :].split(b"/"):
@@ -98,5 +98,5 @@ def way_down(folder: bytes, working: bytes) -> list[bytes]:
 
 
 def sync_request(folder: bytes) -> RunRequest:
-    """What has a pod's kernel write all that it holds of a folder."""
+    """Return the request that makes a pod's kernel flush a folder (syncfs)."""
     return RunRequest(None, argv=[b"perl", b"-e", SYNC, folder])

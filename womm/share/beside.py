@@ -1,4 +1,4 @@
-"""The name of a file that is kept beside another one: both sides have changed it."""
+"""The name beside a file for its other version, when both sides have changed it."""
 
 import os
 
@@ -6,6 +6,6 @@ from womm.store.pack import NAME_BYTES
 
 
 def beside_name(name: bytes, task: str, number: int) -> bytes:
-    """NAME.womm-TASK, with a number from the second on; shortened to what disks take."""
+    """Return NAME.womm-TASK, with a number from the second on, no longer than disks allow."""
     suffix = b".womm-" + os.fsencode(task) + (b".%d" % number if number > 1 else b"")
     return name[: NAME_BYTES - len(suffix)] + suffix

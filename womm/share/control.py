@@ -1,8 +1,7 @@
-"""What of a shared folder pods may change, by its path: never womm's own files, and nothing but what
-`share-write` names.
+"""Which paths of a shared folder pods may change: those that `share-write` names, and never womm's own files.
 
-Pure: paths are relative to the folder, as `fence.clean` returns them. womm reads its own files as the user's
-will, so a job that could write one would run programs on this machine, or see what is hidden.
+Pure: paths are relative to the folder, as `fence.clean` returns them. womm obeys its own files,
+so a job that could write one could run programs on this machine, or see hidden files.
 """
 
 import re
@@ -15,11 +14,11 @@ from typing import Final
 from womm.project import FILE_NAME
 
 NAMES: Final = (FILE_NAME.encode(), b".wommignore")
-"""womm's own, at any depth: files, and what there is below, where such a name is a folder's."""
+"""womm's own files, at any depth; where a folder has such a name, all that is in it."""
 
 _SPELLED: Final = frozenset(name.decode() for name in NAMES)
 _ENDS: Final = ". "
-"""At the end of a name some file systems drop them."""
+"""Some file systems drop these at the end of a name."""
 # Default_Ignorable_Code_Point of Unicode, which case-folding file systems leave out.
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -29,15 +28,15 @@ _INVISIBLE: Final = re.compile(
 
 
 class Change(Enum):
-    """What is to be done to a path."""
+    """A change of a path."""
 
     MAKE_DIRECTORY = auto()
     MAKE_FILE = auto()
     """A regular one, under a name that may be there."""
     WRITE = auto()
-    """To content or attributes, or to give the file one more name, by which it can be written."""
+    """A change of content or attributes; or one more name for the file, by which it can be written."""
     PLACE = auto()
-    """To remove it, or to give its name to something else: by a rename, a link, a symbolic link."""
+    """Its removal, or another file under its name: by a rename, a link, a symbolic link."""
 
 
 class Refusal(Enum):
@@ -48,15 +47,15 @@ class Refusal(Enum):
 
 
 def folded(name: bytes) -> str:
-    """A name as the file systems compare it that tell no case apart."""
+    """Return a name as file systems that ignore case compare it."""
     text = _INVISIBLE.sub("", name.decode("utf-8", "surrogateescape"))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def is_control_name(name: bytes) -> bool:
-    """Whether a name is one of womm's own, in any spelling that some file system takes for it.
+    """Is a name one of womm's own, in any spelling that some file system takes for it?
 
-    Everywhere, as git does with `.GIT`: a folder may be moved to such a file system.
+    This holds on every file system, as git does with `.GIT`: a folder may be moved.
     """
     if name.isascii() and b"womm" not in name.lower():
         return False
@@ -64,7 +63,7 @@ def is_control_name(name: bytes) -> bool:
 
 
 def is_control(path: bytes) -> bool:
-    """Whether a path leads to what is womm's own, or to something in it."""
+    """Does a path lead to one of womm's own files, or into a folder of such a name?"""
     if path.isascii() and b"womm" not in path.lower():
         return False
     return any(map(is_control_name, path.split(b"/")))
@@ -72,20 +71,20 @@ def is_control(path: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Writable:
-    """`paths`: what pods may write, files or folders, which need not be there; b"" is all of the folder."""
+    """`paths`: the files and folders that pods may write, whether they exist or not; b"" is all."""
 
     paths: tuple[bytes, ...] = (b"",)
 
     @classmethod
     def only(cls, paths: Iterable[bytes]) -> "Writable":
-        """What `share-write` says; without any path it is all, and so it is with "."."""
+        """The paths of `share-write`; no path at all means everything, and so does "."."""
         return cls(tuple(b"" if path == b"." else path for path in paths) or (b"",))
 
     def why_not(self, path: bytes, change: Change) -> Refusal | None:
         """Return why pods may not do this; None: they may.
 
-        What is below one of `paths` is theirs. The path itself they may make and write to, but not remove or
-        replace; of those above it they may make directories that are missing.
+        Pods own everything below one of `paths`. They may make the path itself and write to it, but not
+        remove or replace it. They may make missing directories above it.
         """
         if is_control(path):
             return Refusal.CONTROL
@@ -99,5 +98,5 @@ class Writable:
         return Refusal.OUTSIDE
 
     def holds(self, path: bytes) -> bool:
-        """Whether what is new or changed at a path is to be brought back."""
+        """May a new or changed file come back to this path?"""
         return self.why_not(path, Change.WRITE) is None

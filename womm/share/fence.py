@@ -22,7 +22,7 @@ _OPENAT2: Final = 437
 """The number on every architecture of Linux but alpha."""
 _RESOLVE: Final = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH
 _RACES: Final = 16
-"""Tries of what a change at the same moment can upset."""
+"""So many tries where another process may interfere."""
 # macOS has neither: a directory is opened for reading there.
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
 _DIRECTORY: Final = _O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,7 +31,7 @@ _FILE: Final = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _ALTERABLE: Final = 0o7777
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 Admit = Callable[[os.stat_result], None]
-"""Is told what is to be changed, and raises OSError if it must not be."""
+"""Gets the file that is about to change; raises OSError to forbid it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -59,7 +59,7 @@ def _openat2(directory: int, path: bytes, flags: int) -> int:
 
 
 def _has_openat2(root: int) -> bool:
-    """Whether the kernel has it and lets us (seccomp filters of old container engines do not)."""
+    """Does the kernel have it and let us? Seccomp filters of old container engines do not."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -70,7 +70,7 @@ def _has_openat2(root: int) -> bool:
 
 
 def clean(path: bytes) -> bytes:
-    """Return a path without what says nothing (leading, trailing, double slashes, single dots).
+    """Return a path without leading, trailing and double slashes, and without single dots.
 
     b"" is the folder itself. Raises OSError: EACCES for "..", EINVAL for a NUL.
     """
@@ -165,14 +165,14 @@ class Fence:
         return self._open_directory(path, _LISTING)
 
     def access(self, path: bytes, mode: int) -> bool:
-        """Whether this process may read (4), write (2), execute (1) it. Links are not followed: True."""
+        """May this process read (4), write (2), execute (1) it? Links are not followed: True."""
         with self._parent(path) as (fd, name):
             if stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                 return True
             return os.access(name, mode, dir_fd=fd, effective_ids=_EFFECTIVE)
 
     def statvfs(self) -> os.statvfs_result:
-        """Of the filesystem that holds the folder."""
+        """Return the figures of the filesystem that holds the folder."""
         return os.statvfs(self._root)
 
     # -- files -------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Fence:
             os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
 
     def link(self, old: bytes, new: bytes) -> None:
-        """Make `new` another name of `old`; of a symbolic link itself."""
+        """Make `new` another name of `old`, also where `old` is a symbolic link."""
         with self._parent(old) as (old_fd, old_name), self._parent(new) as (new_fd, new_name):
             os.link(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd, follow_symlinks=False)
 

@@ -1,11 +1,11 @@
 """`.wommignore`: which names of a folder are left out of its share.
 
-The syntax is gitignore(5)'s, in the folder and in any directory below it; a file's rules are for what is
-beside and below it, and come before those from above. What is in a directory that is left out is left out,
-whatever the rules say of it, as git has it.
+The syntax is gitignore(5)'s. The folder and each directory in it may have such a file; its rules hold beside
+and below it, and come before those from above. All that is in a directory that is left out is left out, as
+with git, whatever other rules say.
 
-pathspec turns patterns into regular expressions. It means them for whole paths, and lets the pattern of a
-directory match what is in it; git asks for each name on the way by itself, and so is done here.
+pathspec turns patterns into regular expressions for whole paths, and lets the pattern of a directory match
+the paths in it. git matches each name on the way by itself, and so does this module.
 """
 
 import errno
@@ -26,7 +26,7 @@ from womm.share.fence import Fence
 RULES: Final = ".wommignore"
 _RULES: Final = os.fsencode(RULES)
 _MAX_BYTES: Final = 1 << 20
-"""Of a file of rules: more is no such file."""
+"""A larger file is not read as rules."""
 LOOK_AGAIN_S: Final = 1.0
 _MARK: Final = "ps_d"
 """pathspec's group for the slash after a directory's name."""
@@ -63,7 +63,7 @@ _NOTHING: Final = "(?!)"
 def _bracket(line: str, at: int) -> tuple[str, int] | None:
     """Translate the set that begins at `at` ("[") as git's wildmatch reads it; return also where it ends.
 
-    None: it has no end, or a class that there is not.
+    None: it has no end, or names an unknown class.
     """
     end = len(line)
     at += 1
@@ -107,7 +107,7 @@ def _bracket(line: str, at: int) -> tuple[str, int] | None:
 
 
 def _without_brackets(line: str) -> tuple[str, list[str]] | None:
-    """Put a character of no script for each set of a pattern: pathspec reads them otherwise than git."""
+    """Replace each set of a pattern by a private character: pathspec and git read sets differently."""
     sets: list[str] = []
     out: list[str] = []
     at = 0
@@ -127,7 +127,7 @@ def _without_brackets(line: str) -> tuple[str, list[str]] | None:
 
 
 def _rule(line: str, folds: bool) -> _Rule | None:
-    """Compile one line; None: it says nothing, or nothing that makes sense."""
+    """Compile one line; None: it is empty, a comment or invalid."""
     if "[" in line and not line.startswith("#"):
         parted = _without_brackets(line)
         if parted is None:
@@ -168,7 +168,7 @@ def _rule(line: str, folds: bool) -> _Rule | None:
 def compile_rules(text: bytes, *, folds: bool = False) -> tuple[_Rule, ...]:
     """Compile a file of rules, the last first: the last that matches decides.
 
-    folds: the file system tells no case apart. Then the paths that are asked for must be `folded`.
+    folds: the file system ignores case; the paths to match must be `folded` then.
     """
     text = text.removeprefix(b"\xef\xbb\xbf")
     lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
@@ -178,7 +178,7 @@ def compile_rules(text: bytes, *, folds: bool = False) -> tuple[_Rule, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """Of one directory. `folds`: names there are the same in another case."""
+    """The rules of one directory. `folds`: its file system ignores case."""
 
     rules: tuple[_Rule, ...]
     folds: bool = False
@@ -190,9 +190,9 @@ _NONE: Final = _Rules(())
 class Ignore:
     """The rules of a folder (or of the one that a fence confines). May be used in several threads.
 
-    What a task has begun with holds as long as it lasts: until `begun`, each directory that is looked at
-    keeps the rules it has then, or that it has none. One that comes later gets those that are found in it
-    first. (Until it has any, it is looked at again when it was not for LOOK_AGAIN_S.)
+    A task keeps the rules that it began with. Until `begun`, each directory keeps the rules that it has when
+    it is first read, or that it has none. A directory that comes later gets the first rules that are found
+    in it; until there are some, it is read again after LOOK_AGAIN_S.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Ignore:
         self._without: set[bytes] = set()
         """Directories that had none when the task began."""
         self._looked: dict[bytes, float] = {}
-        """When there were none, in those that came later."""
+        """For directories that came later: the time at which they had none."""
 
     def __repr__(self) -> str:
         return f"<Ignore {len(self._found)} directories with rules, {len(self._without)} without>"
@@ -216,13 +216,13 @@ class Ignore:
             self._fence.close()
 
     def begun(self) -> None:
-        """The task has looked at all there is: no directory of those gets other rules."""
+        """The task has seen all directories: their rules stay as they are."""
         self._beginning = False
 
     def look(self, directory: bytes, *, there: bool = True) -> bool:
         """Read the rules of a directory, if it has none yet. Return whether it has now. Raises OSError.
 
-        there: whether it has a file of rules, for who knows.
+        there: False where the caller knows that the directory has no file of rules.
         """
         if directory in self._found or directory in self._without:
             return False
@@ -233,7 +233,7 @@ class Ignore:
         return there and self._rules(directory) is not _NONE
 
     def is_ignored(self, path: bytes | str, is_dir: bool) -> bool:
-        """Whether a path relative to the folder is left out, or a directory on the way to it."""
+        """Is a path relative to the folder left out, or a directory on the way to it?"""
         name = os.fsencode(path).strip(b"/")
         if not name or name == b".":
             return False
@@ -253,7 +253,7 @@ class Ignore:
 
     @staticmethod
     def _matches(rules: list[tuple[int, _Rules]], path: bytes, is_dir: bool) -> bool:
-        """Whether the rules from the folder down to a path's directory leave it out."""
+        """Do the rules from the folder down to a path's directory leave it out?"""
         for start, here in reversed(rules):
             text = folded(path[start:]) if here.folds else os.fsdecode(path[start:])
             for rule in here.rules:
@@ -284,7 +284,7 @@ class Ignore:
         return _NONE
 
     def _read(self, path: bytes) -> _Rules | None:
-        """None: there is no such file. Raises OSError when that cannot be told, or it cannot be read."""
+        """None: there is no such file. Raises OSError when it cannot be found out or read."""
         try:
             found = self._fence.lstat(path)
         except OSError as exc:
@@ -307,7 +307,7 @@ class Ignore:
         return _Rules(compile_rules(text, folds=folds), folds)
 
     def _folds(self, path: bytes, found: os.stat_result) -> bool:
-        """Whether a file has its name in capitals, too."""
+        """Does the file answer to its name in capitals, too?"""
         above, slash, name = path.rpartition(b"/")
         try:
             other = self._fence.lstat(above + slash + name.upper())

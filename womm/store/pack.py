@@ -1,8 +1,8 @@
 """The stream between an eager share and its store: files and what is said about them, one after another.
 
 Strategy: a record is a line of ASCII words, one of them the kind, then a path, then NUL, then as many bytes
-as the words say. Paths are bytes, relative, never NUL, so every name passes. It is what tar does without its
-512-byte blocks and whole seconds: of 50,000 small files a quarter of the bytes goes, and nanoseconds stay.
+as the words say. Paths are bytes, relative, never NUL, so every name passes. It is like tar without its
+512-byte blocks and whole seconds: 50,000 small files take a quarter fewer bytes, and keep their nanoseconds.
 Either side may be hostile: words are numbers within bounds, paths are checked where they come in.
 """
 
@@ -15,7 +15,7 @@ from womm.store.protocol import DIRECTORY, FILE, LINK
 
 CHUNK: Final = 262144
 HEADER_BYTES: Final = 65536
-"""A path of Linux has 4,096 at most when it is one argument, but a tree may be deeper."""
+"""A path of Linux has 4,096 at most as one argument of a call, but a tree may be deeper."""
 NUMBERS_BYTES: Final = 100
 MAX_SIZE: Final = 1 << 62
 NAME_BYTES: Final = 255
@@ -23,11 +23,11 @@ LINK_BYTES: Final = 4096
 
 
 class BadPack(Exception):
-    """The stream is not what it should be: the other side is broken or hostile."""
+    """The stream breaks the protocol: the other side is broken or hostile."""
 
 
 class Stamp(NamedTuple):
-    """What a store says of one of its paths, and what is compared. `ctime_ns` 0: not known."""
+    """The state of one path, as both sides say and compare it. `ctime_ns` 0: not known."""
 
     kind: bytes
     mode: int
@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
     ctime_ns: int = 0
 
     def same(self, other: "Stamp | None") -> bool:
-        """Whether both have the same content, as far as can be told without reading it."""
+        """Have both the same content, as far as one can tell without reading it?"""
         if other is None or self.kind != other.kind:
             return False
         if self.kind == DIRECTORY:
@@ -45,7 +45,7 @@ class Stamp(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A parsed header. `numbers` are its words; what they mean is the kind's business."""
+    """A parsed header. `numbers` are its words; their meaning depends on the kind, see protocol.py."""
 
     kind: bytes
     numbers: tuple[int, ...]
@@ -133,7 +133,7 @@ class Source:
 
 
 def stamp_of(found: os.stat_result) -> Stamp | None:
-    """None for what is no directory, regular file or symbolic link."""
+    """None: it is no directory, regular file or symbolic link."""
     mode = found.st_mode
     if stat.S_ISREG(mode):
         return Stamp(FILE, mode & 0o7777, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -15,7 +15,7 @@ _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Sent(NamedTuple):
-    """What has been sent: the file as it was then. `digest`: of the content of a small one."""
+    """A file that was sent, as it was then. `digest`: of the content of a small one."""
 
     ino: int
     stamp: Stamp
@@ -23,7 +23,7 @@ class Sent(NamedTuple):
 
 
 class Gone(Exception):
-    """Nothing (more) to send under that path: deleted, or changed again whenever it was read."""
+    """There is nothing to send of that path: it is deleted, or changed whenever it was read."""
 
 
 class Out:

@@ -14,7 +14,7 @@ from womm.store.pack import Stamp
 from womm.store.protocol import DIRECTORY, FILE, LINK
 
 STAGING: Final = b".womm-sync-"
-"""How the names begin of what a copy in progress leaves in a folder; nobody copies those."""
+"""The names that a copy in progress makes in a folder begin so; they are never copied."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     blocks: int
 
     def untouched(self, now: os.stat_result) -> bool:
-        """Whether this is still the file that was found, and nobody has written to it."""
+        """Is this still the file that was found, and has nobody written to it?"""
         stamp = self.stamp
         return (
             now.st_ino == self.ino

@@ -34,7 +34,7 @@ class Listings:
                 os.lseek(fd, cookie - _COOKIE_SHIFT, os.SEEK_SET)
             entries: list[Entry] = []
             while len(entries) < count:
-                # What is read and not used is read again with the next call.
+                # Entries that are read and not used are read again with the next call.
                 size = linux.getdents(fd, self._dirents, max(1024, (count - len(entries)) * 40))
                 if size == 0:
                     return Listing(entries, True)

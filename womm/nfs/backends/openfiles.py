@@ -32,7 +32,7 @@ INLINE_WRITE_BYTES: Final = 1 << 17
 """Larger writes go to a thread, but for those of a client that is alone: copying them takes longer than the
 way there and back, and where too much waits for the disk the kernel makes who writes wait too."""
 BEGIN_WRITING_BYTES: Final = 8 << 20
-"""Of one file, after which the kernel is told to begin: a COMMIT then finds little left to do."""
+"""Of one file, after which the kernel begins to write them: a COMMIT then finds little left to do."""
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs a small write faster than this, of late, does it inline."""
 SLOW_S: Final = 0.05
@@ -79,7 +79,7 @@ class OpenFiles:
         read_fd = write_fd = -1
         if access & SHARE_WRITE:
             try:
-                # Who writes parts of pages reads them first.
+                # A write of a part of a page reads the page first.
                 read_fd = write_fd = self._open_path(path, os.O_RDWR)
             except PermissionError:
                 write_fd = self._open_path(path, os.O_WRONLY)

@@ -172,7 +172,7 @@ async def op_readdir(context: CompoundContext, reader: Reader) -> Body:
     entries = _Entries(context, wanted, mask, await fs.statfs() if wanted.needs_space else None)
     eof = full = False
     while not (eof or full):
-        # An entry of Linux's has some 200 bytes; what is asked for too much is read again with the next call.
+        # An entry of Linux's has some 200 bytes; entries without room are read again with the next call.
         listing = await fs.readdir(directory, cookie, want, max(8, min(1024, (limit - size) // 200)))
         eof = listing.eof
         for entry in listing.entries:

@@ -44,7 +44,7 @@ _NONE: Final = pack_u32(0)
 _NONE_EXT: Final = 3
 _NOT_WANTED, _NOT_SUPPORTED = 0, 3
 OPENERS: Final = 16
-"""So many callers of one open are known, the latest: the mode is looked at again for others."""
+"""So many callers of one open are known, the latest: for others the mode is checked again."""
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner:
 
 
 async def _open_once(context: CompoundContext, args: OpenArgs, client: Client, owner: OpenOwner) -> bytes:
-    """Find or make the file, open it, note it. What has been made is not unmade by a later error."""
+    """Find or make the file, open it, note it. A later error does not unmake the file."""
     context.state.check_grace(client, args.claim == CLAIM_PREVIOUS)
     if not context.state.opens.room():
         raise NFSError(Status.RESOURCE if context.minor == 0 else Status.SERVERFAULT)

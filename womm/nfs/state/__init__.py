@@ -1,8 +1,8 @@
 """What the server remembers of its clients. Nothing here awaits, or reads a clock by itself.
 
 Strategy: `State` ties together clients and sessions (clients.py), opens and locks (opens.py, locks.py) and
-the state file (recovery.py). Between two awaits only one request runs, so there are no locks; who has
-awaited looks its stateid up again.
+the state file (recovery.py). Between two awaits only one request runs, so there are no locks; a request
+looks its stateid up again after each await.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = ["State"]
 
 
 class State:
-    """All that is remembered of clients; `closing` collects the files that are to be closed."""
+    """All that the server remembers of clients; `closing` collects the files to close."""
 
     def __init__(
         self, options: ServerOptions, *, clock: Callable[[], float], random: Callable[[int], bytes]

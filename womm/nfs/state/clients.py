@@ -77,7 +77,7 @@ class Clients:
         return len(gone)
 
     def revoke(self, client: Client) -> None:
-        """Drop a client whose lease is over; it is to hear so."""
+        """Drop a client whose lease is over; one of 4.0 is answered EXPIRED from now on."""
         if client.confirmed and client.minor == 0:
             self._revoked[client.clientid] = None
             if len(self._revoked) > REVOKED:
@@ -85,7 +85,7 @@ class Clients:
         self.drop(client)
 
     def postpone(self, seconds: float) -> None:
-        """The server itself was away: nobody could renew."""
+        """Extend all leases: the server itself was away, and nobody could renew."""
         for client in self.by_id.values():
             client.expires += seconds
 
@@ -115,7 +115,7 @@ class Clients:
         return client
 
     def _shed(self) -> None:
-        """Make room: who never confirmed first, then whose lease is over; DELAY if all are alive."""
+        """Make room: drop clients that never confirmed, then those whose lease is over; DELAY if all live."""
         ranked = sorted(self.by_id.values(), key=lambda client: (client.confirmed, client.expires))
         for client in ranked[: max(1, len(ranked) // 16)]:
             if client.under_way == 0 and (not client.confirmed or self.expired(client)):

@@ -66,7 +66,7 @@ class Opens:
         return found
 
     def unknown(self, stateid: Stateid, client: Client | None = None) -> Status:
-        """Return what a stateid that is not there is answered with."""
+        """Return the status for a stateid that is not there."""
         if client is not None or stateid.other in (ANONYMOUS.other, BYPASS.other):
             return Status.BAD_STATEID
         boot, client_number, _ = _OTHER.unpack(stateid.other)
@@ -225,7 +225,7 @@ def next_seqid(seqid: int) -> int:
 
 
 def allows(access: int, want: int) -> bool:
-    """May an open of `access` do I/O that needs `want`? Who may write may read too (RFC 7530 16.23.5)."""
+    """May an open of `access` do I/O that needs `want`? One for writing may read (RFC 7530 16.23.5)."""
     return bool(access & want) or (want == SHARE_READ and access == SHARE_WRITE)
 
 

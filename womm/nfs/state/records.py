@@ -1,4 +1,4 @@
-"""What is remembered: clients with their sessions, owners, opens and locks, as plain records.
+"""Clients with their sessions, owners, opens and locks, as plain records.
 
 clients.py and opens.py hold the tables of them, and change them.
 
@@ -18,7 +18,7 @@ from womm.nfs.status import Status
 _STATEID = Struct(">I12s")
 
 Principal = tuple[int, int]
-"""The flavor and the uid of a credential: who made a client may change it."""
+"""The flavor and the uid of a credential: the one that made a client may change it."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Slot:
     busy: bool = False
     """Its request is under way."""
     reply: bytes | None = None
-    """What answered `seqid`; None: not kept."""
+    """The answer to `seqid`; None: not kept."""
     digest: int = 0
     """Of the request `seqid`, to tell a retry from another request under its number."""
 
@@ -176,7 +176,7 @@ class Open:
     combinations: int
     locks: "list[LockState]" = field(default_factory=list)
     openers: tuple[Principal, ...] = ()
-    """Whose rights were looked at when it was opened."""
+    """Their rights were checked when it was opened."""
 
     @property
     def client(self) -> Client:

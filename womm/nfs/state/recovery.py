@@ -24,17 +24,16 @@ class StateError(Exception):
 
 
 ClientKey = tuple[int, bytes]
-"""Whether it is a client of 4.1 or later (1) or of 4.0 (0), and its own name for itself."""
+"""1 for a client of 4.1 or later, 0 for one of 4.0; and its own name for itself."""
 
 
 class Stable:
     """The state file, or with `path` None the same in memory only.
 
-    `boot` counts the starts, from a number that nobody can guess. All times and identities that the rest
-    needs at random come from `random`.
+    `boot` counts the starts, from a number that nobody can guess. `random` makes all secrets and identities.
 
-    `identity` (IDENTITY_BYTES, for this server alone) is who it is when there is no file: the same as
-    before its disk was lost. File handles are as good as they were; all state of clients is of an earlier
+    `identity` (IDENTITY_BYTES, for this server alone) is the server's identity when there is no file: it
+    survives the loss of the disk. File handles are as good as they were; all state of clients is of an earlier
     boot, and is not given back.
     """
 
@@ -53,7 +52,7 @@ class Stable:
         self.verifier = random(8)
         """The write verifier: another one at every start."""
         self.reclaimers: set[ClientKey] = set()
-        """Who had state when the server ended before; empty when there is no grace period, or no more."""
+        """The clients that had state when the last server ended; empty outside of a grace period."""
         self._active: set[ClientKey] = set()
         if path is not None and path.exists():
             self._load(path)
@@ -86,7 +85,7 @@ class Stable:
             self._save()
 
     def end_grace(self) -> None:
-        """Who has not reclaimed by now never may."""
+        """End the grace period: a client that has not reclaimed by now never may."""
         if self.reclaimers:
             self.reclaimers.clear()
             self._save()

@@ -12,7 +12,7 @@ from womm.share.base import sync_request, way_down
 
 
 class EagerJobHooks:
-    """See SharedFolder. What has changed on this machine since the copy is not seen by jobs.
+    """See SharedFolder. Jobs do not see changes that were made on this machine after the copy.
 
     `doubt` is called when the store may be another one than that which was filled. Jobs run in `working`.
     """
@@ -59,7 +59,7 @@ class EagerJobHooks:
         return replace(request, fresh_tree=self._folder)
 
     def look_at_first(self) -> None:
-        """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
+        """The directories that pods' kernels have seen before any job have changed since."""
         self._first = way_down(self._folder, self._working)
 
     def sync(self) -> RunRequest:
@@ -83,16 +83,16 @@ class EagerJobHooks:
         self._sure.set()
 
     def end(self) -> None:
-        """What jobs have done last will never be known."""
+        """The share is lost: jobs that end from now on have no result."""
         self._is_over = True
         self._sure.set()
 
     def rescued(self) -> None:
-        """What jobs that have ended wrote is not in the store alone any more."""
+        """The files of all jobs that have ended are on this machine, too."""
         self._ended = 0
 
     def lost(self) -> int:
-        """The store is empty: return how many jobs have ended since it was filled."""
+        """Note that the store is empty; return how many jobs have ended since it was filled."""
         self._losses += 1
         ended, self._ended = self._ended, 0
         return ended

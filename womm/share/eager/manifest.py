@@ -32,14 +32,14 @@ class Base(NamedTuple):
     digest: bytes = b""
 
     def is_ours(self, now: os.stat_result) -> bool:
-        """Whether nobody here has touched it since."""
+        """Has nobody here touched it since?"""
         stamp = stamp_of(now)
         if stamp is None or stamp.kind != self.ours.kind:
             return False
         return stamp.kind == DIRECTORY or (now.st_ino == self.ino and stamp == self.ours)
 
     def is_theirs(self, stamp: Stamp) -> bool:
-        """Whether the store's is still what it was: by size, times and mode, not by any clock of here."""
+        """Is the store's still what it was, by size, times and mode? No clock of this machine counts."""
         return self.theirs.same(stamp) and self.theirs.mode == stamp.mode
 
 
@@ -60,7 +60,7 @@ class Ancestor:
 
 
 def unchanged(found: Found, theirs: Stamp, before: Base | None) -> Base:
-    """Of a path that both sides have already."""
+    """Return the note of a path that both sides have already."""
     digest = before.digest if before is not None and before.ours == found.stamp else b""
     return Base(found.stamp, found.ino, theirs, digest)
 
@@ -124,8 +124,10 @@ def _stamp(kind: bytes, *numbers: bytes) -> Stamp:
 
 
 def deleted(ancestor: Ancestor, walk: Walk, theirs: Mapping[bytes, Stamp]) -> list[bytes]:
-    """What was copied once, is here no more, and is in the store as it was copied; what is in a
-    directory comes before it. Nothing below what could not be read counts as deleted."""
+    """Return the paths that were copied once, are gone here, and are in the store as they were copied.
+
+    A directory comes after the paths in it. A path below an unreadable directory does not count as deleted.
+    """
     found = [
         path
         for path, base in ancestor.entries.items()
@@ -139,7 +141,7 @@ def deleted(ancestor: Ancestor, walk: Walk, theirs: Mapping[bytes, Stamp]) -> li
 
 
 def suspicious(ancestor: Ancestor, walk: Walk, gone: list[bytes]) -> str:
-    """Why what is gone may rather be a folder that is not there (unmounted, emptied); empty: it is not.
+    """Return why the paths may be gone because the folder is (unmounted, emptied); "": they were deleted.
 
     The rule of mutagen and the lesson of okteto: never pass on the loss of a whole folder.
     """

@@ -1,4 +1,4 @@
-"""Tell the file server of an eager share whose its files are: a command in its pod does it."""
+"""Tells the file server of an eager share who owns its files, by a command in its pod."""
 
 import asyncio
 from typing import Final
@@ -11,7 +11,7 @@ RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 5.0)
 
 
 class _Said(asyncio.Protocol):
-    """What a command says until it ends."""
+    """Collects the output of a command until it ends."""
 
     def __init__(self) -> None:
         self.text = b""
@@ -26,7 +26,7 @@ class _Said(asyncio.Protocol):
 
 
 async def tell_owner(exec_dial: ExecDial, state: str, user: User) -> None:
-    """Return when the file server with `--state` at `state` has it. Raises ShareError."""
+    """Return when the file server with `--state` at `state` knows the owner. Raises ShareError."""
     command = ["python3", "-m", "womm.fileserver.owner", state, str(user.uid), str(user.gid)]
     reason = ""
     for delay_s in (*RETRY_DELAYS_S, None):

@@ -96,7 +96,7 @@ class Placer:
         self.refused.append((path, exc.strerror or str(exc)))
 
     def _note(self, path: bytes, here: bytes, stamp: Stamp) -> None:
-        """From now on both sides have this in common, whether it is equal or not."""
+        """Note that both sides have this in common from now on, whether it is equal or not."""
         now = self._tree.lstat(here)
         ours = None if now is None else stamp_of(now)
         if now is not None and ours is not None:
@@ -173,7 +173,7 @@ class Placer:
             return done
 
     def _near(self, fd: int, staged: bytes) -> bytes:
-        """The staged one, on the filesystem of the directory it goes to."""
+        """Copy a staged file to the filesystem of its directory; return its name there."""
         found = os.stat(staged, dir_fd=self.staging.fd, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             return self.staging.beside(fd, staged)
@@ -197,7 +197,7 @@ class Placer:
         self.conflicts.append((path, beside))
 
     def _directory_here(self, path: bytes, mode: int) -> bytes:
-        """What a directory of theirs is called here; it is made if there is none."""
+        """Return the name here of a directory of theirs; make it if there is none."""
         here = b""
         theirs = b""
         for name in path.split(b"/"):
@@ -224,7 +224,7 @@ class Placer:
         return here
 
     def _equal(self, now: os.stat_result, here: bytes, staged: bytes, stamp: Stamp | None) -> bool:
-        """Whether what is here has the same content as what is staged."""
+        """Has the file here the same content as the staged one?"""
         theirs = os.stat(staged, dir_fd=self.staging.fd, follow_symlinks=False)
         if stat.S_IFMT(now.st_mode) != stat.S_IFMT(theirs.st_mode) or now.st_size != theirs.st_size:
             return False
@@ -251,7 +251,7 @@ class Placer:
             os.close(one)
 
     def _only_touched(self, staged: bytes, stamp: Stamp, base: Base) -> bool:
-        """Whether theirs still has the content that was copied."""
+        """Does theirs still have the content that was copied?"""
         if not base.digest or stamp.size != base.theirs.size or stamp.kind != base.theirs.kind:
             return False
         if stamp.kind == LINK:
@@ -266,7 +266,7 @@ class Placer:
             os.close(fd)
 
     def _same_content(self, now: os.stat_result, here: bytes, base: Base) -> bool:
-        """Whether a file that was touched here still has the content that was copied."""
+        """Does a file that was touched here still have the content that was copied?"""
         if not base.digest or now.st_size != base.ours.size or now.st_size > SMALL:
             return False
         if stat.S_ISLNK(now.st_mode):
@@ -281,7 +281,7 @@ class Placer:
             return False
 
     def _mode(self, here: bytes, now: os.stat_result, base: Base | None, stamp: Stamp) -> None:
-        """Only the mode has changed there: and here, unless it was changed here too."""
+        """Only the mode has changed there: change it here, unless it was changed here too."""
         mode = stamp.mode & MODE
         if base is None or stamp.kind != FILE or base.theirs.mode == stamp.mode:
             return

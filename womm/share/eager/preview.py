@@ -16,7 +16,7 @@ _NAMES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Above either of them a first copy is asked about."""
+    """A first copy above either of them needs an answer of the user."""
 
     files: int = 20_000
     size_bytes: int = 1 << 30

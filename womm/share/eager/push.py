@@ -21,8 +21,8 @@ from womm.store.tree import Walk, walk
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """files, size_bytes: what was sent. kept_changing: files that nobody could read in one piece, left
-    out. unreadable: paths and reasons."""
+    """files, size_bytes: of all that was sent. kept_changing: files that changed whenever they were read, and
+    are left out. unreadable: paths and reasons. special: FIFOs, sockets and devices, left out."""
 
     files: int
     size_bytes: int
@@ -77,7 +77,7 @@ class Push:
                     f"is it mounted? If it is meant to be so: rm {state.path}",
                 )
             if again:
-                # What is on an empty disk was written by jobs that did not know, and that run again.
+                # Jobs that did not know of the loss have written to the empty disk; they run again.
                 state.begin()
                 sender.remove([path for path in theirs if path not in found.entries])
                 theirs = {path: stamp for path, stamp in theirs.items() if path in found.entries}

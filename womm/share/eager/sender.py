@@ -12,14 +12,14 @@ from womm.store.send import Gone, Out, Sent, digest, send_delta, send_file, send
 from womm.store.tree import READING, Found, Tree, Walk
 
 LARGE: Final = 1 << 20
-"""From here on it is worth a round trip to know which blocks of a file have changed."""
+"""For a file of this size it is worth a round trip to know which blocks have changed."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """What makes the store equal. replace: what is in the way, of another kind. delete: see
-    manifest.deleted. send: files and links; older: the large ones of which the store has another version.
-    kept: those that it has already."""
+    """The steps that make the store equal to the folder. replace: paths of another kind, in the way. delete:
+    see manifest.deleted. send: files and links; older: the large ones of which the store has another version.
+    kept: files that the store has already."""
 
     replace: list[bytes] = field(default_factory=list)
     delete: list[tuple[bytes, Stamp]] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""Putting files into the user's folder: whole, by descriptors, without following a link, losing nothing.
+"""Puts files into the user's folder: whole, by descriptors, without following a link, losing nothing.
 
-Strategy: what comes is written under a number in a private folder within the user's (so on the same disk),
-which its owner holds locked; a killed one's is known by the lock it no longer has, and goes with the next
-run. A finished file takes its name by one rename: onto nothing only where nothing is (RENAME_NOREPLACE),
-and in exchange for a file that is there (RENAME_EXCHANGE), which is then looked at and put back if it is not
-the one that was meant. So at no moment is there a half file, no file, or a lost one.
+Strategy: a file that comes is written under a number into a private folder within the user's, so on the same
+disk. Its owner holds that folder locked; the folder of a killed run has no lock, and goes with the next run.
+A finished file takes its name by one rename: RENAME_NOREPLACE where nothing has that name; otherwise
+RENAME_EXCHANGE with the file that is there, which is then compared with the expected one, and put back if it
+is another. So at no moment is there a half file, no file, or a lost one.
 """
 
 import ctypes

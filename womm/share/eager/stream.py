@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from womm.link.client import Dial
 
 ExecDial = Callable[[Sequence[str]], Dial]
-"""Gives what connects to stdin and stdout of a command, run where the store is."""
+"""Returns the dial that runs a command beside the store and connects to its stdin and stdout."""
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Cut(OSError):
 
 
 class Stopped(Exception):
-    """Raised in a thread whose work nobody wants any more."""
+    """Raised in a thread whose work was cancelled."""
 
 
 class PodStream(asyncio.Protocol):
@@ -112,7 +112,7 @@ class PodStream(asyncio.Protocol):
 
     # -- the thread's
     def send(self, data: bytes) -> None:
-        """Raises Cut when the other side is gone: what it said last can still be received."""
+        """Raises Cut when the other side is gone; its last words can still be received."""
         with self._changed:
             while (self._paused or self._queued > WINDOW_BYTES) and not self._ended:
                 self._check()
@@ -124,7 +124,7 @@ class PodStream(asyncio.Protocol):
         self._loop.call_soon_threadsafe(self._write, data)
 
     def receive(self, count: int) -> bytes:
-        """Some bytes, however many; b"" at the end."""
+        """Return some bytes, at least one; b"" at the end."""
         with self._changed:
             while not self._heard and not self._ended:
                 self._check()
@@ -142,11 +142,11 @@ class PodStream(asyncio.Protocol):
 
     @property
     def heard(self) -> bool:
-        """`receive` would not wait."""
+        """Would `receive` return at once?"""
         return bool(self._heard) or self._ended
 
     def check(self) -> None:
-        """Raise Stopped if nobody wants the work any more."""
+        """Raise Stopped if the work was cancelled."""
         if self.stopped:
             raise Stopped
 

@@ -16,10 +16,10 @@ from womm.store.tree import STAGING, IgnoreRules
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """brought: paths that are new or changed here. conflicts: paths changed on both sides, and the name
-    beside under which theirs is kept. size_bytes: of what was fetched. kept_changing: not fetched, since
-    it was written to meanwhile. refused: could not be placed here, and why; it is still in the store.
-    own, outside: see `Held`."""
+    """brought: paths that are new or changed here. conflicts: paths that both sides have changed, each with
+    the name that theirs has here. size_bytes: of all fetched files. kept_changing: paths that were not
+    fetched: jobs wrote to them meanwhile. refused: paths that could not be placed here, and why; they are
+    still in the store. own, outside: see `Held`."""
 
     brought: tuple[bytes, ...] = ()
     conflicts: tuple[tuple[bytes, bytes], ...] = ()
@@ -42,7 +42,7 @@ class PullResult:
 
 
 def changed(theirs: dict[bytes, Stamp], ancestor: Ancestor) -> list[bytes]:
-    """What the store has otherwise than when it was filled, a directory before what is in it.
+    """Return the paths that have changed in the store since it was filled, a directory before its content.
 
     By content's size and time, by mode, and by the store's own record of the last change of each file: a
     program may set its file's time back.
@@ -61,7 +61,7 @@ def changed(theirs: dict[bytes, Stamp], ancestor: Ancestor) -> list[bytes]:
 
 
 def hidden(paths: list[bytes], theirs: dict[bytes, Stamp], ignore: IgnoreRules | None) -> set[bytes]:
-    """Which of them `.wommignore` names, or a directory above."""
+    """Return those paths that `.wommignore` names, or a directory above them."""
     found: set[bytes] = set()
     for path in paths:
         at = path.rfind(b"/")
@@ -77,8 +77,7 @@ def hidden(paths: list[bytes], theirs: dict[bytes, Stamp], ignore: IgnoreRules |
 
 
 class Held(NamedTuple):
-    """Paths, sorted by what becomes of them: `back` is brought back; womm's `own` files never are, and
-    nothing that is `outside` of share-write."""
+    """Paths, sorted: `back` comes back; womm's `own` files and paths `outside` of share-write do not."""
 
     back: list[bytes]
     own: list[bytes]
@@ -86,7 +85,7 @@ class Held(NamedTuple):
 
 
 def held(paths: list[bytes], theirs: dict[bytes, Stamp], writable: Writable) -> Held:
-    """Sort what jobs have made or changed."""
+    """Sort the paths that jobs have made or changed."""
     found = Held([], [], [])
     for path in paths:
         is_dir = theirs[path].kind == DIRECTORY

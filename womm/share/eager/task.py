@@ -1,11 +1,11 @@
 """An eager share and the task: copied before the first job, brought back after the last.
 
-While it is not certain that the file server still has what was copied - its pod has moved, or news of
-that may have been missed - no job starts and none is done. A lost disk is filled again: jobs without a
-result run again, and what those with one have written is told to be missing.
+The file server's pod may move, and its disk with the copy may be lost. While that is in doubt no job starts
+and none is done. A lost disk is filled again: jobs without a result run again; the task reports the loss of
+the files that other jobs wrote.
 
 Where pods may not mount it (Pod Security `restricted`) there is no store: each worker is filled by itself
-before it gets jobs, and what jobs write stays in their pod.
+before it gets jobs, and the files that jobs write stay in their pod.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ class EagerTaskShare:
         await asyncio.shield(self._owned)
 
     async def _prepare(self, host: ShareHost, pod: Pod) -> None:
-        """One after the other: all come over the same line, and so the first begins soonest."""
+        """Fill one worker after the other: they share one line, and so the first begins soonest."""
         share = EagerConnection(
             self.spec.folder,
             self._task,
@@ -166,7 +166,7 @@ class EagerTaskShare:
             self._doubt()
 
     def _doubt(self, goes: bool = False) -> None:
-        """Perhaps what is in the store is not what was copied. goes: it will not be for long."""
+        """The store may be another one than that which was filled. goes: its disk will be gone soon."""
         self._doubts += 1
         self._goes |= goes
         if not self._copied or self._ending:
@@ -208,14 +208,14 @@ class EagerTaskShare:
             )
 
     async def _pull(self, host: ShareHost) -> PullResult:
-        """From the pod that is to go, if one is; what came counts, also when not all did."""
+        """Bring back from the pod that is about to go, if one is; a part counts, too."""
         try:
             return await self._share.pull(partial(host.share_dial, last=True))
         finally:
             self._back += self._share.so_far
 
     async def _rescue(self, host: ShareHost) -> None:
-        """Bring back what jobs have written until now: the disk that it is on will go."""
+        """Bring back what jobs have written until now: its disk will be gone soon."""
         try:
             found = await self._pull(host)
         except StoreLost:  # told next
@@ -272,7 +272,7 @@ class EagerTaskShare:
             self.failed = f"{words.counted(left, 'file')} could not be brought back"
 
     def report(self) -> None:
-        """What is not brought back is told when it is tried: here, when it never was."""
+        """Say that nothing was brought back, when it was not even tried."""
         if self.spec.kind == EAGER_SYNCBACK and self._copied and not self._is_back:
             self.failed = self.failed or "what jobs wrote is not brought back: its end was not reached"
 
