@@ -33,8 +33,8 @@ class Stable:
     `boot` counts the starts, from a number that nobody can guess. `random` makes all secrets and identities.
 
     `identity` (IDENTITY_BYTES, for this server alone) is the server's identity when there is no file: it
-    survives the loss of the disk. File handles are as good as they were; all state of clients is of an earlier
-    boot, and is not given back.
+    survives the loss of the disk. File handles stay as good as they were; all state of clients is of an
+    earlier boot, and is not given back.
     """
 
     def __init__(
