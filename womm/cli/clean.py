@@ -14,12 +14,12 @@ from womm.journal.store import TaskRecord, TaskStore
 from womm.values import parse_duration
 
 DEFAULT_AGE_S = 30 * 86400.0
-# A task is made in some milliseconds; a half-made one of this age is what a crash left.
+# Making a task takes some milliseconds; a half-made one of this age comes from a crash.
 _UNFINISHED_AGE_S = 3600.0
 
 
 class Duration(click.ParamType[float]):
-    """A time as womm.settings reads it, in seconds."""
+    """A duration as womm.settings reads it, in seconds."""
 
     name = "time"
 
@@ -36,14 +36,14 @@ class Duration(click.ParamType[float]):
     "older_than_s",
     metavar="TIME",
     type=Duration(),
-    help="Only tasks that did not change for so long, such as 7d (without --keep: 30d).",
+    help="Only tasks whose journal did not change for so long, such as 7d (without --keep: 30d).",
 )
-@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="Spare the N newest of them all.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="Spare the N newest of all tasks.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 def command(older_than_s: float | None, keep: int | None, dry_run: bool) -> int:
     """Delete the journals of old tasks.
 
-    What a task left behind is not touched: a task that `womm status` shows is spared.
+    Tasks that `womm status` shows are spared: they may have left something behind.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def command(older_than_s: float | None, keep: int | None, dry_run: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A task; `cleaned`: nothing of it is left and nobody writes; `changed_s`: of its journal."""
+    """A task. `cleaned`: nothing of it is left and nobody writes; `changed_s`: of its journal."""
 
     record: TaskRecord
     cleaned: bool

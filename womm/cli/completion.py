@@ -9,7 +9,7 @@ from womm.errors import WommError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# A list that fits a screen or two; who has more types a letter.
+# A list that fits a screen or two; a user with more tasks types a letter.
 _MOST = 100
 
 
@@ -40,7 +40,7 @@ def command(ctx: click.Context, shell: str) -> int:
 def complete_tasks(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
-    """Complete a task's id, the newest first; whatever is wrong is not told in the middle of TAB.
+    """Complete a task's id, the newest first; print no error in the middle of a TAB.
 
     `womm finish` gets only tasks that have something to finish.
     """

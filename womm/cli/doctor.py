@@ -1,4 +1,4 @@
-"""`womm doctor`: what womm needs on this machine, what is missing, and what to type."""
+"""`womm doctor`: checks this machine and the cluster, and says what is missing and what to type."""
 
 import os
 import shutil
@@ -20,13 +20,13 @@ from womm.settings import KUBERNETES
 
 # perl 5.14 is of 2011; the agent and the shim are tested with nothing older.
 _OLDEST_PERL = "5.014"
-# Below this a task of some size can end for want of room for its journal.
+# With less room a larger task can end because its journal does not fit.
 _LEAST_FREE_BYTES = 100 << 20
 _TIMEOUT_S = 20
 
 
 class Level(Enum):
-    """OK; MISSING: womm does not work without; OPTIONAL: something does not, or not now."""
+    """OK; MISSING: womm does not work without it; OPTIONAL: a part of womm does not work, or not now."""
 
     OK = "ok"
     MISSING = "!!"
@@ -51,16 +51,16 @@ class Check:
     default="text",
     help="How to print.",
 )
-@click.option("--no-pod", is_flag=True, help="Ask the cluster only; start no worker there.")
+@click.option("--no-pod", is_flag=True, help="Only ask the cluster; start no worker.")
 @cluster_options
 def command(output: str, no_pod: bool, **flags: str | None) -> int:
     """Check what womm needs on this machine and in the cluster.
 
-    The cluster is that of this folder's project: its version, permissions, quota; and by one worker,
-    which is removed again, the image, the clock, and the link's round trip and speed.
+    The cluster is that of this folder's project. womm checks its version, permissions and quota, and with
+    one worker, which it removes again, the image, the clock, and the link's round trip and speed.
 
-    ok is fine, !! is missing and needed, -- is missing and can be done without. The exit status is
-    1 when something needed is missing.
+    ok is fine, !! is missing and needed, -- is missing but not needed. The exit status is 1 when
+    something needed is missing.
 
     \b
     Examples:

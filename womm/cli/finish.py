@@ -31,7 +31,7 @@ from womm.task.targets import run_apart
 
 # A coordinator ends its jobs and pods within some seconds; a folder on a slow disk may take more.
 _WAIT_S = 15.0
-# It waits a minute for the end of its pods.
+# A coordinator waits a minute for the end of its pods.
 _WAIT_CLUSTER_S = 75.0
 _POLL_S = 0.05
 
@@ -101,7 +101,7 @@ def _current_folder() -> Path | None:
 
 
 def _is_below(cwd: Path | None, folder: str) -> bool:
-    """Return whether the task's folder is here, or above, or is gone and nobody can be in it."""
+    """Return whether the task's folder is the current one or above it, or is gone."""
     if cwd is None or not os.path.isdir(folder):
         return not os.path.isdir(folder)
     return cwd.is_relative_to(folder) or cwd.is_relative_to(os.path.realpath(folder))
@@ -133,9 +133,9 @@ def _confirm(tasks: Sequence[TaskView], *, yes: bool) -> None:
 
 
 def _check_allowed(task: TaskView, given: str, *, force: bool) -> None:
-    """Refuse what is not this user's, and what cannot be ended from here. given: how it was named.
+    """Refuse another user's task, and a task that cannot be ended from here. given: how it was named.
 
-    One's own task is finished from any folder and any machine, as `docker stop` does: its id was typed.
+    Users can finish their own tasks from any folder and any machine, as with `docker stop`.
     """
     started = task.started
     if force or task.status is TaskStatus.CLEANED:
@@ -156,7 +156,7 @@ def _check_allowed(task: TaskView, given: str, *, force: bool) -> None:
 
 
 def finish_view(store: TaskStore, task: TaskView, *, force: bool) -> Outcome:
-    """Finish a task, wherever it is known from."""
+    """Finish a task, known from a journal or from the cluster."""
     if task.observation is not None:
         outcome = finish(store, task.observation, force=force)
         if outcome.failure is not None or task.remote is None:
@@ -164,7 +164,7 @@ def finish_view(store: TaskStore, task: TaskView, *, force: bool) -> Outcome:
     assert task.remote is not None
     from womm.cluster.kubernetes.tasks import finish_task
 
-    try:  # another machine's; or what is left although its journal says that it is clean
+    try:  # another machine's task; or objects are left although its journal says that it is clean
         told = run_apart(finish_task(task.remote.target, task.task))
     except WommError as exc:
         return Outcome((), exc)
@@ -189,7 +189,7 @@ def finish(store: TaskStore, task: Observation, *, force: bool) -> Outcome:
 
 
 def _end_coordinator(task: Observation, *, force: bool) -> None:
-    """Have the coordinator end the task; kill it, when it does not and `force` says so."""
+    """Let the coordinator end the task; kill it if it does not and `force` is set."""
     name = task.record.task
     who = task.coordinator
     started = task.state.started
@@ -198,7 +198,7 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
     def gone() -> bool:
         return not task.record.locked()
 
-    if who is None:  # another `womm finish` is at it
+    if who is None:  # another `womm finish` is at work
         if not _wait(gone, _WAIT_S):
             raise JournalError(f"another process is at work on task {name}", "womm status")
         return
@@ -216,7 +216,7 @@ def _end_coordinator(task: Observation, *, force: bool) -> None:
 
 
 def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until it is done, at most so long: a lock that is given back wakes nobody up."""
+    """Poll until the coordinator is done, at most so long: the release of a lock wakes nobody up."""
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() >= deadline:

@@ -1,7 +1,7 @@
 """`womm logs`: the kept output of jobs, in the order of their end, also while the task runs.
 
-Strategy: the journal is read once and printed as it is read; no state of 100,000 jobs is built, and
-following is reading on. Only one line per job that has not ended is remembered.
+Strategy: it reads the journal once and prints it as it reads; it builds no state of 100,000 jobs, and
+to follow is to read on. It remembers only one line per job that has not ended.
 """
 
 import base64
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from womm.cluster.kubernetes.tasks import RemoteTask
 
 _AGENT_LISTENS: Final = b"womm agent: listening"
-# A reader's own pace: the journal has no bell to ring, and people see no difference.
+# The reader polls: the journal wakes nobody, and people see no difference.
 _POLL_S = 0.1
-# So many jobs are named one by one when their output is not whole; the summary counts them all.
+# Names so many jobs one by one whose output is not whole; the summary counts them all.
 _NAMED = 10
-# More in one argument is a slip.
+# More jobs in one argument are a typing error.
 _MOST_JOBS = 10_000_000
 
 
@@ -50,8 +50,8 @@ _MOST_JOBS = 10_000_000
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task ends.")
 @click.option("--failed", is_flag=True, help="Only jobs that failed.")
-@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
-@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Only the jobs' stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only the jobs' stderr.")
 @click.option("--tag", is_flag=True, help="Begin every line with the job's number and a tab.")
 @click.option(
     "-o",
@@ -73,8 +73,8 @@ def command(  # noqa: PLR0917 - click passes by name
     """Print what the jobs of a task wrote.
 
     Jobs come in the order in which they ended. ID can be shortened; `last` is the newest task. JOB is
-    a job's number ({#}) or a list of them: 1-3,5. Of a task that another machine runs on the cluster, what
-    its present pods have printed lately is shown, by pod.
+    a job's number ({#}) or a list of them: 1-3,5. For a task that another machine runs on the cluster, womm
+    shows the latest output of the pods that are there, by pod.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def command(  # noqa: PLR0917 - click passes by name
 
 
 def _print_pod_logs(view: TaskView, *, follow: bool, tag: bool) -> int:
-    """Print what the pods of another machine's task have printed; `tag`: lines begin with the pod's name."""
+    """Print the logs of the pods of another machine's task; `tag`: lines begin with the pod's name."""
     assert view.remote is not None
     run_apart(_copy_pod_logs(view.remote, follow=follow, tag=tag))
     return 0
@@ -252,11 +252,11 @@ class Printer:
         return b"".join(tag + line + b"\n" for line in lines) + (tag + last + b"\n" if last else b"")
 
     def missing(self) -> list[int]:
-        """Return the jobs that were asked for and have not ended."""
+        """Return the jobs among JOB that have not ended."""
         return sorted(self.choice.numbers - self.seen)
 
     def summarise(self, record: TaskRecord) -> None:
-        """Say on stderr what there was, in a line or two."""
+        """Print the summary on stderr, in a line or two."""
         missing = self.missing()
         if missing:
             names = ", ".join(map(str, missing[:_NAMED])) + (", ..." if missing[_NAMED:] else "")

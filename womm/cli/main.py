@@ -174,7 +174,7 @@ def run(argv: Sequence[str], name: str = "womm") -> int:
     except (click.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     except RuntimeError as exc:
-        # Python 3.11 makes one of what is raised in a __set_name__, when a module is imported.
+        # Python 3.11 wraps an exception of a __set_name__ into a RuntimeError, while it imports a module.
         if not isinstance(exc.__cause__, KeyboardInterrupt):
             raise
         status = _INTERRUPTED
@@ -232,7 +232,7 @@ def _tell_os_error(exc: OSError) -> int:
 
 
 class _Stdout(io.FileIO):
-    """Stdout, which says that it was stdout when it cannot be written: write(2) knows no names."""
+    """Stdout, whose errors name it: write(2) knows no names."""
 
     def __init__(self) -> None:
         super().__init__(1, "wb", closefd=False)

@@ -48,8 +48,8 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
 
 
 def known_settings(flags: Mapping[str, object]) -> Settings:
-    """As `load_settings`, for commands about tasks that are there: they go on without a project's file that
-    the user has not accepted, and say so. Raises SettingsError.
+    """Read the settings for commands about existing tasks: they warn of a project's file that the user has
+    not accepted, and go on without it. Raises SettingsError.
     """
 
     def warn(text: str) -> None:

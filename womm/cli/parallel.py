@@ -1,7 +1,7 @@
-"""`womm parallel`: womm's own options are picked out before the first `--`, the rest is GNU parallel's.
+"""`womm parallel`: picks out womm's own options before the first `--`; the rest is GNU parallel's.
 
-click would eat that `--` and stop at the first option it does not know, so it only serves the help
-and the completion here; `main` scans the arguments itself.
+click would eat that `--` and stop at the first option that it does not know. So it only serves the help
+and the completion here, and `main` scans the arguments itself.
 """
 
 import importlib
@@ -99,7 +99,7 @@ def scan(argv: Sequence[str]) -> Scanned:
 
 
 def _refuse_misplaced(after: Sequence[str]) -> None:
-    """An option of womm's among GNU parallel's, after `--`, would be taken for the command."""
+    """Refuse an option of womm's after `--`: GNU parallel would take it for the command."""
     for word in after:
         name = word.partition("=")[0]
         if name in VALUED or name in (*SWITCHES, "--async", "--logins"):
@@ -245,7 +245,7 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--procs-per-pod", metavar="N", help="Assign N jobslots per pod (default 1).")
 @click.option("--kube-cpu", metavar="N", help="Reserve N cpus per pod (default 1).")
 @click.option("--kube-mem", metavar="N", help="Reserve N memory per pod (default 512Mi).")
-@click.option("--orphan-timeout", metavar="TIME", help="Pods end when nobody is there for so long (30m).")
+@click.option("--orphan-timeout", metavar="TIME", help="Pods end after so long without their womm (30m).")
 @click.option("--ready-timeout", metavar="TIME", help="Give up when no pod is ready for so long (10m).")
 @click.option("--cluster", metavar="KIND", help="Where the pods are: local or kubernetes.")
 @click.option("--context", metavar="NAME", help="The kubeconfig's context.")
@@ -255,8 +255,8 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, help="Pods cannot change the folder.")
-@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this in the folder.")
-@click.option("--keep", is_flag=True, help="What an eager share copied stays for the next task.")
+@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this path.")
+@click.option("--keep", is_flag=True, help="The copy of an eager share stays for the next task.")
 @click.option(
     "--logins",
     is_flag=True,

@@ -1,7 +1,7 @@
 """`womm setup`: write `.womm`, so that the folder's tasks run on a cluster.
 
-The workers' image is named, not made: the interactive testbed comes later. The image of a share's file
-server is made here, if the registry lacks it. The file keeps its comments.
+The user names the workers' image; womm does not make it yet. womm makes the image of a share's file server
+here, if the registry lacks it. The file keeps its comments.
 """
 
 import os
@@ -37,10 +37,12 @@ _EXAMPLE = "womm setup --image NAME --share none --yes"
 @click.option("--image", metavar="NAME", help="The image that the pods run; it needs perl and sh.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, default=None, help="Pods cannot change the folder.")
-@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this in the folder.")
+@click.option("--share-write", metavar="PATH", multiple=True, help="Pods can change only this path.")
 @click.option("--prefix", metavar="REGISTRY/NAME/", help="Where womm may push images: a share needs one.")
 @click.option(
-    "--fileserver-image", metavar="NAME", help="The share's file server; else it is built and pushed."
+    "--fileserver-image",
+    metavar="NAME",
+    help="The image of the share's file server; else womm builds and pushes it.",
 )
 @click.option(
     "--fileserver-base", metavar="NAME", help="An image with python3 and perl to build the file server on."
@@ -53,8 +55,8 @@ def command(
 ) -> int:
     """Write .womm: where this folder's tasks run, in what image.
 
-    In a terminal it asks for what is not said. An existing .womm, also of a folder above, is changed
-    and keeps its comments.
+    In a terminal it asks for what you do not give. It changes an existing .womm, also of a folder above,
+    and keeps the comments.
 
     \b
     Examples:
@@ -104,8 +106,8 @@ def command(
 
 
 def _accepted_before(folder: Path, *, asking: bool) -> "Project | None":
-    """Return the project that `folder` is in. Raises TrustError when the user does not accept what it says:
-    a clone's keys must not become the user's own with those that are written here."""
+    """Return the project that `folder` is in. Raises TrustError when the user does not accept its
+    file: the keys of a clone must not become the user's own together with the new ones."""
     from womm import project, settings
     from womm.cli.trust import show
 
@@ -124,7 +126,7 @@ def _accepted_before(folder: Path, *, asking: bool) -> "Project | None":
 
 
 def _may_share(folder: Path, *, asking: bool) -> None:
-    """Ask about a folder that nobody may want in pods. Raises ShareError for one that cannot be there."""
+    """Ask before sharing a folder that the user may not want in pods. Raises ShareError."""
     from womm import places, project
 
     verdict, why = project.sharing(folder, places.home() or Path("/"), project.mounts())
@@ -215,7 +217,7 @@ def _context(context: str, namespace: str, kubeconfig: str, *, asking: bool) -> 
 
 
 def _ask_share() -> str:
-    """The four kinds, in the guide's words."""
+    """Ask for one of the four kinds of share."""
     kinds = {
         "lazily (recommended)": "lazy",
         "eagerly (no syncback)": "eager",
@@ -234,7 +236,7 @@ def _ask_one(question: str, choices: list[str], default: str) -> str:
 
 
 def _check(path: Path, text: str) -> None:
-    """Refuse what `womm parallel` would refuse. Raises SettingsError."""
+    """Refuse values that `womm parallel` would refuse. Raises SettingsError."""
     import tomllib
 
     from womm import settings
@@ -271,10 +273,10 @@ def _encoded(path: Path, text: str) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Beside it, then in its place: no reader ever sees half of it."""
+    """Write beside the file, then rename: no reader ever sees half of it."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        # Through a link, to where the file is.
+        # If it is a link, write where it leads.
         beside = Path(os.path.realpath(path)).with_name(beside.name)
         beside.write_bytes(content)
         if path.exists():

@@ -27,17 +27,15 @@ Exit status: that of the shell or command; 254 when womm itself failed.""",
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pod: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, default=None, help="The pod cannot change the folder.")
+@click.option("--share-write", metavar="PATH", multiple=True, help="The pod can change only this path.")
 @click.option(
-    "--share-write", metavar="PATH", multiple=True, help="The pod can change only this in the folder."
-)
-@click.option(
-    "--keep", is_flag=True, default=None, help="What an eager share copied stays for the next task."
+    "--keep", is_flag=True, default=None, help="The copy of an eager share stays for the next task."
 )
 @click.argument("words", nargs=-1, metavar="[-- COMMAND]")
 def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str | bool | None) -> int:
     """Open a shell in a fresh pod, or run a command there.
 
-    In a terminal the shell has it whole: raw keys, window size, Ctrl-C. Without one, stdin, stdout
+    From a terminal the shell gets a whole terminal: raw keys, window size, Ctrl-C. Without one, stdin, stdout
     and stderr are pipes and stay byte for byte.
     """
     from womm import settings as settings_module

@@ -18,7 +18,7 @@ from womm.journal.store import TaskStore
 from womm.task.listing import TaskView, all_tasks
 from womm.values import cpu_millis, format_cpu, format_mem, mem_bytes
 
-# The widths are those that users know from the first womm.
+# The widths are those of the first womm.
 _BEFORE_HOST = (
     Column("ID", 8),
     Column("AGE", 5),
@@ -27,11 +27,11 @@ _BEFORE_HOST = (
     Column("MEM", 5, right=True),
     Column("HEALTH", 8),
 )
-# The one that can be long is the last; it is cut, as in `docker ps`, unless -o wide is given.
+# The last column can be long; it is cut, as in `docker ps`, unless -o wide is given.
 _AFTER_HOST = (Column("PWD"), Column("COMMAND"))
 _LEAST_COMMAND = 20
 _WIDTH_WITHOUT_TERMINAL = 120
-# So many tasks are named in one line.
+# One line names so many tasks.
 _NAMED = 10
 
 
@@ -50,8 +50,8 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
     """List the tasks that run or left something behind.
 
     \b
-    RUNNING   the task is ongoing
-    COMPLETE  it has ended and is being, or waits to be, cleaned up
+    RUNNING   its coordinator is at work
+    COMPLETE  its jobs have ended, and something is still to be cleaned up
     ORPHANED  its coordinator went away: womm finish ID
 
     \b
@@ -79,7 +79,7 @@ def command(all_hosts: bool, ended: bool, output: str, **flags: str | None) -> i
 
 
 def _tell_shares(tasks: Sequence[TaskView]) -> None:
-    """A line for each that is not over, on what its share has moved; one for all those that are."""
+    """Print a line about the share of each task that is not over, and one line for all the others."""
     incomplete = []
     for task in tasks:
         unsent = _unsent(task)

@@ -51,10 +51,10 @@ def quoted(given: Sequence[str]) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return a time as kubectl does, one unit of it: `50m`. A clock that leapt back gives 0s."""
+    """Return a duration as kubectl does, in one unit: `50m`. A clock that leapt back gives 0s."""
     whole = max(0, int(seconds))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        # Two of a unit at least, so that no figure is off by half.
+        # At least two of a unit, so that no figure is off by half.
         if whole >= 2 * length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
@@ -79,7 +79,7 @@ def size(size_bytes: int) -> str:
 
 
 def write(data: str | bytes) -> None:
-    """Write to stdout; raises WommError when it cannot take it, BrokenPipeError unchanged."""
+    """Write to stdout; raises WommError when that fails, BrokenPipeError unchanged."""
     _write(sys.stdout, "stdout", data.encode(*_encoding()) if isinstance(data, str) else data)
 
 

@@ -1,4 +1,4 @@
-"""`womm trust`: show what a project's file says, and accept it."""
+"""`womm trust`: show a project's file, and accept it."""
 
 import difflib
 import os
@@ -76,14 +76,14 @@ def _echo(line: str) -> None:
 
 
 def show(found: Review, say: Callable[[str], None] = _echo) -> None:
-    """Tell what a project's file says that is not accepted, what has changed, and what it names.
+    """Print the keys of a project's file that need an acceptance, the changes, and the files that it names.
 
-    say: prints a line; else it is printed in spite of --quiet, since it is what is asked about.
+    say: prints a line; without it, lines come in spite of --quiet, since the next question is about them.
     """
 
     def tell(text: str) -> None:
         line = words.printable(text.expandtabs())
-        # Whole: what is left out of a line could be what matters.
+        # Print it whole: the part that a shorter line leaves out could be the one that matters.
         for at in range(0, len(line) or 1, _PIECE):
             say(line[at : at + _PIECE])
 
