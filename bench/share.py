@@ -246,7 +246,7 @@ def _imports(task: Shared, sizes: Sizes) -> list[Figure]:
 
 
 def _numpy() -> Path:
-    """Return a tar archive of a site-packages folder with numpy. pip is asked once. Raises BenchError."""
+    """Return a tar archive of a site-packages folder with numpy. It calls pip once. Raises BenchError."""
 
     def make(partial_file: Path) -> None:
         with scratch("numpy") as folder:

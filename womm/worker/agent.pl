@@ -76,7 +76,7 @@ my %job_of;           # pid => job
 my %readers;          # descriptor => [job, stream] of output being read; [undef, handle] = discard
 my %writers;          # descriptor => job whose stdin is being written
 my %leftovers;        # process groups of jobs that have ended while members live on
-my $groups_seen = 0;  # when they were looked at last
+my $groups_seen = 0;  # when they were checked last
 my ($read_set, $write_set) = ('', '');
 
 my ($session, $peer, $peer_input) = (undef, undef, '');
