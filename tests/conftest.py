@@ -1,5 +1,6 @@
 """Rules of every test run: no skips in CI, no process left behind, a home for each test."""
 
+import inspect
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import hypothesis
 import pytest
 
-from tests import processes
+from tests import loop, processes
 from tests.realcluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
 from tests.soak import SOAK
 
@@ -57,6 +58,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest says that it cannot
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `async def` test in an event loop of its own, which it must leave without tasks and errors."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    marker = pyfuncitem.get_closest_marker("deadline")
+    deadline_s = marker.args[0] if marker else loop.DEADLINE_S
+    loop.run(
+        test(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters}), deadline_s
+    )
+    return True
 
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

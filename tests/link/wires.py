@@ -9,11 +9,12 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from tests.loop import run, until
 from womm import worker
 from womm.link.client import Dial, Link
 from womm.link.frames import (
@@ -29,35 +30,17 @@ from womm.link.frames import (
     encode_run,
 )
 
+__all__ = ["run"]  # of tests.loop
 PERL = shutil.which("perl") or "perl"
 PERL_BASE = r"-Mstrict;BEGIN { my @base = grep m{/perl-base\z}, @INC; @INC = @base if @base }"
 DEADLINE_S = 150.0
 SESSION_ID = bytes(range(1, 17))
 KEEP_BYTES = 1 << 20
-T = TypeVar("T")
 
 
 def unique_sleep(number: int) -> str:
     """Return 1000-odd seconds that no other test run on this machine sleeps for; see `sleepers`."""
     return f"1000.{os.getpid()}{number}"
-
-
-def run(main: Coroutine[Any, Any, T], deadline_s: float = 3 * DEADLINE_S) -> T:
-    """Run a coroutine; what it forgets to end, and what its callbacks raise, fails the test."""
-    problems: list[str] = []
-
-    async def watched() -> T:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: problems.append(repr(context)))
-        before = asyncio.all_tasks()
-        result = await asyncio.wait_for(main, deadline_s)
-        await asyncio.sleep(0)
-        problems.extend(f"left over: {task!r}" for task in asyncio.all_tasks() - before)
-        return result
-
-    result = asyncio.run(watched())
-    assert not problems, "\n".join(problems)
-    return result
 
 
 @contextmanager
@@ -190,16 +173,7 @@ class Recorder:
 
     async def until(self, done: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait until `done()`; it is asked after every call of the link."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + deadline_s
-        while not done():
-            self._bell.clear()
-            try:
-                await asyncio.wait_for(self._bell.wait(), end - loop.time())
-            except TimeoutError:
-                if done():
-                    return
-                raise AssertionError(f"waited {deadline_s:.0f} s for {what}; {self!r}") from None
+        await until(done, what, deadline_s, bell=self._bell, seen=lambda: self)
 
     async def end(self, job: int, *, in_files: bool = False) -> EndRecord:
         """Wait for the one end record of a job; `in_files`: it counts more than what was sent."""
