@@ -44,7 +44,7 @@ def agent_of(running, pod):
     return running.cluster._places[pod].life.pod.pid
 
 
-def test_job_is_journalled_before_it_is_told(go):
+def test_job_is_journalled_before_its_sink_hears_of_it(go):
     @go(pods=1)
     async def main(running):
         class Looking(Sink):
@@ -149,7 +149,7 @@ def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
     ],
 )
 def test_killed_worker_right_after_a_start_leaves_no_first_self(go, command):
-    """The agent may not yet have told that the job has started."""
+    """The news of the job's start may still be on its way from the agent."""
 
     @go(pods=1)
     async def main(running):

@@ -1,4 +1,4 @@
-"""What of a job's output is shown, when it runs a second time."""
+"""A job shows its output once, also when it runs again."""
 
 import pytest
 from hypothesis import given

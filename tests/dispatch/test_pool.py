@@ -1,4 +1,4 @@
-"""The pool's decisions: tables, and any order of events. Every action is looked at: nothing else happened."""
+"""The pool's decisions: tables, and any order of events. Each test checks all actions."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from womm.dispatch.pool import CRASH_LIMIT, OOM_LIMIT, GiveUp, Lost, Pool, Start
 
 
 class Watched(Pool):
-    """The real pool; each call's actions must be told with `expect` before the next one."""
+    """The real pool, which checks itself after each of these calls."""
 
     def __init__(self, **workers: int) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class DispatchOptions:
     spool_folder: Path
     """Keeps the stdin of jobs: on a real disk, for up to `stdin_cap_bytes` a job."""
     stdin_memory_bytes: int
-    """Of a job's stdin, this much is kept in memory, the rest in a file."""
+    """Memory keeps this much of a job's stdin, a file the rest."""
     stdin_cap_bytes: int
     """A longer stdin is not kept: the job fails when its worker is lost."""
     capture_bytes: int

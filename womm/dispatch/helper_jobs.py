@@ -1,6 +1,7 @@
-"""Has the kernels under pods write what they still hold of jobs that were killed.
+"""Small programs of womm's own in pods, beside the jobs.
 
-A killed job's pages may be written long after it: over what its next attempt wrote meanwhile in another pod.
+One of them makes a pod's kernel flush the shared folder (syncfs) after a job was killed. Else the kernel may
+write the killed job's pages long after it: over what its next attempt wrote meanwhile in another pod.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from womm.link.frames import RunRequest, encode_run
 
 
 class HelperJobs:
-    """Small programs of womm's own in pods, beside the jobs."""
+    """The helper jobs of one task."""
 
     def __init__(self) -> None:
         self._waits: dict[int, tuple[str, asyncio.Future[None]]] = {}

@@ -16,7 +16,7 @@ STDOUT, STDERR = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended for whoever submitted it: an exit status, or a signal (not 0).
+    """How a job ended, for its submitter: an exit status, or a signal (not 0).
 
     `reason` is set when womm, not the job, decided so: a sentence for the user.
     """

@@ -1,4 +1,4 @@
-"""What a job's end means for whoever submitted it. Pure."""
+"""The outcome of a job, from its end or its loss. Pure."""
 
 from typing import Final
 
@@ -12,8 +12,8 @@ POISON_STATUS: Final = 255
 OOM_STATUS: Final = 137
 
 
-def of_end(job: Job, record: EndRecord, unsettled: str) -> Outcome:
-    """Of a job that has ended. unsettled: why what it wrote is not in the folder."""
+def of_end(job: Job, record: EndRecord, unsaved_reason: str) -> Outcome:
+    """The outcome of a job that has ended. unsaved_reason: why not all that it wrote is in the folder."""
     if record.kind is EndKind.NOT_STARTED:
         return Outcome(POISON_STATUS, reason=f"it did not start: {record.text}")
     if (record.out_bytes, record.err_bytes) != (job.seen[STDOUT], job.seen[STDERR]):
@@ -21,15 +21,15 @@ def of_end(job: Job, record: EndRecord, unsettled: str) -> Outcome:
         return Outcome(POISON_STATUS, reason="its output is not whole")
     if job.repeats_missing():
         return Outcome(POISON_STATUS, reason="run again after a lost worker, it printed less than before")
-    if unsettled:
-        return Outcome(POISON_STATUS, reason=unsettled)
+    if unsaved_reason:
+        return Outcome(POISON_STATUS, reason=unsaved_reason)
     if record.kind is EndKind.SIGNALED:
         return Outcome(0, record.value)
     return Outcome(record.value)
 
 
 def of_loss(job: Job, action: GiveUp, *, stdin_cap_bytes: int, mem: str) -> Outcome:
-    """Of a job that is given up. mem: the limit of its worker's memory, if there is one."""
+    """The outcome of a job that is given up. mem: the limit of its worker's memory, if there is one."""
     if job.spool is not None and not job.spool.complete:
         what = "the file server's disk" if action.loss is Loss.DISK else "its worker"
         reason = f"{what} was lost and its input, over {stdin_cap_bytes} bytes, was not kept"

@@ -33,7 +33,7 @@ class Settling:
         return f"<Settling {self.helpers!r}>"
 
     def end_record(self, number: int, record: EndRecord) -> None:
-        """The process of a job has ended, or that of a helper job."""
+        """The process of a job, or of a helper job, has ended."""
         job = self._state.jobs.get(number)
         if job is None:
             self.helpers.ended(number)
@@ -55,9 +55,10 @@ class Settling:
             self._conclude(job, record)
 
     def disk_lost(self) -> bool:
-        """What jobs in pods wrote last is lost: those without a result run again, once they have ended.
+        """The file server's disk is lost, and with it the last writes of jobs in pods.
 
-        A job that may not run again goes on, and fails at its end; then this returns True.
+        Jobs without a result run again, once they have ended. A job that may not run again goes on, and fails
+        at its end; then this returns True.
         """
         say = self._state.say
         again, damaged = 0, False
@@ -107,19 +108,19 @@ class Settling:
         """Conclude a job when what it wrote is in the folder; until then it keeps its slot."""
         attempt = job.attempt
         try:
-            unsettled = await share.settle(job.number, job.pod)
+            unsaved_reason = await share.settle(job.number, job.pod)
         except ShareError:  # the task ends, and nothing is known of this job
             return
         if job.attempt == attempt and job.phase in (Phase.SETTLING, Phase.CANCELLED, Phase.FAILED):
-            self._conclude(job, record, unsettled or job.unsaved_reason)
+            self._conclude(job, record, unsaved_reason or job.unsaved_reason)
 
-    def _conclude(self, job: Job, record: EndRecord, unsettled: str = "") -> None:
-        """Take a job's end for what it is. unsettled: why what it wrote is not in the folder."""
+    def _conclude(self, job: Job, record: EndRecord, unsaved_reason: str = "") -> None:
+        """Give a job its result and free its slot. unsaved_reason: see outcomes.of_end."""
         actions = self._state.pool.job_ended(job.number)
         if job.phase is Phase.CANCELLED:
             self._results.record(job, Outcome(0, SIGKILL, "GNU parallel ended it"), record, None, None)
         if job.unwanted:
             self._results.drop(job)
         else:
-            self._results.finish(job, outcomes.of_end(job, record, unsettled), record)
+            self._results.finish(job, outcomes.of_end(job, record, unsaved_reason), record)
         self._attempts.act(actions)

@@ -1,7 +1,7 @@
 """A job's stdin, kept until its end record so that another worker can be fed the same bytes.
 
-In memory up to a bound, then in an unlinked file. Past the cap nothing more is kept: the job goes
-on, but a lost worker then means a failed job, and the producer is told to wait for the consumer.
+A spool keeps its bytes in memory up to a bound, then in an unlinked file. Past the cap it keeps nothing
+more: the job goes on, but fails if its worker is lost, and the producer waits for the consumer.
 """
 
 import os
@@ -61,7 +61,7 @@ class Spool:
         return bytes(self._memory[offset - self._base : offset - self._base + limit])
 
     def consumed(self, offset: int) -> None:
-        """The consumer has everything before `offset`: past the cap that part may go."""
+        """Note that the consumer has everything before `offset`: past the cap, that part is dropped."""
         if self._size <= self._cap_bytes or offset < self._size:
             return
         self.close()
@@ -69,7 +69,7 @@ class Spool:
         self._base = self._size
 
     def wants_pause(self, offset: int) -> bool:
-        """True when the producer is to wait: past the cap, with enough ahead of the consumer."""
+        """True when the producer must wait: past the cap, with enough ahead of the consumer."""
         return self._size > self._cap_bytes and self._size - offset > self._memory_bytes
 
     def close(self) -> None:

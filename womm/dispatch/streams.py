@@ -1,4 +1,4 @@
-"""Jobs' bytes between whoever submitted them and the agents: stdin out, output back, under flow control."""
+"""The bytes of jobs between their submitters and the agents: stdin out, output back, under flow control."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -12,7 +12,7 @@ CREDIT_BATCH: Final = WINDOW // 2
 
 
 class Streams:
-    """Has no state of its own: it is the jobs'.
+    """Moves the bytes of all jobs. The jobs have all the state.
 
     `links`: by the pod's name. `fail` ends a job that cannot go on, with the reason; `forbid_retry` hears of
     a job whose input cannot be given a second time.

@@ -93,7 +93,7 @@ class Workers:
     def pod_started(self, pod: Pod) -> None:
         state = self._state
         if state.stopping or pod.instance <= self._last_gone.get(pod.name, 0):
-            return  # the cluster ends it together with the others; or it did not live to be buried
+            return  # the cluster ends it with the others, or this life is over already
         burial = self._burials.get(pod.name)
         if burial is not None and not burial.done():
             burial.add_done_callback(lambda _: self.pod_started(pod))
@@ -122,7 +122,7 @@ class Workers:
 
     def pod_vanished(self, name: str) -> None:
         burial = self._burials.get(name)
-        if burial is not None and not burial.done():  # it gives back the jobs that this is about
+        if burial is not None and not burial.done():  # it gives back the jobs of that worker first
             burial.add_done_callback(lambda _: self.pod_vanished(name))
             return
         self._burials.pop(name, None)
@@ -136,7 +136,7 @@ class Workers:
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
         self._reasons = reasons
-        self._state.on_change()  # there may be none to come any more
+        self._state.on_change()  # perhaps no more workers will come
         self.notice_soon()
 
     def notice(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What happened in a task: events, appended to a file, folded into a state.
+"""The journal of a task: events, appended to a file, folded into a state.
 
 `events` has the kinds of events, `codec` makes lines of them, `store` and `output` keep them and the jobs'
 output in files, `fold` makes a task's state of them, and `observe` adds what is known of its processes.

@@ -169,10 +169,10 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class ShareTraffic:
-    """What went over a share since the task began, in bytes.
+    """The bytes that went over a share since the task began.
 
-    From the folder into the cluster, from the file server's cache to pods, and back into the folder;
-    `unwritten`: what pods have written that is not in the folder yet.
+    `fetched`: from the folder into the cluster; `cached`: from the file server's cache to pods; `written`:
+    back into the folder; `unwritten`: pods have written them, and the folder does not have them yet.
     """
 
     KIND: ClassVar[str] = "share_traffic"

@@ -434,7 +434,7 @@ class TaskStore:
 
 
 def _lock(fd: int) -> None:
-    """Take the lock; raises BlockingIOError when a writer has it, not for one who only looks."""
+    """Take the lock. Raises BlockingIOError when a writer has it; a reader that looks has it for a moment."""
     for _ in range(_LOCK_TRIES - 1):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
