@@ -65,7 +65,8 @@ class Connection:
     ) -> None:
         self._lost = lost
         self._ssh: asyncssh.SSHClientConnection | None = None
-        self.sftp = sftp.Session(self._end)
+        self.channel = sftp.RequestChannel(self._end)
+        self.session = sftp.Session(self.channel)
         self.lines = Lines(received, self._end)
 
     async def open(self, sock: socket.socket, host: asyncssh.SSHKey, client: asyncssh.SSHKey) -> None:
@@ -88,21 +89,21 @@ class Connection:
             login_timeout=login.LOGIN_TIMEOUT_S,
         )
         await self._ssh.create_session(
-            lambda: self.sftp,
+            lambda: self.channel,
             subsystem=login.SFTP,
             encoding=None,
             window=login.WINDOW_BYTES,
             max_pktsize=login.PACKET_BYTES,
         )
-        await self.sftp.start()
+        await self.channel.start()
         await self._ssh.create_session(lambda: self.lines, subsystem=login.CONTROL, encoding=None)
 
     def _end(self) -> None:
         self._lost(self)
 
     def abort(self) -> None:
-        if not self.sftp.dead:
-            self.sftp.abort()
+        if not self.channel.dead:
+            self.channel.abort()
         if self._ssh is not None:
             self._ssh.abort()
 
@@ -143,14 +144,14 @@ class UserLink:
     @property
     def received_bytes(self) -> int:
         """All that came over SFTP since the start."""
-        current = self._current.sftp.received_bytes if self._current is not None else 0
+        current = self._current.channel.received_bytes if self._current is not None else 0
         return self._received_bytes + current
 
     def session(self) -> sftp.Session:
         """Return the channel to the user's side. Raises NFSError(DELAY) when there is none."""
         if self._current is None or self.held:
             raise NFSError(Status.DELAY)
-        return self._current.sftp
+        return self._current.session
 
     async def wait(self) -> sftp.Session:
         """Wait for a connection: only what no client waits for may."""
@@ -161,7 +162,7 @@ class UserLink:
     def check(self) -> None:
         """Give the connection up if it does not answer; called now and then."""
         if self._current is not None:
-            self._current.sftp.check()
+            self._current.channel.check()
 
     # -- of the listener ---------------------------------------------------------------------------
     def take(self, connection: Connection, greet: Callable[[Lines], None]) -> None:
@@ -175,7 +176,7 @@ class UserLink:
         """Be without a connection; return the one that there was."""
         old, self._current = self._current, None
         if old is not None:
-            self._received_bytes += old.sftp.received_bytes
+            self._received_bytes += old.channel.received_bytes
             self._up.clear()
         return old
 

@@ -121,7 +121,7 @@ class Listener:
         if old is not None:
             log.info("replaced by a newer connection")
             old.abort()
-        if not connection.sftp.dead:
+        if not connection.channel.dead:
             self._link.take(connection, self._connected)
 
     def _end(self, connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """SFTP version 6 as a client, over one channel: requests are sent at once and answered in any order.
 
-What is on the wire: see womm.wire. Here are `Session`, which sends the requests, and the `as_` functions,
-which turn a reply into a value, or into the error that it tells.
+What is on the wire: see womm.wire. Here are `RequestChannel`, which numbers requests and brings each reply to
+its request, `Session` with the requests, and the `as_` functions, which make a value or an error of a reply.
 
 Rejected: asyncssh's SFTPClient. Its record per file, its tasks per block and its seconds and nanoseconds cost
 several times what the link does; this is a table of numbers and three structs.
@@ -71,8 +71,8 @@ Reply = tuple[int, bytes]
 Names = tuple[list[tuple[bytes, Stat]], bool]
 
 
-class Session(asyncssh.SSHClientSession[bytes]):
-    """One `sftp` channel. `lost` is called once, when it is of no more use."""
+class RequestChannel(asyncssh.SSHClientSession[bytes]):
+    """The `sftp` channel of one connection. `lost` is called once, when it is of no more use."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self.sent_requests = 0
 
     def __repr__(self) -> str:
-        return f"<Session {'dead' if self.dead else 'up'}, {len(self._requests)} under way>"
+        return f"<RequestChannel {'dead' if self.dead else 'up'}, {len(self._requests)} under way>"
 
     # -- what asyncssh calls ----------------------------------------------------------------------
     def connection_made(self, chan: "asyncssh.SSHClientChannel[bytes]") -> None:
@@ -173,7 +173,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
             log.warning("no answer from the user's side for %g s", STUCK_S)
             self.abort()
 
-    # -- requests ---------------------------------------------------------------------------------
+    # -- packets ----------------------------------------------------------------------------------
     async def start(self) -> None:
         """Agree on the version. Raises BadMessage, LinkLost."""
         assert self._channel is not None
@@ -211,6 +211,33 @@ class Session(asyncssh.SSHClientSession[bytes]):
             self._channel.write(b"".join(unsent))
         except (OSError, asyncssh.Error):
             self.abort()
+
+
+class Session:
+    """The requests, on the channel of one connection. Each is sent at once; its future has the reply."""
+
+    def __init__(self, channel: RequestChannel) -> None:
+        self._channel = channel
+
+    def __repr__(self) -> str:
+        return f"<Session {self._channel!r}>"
+
+    @property
+    def dead(self) -> bool:
+        """Every request fails with LinkLost."""
+        return self._channel.dead
+
+    @property
+    def extensions(self) -> dict[bytes, bytes]:
+        """What the user's side offers, with the versions."""
+        return self._channel.extensions
+
+    @property
+    def sent_requests(self) -> int:
+        return self._channel.sent_requests
+
+    def send(self, kind: Kind, *parts: bytes) -> "asyncio.Future[Reply]":
+        return self._channel.send(kind, *parts)
 
     def extended(self, request: ExtendedRequest) -> "asyncio.Future[Reply]":
         return self.send(Kind.EXTENDED, pack_request(request))

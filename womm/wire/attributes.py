@@ -159,6 +159,7 @@ _LENGTHS: Final = [U32.pack(size) for size in range(24)]
 """Of the decimal numbers in the extended pairs."""
 _MODES: Final = {kind: mode for mode, kind in FILE_TYPES.items()}
 _owners: dict[tuple[int, int], bytes] = {}
+_u32, _u64 = U32.unpack_from, U64.unpack_from
 
 
 def _owner(ids: tuple[int, int]) -> bytes:
@@ -202,50 +203,40 @@ def pack_stat(found: os.stat_result) -> bytes:
 
 def read_stat(data: bytes, pos: int) -> tuple[Stat, int]:
     """Read ATTRS at `pos`; return them and where they end. Raises BadMessage."""
+    size = mode = 0
     try:
-        found, end = _read_stat(data, pos)
+        flags = _u32(data, pos)[0]
+        kind = data[pos + 4]
+        pos += 5
+        if flags & _SIZE:
+            size = _u64(data, pos)[0]
+            pos += 8
+        if flags & _ALLOCATION:
+            pos += 8
+        if flags & _OWNER_GROUP:
+            pos += 4 + _u32(data, pos)[0]
+            pos += 4 + _u32(data, pos)[0]
+        if flags & _PERMISSIONS:
+            mode = _u32(data, pos)[0]
+            pos += 4
+        times, pos = _times_at(data, pos, flags)
+        pairs, nlink, pos = _rest_at(data, pos, flags)
+        found = Stat(
+            (mode & 0o7777) | (stat.S_IFMT(mode) or _MODES.get(kind, 0)),
+            size,
+            times.get(_MODIFY_TIME, 0),
+            int(pairs.get(_CTIME, times.get(_CHANGE_TIME, 0))),
+            times.get(_ACCESS_TIME, 0),
+            int(pairs.get(_DEV, 0)),
+            int(pairs.get(_INO, 0)),
+            int(pairs.get(_NLINK, nlink)),
+            int(pairs.get(_BLOCKS, 0)),
+        )
     except (StructError, IndexError, ValueError) as exc:
         raise BadMessage(f"no attributes: {exc}") from None
-    if end > len(data):
+    if pos > len(data):
         raise BadMessage("attributes beyond the end")
-    return found, end
-
-
-def _read_stat(data: bytes, pos: int) -> tuple[Stat, int]:
-    flags = U32.unpack_from(data, pos)[0]
-    kind = data[pos + 4]
-    pos += 5
-    size = mode = 0
-    if flags & _SIZE:
-        size = U64.unpack_from(data, pos)[0]
-        pos += 8
-    if flags & _ALLOCATION:
-        pos += 8
-    if flags & _OWNER_GROUP:
-        pos = _skip(data, _skip(data, pos))
-    if flags & _PERMISSIONS:
-        mode = U32.unpack_from(data, pos)[0]
-        pos += 4
-    times, pos = _times_at(data, pos, flags)
-    pairs, nlink, pos = _rest_at(data, pos, flags)
-    found = Stat(
-        (mode & 0o7777) | (stat.S_IFMT(mode) or _MODES.get(kind, 0)),
-        size,
-        times.get(_MODIFY_TIME, 0),
-        int(pairs.get(_CTIME, times.get(_CHANGE_TIME, 0))),
-        times.get(_ACCESS_TIME, 0),
-        int(pairs.get(_DEV, 0)),
-        int(pairs.get(_INO, 0)),
-        int(pairs.get(_NLINK, nlink)),
-        int(pairs.get(_BLOCKS, 0)),
-    )
     return found, pos
-
-
-def _skip(data: bytes, pos: int) -> int:
-    """Return where a string ends."""
-    end: int = pos + 4 + U32.unpack_from(data, pos)[0]
-    return end
 
 
 def _times_at(data: bytes, pos: int, flags: int) -> tuple[dict[int, int], int]:
@@ -253,11 +244,11 @@ def _times_at(data: bytes, pos: int, flags: int) -> tuple[dict[int, int], int]:
     times = {}
     for flag in _TIMES:
         if flags & flag:
-            seconds = U64.unpack_from(data, pos)[0]
+            seconds = _u64(data, pos)[0]
             times[flag] = (seconds - (1 << 64) if seconds >> 63 else seconds) * _SECOND_NS
             pos += 8
             if flags & _SUBSECOND:
-                times[flag] += U32.unpack_from(data, pos)[0]
+                times[flag] += _u32(data, pos)[0]
                 pos += 4
     return times, pos
 
@@ -266,25 +257,25 @@ def _rest_at(data: bytes, pos: int, flags: int) -> tuple[dict[bytes, bytes], int
     """Return what comes after the times: the extended pairs, the number of links, and the end."""
     nlink = 1
     if flags & _ACL:
-        pos = _skip(data, pos)
+        pos += 4 + _u32(data, pos)[0]
     if flags & _BITS:
         pos += 8
     if flags & _TEXT_HINT:
         pos += 1
     if flags & _MIME:
-        pos = _skip(data, pos)
+        pos += 4 + _u32(data, pos)[0]
     if flags & _LINK_COUNT:
-        nlink = U32.unpack_from(data, pos)[0]
+        nlink = _u32(data, pos)[0]
         pos += 4
     if flags & _UNTRANSLATED:
-        pos = _skip(data, pos)
+        pos += 4 + _u32(data, pos)[0]
     pairs = {}
     if flags & _EXTENDED:
-        count = U32.unpack_from(data, pos)[0]
+        count = _u32(data, pos)[0]
         pos += 4
         for _ in range(count):
-            middle = _skip(data, pos)
-            end = _skip(data, middle)
+            middle = pos + 4 + _u32(data, pos)[0]
+            end = middle + 4 + _u32(data, middle)[0]
             pairs[data[pos + 4 : middle]] = data[middle + 4 : end]
             pos = end
     return pairs, nlink, pos

@@ -125,14 +125,15 @@ class LazyConnection:
         """Dial, and again after every cut, until `close`."""
         keep_memory()
         raise_file_limit()  # each file that a pod has open to write it is open here
-        self._watching = self._loop.run_in_executor(None, self._look_around)
+
+        def look_around() -> None:
+            """Before pods can see anything: what is hidden is so until the end."""
+            self._watcher.start()
+            self._ignore.begun()
+
+        self._watching = self._loop.run_in_executor(None, look_around)
         self._background.spawn(self._run(dial, self._watching), "lazy share")
         self._background.spawn(self._absorb(), "lazy share's watch")
-
-    def _look_around(self) -> None:
-        """Before pods can see anything: what is hidden is so until the end."""
-        self._watcher.start()
-        self._ignore.begun()
 
     async def close(self) -> None:
         """Drop the connection and close the folder. The file server is not told."""
