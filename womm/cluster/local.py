@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from womm import descriptors, worker
+from womm.background import Background
 from womm.cluster.base import Loss, Place, Pod, PodObserver, TaskSpec
 from womm.errors import ClusterError
 from womm.link.client import Dial
@@ -47,8 +48,8 @@ class _Life:
 
 
 @dataclass(slots=True)
-class _Place:
-    """One wanted pod: its name stays, its agents come and go."""
+class _WantedPod:
+    """A pod that is to be there: its name stays, its agents come and go."""
 
     name: str
     slots: int
@@ -80,20 +81,20 @@ class LocalCluster:
     def __init__(self, runtime: Path, perl: str) -> None:
         self._runtime = runtime
         self._perl = perl
-        self._places: dict[str, _Place] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._pods: dict[str, _WantedPod] = {}
+        self._keeping = Background()
         self._spec: TaskSpec | None = None
         self._observer: PodObserver | None = None
         self._stopping = False
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
 
     def __repr__(self) -> str:
-        alive = sum(1 for place in self._places.values() if place.life)
-        return f"<LocalCluster {alive}/{len(self._places)} pods>"
+        alive = sum(1 for wanted in self._pods.values() if wanted.life)
+        return f"<LocalCluster {alive}/{len(self._pods)} pods>"
 
     @property
     def wanted(self) -> int:
-        return sum(1 for place in self._places.values() if not place.left)
+        return sum(1 for wanted in self._pods.values() if not wanted.left)
 
     @property
     def where(self) -> Place:
@@ -110,18 +111,17 @@ class LocalCluster:
         if spec.local_slots:
             names.append((f"{spec.task}-{LOCAL_POD}", spec.local_slots))
         for index, (name, slots) in enumerate(names):
-            place = _Place(name, slots, log=self._runtime / f"{index}.log")
-            self._places[name] = place
-            keeper = asyncio.create_task(self._keep(place, index), name=f"pod {name}")
-            keeper.add_done_callback(_tell_failure)
-            self._keepers.append(keeper)
+            wanted = _WantedPod(name, slots, log=self._runtime / f"{index}.log")
+            self._pods[name] = wanted
+            # A pod that nobody keeps any more would leave its jobs waiting: a bug must end the task.
+            self._keeping.spawn(self._keep(wanted, index), name=f"pod {name}")
 
     @property
     def share_host(self) -> None:
         """Pods have the folder itself."""
 
     def dial(self, pod: Pod) -> Dial:
-        life = self._places[pod.name].life
+        life = self._pods[pod.name].life
         path = str(life.socket) if life is not None and life.pod == pod else ""
 
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
@@ -132,19 +132,19 @@ class LocalCluster:
         return connect
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
-        life = self._places[pod.name].life
+        life = self._pods[pod.name].life
         if life is not None and life.pod == pod:
             life.why_ended = reason
             send_signal(life.process, signal.SIGKILL)
 
     def leave(self, name: str, reason: str) -> None:
-        place = self._places[name]
-        if not place.left:
-            place.left = True
+        wanted = self._pods[name]
+        if not wanted.left:
+            wanted.left = True
             assert self._observer is not None
             self._observer.pod_left(name, reason)
-            if place.life is not None:
-                send_signal(place.life.process, signal.SIGKILL)
+            if wanted.life is not None:
+                send_signal(wanted.life.process, signal.SIGKILL)
 
     @property
     def draining(self) -> bool:
@@ -156,10 +156,8 @@ class LocalCluster:
     async def stop(self) -> None:
         """Pods whose agent was told to end get a moment for it; what is left then is killed."""
         self._stopping = True
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        lives = [place.life for place in self._places.values() if place.life is not None]
+        await self._keeping.close()
+        lives = [wanted.life for wanted in self._pods.values() if wanted.life is not None]
         for life in lives:
             send_signal(life.process, signal.SIGTERM)
         waits = [asyncio.create_task(life.process.wait()) for life in lives]
@@ -171,56 +169,58 @@ class LocalCluster:
         if self._spec is not None:
             await asyncio.to_thread(end_marked, worker.TASK_VARIABLE, self._spec.task)
 
-    def _is_over(self, place: _Place) -> bool:
-        return place.left or self._stopping
+    def _is_over(self, wanted: _WantedPod) -> bool:
+        return wanted.left or self._stopping
 
-    async def _keep(self, place: _Place, index: int) -> None:
+    async def _keep(self, wanted: _WantedPod, index: int) -> None:
         """Start a pod again whenever it ends, until told to stop or to leave."""
         assert self._observer is not None
         loop = asyncio.get_running_loop()
-        while not self._is_over(place):
-            delay = place.delay_s
+        while not self._is_over(wanted):
+            delay = wanted.delay_s
             if delay:
-                self._set_state(place, "restarting")
+                self._set_state(wanted, "restarting")
                 await asyncio.sleep(delay)
-                if self._is_over(place):
+                if self._is_over(wanted):
                     return
             began = loop.time()
-            place.instance += 1
-            life, problem = await self._start_agent(place, index)
+            wanted.instance += 1
+            life, problem = await self._start_agent(wanted, index)
             if life is None:
-                place.start_failures += 1
-                self._set_state(place, problem)
-                if place.start_failures >= MAX_START_FAILURES:
-                    self.leave(place.name, f"its agent did not start {place.start_failures} times: {problem}")
+                wanted.start_failures += 1
+                self._set_state(wanted, problem)
+                if wanted.start_failures >= MAX_START_FAILURES:
+                    self.leave(
+                        wanted.name, f"its agent did not start {wanted.start_failures} times: {problem}"
+                    )
                 continue
-            place.life = life
-            place.start_failures = 0
-            self._set_state(place, "")
+            wanted.life = life
+            wanted.start_failures = 0
+            self._set_state(wanted, "")
             self._observer.pod_started(life.pod)
             status = await life.process.wait()
             if self.draining and status == 0:  # `stop` looks for what is left, once for all pods
-                place.life = None
+                wanted.life = None
                 return
             # Whatever the agent's jobs left behind ends before they run again elsewhere.
             sessions = self._observer.job_processes(life.pod)
-            await asyncio.to_thread(end_marked, MARKER, place.name, sessions)
-            place.life = None
-            place.quick_ends = 0 if loop.time() - began >= HEALTHY_AFTER_S else place.quick_ends + 1
-            detail = life.why_ended or _last_words(place.log) or _status_words(status)
+            await asyncio.to_thread(end_marked, MARKER, wanted.name, sessions)
+            wanted.life = None
+            wanted.quick_ends = 0 if loop.time() - began >= HEALTHY_AFTER_S else wanted.quick_ends + 1
+            detail = life.why_ended or _last_words(wanted.log) or _status_words(status)
             loss = Loss.REMOVED if life.why_ended else Loss.CRASHED
             self._observer.pod_gone(life.pod, loss, detail)
 
-    async def _start_agent(self, place: _Place, index: int) -> tuple[_Life | None, str]:
+    async def _start_agent(self, wanted: _WantedPod, index: int) -> tuple[_Life | None, str]:
         assert self._spec is not None
         spec = self._spec
-        socket = self._runtime / f"{index}.{place.instance}"
+        socket = self._runtime / f"{index}.{wanted.instance}"
         env = {
             **worker.agent_environment(os.environ),
             **spec.env,
-            MARKER: place.name,
+            MARKER: wanted.name,
             worker.TASK_VARIABLE: spec.task,
-            "WOMM_POD": place.name,
+            "WOMM_POD": wanted.name,
             "WOMM_ATTEMPT": "1",
         }
         command = [
@@ -232,7 +232,7 @@ class LocalCluster:
         ]
         try:
             async with self._starting:
-                process, said = await self._spawn(command, env, place.log)
+                process, said = await self._spawn(command, env, wanted.log)
         except OSError as exc:
             return None, f"{exc.strerror}: {exc.filename or self._perl}"
         line = b""
@@ -247,8 +247,8 @@ class LocalCluster:
         if not line:
             send_signal(process, signal.SIGKILL)
             status = await process.wait()
-            return None, _last_words(place.log) or _status_words(status)
-        pod = Pod(place.name, place.instance, place.slots, process.pid)
+            return None, _last_words(wanted.log) or _status_words(status)
+        pod = Pod(wanted.name, wanted.instance, wanted.slots, process.pid)
         return _Life(pod, process, socket), ""
 
     async def _spawn(
@@ -278,10 +278,10 @@ class LocalCluster:
             os.close(say)
         return process, said
 
-    def _set_state(self, place: _Place, state: str) -> None:
-        place.state = state
+    def _set_state(self, wanted: _WantedPod, state: str) -> None:
+        wanted.state = state
         assert self._observer is not None
-        waiting = (other for other in self._places.values() if other.state and not other.left)
+        waiting = (other for other in self._pods.values() if other.state and not other.left)
         self._observer.pods_wait(Counter(other.state for other in waiting))
 
 
@@ -296,13 +296,6 @@ async def _first_line(pipe: int) -> bytes:
         return await reader.readline()
     finally:
         transport.close()
-
-
-def _tell_failure(keeper: asyncio.Task[None]) -> None:
-    """A pod that nobody keeps any more would leave its jobs waiting: a bug must end the task."""
-    if not keeper.cancelled() and (error := keeper.exception()) is not None:
-        context = {"message": f"{keeper.get_name()} is not kept any more", "exception": error}
-        keeper.get_loop().call_exception_handler(context)
 
 
 def _status_words(status: int) -> str:

@@ -24,8 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Object, Target
-from womm.cluster.kubernetes.manifests import WORKER
+from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Target
+from womm.cluster.kubernetes.manifests import WORKER, Object
 from womm.errors import ClusterError
 from womm.link.frames import EndKind, EndRecord, FrameType, encode, encode_ended
 from womm.link.session import MAGIC, Session

@@ -7,8 +7,8 @@ from typing import Final
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes import manifests, shares
 from womm.cluster.kubernetes.advice import advice_for, readable
-from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
-from womm.cluster.kubernetes.manifests import WorkerSpec
+from womm.cluster.kubernetes.client import ApiError, KubeClient
+from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.errors import ClusterError
 from womm.settings import EAGER
 

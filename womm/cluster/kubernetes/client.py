@@ -30,14 +30,13 @@ from womm import words
 from womm.cluster.kubernetes import kubeconfig
 from womm.cluster.kubernetes.advice import grant
 from womm.cluster.kubernetes.channel import ExecTransport
+from womm.cluster.kubernetes.manifests import Object
 from womm.errors import ClusterError, TrustError
 from womm.named import seal
 from womm.trust import knows
 
 log = logging.getLogger(__name__)
 
-Object: TypeAlias = dict[str, Any]
-"""A Kubernetes object, as the API server's JSON says it."""
 Query: TypeAlias = Sequence[tuple[str, str]]
 
 REQUEST_TIMEOUT_S: Final = 30.0

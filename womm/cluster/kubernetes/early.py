@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from womm.background import Background
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.errors import ClusterError
 
@@ -36,22 +37,20 @@ class EarlyDials:
         self._creating = creating
         self._answered = answered
         self._tried: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._trying = Background()
         self._open: dict[str, ExecTransport] = {}
 
     def __repr__(self) -> str:
-        return f"<EarlyDials {len(self._tasks)} tried, {len(self._open)} open>"
+        return f"<EarlyDials {len(self._trying)} tried, {len(self._open)} open>"
 
     def consider(self, pods: Iterable[str]) -> None:
         """Try those of these pods that have not been, as far as there is room."""
         for pod in pods:
-            if len(self._tasks) >= AT_ONCE:
+            if len(self._trying) >= AT_ONCE:
                 return
             if pod not in self._tried:
                 self._tried.add(pod)
-                task = asyncio.get_running_loop().create_task(self._try(pod), name=f"early {pod}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._trying.spawn(self._try(pod), name=f"early {pod}")
 
     def take(self, pod: str) -> ExecTransport | None:
         """Return the exec whose agent has answered, once; it is the caller's from now on."""
@@ -59,10 +58,7 @@ class EarlyDials:
         return None if transport is None or transport.is_closing() else transport
 
     async def close(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._trying.close()
         for transport in self._open.values():
             transport.abort()
         self._open.clear()

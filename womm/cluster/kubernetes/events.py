@@ -5,13 +5,12 @@ kernel, and tries again for ever; here that is one sentence with the node's name
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from womm.cluster.kubernetes.advice import NO_NFS_CLIENT, readable
-
-Object: TypeAlias = Mapping[str, Any]
+from womm.cluster.kubernetes.manifests import Object
 
 _NFS: Final = re.compile(r"-t nfs\b|\bmount\.nfs4?\b")
 _NO_CLIENT: Final = re.compile(

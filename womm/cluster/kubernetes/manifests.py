@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
 from womm import __version__, worker
 from womm.cluster.kubernetes.paths import AGENT_SOCKET, HEARTBEAT, RUN, SCRIPTS
 
-Object = dict[str, Any]
+Object: TypeAlias = dict[str, Any]
+"""A Kubernetes object, as JSON has it."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 COMPONENT: Final = "app.kubernetes.io/component"

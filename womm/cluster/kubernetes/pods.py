@@ -6,16 +6,14 @@ container that was restarted under the same name is a lost worker and a new one.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from womm import words
 from womm.cluster.base import Loss, Pod
 from womm.cluster.kubernetes.advice import pull_words
-from womm.cluster.kubernetes.manifests import WORKER
-
-Object: TypeAlias = Mapping[str, Any]
+from womm.cluster.kubernetes.manifests import WORKER, Object
 
 _DISRUPTED: Final = frozenset(
     [
@@ -236,7 +234,7 @@ class PodBook:
         return Loss.CRASHED, _last_words(last)
 
 
-def _container_status(status: Object, name: str) -> Mapping[str, Any]:
+def _container_status(status: Object, name: str) -> Object:
     for container in status.get("containerStatuses") or ():
         if container.get("name") == name:
             return dict(container)

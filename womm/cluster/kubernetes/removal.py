@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from womm import words
-from womm.cluster.kubernetes.client import ApiError, KubeClient, Object
-from womm.cluster.kubernetes.manifests import MANAGED_BY, TASK, WORKER, root_name, selector
+from womm.cluster.kubernetes.client import ApiError, KubeClient
+from womm.cluster.kubernetes.manifests import MANAGED_BY, TASK, WORKER, Object, root_name, selector
 from womm.cluster.kubernetes.shares import server_name
 from womm.errors import ClusterError
 

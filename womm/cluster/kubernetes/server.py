@@ -12,8 +12,8 @@ from typing import Final
 from womm.cluster.base import TaskSpec
 from womm.cluster.kubernetes import shares
 from womm.cluster.kubernetes.channel import ExecTransport
-from womm.cluster.kubernetes.client import KubeClient, Object
-from womm.cluster.kubernetes.manifests import WorkerSpec
+from womm.cluster.kubernetes.client import KubeClient
+from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.pods import PodBook, PodChange, Replace
 from womm.cluster.kubernetes.shares import FILE_SERVER
 from womm.errors import ShareError

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Final
 
 from womm.cluster.kubernetes import manifests
-from womm.cluster.kubernetes.client import KubeClient, Object, Target
-from womm.cluster.kubernetes.manifests import About, label_value, selector
+from womm.cluster.kubernetes.client import KubeClient, Target
+from womm.cluster.kubernetes.manifests import About, Object, label_value, selector
 from womm.cluster.kubernetes.removal import delete_task, remaining, tasks_with_objects, without_lost_nodes
 from womm.errors import ClusterError
 
