@@ -18,6 +18,7 @@ from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
 from womm.fileserver.listener import Keys, Listener
 from womm.fileserver.owner import Owner
+from womm.fileserver.tree.lookup import Lookup
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
 from womm.share.fence import Fence
@@ -172,10 +173,10 @@ class Lazy:
             self.blocks = Blocks(self.folder / "cache", *self.options)
             stack.callback(self.blocks.close)
             self.link = UserLink()
-            self.tree = Tree(self.table, self.link, lambda node: self.blocks.drop(node.fileid))
+            self.tree = Tree(self.table, lambda node: self.blocks.drop(node.fileid))
+            self.lookup = Lookup(self.tree, self.link)
             self.contents = Contents(
-                self.tree,
-                self.link,
+                self.lookup,
                 self.blocks,
                 self.folder / "state" / "spool",
                 log_bytes=self.log_bytes,
@@ -184,7 +185,7 @@ class Lazy:
             async def gone(timeout_s):
                 return True
 
-            self.fs = CachedFilesystem(self.tree, self.contents, 0, 0)
+            self.fs = CachedFilesystem(self.lookup, self.contents, 0, 0)
             self.owner = Owner(self.folder / "state", 0, 0, self.fs.own)
             self.server = Control(self.table, self.tree, self.contents, self.link, self.owner, gone=gone)
             listener = Listener(
@@ -193,7 +194,7 @@ class Lazy:
                 self.link,
                 connected=self.server.connected,
                 received=self.server.received,
-                lost=self.contents.advance,
+                lost=self.contents.flusher.advance,
             )
             await listener.start()
             stack.push_async_callback(listener.stop)

@@ -22,7 +22,7 @@ def fs(tmp_path):
         runner.run(lazy.__aenter__())
         try:
             yield Driver(runner, lazy.fs)
-            assert not sum(node.opens for node in lazy.tree.nodes.values())
+            assert not sum(node.use.opens for node in lazy.tree.nodes.values())
         finally:
             runner.run(lazy.__aexit__(None, None, None))
             remove(folder)

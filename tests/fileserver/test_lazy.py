@@ -146,7 +146,7 @@ def test_only_what_is_read_again_counts_as_from_the_cache(top, folder):
         size, piece = (5 << 20) + 12345, 100_000
         (top / "f").write_bytes(os.urandom(size))
         async with Lazy(top, folder) as lazy:
-            fs, counted = lazy.fs, lambda: lazy.contents.from_cache
+            fs, counted = lazy.fs, lambda: lazy.contents.fetcher.from_cache
             node = await fs.lookup(fs.root(), b"f")
             for first, last in ((0, size // 2), (size // 2, size)):
                 file = await fs.open(node, SHARE_READ)
@@ -229,11 +229,11 @@ def test_written_bytes_are_on_the_users_disk_soon_with_their_time(top, folder):
             assert await content(fs, node) == data
             told = (await fs.getattr(node, 1)).mtime_ns
             async with asyncio.timeout(3):
-                while lazy.contents.unwritten or (top / "f").stat().st_size != len(data):
+                while lazy.contents.backlog.unsent_bytes or (top / "f").stat().st_size != len(data):
                     await asyncio.sleep(0.01)
             assert (top / "f").read_bytes() == data
             assert os.stat(top / "f").st_mtime_ns == told
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             before = lazy.link.received_bytes
             assert await content(fs, node) == data
             assert lazy.link.received_bytes - before < 1000, "what was written is in the cache"
@@ -282,13 +282,13 @@ def test_random_writes_reads_and_cuts_of_a_file_are_as_in_memory(top, folder):
                 elif what < 0.95:
                     await fs.commit(node, file)
                 else:
-                    await lazy.contents.flush()
+                    await lazy.contents.flusher.flush()
                     assert (top / "f").read_bytes() == bytes(model)
                 assert (await fs.getattr(node, 1)).size == len(model)
             await fs.close(file)
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "f").read_bytes() == bytes(model)
-            assert lazy.contents.unwritten == 0
+            assert lazy.contents.backlog.unsent_bytes == 0
             assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
 
     run(work)
@@ -317,7 +317,7 @@ def test_file_of_mode_0444_is_written_and_one_of_others_is_not(top, folder):
             await lazy.connect()
             await fs.write(file, 0, memoryview(b"x"), True)
             await fs.close(file)
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "f").read_bytes() == b"x"
             assert os.stat(top / "f").st_mode & 0o777 == 0o444
 
@@ -345,7 +345,7 @@ def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_log(top,
             assert (await fs.read(file, 0, 100))[0] == b"CUThed"
             assert (top / "f").read_bytes() == b"cached"
             await lazy.connect()
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "f").read_bytes() == b"CUThed"
             assert await content(fs, other) == b"not"
             await fs.close(file)
@@ -393,7 +393,7 @@ def test_changes_of_names_happen_once_however_often_the_link_is_cut(top, folder)
                 name = b"n%d" % number
                 if kind in ("rename", "remove"):
                     await again(lambda name=name: make(fs, name, b"x"))
-                    await lazy.contents.flush()
+                    await lazy.contents.flusher.flush()
                 task = asyncio.ensure_future(kinds[kind](name))
                 for _ in range(chance.randrange(6)):
                     await asyncio.sleep(0)

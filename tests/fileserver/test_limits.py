@@ -101,7 +101,7 @@ def test_limit_that_was_not_known_is_told_once_and_what_it_refuses_is_given_up(t
             file = await fs.open(node, SHARE_BOTH)
             with largest_file(64 << 20):
                 assert await fs.write(file, 1 << 30, memoryview(b"far"), False) == 3
-                while lazy.contents.unwritten:
+                while lazy.contents.backlog.unsent_bytes:
                     await asyncio.sleep(0.01)
                 # Once to the writer, and to the task.
                 await fails(errno.EFBIG, fs.commit(node, file))
@@ -132,7 +132,7 @@ def test_what_the_disk_takes_of_a_file_is_kept_when_it_refuses_the_rest(top, fol
                     await fs.write(file, number << 20, memoryview(b"%d" % number * 4096), False)
                 with pytest.raises(OSError) as caught:
                     await fs.commit(file.node, file)
-                    await lazy.contents.settle(file.node)
+                    await lazy.contents.flusher.settle(file.node)
                 assert caught.value.errno == errno.EFBIG
             await fs.close(file)
             assert (top / "f").read_bytes() == b"0" * 4096
@@ -166,7 +166,7 @@ def test_programs_wait_for_the_users_side_while_it_refuses_files(top, folder, mo
             # It is not said again with each try.
             assert len(warnings(caplog)) == 2
             # From now on nobody waits: the answer comes from the pod's own disk.
-            assert repr(lazy.contents._refusals) == "<Refusals of 0 files>"
+            assert repr(lazy.contents.refusals) == "<Refusals of 0 files>"
 
     run(work)
 
@@ -270,6 +270,6 @@ def test_names_and_paths_that_are_too_long_are_refused_when_they_are_made(top, f
             )
             assert depth >= 15
             assert (await lazy.user.control.ask("flush"))["ok"]
-            assert lazy.contents.unwritten == 0
+            assert lazy.contents.backlog.unsent_bytes == 0
 
     run(work)

@@ -27,17 +27,17 @@ def test_restart_keeps_handles_and_sends_what_was_committed(top, folder):
             await lazy.cut()
             await fs.write(file, 5, memoryview(b"written after the cut"), False)
             await fs.write(file, 2, memoryview(b"AB"), True)
-            epoch = lazy.table.epoch
+            database_id = lazy.table.database_id
         assert (top / "d" / "f").read_bytes() == b"0123456789"
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
-            assert lazy.table.epoch == epoch
+            assert lazy.table.database_id == database_id
             again_node = await fs.resolve(node.key)
             assert again_node.key == node.key
             assert (await fs.resolve(above.key)).kind == above.kind
             assert await content(fs, again_node) == b"01AB4written after the cut"
             assert (await fs.getattr(again_node, 1)).change > change
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "d" / "f").read_bytes() == b"01AB4written after the cut"
             assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
 
@@ -160,7 +160,7 @@ def test_rename_under_which_the_server_ended_is_found_done(top, folder):
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
             node = await make(fs, b"old", b"content")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             # As a server leaves it that is killed before it has read the reply.
             stat = os.stat(top / "old")
             lazy.table.doubt(repr(("rename", 1, b"old", 1, b"new")), f"{stat.st_dev}:{stat.st_ino}")

@@ -32,7 +32,7 @@ async def refused(lazy, name, directory=None):
     """Write a file that the full disk has no room for."""
     node = await make(lazy.fs, name, directory=directory)
     file = await lazy.fs.open(node, SHARE_BOTH)
-    await lazy.contents.space(now=True)
+    await lazy.contents.disk.space(now=True)
     (lazy.top / "hog").write_bytes(bytes(3_500_000))
     with contextlib.suppress(OSError):
         await lazy.fs.write(file, 0, memoryview(bytes(1 << 20)), True)
@@ -91,7 +91,7 @@ def test_what_was_sent_meanwhile_is_never_told(top, folder):
             before = len(lazy.user.control.told)
             for number in range(200):
                 await lazy.fs.write(file, number, memoryview(b"x"), True)
-                await lazy.contents.flush()
+                await lazy.contents.flusher.flush()
             await lazy.fs.close(file)
             await lazy.user.control.ask("flush")
             # What one line begins another ends: not a line for each of 200 writes. None says nothing.

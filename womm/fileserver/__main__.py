@@ -23,6 +23,7 @@ from womm.fileserver.contents.contents import Contents
 from womm.fileserver.control import Control
 from womm.fileserver.listener import Keys, Listener
 from womm.fileserver.owner import Owner
+from womm.fileserver.tree.lookup import Lookup
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
 from womm.memory import keep_memory
@@ -129,9 +130,10 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         blocks = Blocks(options.cache, options.cache_bytes)
         stack.callback(blocks.close)
         link = UserLink()
-        tree = Tree(table, link, lambda node: blocks.drop(node.fileid))
-        contents = Contents(tree, link, blocks, options.state / "spool")
-        filesystem = CachedFilesystem(tree, contents, options.uid, options.gid)
+        tree = Tree(table, lambda node: blocks.drop(node.fileid))
+        lookup = Lookup(tree, link)
+        contents = Contents(lookup, blocks, options.state / "spool")
+        filesystem = CachedFilesystem(lookup, contents, options.uid, options.gid)
         server = _server(options, filesystem)
 
         def own(uid: int, gid: int) -> None:
@@ -148,7 +150,7 @@ async def serve_lazy(options: argparse.Namespace) -> None:
             link,
             connected=control.connected,
             received=control.received,
-            lost=contents.advance,
+            lost=contents.flusher.advance,
         )
         await listener.start()
         stack.push_async_callback(listener.stop)
@@ -160,7 +162,7 @@ async def serve_lazy(options: argparse.Namespace) -> None:
         if control.finishing or not link.up:
             await clients_gone(server, LEAVE_S)
         if link.up:
-            flush = asyncio.ensure_future(contents.flush())
+            flush = asyncio.ensure_future(contents.flusher.flush())
             await asyncio.wait([flush], timeout=FLUSH_S)
             flush.cancel()
 

@@ -57,10 +57,10 @@ class Control:
 
     def connected(self, lines: Lines) -> None:
         """Greet a new connection: what was seen over the last one is looked at again."""
-        self._tree.renew()
-        self._contents.advance()
+        self._tree.freshness.renew()
+        self._contents.flusher.advance()
         table = self._table
-        hello = wire.Hello(table.epoch, wire.VERSION, table.whole, table.generation, table.changed)
+        hello = wire.Hello(table.database_id, wire.VERSION, table.whole, table.generation, table.changed)
         lines.send(wire.encode(hello))
         self._names.connected(lines)
         self._unsent.connected(lines)
@@ -102,7 +102,7 @@ class Control:
                 return wire.Owned(self._owner.set(uid, gid))
             case wire.Changed(paths, anything):
                 if anything:
-                    self._tree.renew()
+                    self._tree.freshness.renew()
                 self._tree.changed(list(paths))
                 return wire.Done()
             case wire.AskStats():
@@ -116,21 +116,21 @@ class Control:
             self._table.complete(adopted.generation, adopted.change)
             self._tree.took_over()
             self._link.release()
-            self._contents.advance()
+            self._contents.flusher.advance()
 
     def _stats(self) -> wire.ShareStats:
         contents = self._contents
         return wire.ShareStats(
             self._link.received_bytes,
-            contents.from_cache,
-            contents.written,
-            contents.unwritten,
-            contents.reads,
+            contents.fetcher.from_cache,
+            contents.sender.sent_bytes,
+            contents.backlog.unsent_bytes,
+            contents.reader.reads,
         )
 
     async def _written(self) -> wire.Written:
         """Send all that clients have written."""
-        size, failed = await self._contents.flush()
+        size, failed = await self._contents.flusher.flush()
         self._unsent.tell()
         words = {path: error.strerror or str(error) for path, error in failed.items()}
         return wire.Written(0 if failed else size, words)
@@ -139,7 +139,7 @@ class Control:
         """What has changed, and what is lost, is told again until a reply with it has been read."""
         for told in [told for told in self._told if told <= seen]:
             del self._told[told]
-        touched, lost = self._contents.touched, self._contents.failed
+        touched, lost = self._contents.report.touched, self._contents.report.failed
         for paths, failed in self._told.values():
             touched.update(dict.fromkeys(paths))
             lost |= failed
@@ -152,6 +152,6 @@ class Control:
         lines.send(wire.encode_reply(number, reply))
 
     async def _finish(self, lines: Lines, number: int, timeout_s: float) -> None:
-        await self._contents.flush()
+        await self._contents.flusher.flush()
         await self._gone(timeout_s)
         lines.send(wire.encode_reply(number, await self._written()))

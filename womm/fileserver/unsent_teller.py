@@ -27,7 +27,7 @@ class UnsentTeller:
         self._told: dict[int, bytes] = {}
         self._more = 0
         self._timer: asyncio.TimerHandle | None = None
-        contents.on_unsent = self._begin
+        contents.flusher.watch(self._begin)
 
     def __repr__(self) -> str:
         return f"<UnsentTeller {len(self._told)} files told, {self._more} more>"
@@ -59,8 +59,10 @@ class UnsentTeller:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        files = self._contents.unsent
-        named = ((node.fileid, node.name()) for node in islice(files, NAMES) if node.log is not None)
+        files = self._contents.flusher.unsent
+        named = (
+            (node.fileid, node.report_name()) for node in islice(files, NAMES) if node.use.log is not None
+        )
         now = {fileid: name for fileid, name in named if name}
         new = {fileid: name for fileid, name in now.items() if self._told.get(fileid) != name}
         sent = tuple(fileid for fileid in self._told if fileid not in now)

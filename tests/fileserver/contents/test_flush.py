@@ -77,7 +77,7 @@ def test_what_was_committed_follows_what_the_user_renames_while_the_link_is_cut(
             await fs.close(file)
             now = top / ("runs/monday" if what == "file" else "monday/out")
             assert now.read_bytes() == b"x" * 10 + b"more"
-            assert lazy.contents.unwritten == 0
+            assert lazy.contents.backlog.unsent_bytes == 0
 
     run(work)
 
@@ -155,18 +155,18 @@ def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, fo
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
             node = await make(fs, b"f")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             await lazy.cut()
             file = await fs.open(node, SHARE_BOTH)
             for offset in range(0, len(data), 1 << 20):
                 await fs.write(file, offset, memoryview(data)[offset : offset + (1 << 20)], False)
             await fs.close(file)
             async with carrying(folder / "cut", lazy.socket, 5 << 20):
-                while lazy.contents.unwritten:
+                while lazy.contents.backlog.unsent_bytes:
                     await lazy.user.dial(folder / "cut")
                     with suppress(NFSError):  # cut
                         assert await content(fs, node) == data
-                    while lazy.link.up and lazy.contents.unwritten:
+                    while lazy.link.up and lazy.contents.backlog.unsent_bytes:
                         await asyncio.sleep(0.01)
                     await lazy.user.cut()
             await lazy.connect()
@@ -208,11 +208,11 @@ def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_logs
         async with Lazy(full, folder, log_bytes=1 << 20) as lazy:
             fs = lazy.fs
             failing, other = [await fs.open(await make(fs, name), SHARE_BOTH) for name in (b"a", b"b")]
-            await lazy.contents.space(now=True)
+            await lazy.contents.disk.space(now=True)
             (full / "hog").write_bytes(bytes(3_500_000))
             with suppress(OSError):
                 await fs.write(failing, 0, memoryview(bytes(1_000_000)), True)
-            while failing.node.error is None:
+            while failing.node.use.error is None:
                 await asyncio.sleep(0.01)
             for file in (failing, other):
                 with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
@@ -231,7 +231,7 @@ def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top
         async with Lazy(top, folder, log_bytes=4 << 20) as lazy:
             fs = lazy.fs
             file = await fs.open(await make(fs, b"f"), SHARE_BOTH)
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             await lazy.cut()
             with pytest.raises(NFSError) as raised:
                 for number in range(100):
@@ -240,10 +240,10 @@ def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top
             logs = folder / "state" / "spool"
             assert sum(path.stat().st_size for path in logs.iterdir()) < 4 << 20
             await lazy.connect()
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             await fs.write(file, 0, memoryview(b"last" * (1 << 18)), True)
             await fs.close(file)
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "f").read_bytes() == b"last" * (1 << 18)
 
     run(work)
@@ -276,7 +276,7 @@ def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folde
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
             node = await make(fs, b"f", b"content")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             file = await fs.open(node, SHARE_WRITE)
             await lazy.cut()
             await fs.write(file, 0, memoryview(b"more"), True)
@@ -289,7 +289,7 @@ def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folde
             assert again["failed"] == reply["failed"] and again["lost"] == reply["lost"]
             assert (await lazy.user.control.ask("flush", seen=again["id"]))["ok"]
             await fs.close(file)
-            assert lazy.contents.unwritten == 0
+            assert lazy.contents.backlog.unsent_bytes == 0
 
     run(work)
 
@@ -328,7 +328,7 @@ def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder)
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
             file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
-            await lazy.contents.space(now=True)
+            await lazy.contents.disk.space(now=True)
             with suppress(OSError):
                 (top / "hog").write_bytes(bytes(8 << 20))
             with suppress(OSError):

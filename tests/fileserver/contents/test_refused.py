@@ -116,8 +116,8 @@ def test_refused_changes_are_errors_at_once_and_leave_what_is_known_right(top, f
             out = await fs.lookup(fs.root(), b"out")
             assert await names(fs, out) == [b"own"]
             await make(fs, b"next", b"next", out)
-            assert await lazy.contents.flush() == (4, {})
-            assert (lazy.contents.unwritten, lazy.contents.failed) == (0, {})
+            assert await lazy.contents.flusher.flush() == (4, {})
+            assert (lazy.contents.backlog.unsent_bytes, lazy.contents.report.failed) == (0, {})
 
     run(work)
     assert (top / "out/next").read_text() == "next" and (top / "out/own").read_text() == "out/own"
@@ -146,7 +146,7 @@ def test_refused_open_is_refused_too_when_the_link_was_cut(top, folder):
             await fs.write(file, 6, memoryview(b"!"), False)
             await fs.close(again)
             await fs.close(file)
-            assert (await lazy.contents.flush())[1] == {}
+            assert (await lazy.contents.flusher.flush())[1] == {}
 
     run(work)
     assert (top / "f").read_text() == (top / ".womm").read_text() == "before"

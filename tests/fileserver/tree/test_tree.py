@@ -128,12 +128,12 @@ def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top,
         (top / "f").write_bytes(b"old")
         async with Lazy(top, folder) as lazy:
             fs, root = lazy.fs, lazy.fs.root()
-            with lazy.tree.changing((root, b"f")):  # a client's change that gets no answer
+            with lazy.tree.freshness.changing((root, b"f")):  # a client's change that gets no answer
                 await fails(Status.DELAY, fs.lookup(root, b"f"))
             node = await fs.lookup(root, b"f")
             (top / "f").write_bytes(b"newer")
             assert (await lazy.user.control.ask("changed", all=True))["ok"]
-            with lazy.tree.changing((root, b"f")):
+            with lazy.tree.freshness.changing((root, b"f")):
                 await fails(Status.DELAY, fs.getattr(node, 1))
                 await fails(Status.DELAY, content(fs, node))
             assert await content(fs, node) == b"newer"
@@ -148,7 +148,7 @@ def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missin
         (top / "f").write_bytes(b"content")
         async with Lazy(top, folder) as lazy:
             fs, root = lazy.fs, lazy.fs.root()
-            with lazy.tree.changing((root, b"f")):
+            with lazy.tree.freshness.changing((root, b"f")):
                 await names(fs)
             assert await content(fs, await fs.lookup(root, b"f")) == b"content"
             assert await names(fs) == [b"f"]
@@ -178,7 +178,7 @@ def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
             assert (await fs.getattr(node, 1)).size == 5
             await fails(Status.NOENT, fs.lookup(slow, b"gone"))
             made = await fs.lookup(slow, b"made")
-            held = slow.directory.listing
+            held = lazy.lookup._questions.under_way(("list", slow))
             late.go.set()
             await held
             assert (await fs.getattr(node, 1)).size == 5
@@ -239,7 +239,7 @@ def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(
             await lazy.cut()
             await fs.write(file, 0, memoryview(b"written"), False)
             await lazy.connect()
-            with lazy.tree.changing((above, b"f")):  # as it is around the sending
+            with lazy.tree.freshness.changing((above, b"f")):  # as it is around the sending
                 assert (await fs.getattr(node, 1)).size == 7
                 assert (await fs.getattr(above, 1)).nlink == os.stat(top / "d").st_nlink
                 assert await fs.lookup(above, b"f") is node

@@ -76,7 +76,7 @@ def test_lock_that_clients_contend_for_delays_nobody_and_costs_its_winner_only(t
             (top / "free").touch()
             for who in range(number):
                 await clients.prepare(who)
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             held: list[int] = []
             session = lazy.link.session()
             before = session.sent_requests
@@ -129,7 +129,7 @@ def test_file_that_is_opened_while_another_client_removes_it_is_read_on_or_stale
             fs, root = lazy.fs, lazy.fs.root()
             node = await make(fs, b"f", b"content")
             await make(fs, b"new", b"other")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             opened: list[asyncio.Future[object]] = []
             lazy.user.export.removes = lambda: opened.append(asyncio.ensure_future(fs.open(node, SHARE_READ)))
             early = await fs.open(node, SHARE_READ)
@@ -149,8 +149,8 @@ def test_file_that_is_opened_while_another_client_removes_it_is_read_on_or_stale
                 await fs.close(found)
             if when != "closed before":
                 await fs.close(early)
-            handles = [handle for handle in lazy.tree.nodes.values() if handle.held is not None]
-            assert handles == [] and not node.held, "left open on the user's side"
+            handles = [other for other in lazy.tree.nodes.values() if other.use.held is not None]
+            assert handles == [] and not node.use.held, "left open on the user's side"
 
     run(work)
 
@@ -188,7 +188,7 @@ def test_name_that_is_replaced_again_and_again_is_always_read_whole(top, folder)
                     await fs.close(file)
 
             await asyncio.gather(writer(1), writer(2), *(reader() for _ in range(4)))
-            assert all(node.held is None for node in lazy.tree.nodes.values())
+            assert all(node.use.held is None for node in lazy.tree.nodes.values())
 
     run(work)
 
@@ -201,7 +201,7 @@ def test_link_and_chmod_while_their_file_is_renamed_meet_no_other_file(top, fold
             fs, root = lazy.fs, lazy.fs.root()
             node = await make(fs, b"f", b"old")
             other = await make(fs, b"new", b"other")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             later: list[asyncio.Future[object]] = []
 
             def change():
@@ -231,7 +231,7 @@ def test_allocate_cuts_nothing_that_another_client_has_written_meanwhile(top, fo
             await asyncio.sleep(0)
             await fs.write(two, 0, memoryview(b"z" * 1000), False)
             await growing
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             assert (top / "f").read_bytes() == b"z" * 1000
             for file in (one, two):
                 await fs.close(file)
@@ -261,7 +261,7 @@ def test_file_that_is_taken_away_by_the_user_is_stale_when_it_is_opened_not_when
         async with Lazy(top, folder) as lazy:
             fs = lazy.fs
             node = await make(fs, b"f", b"old")
-            await lazy.contents.flush()
+            await lazy.contents.flusher.flush()
             early = await fs.open(node, SHARE_READ)
             (top / "f").unlink()
             await lazy.user.control.ask("changed", paths=["f"])

@@ -12,7 +12,8 @@ from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.tree.nodes import FileNode
-from womm.fileserver.tree.tree import Tree, ask
+from womm.fileserver.tree.questions import ask
+from womm.fileserver.tree.tree import Tree
 from womm.nfs.status import NFSError, Status
 
 AHEAD_BLOCKS: Final = 48
@@ -32,14 +33,14 @@ LOOK_S: Final = 0.25
 class OpenFile:
     """A file that clients have open, and where they read it last."""
 
-    __slots__ = ("access", "closed", "edits", "end", "node", "run", "wrote")
+    __slots__ = ("access", "closed", "end", "known_edits", "node", "run", "wrote")
 
     def __init__(self, node: FileNode, access: int) -> None:
         self.node = node
         self.access = access
         self.closed = False
         self.wrote = False
-        self.edits = node.edits
+        self.known_edits = node.user_edits
         """How many of the user's changes its client knows."""
         self.end = 0
         self.run = 0
@@ -119,17 +120,17 @@ class Fetcher:
 
     async def as_it_is(self, node: FileNode, offset: int, count: int) -> tuple[bytes, bool]:
         """Read at most a block of a file that changes all the time, past the cache."""
-        place = node.places[0]
+        link = node.links[0]
         waiter = self._link.session().get(node.path(), offset, min(count, BLOCK_BYTES))
         stat, data, end = sftp.as_got(await ask(waiter))
         if (stat.ino, stat.dev) != (node.ino, node.dev):
-            self._tree.doubt(node, place)
+            self._tree.doubt(node, link)
             raise NFSError(Status.DELAY)
         return data, end
 
     def _fetch(self, node: FileNode, number: int) -> "asyncio.Task[bytes]":
         # The version of a file with unsent writes stays as it is when the user changes it, too.
-        since = () if node.log is None else self._tree.stamp()
+        since = () if node.use.log is None else self._tree.freshness.stamp()
         key = node.fileid, number, node.version + since
         task = self._fetches.get(key)
         if task is None:
@@ -144,24 +145,24 @@ class Fetcher:
             task.exception()  # nobody may wait for what is read ahead
 
     async def _get(self, node: FileNode, number: int) -> bytes:
-        version, stamp = node.version, self._tree.stamp()
+        version, stamp = node.version, self._tree.freshness.stamp()
         if version and number * BLOCK_BYTES >= version[0]:
             return b""
-        dirty = node.log is not None or node.flushing
+        written = node.use.written
         if node.gone:
             raise Changed
         session = self._link.session()
-        place = node.places[0]
+        link = node.links[0]
         waiter = session.get(node.path(), number * BLOCK_BYTES, BLOCK_BYTES)
         try:
             stat, data, _ = sftp.as_got(await ask(waiter))
         except (FileNotFoundError, NotADirectoryError):
-            self._tree.doubt(node, place)
+            self._tree.doubt(node, link)
             raise Changed from None
         if (stat.ino, stat.dev) != (node.ino, node.dev):
-            self._tree.doubt(node, place)
+            self._tree.doubt(node, link)
             raise Changed
-        if dirty or node.log is not None or node.flushing:
+        if written or node.use.written:
             return data
         if node.version != version:
             raise Changed

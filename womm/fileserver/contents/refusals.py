@@ -11,7 +11,7 @@ from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.tree.nodes import FileNode
-from womm.fileserver.tree.tree import ask
+from womm.fileserver.tree.questions import ask
 from womm.nfs.status import NFSError
 from womm.wire.extensions import Largest, Position
 
@@ -20,6 +20,15 @@ FINAL: Final = frozenset([errno.EFBIG, errno.EINVAL, errno.EOVERFLOW])
 ANY_DISK_BYTES: Final = (1 << 31) - 1
 """Every disk takes files of this size."""
 _LARGEST_BYTES: Final = (1 << 63) - 1
+
+
+def complain(node: FileNode) -> None:
+    """Raise the error of a file's last flush; once, if it is not tried again."""
+    error = node.use.error
+    if error is not None:
+        if error.errno in FINAL:
+            node.use.admitted()
+        raise OSError(error.errno, error.strerror)
 
 
 class Refusals:
@@ -38,7 +47,7 @@ class Refusals:
 
     async def learn(self, node: FileNode) -> None:
         """Ask how large a file may become, by one that is open there; once for each connection."""
-        handle = node.held
+        handle = node.use.held
         if handle is None or handle.session is self._told_by:
             return
         self._told_by = handle.session

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from womm.fileserver import sftp
 from womm.fileserver.contents.blocks import BLOCK_BYTES
-from womm.fileserver.tree.tree import ask
+from womm.fileserver.tree.questions import ask
 from womm.fileserver.writelog import Piece, Pieces, WriteLog
 from womm.nfs.status import NFSError
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
+from womm.fileserver.tree.questions import ask
 from womm.fileserver.tree.table import Table
-from womm.fileserver.tree.tree import ask
 from womm.nfs.status import NFSError
 from womm.wire.sftp import Kind
 

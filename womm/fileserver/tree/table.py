@@ -59,7 +59,7 @@ class Table:
         """Hears of what was written."""
         self.empty = self._db.execute("SELECT 1 FROM names LIMIT 1").fetchone() is None
         """It was, at the start: there is nothing to ask it for."""
-        self.epoch = str(self._fact("epoch", secrets.token_hex(16)))
+        self.database_id = str(self._fact("epoch", secrets.token_hex(16)))
         dev = self._db.execute("SELECT value FROM facts WHERE key = 'dev'").fetchone()
         self.dev: int | None = None if dev is None else int(dev[0])
         """The user's device that the top directory is on; None: not `whole` yet."""

@@ -1,0 +1,67 @@
+"""New names on a lazy share, where the user has changed something."""
+
+import pytest
+
+from tests.fileserver.client import again, content, fails, make
+from tests.fileserver.lazy import Lazy, run
+from womm.nfs.constants import SHARE_BOTH
+from womm.nfs.filesystem import NOTHING
+from womm.nfs.status import Status
+from womm.share.lazy.exporter import Export
+
+
+@pytest.mark.parametrize("how", ["all", "cut", "untold"])
+def test_create_of_a_file_that_the_user_has_removed_makes_it(top, folder, how):
+    async def work():
+        async with Lazy(top, folder) as lazy:
+            fs, root = lazy.fs, lazy.fs.root()
+            await make(fs, b"out", b"x")
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            (top / "out").unlink()
+            if how == "all":
+                assert (await lazy.user.control.ask("changed", all=True))["ok"]
+            elif how == "cut":
+                await lazy.cut()
+                await lazy.connect()
+
+            def create():
+                return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
+
+            node, file, _, created = await again(create)
+            assert created
+            await fs.write(file, 0, memoryview(b"again"), False)
+            await fs.close(file)
+            assert (await lazy.user.control.ask("flush"))["ok"]
+            assert (top / "out").read_bytes() == b"again"
+            assert await content(fs, node) == b"again"
+
+    run(work)
+
+
+class Flickering(Export):
+    """A file is removed by the user just when it was in the way of a new one."""
+
+    def open(self, path, flags, wanted, *, force=False):
+        try:
+            return super().open(path, flags, wanted, force=force)
+        except FileExistsError:
+            self.fence.unlink(path)
+            raise
+
+
+def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
+    async def work():
+        async with Lazy(top, folder, export=Flickering) as lazy:
+            fs, root = lazy.fs, lazy.fs.root()
+            await fails(Status.NOENT, fs.lookup(root, b"out"))
+            (top / "out").touch()
+
+            def create():
+                return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
+
+            await fails(Status.DELAY, create())
+            _, file, _, created = await again(create)
+            assert created
+            await fs.close(file)
+
+    run(work)

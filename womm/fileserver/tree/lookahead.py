@@ -1,0 +1,133 @@
+"""Looking ahead: names that are likely to be asked for next are fetched before they are.
+
+Strategy: one LSTAT answers the first question about a directory, the second one fetches all of it. Questions
+about several directories soon after each other have the directory above them listed recursively, four times
+as much each time.
+"""
+
+import asyncio
+from functools import partial
+from typing import Final
+
+from womm.fileserver import sftp
+from womm.fileserver.connection import UserLink
+from womm.fileserver.tree.nodes import FileNode
+from womm.fileserver.tree.questions import Questions, ask
+from womm.fileserver.tree.tree import Tree
+from womm.wire.attributes import Stat
+from womm.wire.extensions import Tree as TreeRequest
+
+WALK_S: Final = 5.0
+"""Two directories that are looked at for the first time within this: a program walks through the tree."""
+WALK_ENTRIES: Final = (256, 1024, 4096, 16384)
+_PAUSE_ENTRIES: Final = 1000
+
+
+class LookAhead:
+    """The recursive listings of `tree` that are under way."""
+
+    def __init__(self, tree: Tree, link: UserLink, questions: Questions) -> None:
+        self._tree = tree
+        self._link = link
+        self._questions = questions
+        self._walks: dict[FileNode, asyncio.Task[None]] = {}
+        self._last_missed: tuple[int, float, FileNode] | None = None
+        """The epoch, the time and the directory of the last first question about a directory."""
+
+    def __repr__(self) -> str:
+        return f"<LookAhead {len(self._walks)} listings>"
+
+    def missed(self, above: FileNode) -> bool:
+        """A name of a directory has to be asked for. Return whether to list the directory at once."""
+        directory = above.directory
+        assert directory is not None
+        if directory.is_complete(self._tree.freshness.epoch):
+            return False  # only attributes
+        if self.covering(above) is not None:
+            return False  # it is on its way
+        if directory.missed() > 1:
+            return True
+        self._first_missed(above)
+        return False
+
+    def will_list(self, above: FileNode) -> None:
+        """A directory is about to be listed. If nothing of it was asked for before, more may be listed."""
+        directory = above.directory
+        assert directory is not None
+        unknown = not directory.misses and directory.listed_epoch != self._tree.freshness.epoch
+        if unknown and self.covering(above) is None:
+            directory.missed()
+            self._first_missed(above)
+
+    def covering(self, node: FileNode) -> "asyncio.Task[None] | None":
+        """Return the recursive listing under way that has a directory in it."""
+        if not self._walks:
+            return None
+        while True:
+            if node in self._walks:
+                return self._walks[node]
+            if not node.links:
+                return None
+            node = node.links[0][0]
+
+    def _first_missed(self, above: FileNode) -> None:
+        """List the directory that this one and the last one have in common, if it is worth it."""
+        epoch, now_s = self._tree.freshness.epoch, asyncio.get_running_loop().time()
+        last, self._last_missed = self._last_missed, (epoch, now_s, above)
+        if last is None or last[0] != epoch or now_s - last[1] > WALK_S or last[2] is above:
+            return
+        line = _line(above)
+        common = 0
+        for index, pair in enumerate(zip(line, _line(last[2]), strict=False)):
+            if pair[0] is pair[1]:
+                common = index
+        for node in line[common:]:
+            assert node.directory is not None
+            listed_epoch, done = node.directory.tree_listed
+            budgets = WALK_ENTRIES if listed_epoch != epoch else [n for n in WALK_ENTRIES if n > done]
+            if budgets:
+                node.directory.tree_listing_began(epoch, budgets[0])
+                task = self._questions.spawn(self._walk(node, budgets[0]))
+                self._walks[node] = task
+                task.add_done_callback(partial(self._walked, node))
+                return
+
+    def _walked(self, top: FileNode, _: "asyncio.Task[None]") -> None:
+        self._walks.pop(top, None)
+
+    async def _walk(self, top: FileNode, entries: int) -> None:
+        """List up to so many entries below a directory."""
+        tree, session = self._tree, self._link.session()
+        with tree.freshness.question() as asked:
+            reply = await ask(session.extended(TreeRequest(top.path(), entries)))
+            names, _ = sftp.as_names(reply)
+            found: dict[bytes, list[tuple[bytes, Stat]]] = {}
+            count = 0
+            for path, stat in names:
+                place, _, name = path.rpartition(b"/")
+                if name != b".":
+                    found.setdefault(place, []).append((name, stat))
+                    continue
+                # All names of this directory have come.
+                here = found.pop(place, [])
+                node = tree.below(top, place)
+                if node is not None:
+                    tree.take_listing(node, here, asked)
+                count += len(here)
+                if count > _PAUSE_ENTRIES:
+                    count = 0
+                    tree.table.sync()
+                    await asyncio.sleep(0)
+            for place, rest in found.items():
+                node = tree.below(top, place)
+                if node is not None:
+                    tree.take_part(node, rest, asked)
+
+
+def _line(node: FileNode) -> list[FileNode]:
+    """Return all directories from the top to `node`."""
+    line = [node]
+    while node.links:
+        node = node.links[0][0]
+        line.append(node)
+    return line[::-1]

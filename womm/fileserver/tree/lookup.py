@@ -1,0 +1,168 @@
+"""What a name is and what a file is like: from the tree if it is fresh, else from the user's side."""
+
+import asyncio
+from typing import Final
+
+from womm.fileserver import sftp
+from womm.fileserver.connection import UserLink
+from womm.fileserver.tree.lookahead import LookAhead
+from womm.fileserver.tree.nodes import FileNode
+from womm.fileserver.tree.questions import Questions, ask
+from womm.fileserver.tree.tree import Tree
+from womm.fileserver.tree.turns import Turns
+from womm.nfs.status import NFSError, Status
+
+TRIES: Final = 4
+"""How often what changes all the time is looked at, before its last answer is taken as it is."""
+
+
+class Lookup:
+    """Keeps `tree` fresh, where clients look, by questions over `link`."""
+
+    def __init__(self, tree: Tree, link: UserLink) -> None:
+        self.tree = tree
+        self.link = link
+        self.turns = Turns()
+        """The names that clients are changing. While they do, no answer says what a name is."""
+        self._questions = Questions()
+        self._ahead = LookAhead(tree, link, self._questions)
+
+    def __repr__(self) -> str:
+        return f"<Lookup {self.tree!r} {self._questions!r}>"
+
+    async def stop(self) -> None:
+        await self._questions.stop()
+
+    # -- what a file is like ----------------------------------------------------------------------
+    def is_fresh(self, node: FileNode) -> bool:
+        """Is it certain what a file is like?"""
+        return node.checked_epoch == self.tree.freshness.epoch and node.stat is not None
+
+    async def fresh(self, node: FileNode) -> None:
+        """Make what is known of a node true. Raises NFSError (STALE, DELAY), OSError."""
+        answered = False
+        for _ in range(TRIES):
+            if node.gone:
+                if node.use.opens:
+                    return
+                raise NFSError(Status.STALE)
+            if node.checked_epoch == self.tree.freshness.epoch:
+                return
+            answered = await self._questions.once(("look", node), lambda: self._look(node))
+        if node.stat is None or not (answered or node.use.written):
+            raise NFSError(Status.DELAY)
+
+    async def _look(self, node: FileNode) -> bool:
+        """Look at a node once. Was there an answer?"""
+        if node is self.tree.root:
+            with self.tree.freshness.question() as asked:
+                stat = sftp.as_stat(await ask(self.link.session().lstat(b"")))
+                self.tree.apply(node, stat, asked.stamp)
+            return True
+        if not node.links:
+            return False
+        above, name = node.links[0]
+        answered = await self._probe(above, name)
+        if node.gone and not node.use.opens:
+            raise NFSError(Status.STALE)
+        # One of several names may lead elsewhere by now: that says nothing of the node.
+        return answered and (above, name) in node.links
+
+    # -- what a name is ---------------------------------------------------------------------------
+    def known(self, above: FileNode, name: bytes) -> FileNode | None:
+        """Return what a name is, if that needs no question."""
+        directory = self.tree.directory(above)
+        return directory.entries.get(name) if directory.knows(name, self.tree.freshness.epoch) else None
+
+    async def lookup(self, above: FileNode, name: bytes) -> FileNode:
+        """Return what a name is. Raises NFSError, OSError."""
+        place = above.fileid, name
+        directory = self.tree.directory(above)
+        if directory.knows(name, self.tree.freshness.epoch) or not self.turns.taken(place):
+            try:
+                return await self.find(above, name)
+            except NFSError as exc:
+                if exc.status is not Status.DELAY or not self.turns.taken(place):
+                    raise
+        async with self.turns.take(place):
+            return await self.find(above, name)
+
+    async def find(self, above: FileNode, name: bytes) -> FileNode:
+        """Return what a name is, to a caller that has its turn. Raises as `lookup`."""
+        directory = self.tree.directory(above)
+        answered = False
+        for _ in range(TRIES):
+            if directory.knows(name, self.tree.freshness.epoch):
+                break
+            answered = await self._probe(above, name)
+            if above.gone:
+                raise NFSError(Status.STALE)
+        else:
+            node = directory.entries.get(name)
+            if not answered and (node is None or not node.use.written):
+                raise NFSError(Status.DELAY)
+        node = directory.entries.get(name)
+        if node is None:
+            raise NFSError(Status.NOENT)
+        return node
+
+    async def _probe(self, above: FileNode, name: bytes) -> bool:
+        """Look a name up on the user's side. Was there an answer?"""
+        key = "probe", above.fileid, name
+        return await self._questions.once(key, lambda: self._ask_name(above, name))
+
+    async def _ask_name(self, above: FileNode, name: bytes) -> bool:
+        walk = self._ahead.covering(above)
+        if walk is not None:
+            await asyncio.wait([walk])
+            if above.gone or above.directory is None:
+                return False
+            # It may have ended before it came here. The next one may do so too: do not wait for that.
+            if above.directory.knows(name, self.tree.freshness.epoch):
+                return True
+        session = self.link.session()
+        path = above.path()
+        with self.tree.freshness.question() as asked:
+            waiter = session.lstat(path + b"/" + name if path else name)
+            if self._ahead.missed(above) and self._questions.under_way(("list", above)) is None:
+                self._questions.spawn(self.list_names(above))
+            try:
+                stat = sftp.as_stat(await ask(waiter))
+            except (FileNotFoundError, NotADirectoryError):
+                stat = None
+            return self.tree.take_answer(above, name, stat, asked)
+
+    # -- all names of a directory -----------------------------------------------------------------
+    async def list_names(self, above: FileNode) -> None:
+        """Make a directory's names complete and true. Raises NFSError, OSError."""
+        directory = self.tree.directory(above)
+        answered = False
+        for _ in range(TRIES):
+            if directory.is_complete(self.tree.freshness.epoch):
+                return
+            answered = await self._questions.once(("list", above), lambda: self._list(above))
+            if above.gone:
+                raise NFSError(Status.STALE)
+        if not answered:
+            raise NFSError(Status.DELAY)
+
+    async def _list(self, above: FileNode) -> bool:
+        """List a directory once. Was there an answer?"""
+        session = self.link.session()
+        directory = self.tree.directory(above)
+        self._ahead.will_list(above)
+        walk = self._ahead.covering(above)
+        if walk is not None:
+            await asyncio.wait([walk])
+            if directory.is_complete(self.tree.freshness.epoch):
+                return True
+        with self.tree.freshness.question() as asked:
+            try:
+                found = await session.listing(above.path())
+            except sftp.LinkLost:
+                raise NFSError(Status.DELAY) from None
+            except (FileNotFoundError, NotADirectoryError):
+                if self.tree.freshness.path_overtaken(above, asked):
+                    return False
+                raise
+            return self.tree.take_listing(above, found, asked)
