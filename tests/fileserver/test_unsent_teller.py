@@ -16,7 +16,7 @@ from womm.nfs.constants import SHARE_BOTH, Op
 from womm.nfs.status import Status
 from womm.nfs.xdr import pack_opaque, pack_u32
 from womm.share.lazy.connection import LazyConnection
-from womm.share.lazy.unsent import Unsent
+from womm.share.lazy.unsent import MissingFiles
 
 
 async def until(done):
@@ -46,14 +46,14 @@ def test_file_that_cannot_be_sent_is_told_until_it_is(full, folder):
             assert control.told == [{"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True}]
             await refused(lazy, b"a\xff\n")
             await until(hears_of(lazy, "a\udcff\n"))
-            assert control.unsent.now == Unsent(("a\udcff\n",), 1)
+            assert control.unsent.now == MissingFiles(("a\udcff\n",), 1)
             # A flush that fails leaves it told, and by the name that it has by now.
             failed = (await control.ask("flush"))["failed"]
             assert list(failed) == ["a\udcff\n"] == list(control.unsent.now.names)
             (full / "hog").unlink()
             assert (await control.ask("flush"))["ok"]
             # Told before the reply.
-            assert control.unsent.now == Unsent()
+            assert control.unsent.now == MissingFiles()
             assert (full / os.fsdecode(b"a\xff\n")).stat().st_size == 1 << 20
 
     run(work)
@@ -98,7 +98,7 @@ def test_what_was_sent_meanwhile_is_never_told(top, folder):
             told = lazy.user.control.told[before:]
             assert all(line["files"] or line["sent"] for line in told)
             assert sum(len(line["files"]) for line in told) == sum(len(line["sent"]) for line in told)
-            assert lazy.user.control.unsent.now == Unsent()
+            assert lazy.user.control.unsent.now == MissingFiles()
 
     run(work)
 
@@ -113,13 +113,13 @@ def test_what_was_written_under_a_cut_is_told_to_the_next_connection_first(top, 
             await lazy.cut()
             before = lazy.user.control
             await fs.write(file, 0, memoryview(b"new"), True)
-            assert before.unsent.now == Unsent()
+            assert before.unsent.now == MissingFiles()
             await lazy.connect()
             control = lazy.user.control
             assert control is not before
             assert control.told[0]["files"] == [[node.fileid, "f"]] and control.told[0]["whole"]
             await control.ask("flush")
-            assert control.unsent.now == Unsent()
+            assert control.unsent.now == MissingFiles()
             assert (top / "f").read_bytes() == b"new"
             await fs.close(file)
 
@@ -136,7 +136,7 @@ def test_what_an_earlier_process_has_left_is_told(top, folder):
         async with Lazy(top, folder) as lazy:
             assert [name for _, name in lazy.user.control.told[0]["files"]] == ["f"]
             await lazy.user.control.ask("flush")
-            assert lazy.user.control.unsent.now == Unsent()
+            assert lazy.user.control.unsent.now == MissingFiles()
             assert (top / "f").read_bytes() == b"new"
 
     run(work)
@@ -160,7 +160,7 @@ def test_of_many_files_the_oldest_are_named_and_the_others_counted(top, folder):
             assert [name for _, name in control.told[0]["files"]] == [str(one) for one in range(NAMES)]
             assert control.told[0]["more"] == 5
             await control.ask("flush")
-            assert control.unsent.now == Unsent()
+            assert control.unsent.now == MissingFiles()
             for file in files:
                 await fs.close(file)
             assert (top / f"{number - 1}").read_bytes() == b"x"
@@ -221,18 +221,18 @@ def test_server_process_that_is_killed_was_heard_of_by_name(full, folder):
             client = await asyncio.to_thread(Client, server.port)
             await asyncio.to_thread(client.write, export, b"f", b"x" * 100_000)
             client.close()
-            await until(lambda: share.unsent == Unsent(("f",), 1))
+            await until(lambda: share.unsent == MissingFiles(("f",), 1))
             assert list((await share.flush()).failed) == ["f"]
             server.kill()
             await until(lambda: not share.connected)
-            assert share.unsent == Unsent(("f",), 1)
+            assert share.unsent == MissingFiles(("f",), 1)
             await asyncio.to_thread(server.start)
             await until(lambda: share.connected)
             assert list((await share.flush()).failed) == ["f"]
-            assert share.unsent == Unsent(("f",), 1)
+            assert share.unsent == MissingFiles(("f",), 1)
             (full / "hog").unlink()
             assert (await share.flush()).failed == {}
-            assert share.unsent == Unsent()
+            assert share.unsent == MissingFiles()
             assert (full / "f").read_bytes()[:100_001] == b"x" * 100_000 + b"\0"
             assert not said
         finally:

@@ -17,7 +17,7 @@ from womm import worker
 from womm.errors import ShareError
 from womm.share.lazy.connection import LazyConnection
 from womm.share.lazy.flushes import FlushResult
-from womm.share.lazy.unsent import Unsent
+from womm.share.lazy.unsent import MissingFiles
 from womm.wire.control import ShareStats
 
 
@@ -527,37 +527,37 @@ def test_a_server_with_an_empty_disk_gets_the_names_and_answers_what_was_asked(s
 
 
 def test_what_is_not_sent_is_known_while_the_server_is_away_and_when_it_is_lost(sharing):
-    losses: list[Unsent] = []
+    losses: list[MissingFiles] = []
 
     async def main():
         def lost():
             losses.append(share.unsent)
 
         async with sharing(on_disk_lost=lost) as (share, pod):
-            assert (share.unsent, share.heard_s) == (Unsent(), 0.0)
+            assert (share.unsent, share.heard_s) == (MissingFiles(), 0.0)
             first = await connect(pod)
             first.say({"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True})
             first.say({"op": "unsent", "files": [[7, "a"], [8, "b\udcff"]], "sent": [], "more": 3})
             await settled(lambda: share.unsent)
-            assert share.unsent == Unsent(("a", "b\udcff"), 5)
+            assert share.unsent == MissingFiles(("a", "b\udcff"), 5)
             assert share.heard_s > 0
             # Renamed, sent, new.
             first.say({"op": "unsent", "files": [[7, "d/a"], [9, "c"]], "sent": [8], "more": 0})
             await settled(lambda: share.unsent.count == 2)
-            assert share.unsent == Unsent(("d/a", "c"), 2)
+            assert share.unsent == MissingFiles(("d/a", "c"), 2)
             await pod.hang_up()
             await settled(lambda: not share.connected)
-            assert share.unsent == Unsent(("d/a", "c"), 2)
+            assert share.unsent == MissingFiles(("d/a", "c"), 2)
             second = await connect(pod)
             second.say({"op": "unsent", "files": [[9, "c"]], "sent": [], "more": 0, "whole": True})
             await settled(lambda: share.unsent.count == 1)
-            assert share.unsent == Unsent(("c",), 1)
+            assert share.unsent == MissingFiles(("c",), 1)
             await pod.hang_up()
             third = await connect(pod, "e2")
             third.say({"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True})
             await settled(lambda: not share.unsent)
-            assert losses == [Unsent(("c",), 1)] and not pod.lost
-        assert share.unsent == Unsent()
+            assert losses == [MissingFiles(("c",), 1)] and not pod.lost
+        assert share.unsent == MissingFiles()
 
     run(main())
 
@@ -581,7 +581,7 @@ def test_files_that_make_no_sense_end_the_connection(sharing, message):
             await pod.ssh.wait_closed()
             await connect(pod)
             await settled(lambda: share.connected)
-            assert share.unsent == Unsent() and not pod.lost
+            assert share.unsent == MissingFiles() and not pod.lost
 
     run(main())
 

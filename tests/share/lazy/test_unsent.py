@@ -2,7 +2,7 @@
 
 import pytest
 
-from womm.share.lazy.unsent import NAMED, Unsent, not_in_the_folder
+from womm.share.lazy.unsent import NAMED, MissingFiles, not_in_the_folder
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ def test_ten_files_are_named_and_what_no_terminal_should_get_is_escaped(names, c
 
 
 def test_files_that_are_told_twice_are_one():
-    assert Unsent(("a", "b"), 5) | Unsent(("b", "c"), 2) == Unsent(("a", "b", "c"), 6)
-    assert not Unsent() | Unsent()
+    assert MissingFiles(("a", "b"), 5) | MissingFiles(("b", "c"), 2) == MissingFiles(("a", "b", "c"), 6)
+    assert not MissingFiles() | MissingFiles()

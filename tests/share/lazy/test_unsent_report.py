@@ -17,7 +17,7 @@ from womm.link.frames import RunRequest
 from womm.nfs.constants import SHARE_BOTH
 from womm.share.base import ShareEvents
 from womm.share.lazy.task import LazyTaskShare
-from womm.share.lazy.unsent import Unsent
+from womm.share.lazy.unsent import MissingFiles
 from womm.share.lazy.unsent_report import KEPT, UnsentReport
 
 NO_SPACE = os.strerror(28)
@@ -299,24 +299,24 @@ def test_lost_disk_names_what_nobody_writes_again(top, place, repeats):
 def test_what_is_on_its_way_is_noted_when_it_has_changed():
     heard = Heard()
     report = UnsentReport(heard.said.append, heard.noted.append)
-    report.look(Unsent())
+    report.look(MissingFiles())
     assert heard.noted == []
-    some = Unsent(tuple(str(number) for number in range(KEPT + 1)), 2000)
-    for now in (some, some, Unsent(("a",), 1), Unsent()):
+    some = MissingFiles(tuple(str(number) for number in range(KEPT + 1)), 2000)
+    for now in (some, some, MissingFiles(("a",), 1), MissingFiles()):
         report.look(now)
     assert events(heard) == [(some.names[:KEPT], 2000, ""), (("a",), 1, ""), ((), 0, "")]
-    assert report.end(Unsent(), {}, "the file server is away") == 0
+    assert report.end(MissingFiles(), {}, "the file server is away") == 0
     assert len(heard.noted) == 3 and not heard.said
 
 
 def test_each_reason_has_a_line_and_what_was_lost_before_is_not_said_twice():
     heard = Heard()
     report = UnsentReport(heard.said.append, heard.noted.append)
-    report.lost(Unsent(), "nothing was")
-    report.lost(Unsent(("a",), 1), "lost")
-    report.look(Unsent(("b",), 1))
+    report.lost(MissingFiles(), "nothing was")
+    report.lost(MissingFiles(("a",), 1), "lost")
+    report.look(MissingFiles(("b",), 1))
     refused = {"b": "full", "c": "full", "d": "forbidden"}
-    assert report.end(Unsent(("b", "e"), 4), refused, "away") == 7
+    assert report.end(MissingFiles(("b", "e"), 4), refused, "away") == 7
     assert [line.removeprefix("what jobs wrote is not in the folder ") for line in heard.said] == [
         "(lost): a",
         "(full): b, c",

@@ -4,7 +4,7 @@ import os
 
 from womm.share.lazy.control import Conversation
 from womm.share.lazy.rounds import Rounds
-from womm.share.lazy.watch import ALL, NOTHING, Changes, Watcher
+from womm.share.lazy.watch import ALL, NOTHING, FolderChanges, Watcher
 from womm.wire.control import Changed, Done
 
 
@@ -31,7 +31,7 @@ class Barriers:
         self._look()
         return not self._unknown and not self._untold
 
-    async def join(self) -> Changes:
+    async def join(self) -> FolderChanges:
         """Have the file server know what has changed; return that. Raises ShareError.
 
         Mostly nothing did, and this costs one system call.
@@ -64,7 +64,7 @@ class Barriers:
         if found:
             self._unknown |= found
 
-    async def _tell(self) -> Changes:
+    async def _tell(self) -> FolderChanges:
         self._look()
         told, self._unknown = self._unknown, NOTHING
         if told:

@@ -28,7 +28,7 @@ from womm.share.lazy.flushes import Flushes, FlushResult
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.names import NamesLog
 from womm.share.lazy.ssh import TaskKeys
-from womm.share.lazy.unsent import Unsent
+from womm.share.lazy.unsent import MissingFiles
 from womm.share.lazy.versions import Versions
 from womm.share.lazy.watch import Watcher
 from womm.waiting import first_of
@@ -102,7 +102,7 @@ class LazyConnection:
         return self._export.traffic
 
     @property
-    def unsent(self) -> Unsent:
+    def unsent(self) -> MissingFiles:
         """What pods have written that is not in the folder, as far as the file server has told; in
         `on_disk_lost`: what was lost."""
         return self._conversation.unsent.now

@@ -12,7 +12,7 @@ NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
+class MissingFiles:
     """Paths below the folder (by os.fsdecode), and how many files there are: not all may be named."""
 
     names: tuple[str, ...] = ()
@@ -21,9 +21,9 @@ class Unsent:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def __or__(self, other: "Unsent") -> "Unsent":
+    def __or__(self, other: "MissingFiles") -> "MissingFiles":
         names = tuple(dict.fromkeys((*self.names, *other.names)))
-        return Unsent(names, self.count - len(self.names) + other.count - len(other.names) + len(names))
+        return MissingFiles(names, self.count - len(self.names) + other.count - len(other.names) + len(names))
 
 
 class UnsentFiles:
@@ -37,8 +37,8 @@ class UnsentFiles:
         return f"<UnsentFiles {len(self._names)} and {self._more} more>"
 
     @property
-    def now(self) -> Unsent:
-        return Unsent(tuple(self._names.values()), len(self._names) + self._more)
+    def now(self) -> MissingFiles:
+        return MissingFiles(tuple(self._names.values()), len(self._names) + self._more)
 
     def take(self, message: wire.Unsent) -> None:
         if message.whole:

@@ -55,7 +55,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class FolderChanges:
     """Paths relative to the folder, b"" is the folder itself; a directory that came or went means all below
     it too. `all`: nothing is known, any path may have changed."""
 
@@ -65,14 +65,14 @@ class Changes:
     def __bool__(self) -> bool:
         return self.all or bool(self.paths)
 
-    def __or__(self, other: "Changes") -> "Changes":
+    def __or__(self, other: "FolderChanges") -> "FolderChanges":
         if self.all or other.all:
             return ALL
-        return Changes(self.paths | other.paths, False)
+        return FolderChanges(self.paths | other.paths, False)
 
 
-NOTHING: Final = Changes(frozenset(), False)
-ALL: Final = Changes(frozenset(), True)
+NOTHING: Final = FolderChanges(frozenset(), False)
+ALL: Final = FolderChanges(frozenset(), True)
 
 
 class Watcher:
@@ -135,14 +135,14 @@ class Watcher:
         self._blind.clear()
         self.why_all = self.why_all or "closed"
 
-    def changes(self) -> Changes:
+    def changes(self) -> FolderChanges:
         """Return what has changed since this was last called."""
         if self.why_all or self._starting:
             return ALL
         self._drain()
         if not self._changed and not self._all and not self._blind:
             return NOTHING
-        found = ALL if self._all else Changes(frozenset(self._changed | self._blind), False)
+        found = ALL if self._all else FolderChanges(frozenset(self._changed | self._blind), False)
         self._changed.clear()
         self._all = False
         return found
