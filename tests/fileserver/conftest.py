@@ -12,7 +12,7 @@ import pytest
 from tests.fileserver.lazy import fresh_folder, remove
 from tests.fileserver.process import FileServer, UserThread
 from tests.nfs.conftest import guest, net, other_guest
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 __all__ = ["guest", "net", "other_guest"]
 
@@ -24,7 +24,7 @@ def share(net, tmp_path):
     """Start file servers with a user's side: what it gives has `top`, `server`, `user`, `mount(guest)`."""
     with ExitStack() as stack:
 
-        def start(*options, top=None, state_bytes=None, export=Export):
+        def start(*options, top=None, state_bytes=None, export=ExportedFolder):
             """state_bytes: the size of the server's own disk; export: as of UserSide."""
             folder = fresh_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)

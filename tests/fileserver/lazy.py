@@ -22,7 +22,7 @@ from womm.fileserver.tree.lookup import Lookup
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
 from womm.share.fence import Fence
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.names import NamesLog
 from womm.share.lazy.ssh import TaskKeys, connect
 from womm.share.lazy.unsent import UnsentFiles
@@ -100,9 +100,9 @@ class ControlEnd:
 
 
 class UserSide:
-    """Serves `folder`, and dials a socket. `export`: an Export, perhaps one with a fault."""
+    """Serves `folder`, and dials a socket. `export`: an ExportedFolder, perhaps one with a fault."""
 
-    def __init__(self, folder, keys=KEYS, export=Export):
+    def __init__(self, folder, keys=KEYS, export=ExportedFolder):
         self.keys = keys
         self.export = export(Fence(folder))
         self.names = NamesLog(os.stat(folder).st_dev)
@@ -154,7 +154,7 @@ class Lazy:
         log_bytes=1 << 30,
         user=None,
         connects=True,
-        export=Export,
+        export=ExportedFolder,
     ):
         self.log_bytes = log_bytes
         self.user: Any = user

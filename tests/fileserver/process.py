@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from tests.fileserver.lazy import UserSide, write_secret
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 START_S = 60.0
 
@@ -19,7 +19,7 @@ START_S = 60.0
 class UserThread:
     """A user's side that comes back when it is cut; `away` keeps it away."""
 
-    def __init__(self, folder, socket, export=Export):
+    def __init__(self, folder, socket, export=ExportedFolder):
         """`export`: as of UserSide."""
         self._socket = socket
         self._export = export

@@ -14,7 +14,7 @@ from tests.soak import count
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import Settings
 from womm.nfs.status import NFSError, Status
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.versions import COPIES
 
 
@@ -149,7 +149,7 @@ def test_job_that_writes_to_a_file_that_the_user_takes_away_has_an_error(top, fo
     run(work)
 
 
-class NoRoom(Export):
+class NoRoom(ExportedFolder):
     """Nothing can be kept."""
 
     def __init__(self, fence):
@@ -201,7 +201,7 @@ def test_copies_do_not_fill_the_disk(top, folder):
     run(work)
 
 
-class OneThread(Export):
+class OneThread(ExportedFolder):
     """What the user does in its thread, while the loop waits, is done at once: nothing comes in between.
 
     An editor that reads, waits and writes undoes what came meanwhile on any machine.

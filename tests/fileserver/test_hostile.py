@@ -6,7 +6,7 @@ from tests.share.lazy.hostiles import broken, make_target, scripts
 from tests.soak import count
 from womm.share.control import Writable
 from womm.share.ignore import Ignore
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.watch import Watcher
 
@@ -23,7 +23,7 @@ def guarded(write):
         watcher.start()
         watcher.close()
         ignore.begun()
-        return Export(fence, guard=guard)
+        return ExportedFolder(fence, guard=guard)
 
     return export
 

@@ -10,7 +10,7 @@ from womm.share.control import Writable
 from womm.share.fence import Fence
 from womm.share.ignore import Ignore
 from womm.share.lazy import ssh
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.ssh import TaskKeys
 
@@ -52,7 +52,7 @@ def serving(folder, place):
         fence = Fence(folder)
         writable = Writable.only(options.pop("write", ()))
         guard = Guard(fence, Ignore(fence), writable, said.append)
-        export = Export(fence, guard=guard, **options)
+        export = ExportedFolder(fence, guard=guard, **options)
         keys = TaskKeys.make()
         pod = Pod(place / "socket", keys)
         accepted = asyncio.ensure_future(pod.accept())

@@ -10,7 +10,7 @@ from tests.share.test_fence import fails
 from womm.share.control import Writable
 from womm.share.fence import Fence
 from womm.share.ignore import Ignore
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.guard import Guard
 from womm.wire.attributes import NewAttributes
 
@@ -32,7 +32,7 @@ def test_twins_of_names_are_refused_and_hidden_where_case_does_not_count(tmp_pat
         assert (at / ".WOMM").read_text() == "mine" and (at / "SECRET.KEY").read_text() == "secret.key"
         fence = Fence(at)
         ignore = Ignore(fence)
-        export = Export(fence, guard=Guard(fence, ignore, Writable(), lambda line: None))
+        export = ExportedFolder(fence, guard=Guard(fence, ignore, Writable(), lambda line: None))
         for twin in (b".womm", b".WOMM", b".Womm", b".WommIgnore", b"sub/.WOMM"):
             for flags in (os.O_WRONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
                 with fails(errno.EACCES, errno.ENOENT):

@@ -9,10 +9,10 @@ import pytest
 from tests.fileserver.client import make
 from tests.fileserver.lazy import Lazy, run
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 
-class Counted(Export):
+class Counted(ExportedFolder):
     """Counts the files that it opens."""
 
     opened = 0

@@ -13,7 +13,7 @@ from womm.nfs.filesystem import NOTHING, NOW, Settings
 from womm.nfs.status import NFSError, Status
 from womm.share.control import Writable
 from womm.share.ignore import Ignore
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.guard import Guard
 
 
@@ -22,7 +22,7 @@ def guarded(*write):
 
     def export(fence):
         guard = Guard(fence, Ignore(fence), Writable.only(write), lambda line: None)
-        return Export(fence, guard=guard)
+        return ExportedFolder(fence, guard=guard)
 
     return export
 

@@ -8,10 +8,10 @@ from tests.fileserver.client import make
 from tests.fileserver.lazy import Lazy, run
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.status import NFSError, Status
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 
-class Refusing(Export):
+class Refusing(ExportedFolder):
     """Refuses writes with `error`."""
 
     error = 0

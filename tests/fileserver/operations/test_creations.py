@@ -7,7 +7,7 @@ from tests.fileserver.lazy import Lazy, run
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 
 @pytest.mark.parametrize("how", ["all", "cut", "untold"])
@@ -38,7 +38,7 @@ def test_create_of_a_file_that_the_user_has_removed_makes_it(top, folder, how):
     run(work)
 
 
-class Flickering(Export):
+class Flickering(ExportedFolder):
     """A file is removed by the user just when it was in the way of a new one."""
 
     def open(self, path, flags, wanted, *, force=False):

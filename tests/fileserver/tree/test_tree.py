@@ -13,17 +13,17 @@ from tests.fileserver.lazy import WAIT_S, Lazy, run
 from womm.nfs.constants import SHARE_WRITE
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 
 
-class ShortTrees(Export):
+class ShortTrees(ExportedFolder):
     """Two entries are more than its recursive listings have room for: no walk gets far."""
 
     def tree(self, top, most):
         return super().tree(top, 2)
 
 
-class Late(Export):
+class Late(ExportedFolder):
     """Holds back an answer about a directory until `go`: its names ("entries"), a recursive listing of it
     when it is made ("tree") or before that ("ask")."""
 
@@ -60,7 +60,7 @@ class Late(Export):
         super().close()
 
 
-class Overtaken(Export):
+class Overtaken(ExportedFolder):
     """Calls `renamed` and `written` when a file is, and the answer is yet to be sent."""
 
     def __init__(self, fence):
@@ -212,7 +212,7 @@ def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_la
     run(work)
 
 
-class Unwritable(Export):
+class Unwritable(ExportedFolder):
     """Once it is `closed_up`, what is written stays in the file server's log."""
 
     closed_up = False

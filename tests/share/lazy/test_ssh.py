@@ -15,7 +15,7 @@ from tests.share.conftest import NoControl
 from tests.share.eager.pod import Pod
 from womm.share.fence import Fence
 from womm.share.lazy import ssh
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.ssh import TaskKeys
 
 
@@ -106,7 +106,7 @@ def test_agent_and_x11_are_refused(serving):
 
 def test_a_wrong_client_key_user_or_no_key_is_refused(folder, place):
     async def main():
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
         keys = TaskKeys.make()
         pod = Pod(place / "socket", keys)
         other = asyncssh.generate_private_key("ssh-ed25519")
@@ -130,7 +130,7 @@ def test_a_wrong_client_key_user_or_no_key_is_refused(folder, place):
 
 def test_a_wrong_host_key_is_refused_by_the_pods_side(folder, place):
     async def main():
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
         keys, others = TaskKeys.make(), TaskKeys.make()
         pod = Pod(place / "socket", keys)
         wrong: Any = ([asyncssh.import_public_key(others.host_public)], [], [])
@@ -148,7 +148,7 @@ def test_a_wrong_host_key_is_refused_by_the_pods_side(folder, place):
 @pytest.mark.parametrize("greeting", [b"", b"womm bridge\n", b"motd SSH-2.0 no\r\n\nwomm bridge\n"])
 def test_what_a_bridge_says_first_is_left_out(folder, place, greeting):
     async def main():
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
         keys = TaskKeys.make()
         pod = Pod(place / "socket", keys, greeting=greeting)
         accepted = asyncio.ensure_future(pod.accept())
@@ -166,7 +166,7 @@ def test_what_is_offered_is_safe_from_terrapin_and_has_nothing_old(folder, place
     """Strict key exchange (CVE-2023-48795) is in the message of RFC 4253 section 7.1."""
 
     async def main():
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
         offered = asyncio.get_running_loop().create_future()
 
         async def listen(reader, writer):
@@ -205,7 +205,7 @@ def test_what_is_offered_is_safe_from_terrapin_and_has_nothing_old(folder, place
 
 def test_who_only_talks_is_hung_up_on(folder, place):
     async def main():
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
 
         async def talk(reader, writer):
             writer.write(b"blah\n" * 2000)

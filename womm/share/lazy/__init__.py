@@ -3,7 +3,7 @@
 The user's machine dials the file server, and is the SSH server on that connection (`ssh`). The file server
 opens two channels there. What goes over them stands in womm.wire; the other end is womm.fileserver.
 
-- SFTP: `sftp_server` answers what the file server asks of the folder. `exporter` does it, by the fence;
+- SFTP: `sftp_server` answers what the file server asks of the folder. `exported_folder` does it;
   `guard` says what pods may see and change; `versions` keeps the user's version of a file that both sides
   change.
 - Control: `control` is what is said over all connections. Before a job starts, `barriers` have the file

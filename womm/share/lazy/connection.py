@@ -23,7 +23,7 @@ from womm.share.ignore import Ignore
 from womm.share.lazy import ssh
 from womm.share.lazy.barriers import Barriers
 from womm.share.lazy.control import Conversation
-from womm.share.lazy.exporter import Export, Traffic
+from womm.share.lazy.exported_folder import ExportedFolder, Traffic
 from womm.share.lazy.flushes import Flushes, FlushResult
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.names import NamesLog
@@ -74,7 +74,7 @@ class LazyConnection:
         self._ignore = Ignore(fence)
         guard = Guard(fence, self._ignore, writable, self._say_from_thread)
         self._watcher = Watcher(fence, self._ignore, control=guard.note)
-        self._export = Export(fence, guard=guard, read_only=read_only, own=self._watcher)
+        self._export = ExportedFolder(fence, guard=guard, read_only=read_only, own=self._watcher)
         self._names = NamesLog(os.stat(folder).st_dev)
         self._conversation = Conversation(
             self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up

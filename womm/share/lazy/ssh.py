@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 import asyncssh
 
 from womm.link.client import Dial
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.channel import SftpChannel
 from womm.wire import login, secret
 
@@ -72,7 +72,7 @@ MakeControl = Callable[["asyncssh.SSHServerChannel[bytes]"], Subsystem]
 async def connect(
     dial: Dial,
     keys: TaskKeys,
-    export: Export,
+    export: ExportedFolder,
     control: MakeControl,
     *,
     keepalive_s: float = login.KEEPALIVE_S,
@@ -94,7 +94,7 @@ class Connection(asyncssh.SSHServer):
     """
 
     def __init__(
-        self, dial: Dial, keys: TaskKeys, export: Export, control: MakeControl, keepalive_s: float
+        self, dial: Dial, keys: TaskKeys, export: ExportedFolder, control: MakeControl, keepalive_s: float
     ) -> None:
         self._dial = dial
         self._keys = keys

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.context import RequestContext
 from womm.share.lazy.sftp_server.requests import answer
 from womm.wire.extensions import OFFERED
@@ -45,7 +45,7 @@ class SftpChannel:
     `backlog` tells how many bytes wait for the link.
     """
 
-    def __init__(self, export: Export, channel: Channel, backlog: Callable[[], int]) -> None:
+    def __init__(self, export: ExportedFolder, channel: Channel, backlog: Callable[[], int]) -> None:
         self._channel = channel
         self._backlog = backlog
         self._loop = asyncio.get_running_loop()

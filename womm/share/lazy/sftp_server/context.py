@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.versions import Version
 from womm.wire.replies import failure
 
@@ -56,7 +56,7 @@ class RequestContext:
     """
 
     def __init__(
-        self, export: Export, deliver: Callable[[bytes | bytearray], None], left: Callable[[], None]
+        self, export: ExportedFolder, deliver: Callable[[bytes | bytearray], None], left: Callable[[], None]
     ) -> None:
         self.export = export
         self._deliver = deliver

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from womm.share.fence import clean
-from womm.share.lazy.exporter import write_all
+from womm.share.lazy.exported_folder import write_all
 from womm.share.lazy.sftp_server.context import Answer, Handle, RequestContext
 from womm.share.lazy.versions import version_of
 from womm.wire.attributes import NewAttributes, pack_stat

@@ -45,7 +45,7 @@ class Traffic:
     requests: int = 0
 
 
-class Export:
+class ExportedFolder:
     """A folder as it is served: what all its sessions, one after the other, have in common.
 
     `guard`: what pods may do in it; by itself it knows womm's own names, and hides nothing.
@@ -72,7 +72,7 @@ class Export:
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="share")
 
     def __repr__(self) -> str:
-        return f"<Export {self.fence!r}{' read-only' if self.read_only else ''} {self.traffic}>"
+        return f"<ExportedFolder {self.fence!r}{' read-only' if self.read_only else ''} {self.traffic}>"
 
     def close(self) -> None:
         """Wait for what runs in threads, and close the folder. Blocks."""

@@ -23,7 +23,7 @@ from tests.share.eager.pod import (
 )
 from tests.soak import count
 from womm.share.fence import Fence
-from womm.share.lazy.exporter import Export
+from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.channel import SftpChannel
 
 
@@ -119,7 +119,7 @@ def test_fuzzed_requests_are_answered_or_refused(folder, tmp_path):
 
     async def main():
         before = len(os.listdir("/proc/self/fd"))
-        export = Export(Fence(folder))
+        export = ExportedFolder(Fence(folder))
         for _ in range(count(60, 3000)):
             recorder = _Recorder()
             channel = SftpChannel(export, recorder, lambda: 0)
