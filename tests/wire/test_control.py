@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from womm.wire.control import (
+    VERSION,
     Adopted,
     Answer,
     AskStats,
@@ -64,7 +65,7 @@ REPLIES = st.one_of(
     st.just(Refused()),
 )
 FROM_SERVER = st.one_of(
-    st.builds(Hello, st.text(max_size=9), N, st.booleans(), N, N),
+    st.builds(Hello, st.text(max_size=9), st.just(VERSION), st.booleans(), N, N),
     st.builds(
         Unsent, st.dictionaries(N, PATH, max_size=3), st.lists(N, max_size=3).map(tuple), N, st.booleans()
     ),
@@ -172,6 +173,11 @@ def test_the_bytes_of_a_reply(reply, line):
 def test_fields_that_nobody_knows_are_left_out():
     assert decode_from_user(b'{"op":"seen","number":1,"new":[1]}') == FromUser(None, Seen(1))
     assert decode_from_server(b'{"op":"hello","epoch":"e","version":9,"new":1}') == Hello("e", 9, False, 0, 0)
+
+
+def test_a_hello_of_another_version_says_so_whatever_its_fields_are():
+    line = b'{"op":"hello","epoch":"e","version":9,"whole":"all","generation":[1]}'
+    assert decode_from_server(line) == Hello("e", 9, False, 0, 0)
 
 
 def test_a_request_that_nobody_knows_has_its_number():

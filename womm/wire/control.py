@@ -270,9 +270,12 @@ class Hello:
 
     @classmethod
     def read(cls, facts: Facts) -> Self:
+        epoch, version = facts.text("epoch"), facts.integer("version")
+        if version != VERSION:  # its other fields may be of another type
+            return cls(epoch, version, False, 0, 0)
         return cls(
-            facts.text("epoch"),
-            facts.integer("version"),
+            epoch,
+            version,
             facts.flag("whole"),
             facts.integer("generation", 0),
             facts.integer("change", 0),
