@@ -1,7 +1,8 @@
-"""What a task needs of a cluster.
+"""The protocols between a task and a cluster.
 
-A cluster keeps a wanted number of pods alive, each with an agent in it, and tells an observer about
-them. It decides nothing about jobs: that is the coordinator's pool.
+A `Cluster` keeps a wanted number of pods alive, each with an agent in it, and tells a `PodObserver` about
+them. It decides nothing about jobs: that is the dispatcher's pool. A `ShareHost` is the part of a cluster
+that serves the task's folder to pods which do not have it; a cluster whose pods have it anyway needs none.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,15 +15,15 @@ from womm.link.client import Dial
 
 
 class Loss(Enum):
-    """Why a pod is gone, as far as the cluster knows: it decides how often its jobs run again."""
+    """Why a pod is gone, as far as the cluster knows. It decides how often the pod's jobs run again."""
 
     REMOVED = "removed"
-    """Deleted, evicted, preempted, its node lost: not the job's doing, so without limit."""
+    """It was deleted, evicted or preempted, or its node is lost: not the job's doing, so without limit."""
     CRASHED = "crashed"
-    """Ended for a reason nobody told: perhaps the job's doing."""
+    """It ended, and the cluster gives no reason: perhaps the job's doing."""
     OOM_KILLED = "out of memory"
     DISK = "the file server's disk is lost"
-    """And with it what the job wrote: not its doing either, and its pod is well."""
+    """What the job wrote is lost with it. That is not the job's doing, and the pod is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,12 @@ class Pod:
     pid: int = 0
     """The agent's process on this machine; 0 elsewhere."""
     node: str = ""
-    """The machine that it is on, where pods of one task may be on several; empty: this one."""
+    """The machine that it is on; empty: this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShareSpec:
-    """The folder that the workers are to see, by way of a file server in the cluster.
+    """The folder that the workers see, by way of a file server in the cluster.
 
     kind: `lazy`, `eager` or `eager-syncback`. folder: absolute, and where workers see it. image: the
     file server's. secret: the files of its `--secret` folder, by name; `export`, among them, is the 32
@@ -81,10 +82,12 @@ class SharePaths:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What a cluster needs to know of a task. `pods` and `slots` are counts; `env` is added to the
-    agents' environment, as are WOMM_TASK, WOMM_POD and WOMM_ATTEMPT=1 (a later attempt at a job says
-    so itself). Jobs run in `folder` where the pods have it: on this machine, or with a share, of which
-    it is a part; else in the image's own."""
+    """A task as a cluster knows it.
+
+    pods, slots: counts. env: is added to the agents' environment, as are WOMM_TASK, WOMM_POD and
+    WOMM_ATTEMPT=1 (a later attempt at a job says so itself). folder: jobs run in it if the pods have it, as on
+    this machine, or with a share that the folder is a part of; else they run in the image's own.
+    """
 
     task: str
     folder: Path
@@ -101,66 +104,78 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Of Kubernetes: the kubeconfig's context (empty: from within the cluster) and the namespace."""
+    """Where pods are: the kubeconfig's context (empty: from within the cluster) and the namespace.
+
+    Both are empty for pods that are not in Kubernetes.
+    """
 
     context: str = ""
     namespace: str = ""
 
 
 class PodObserver(Protocol):
-    """Hears of pods, on the event loop. Calls must not block."""
+    """Hears of pods, on the event loop. Calls must neither block nor raise."""
 
     def pod_started(self, pod: Pod) -> None:
-        """Its agent listens: it can be dialled."""
+        """The pod's agent listens: it can be dialled."""
 
     def pod_gone(self, pod: Pod, loss: Loss, detail: str) -> None:
-        """It has ended, and every process of its jobs with it. `detail` is its own last words."""
+        """The pod has ended, and every process of its jobs with it. `detail` is its own last words."""
 
     def pod_left(self, name: str, reason: str) -> None:
         """No pod of this name will be started any more."""
 
     def pod_vanished(self, name: str) -> None:
-        """It is gone, or never came, and none of its name will come: its replacement has another."""
+        """The pod is gone, or never came, and no pod of its name will come: its replacement has another."""
 
     def job_processes(self, pod: Pod) -> list[int]:
         """Return the process ids (and session ids) of the jobs that run in the pod now."""
 
     def pods_wait(self, reasons: Mapping[str, int]) -> None:
-        """Why pods that are wanted are not there yet, as counts by reason. Empty: none is missing."""
+        """Pods that are wanted are not there yet: their counts by reason. Empty: no pod is missing."""
 
     def notice(self, text: str) -> None:
-        """Something else that the user is to know: one line."""
+        """One line of other news for the user."""
 
 
 class Cluster(Protocol):
-    """A source of pods. `start` is called once; after `stop` nothing of the task is left."""
+    """A source of pods. `start` is called once; after `stop` nothing of the task is left.
+
+    After an error of `start`, `stop` is still called, and removes what was made until then. After an error of
+    `stop` something may be left, and another `stop` is of no use: `womm finish` removes it. The other calls
+    raise nothing; what they cannot do they do not report, since the observer hears what becomes of the pods.
+    """
 
     name: str
 
     @property
     def window_bytes(self) -> int:
-        """How far a job's stream may be ahead of its consumer, with what is on its way: WINDOW or more."""
+        """How far a job's stream may be ahead of its consumer, with bytes on their way; at least WINDOW."""
 
     @property
     def wanted(self) -> int:
-        """Pods that are there or may still come: those that have left are not counted."""
+        """The count of pods that are there or may still come, without those that have left."""
 
     @property
     def where(self) -> Place:
         """Where the pods are."""
 
     def advice(self) -> str:
-        """What to type, or to change, when no pod becomes ready."""
+        """Return the next thing to type or to change when no pod becomes ready."""
 
     async def start(self, spec: TaskSpec, observer: PodObserver) -> None:
-        """Begin to keep `spec.pods` pods alive. Raises ClusterError when none can ever be."""
+        """Begin to keep `spec.pods` pods alive. Raises ClusterError when there can never be one."""
 
     def dial(self, pod: Pod) -> Dial:
-        """Return what connects to this pod's agent."""
+        """Return what connects to this pod's agent.
+
+        To connect raises OSError when the pod is out of reach or has ended, Offline when the whole cluster is
+        out of reach. Both may be tried again.
+        """
 
     @property
     def share_host(self) -> "ShareHost | None":
-        """What the task's share needs of the cluster, from `start` on. None: pods have no share."""
+        """The host of the task's share, from `start` on. None: the task's pods have no share."""
 
     async def end_pod(self, pod: Pod, reason: str) -> None:
         """End this pod and its jobs (it is unreachable or misbehaves). `pod_gone` follows."""
@@ -169,19 +184,19 @@ class Cluster(Protocol):
         """Start no pod of this name any more. `pod_left` follows."""
 
     def drain(self) -> None:
-        """Start no pods any more; those that are there end when their agents are told to."""
+        """Start no pods any more. Those that are there end when their agents get the word."""
 
     async def stop(self) -> None:
-        """End every pod and remove all that the cluster made. Idempotent, tolerant of half-made state.
+        """End every pod and remove all that the cluster made, however far `start` came. Idempotent.
 
-        Raises ClusterError when something is left.
+        Raises ClusterError when something is left. Cancelled, it has still asked for the removal.
         """
 
 
 class ShareHost(Protocol):
-    """What serves the share of a task in the cluster: a file server for all pods, or a copy in each of them.
+    """Serves the share of a task in the cluster: by a file server for all pods, or by a copy in each of them.
 
-    A cluster whose pods have the folder anyway has none. No call changes anything when it raises: it may be
+    It is valid from the cluster's `start` to its `stop`. No call changes anything when it raises: it may be
     repeated.
     """
 
@@ -191,19 +206,19 @@ class ShareHost(Protocol):
 
     @property
     def copies_into_pods(self) -> bool:
-        """Each worker has a folder of its own, to be filled (see `copy_dial`): nodes cannot mount the share.
+        """Each worker has a folder of its own, for a copy (see `copy_dial`): nodes cannot mount the share.
 
         Where the namespace refuses such mounts there is no file server, and this is known when the cluster
-        has started; where they fail, it is known before the first worker is.
+        has started; where mounts fail, it is known before the first worker starts.
         """
 
     def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
         """Return what connects to the task's file server, whichever pod it is in at the time.
 
-        With a command: to its stdin and stdout, run beside the file server, once that is in a pod that is to
-        stay, and in no other; `last`: as long as it can be reached, in one that is to go. Raises ClusterError
-        where there is none. To connect raises OSError while it is out of reach, ShareError when it will not
-        come back.
+        command: is run beside the file server, and the connection is to its stdin and stdout; it waits until
+        the file server is in one pod alone, and that one stays. last: it takes the pod that is to go instead,
+        as long as that can be reached. Raises ClusterError where there is no file server. To connect raises
+        OSError while the file server is out of reach, ShareError when it will not come back.
         """
 
     def copy_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
@@ -213,9 +228,13 @@ class ShareHost(Protocol):
         """
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Have this done while the task ends: when no worker has the share any more, and its file
-        server is still there. An exception of it ends nothing else."""
+        """Do this once, while the task ends: no worker has the share, and its file server is still there.
+
+        A WommError, TimeoutError or OSError of the work is dropped, and the task's end goes on.
+        """
 
     def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        """Have this called from now on when the pod of the file server goes, and when another has come: what
-        is on its disk may go with it. True: it is still there (see `last`)."""
+        """Call this from now on when the pod of the file server goes, and when another has come.
+
+        What is on the pod's disk may go with it. tell(True): that pod is still there (see `last`).
+        """

@@ -1,7 +1,13 @@
-"""The programs at the workers' end: the agent, the bridge to it, the copy into a pod, the login shim.
+"""The programs of the workers' end, and the shim of GNU parallel's logins, all in perl.
 
-They are perl and need nothing beyond Debian's perl-base, because a worker's image is the user's. Rejected:
-Python, since an image may lack it, and its start costs 16-70 ms a job, where perl without modules costs 2.
+agent.pl          runs jobs; the other end of a link
+bridge.pl         connects an exec's stdin and stdout to the agent's or the file server's socket
+copy_into_pod.pl  fills a folder of a pod from its stdin
+shim.pl           GNU parallel starts it for each job; shim_rest.pl: its rarer half
+
+They are single files that need nothing beyond Debian's perl-base, because a worker's image is the
+user's. Python was rejected for them: an image need not have it, and a start of it costs 16-70 ms a
+job, where perl without modules costs 2.
 """
 
 from collections.abc import Mapping
@@ -16,7 +22,7 @@ BRIDGE = Path(__file__).parent / "bridge.pl"
 COPY_INTO_POD = Path(__file__).parent / "copy_into_pod.pl"
 
 PERL_VARIABLES = ("PERL5OPT", "PERL5LIB", "PERLLIB", "PERL_UNICODE", "PERLIO", "PERL5DB", "PERL_SIGNALS")
-"""A user's variables for programs in perl. With them ours would load other code, or change bytes."""
+"""Settings of a user's own perl programs: ours would load modules by them, or read and write other bytes."""
 KEPT = "WOMM_KEPT_"
 """An agent takes this prefix off the names of variables and gives these to its jobs."""
 

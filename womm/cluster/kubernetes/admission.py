@@ -14,7 +14,7 @@ from womm.settings import EAGER
 
 _NO_NFS: Final = re.compile(r'restricted volume type[s]? [^,;]*"nfs"')
 _NO_SERVER: Final = "192.0.2.1"
-"""Of no host (RFC 5737): where the file server will be is not known yet."""
+"""An address that no host has (RFC 5737): the file server has none yet."""
 
 
 async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> WorkerSpec:

@@ -20,7 +20,7 @@ STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 MESSAGE_BYTES: Final = 65536
 _LAST_WORDS_BYTES: Final = 2000
 _OF_THE_PROXY: Final = re.compile(r'^(Internal error occurred: )?error sending request: \w+ "[^"]*": ')
-"""What an API server says before the reason for which it cannot reach a kubelet: a URL of 300 characters."""
+"""An API server that cannot reach a kubelet puts this before the reason: a URL of 300 characters."""
 
 
 class ExecTransport(asyncio.Transport):

@@ -59,7 +59,7 @@ _KEEP_ALIVE: Final = (
     ("TCP_KEEPCNT", 3),
     ("TCP_USER_TIMEOUT", 120_000),
 )
-"""Of a connection that may wait for a word for long: tcp(7). What a system does not have is left out."""
+"""Socket options of a connection that may be silent for long (tcp(7)). Systems lack some of them."""
 _EXEC_PROTOCOL: Final = "v5.channel.k8s.io"
 
 
@@ -100,7 +100,7 @@ class KubeClient:
 
     @property
     def target(self) -> Target:
-        """What leads here again, also when the current context has become another one."""
+        """The way here, also after another context has become the current one."""
         return Target(
             self.context,
             self.namespace,

@@ -47,7 +47,7 @@ LOOK_AGAIN_S: Final = 0.15
 
 @dataclass(frozen=True, slots=True)
 class PodOptions:
-    """What the project says of the pods. `image` is the workers'; see manifests.WorkerSpec."""
+    """The project's settings for the pods. `image` is the workers'; see manifests.WorkerSpec."""
 
     image: str
     pull_secret: str = ""

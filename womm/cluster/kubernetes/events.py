@@ -1,4 +1,4 @@
-"""What events say of pods that are being created for long: nothing else knows why. Pure: no requests.
+"""From the events of a pod that is being created for long to the reason: nothing else knows it. Pure.
 
 Kubelet cannot mount NFS where the node has no client for it. It says so in the words of mount(8), or of the
 kernel, and tries again for ever; here that is one sentence with the node's name.
@@ -64,7 +64,7 @@ def _no_client(nodes: list[str], copied: bool) -> str:
 
 
 def _mount(message: str) -> str:
-    """Of a mount that has failed: the volume, and what mount(8) says; its command line is kubelet's."""
+    """Shorten the message of a failed mount to the volume and the words of mount(8)."""
     found = re.search(r'volume "([^"]+)".*?\nOutput: (.+)', message, re.DOTALL)
     return f"volume {found[1]}: {found[2]}" if found else message
 

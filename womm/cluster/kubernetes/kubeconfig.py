@@ -1,8 +1,8 @@
 """The user's kubeconfig: which cluster, and with what credentials; or the service account of a pod.
 
-The official client reads it, but for four things that it does otherwise than kubectl: of several files the
-first one names the current context; a credential plugin that fails is an error, not an anonymous user; keys
-that the kubeconfig holds are files of one client, gone with it; and no key is part of an error message.
+The official client reads it, except where it differs from kubectl: the first of several files names the
+current context; a credential plugin that fails is an error, not an anonymous user; keys that the kubeconfig
+holds are files of one client, gone with it; and no key is part of an error message.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What requests need, the context (empty: from within a cluster) and the namespace that it names."""
+    """The credentials, the context (empty: from within a cluster) and the namespace that it names."""
 
     configuration: Configuration
     context: str
@@ -149,7 +149,7 @@ def _resolve_old_plugin(given: dict[str, Any], folder: str) -> None:
 
 
 class _Loader(kube_config.KubeConfigLoader):
-    """With credential plugins whose failure is told."""
+    """The official loader, with credential plugins whose failure is an error."""
 
     folder: Path
 
@@ -214,7 +214,7 @@ async def _run(words: Sequence[str], env: Mapping[str, str], folder: str, given:
 
 
 def _words(exc: BaseException) -> str:
-    """One line. The official client names objects by their content: none of it is told."""
+    """Return one line. The official client names objects by their content, which must not be shown."""
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:

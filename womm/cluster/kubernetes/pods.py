@@ -1,4 +1,4 @@
-"""What a watch says of a task's workers, and what follows from it. Pure: no requests, no clock.
+"""From what a watch says of a task's workers to what follows from it. Pure: no requests, no clock.
 
 A worker is one life of a pod's container: its instance is the container's restart count plus one. A
 container that was restarted under the same name is a lost worker and a new one.
@@ -160,7 +160,7 @@ class PodBook:
         return [Gone(known.live, Loss.REMOVED, known.leaving or "deleted"), Vanished(name)]
 
     def answered(self, name: str) -> list[PodChange]:
-        """The worker's agent answers: it has started, whatever is told of it so far."""
+        """The worker's agent answers: the worker has started, whatever the watch has said so far."""
         if name not in self._creating:
             return []
         del self._creating[name]
@@ -253,7 +253,7 @@ def _why_leaving(item: Object) -> str:
 
 
 def _last_words(terminated: Object) -> str:
-    """How a container ended. Its log may hold what jobs have printed: only the agent's own lines are told."""
+    """How a container ended. Its log may hold what jobs have printed, so only the agent's own lines count."""
     detail = f"exit status {terminated.get('exitCode', '?')}"
     if _reason(terminated) not in {"", "Error", "Completed"}:
         detail += f", {terminated['reason']}"

@@ -31,7 +31,7 @@ _LOOK_AGAIN_S: Final = 0.25
 _LOOK_FOR_STRANDED_S: Final = 5.0
 _KINDS: Final = ("pods", "configmaps", "services", "deployments", "replicasets", "jobs")
 _NOT_NEEDED: Final = frozenset(["services"])
-"""Who has no share needs no right to them."""
+"""Tasks without a share need no right to these."""
 
 
 async def delete_task(
@@ -43,9 +43,9 @@ async def delete_task(
 ) -> None:
     """Delete the objects that a task is made of; what belongs to them goes with them.
 
-    Its pods end within seconds after that; those that have mounted a share are waited for, and then
-    `before_share_ends` is done. share: whether it has one; None: it is looked up. What is gone already
-    is no error. Raises ClusterError.
+    Its pods end within seconds after that. With a share, this waits for the pods that have mounted it, and
+    then does `before_share_ends`. share: whether the task has one; None: the cluster knows. An object that is
+    gone already is no error. Raises ClusterError.
     """
     if share is None:
         share = await _is_there(client, "deployments", server_name(task))
@@ -124,7 +124,7 @@ async def _force_stranded(client: KubeClient, labels: str, say: Callable[[str], 
             pods, _ = await client.list(path, labels=labels)
             for pod in [pod for pod in filter(is_unconfirmed, pods) if _is_due(pod, since)]:
                 metadata = pod["metadata"]
-                # Of this pod, not of another that has got its name.
+                # This pod, not another that has got its name.
                 body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
                 forced.append(pod)
                 await client.request("DELETE", f"{path}/{metadata['name']}", body=body)
@@ -145,7 +145,7 @@ def _tell_forced(pods: Sequence[Object], say: Callable[[str], None]) -> None:
 
 
 def is_unconfirmed(pod: Object) -> bool:
-    """Whether a pod is told to end, and its node has not said that its containers have."""
+    """Whether a pod is to end, and its node has not said that its containers have ended."""
     if "deletionTimestamp" not in pod["metadata"] or not (pod.get("spec") or {}).get("nodeName"):
         return False
     status = pod.get("status") or {}

@@ -1,4 +1,4 @@
-"""The file server of a task as its driver sees it: which pod it is in, and how its socket is reached.
+"""The file server of a task as the user's side sees it: which pod it is in, and how its socket is reached.
 
 Its Deployment replaces a pod that is lost; the address that workers have mounted stays the same. What
 connects to it waits for whichever pod there is.
@@ -22,7 +22,7 @@ from womm.link.client import Dial
 log = logging.getLogger(__name__)
 
 GREETING: Final = b"womm bridge\n"
-"""What the bridge says first, once it has found the socket (womm/worker/bridge.pl)."""
+"""The first words of the bridge, once it has found the socket (womm/worker/bridge.pl)."""
 ANSWER_TIMEOUT_S: Final = 8.0
 
 
@@ -96,7 +96,7 @@ class FileServerPods:
         return next((pod.name for pod in self.book.live if pod.name not in self._leaving), None)
 
     def when_it_moves(self, tell: Callable[[bool], None]) -> None:
-        """See Cluster.when_share_moves."""
+        """See ShareHost.when_share_moves."""
         self._tell_move = tell
 
     async def until_ready(self) -> None:

@@ -84,7 +84,7 @@ class FileServerHost:
             self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
             self._background.spawn(self._see_servers_go(self._server))
 
-    # What follows is the cluster's.
+    # The rest is for the cluster.
 
     def replace(self, items: Iterable[Object]) -> None:
         if self._server is not None:

@@ -24,7 +24,7 @@ GRACE_S: Final = 60
 """It serves on for 40 s at most after SIGTERM, until its clients have unmounted."""
 VOLUME: Final = "womm-share"
 USER: Final = 65532
-"""Nobody in particular, and never root: its files are the pod's own."""
+"""The file server's user: never root, and of no image."""
 _RESOURCES: Final = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "4", "memory": "1Gi"},
@@ -39,7 +39,7 @@ _MACHINE: Final = ("kubernetes.io/arch", "kubernetes.io/os")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What a worker mounts: see ShareSpec. `server` is an address that nodes reach."""
+    """A worker's mount of the share. `server` is an address that nodes reach."""
 
     server: str
     share: ShareSpec
@@ -63,10 +63,10 @@ def secret(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
 
 
 def service(spec: WorkerSpec, owner: Object) -> Object:
-    """What gives the file server an address that outlives its pod.
+    """The Service that gives the file server an address which outlives its pod.
 
-    Also of a pod that is not ready: one that ends serves on until its clients have unmounted, and a
-    probe that is late for once must not cut them off.
+    It leads to pods that are not ready, too: a pod that ends serves on until its clients have unmounted, and
+    one late probe must not cut them off.
     """
     return {
         "apiVersion": "v1",
@@ -82,7 +82,7 @@ def service(spec: WorkerSpec, owner: Object) -> Object:
 
 
 def file_server(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
-    """The Deployment of the file server: never two at once, since neither knows what the other is told."""
+    """The Deployment of the file server: never two pods at once, since neither knows the other's news."""
     metadata = manifests.owned(spec, FILE_SERVER, owner)
     metadata["name"] = server_name(spec.task)
     return {
@@ -121,7 +121,7 @@ def can_copy_into_pods(share: ShareSpec) -> bool:
 def filled(pod: Object, share: ShareSpec) -> Object:
     """Return a worker's pod with a folder of its own in the place of the share's, for `copy_into_pod.pl`.
 
-    Its working folder may be one below, which is not there yet: jobs are told.
+    The folder that jobs run in may lie below it and is not there yet, so it comes with each job.
     """
     pod = deepcopy(pod)
     pod["spec"]["volumes"].append({"name": VOLUME, "emptyDir": {}})
@@ -186,7 +186,7 @@ def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
 
 
 def _arguments(share: ShareSpec) -> list[str]:
-    """What the image's entrypoint, womm.fileserver, is told."""
+    """Return the arguments of the image's entrypoint, womm.fileserver."""
     words = ["--secret", SECRET, "--state", STATE, "--port", str(PORT)]
     if share.kind == LAZY:
         words += ["--lazy", SHARE_SOCKET, "--cache", CACHE, "--cache-bytes", str(share.cache_bytes)]
@@ -196,7 +196,7 @@ def _arguments(share: ShareSpec) -> list[str]:
 
 
 def _owner(spec: WorkerSpec) -> list[str]:
-    """Who owns all files: the workers' user, where the pod template names one. Programs look (git does)."""
+    """Return options for the owner of all files (git looks): the workers' user, if the template names it."""
     pod = (spec.template.get("spec") or {}).get("securityContext") or {}
     own = manifests.template_container(spec.template).get("securityContext") or {}
     names = {"--uid": "runAsUser", "--gid": "runAsGroup"}

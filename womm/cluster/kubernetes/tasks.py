@@ -94,7 +94,7 @@ async def list_everywhere(
 
 
 async def without_objects(tasks: Iterable[tuple[Target, str]]) -> set[str]:
-    """Return those of which their cluster has nothing at all; it was asked, and has answered."""
+    """Return the tasks whose clusters have answered that they have nothing of them."""
 
     async def of(target: Target, names: list[str]) -> set[str]:
         client = await KubeClient.connect(target)

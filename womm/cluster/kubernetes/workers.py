@@ -27,7 +27,7 @@ from womm.link.client import Dial
 log = logging.getLogger(__name__)
 
 GONE_TIMEOUT_S: Final = 10.0
-"""How long a pod that is told to end may take before nobody waits for its node any more."""
+"""How long a pod may take to end before it counts as gone, whatever its node says."""
 EVENTS_AFTER_S: Final = 5.0
 EVENTS_PODS: Final = 3
 
