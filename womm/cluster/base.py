@@ -85,8 +85,8 @@ class TaskSpec:
     """A task as a cluster knows it.
 
     pods, slots: counts. env: is added to the agents' environment, as are WOMM_TASK, WOMM_POD and
-    WOMM_ATTEMPT=1 (a later attempt at a job says so itself). folder: jobs run in it if the pods have it, as on
-    this machine, or with a share that the folder is a part of; else they run in the image's own.
+    WOMM_ATTEMPT=1 (a later attempt at a job says so itself). folder: jobs run in it if the pods have it, as
+    on this machine, or with a share that the folder is a part of; else they run in the image's own.
     """
 
     task: str
