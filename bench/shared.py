@@ -15,7 +15,7 @@ from bench.kube import NFS_TAINT, Project
 from bench.run import BenchError, Talk, talking
 from bench.sharedriver import JOB_S, READY_S, Options
 from tests.realcluster import images
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 
 TASK = "benchlzy"
 MEMORY = "/womm-bench"

@@ -16,7 +16,7 @@ from womm.cluster.base import Loss, Pod, ShareSpec
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.manifests import COMPONENT, KEEPER, WORKER, WorkerSpec
 from womm.cluster.kubernetes.running_task import DeploymentWatcher, PodWatcher, RunningTask
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 
 PODS = "/api/v1/namespaces/lab/pods"
 

@@ -12,14 +12,14 @@ import pytest
 
 from tests.cluster.kubernetes.project import Project
 from tests.cluster.kubernetes.proxy import proxied
+from tests.cluster.kubernetes.test_share_host import on_nodes
 from tests.cluster.kubernetes.test_shared_tasks import fill, shared, tree, write
-from tests.cluster.kubernetes.test_shares import on_nodes
 from tests.conftest import Home
 from tests.faults.tasks import wait_for, womm
 from tests.realcluster import images
 from tests.soak import count
 from womm.cluster.base import Loss
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone
 
 __all__ = ["shared"]

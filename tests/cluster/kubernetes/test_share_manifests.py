@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.kubernetes.test_manifests import ROOT, TEMPLATE, spec
 from tests.link.wires import run
 from womm.cluster.base import ShareSpec
-from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.manifests import Object
@@ -34,7 +34,7 @@ def share(**changes: Any) -> ShareSpec:
 
 
 def server_pod(template: Any = None, **changes: Any) -> tuple[Object, Object]:
-    made = shares.file_server(spec(template=template or {}), share(**changes), ROOT)
+    made = share_manifests.file_server(spec(template=template or {}), share(**changes), ROOT)
     pod = made["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     return pod, container
@@ -42,9 +42,9 @@ def server_pod(template: Any = None, **changes: Any) -> tuple[Object, Object]:
 
 def test_everything_of_a_share_goes_with_the_root() -> None:
     made = [
-        shares.secret(spec(), share(), ROOT),
-        shares.service(spec(), ROOT),
-        shares.file_server(spec(), share(), ROOT),
+        share_manifests.secret(spec(), share(), ROOT),
+        share_manifests.service(spec(), ROOT),
+        share_manifests.file_server(spec(), share(), ROOT),
     ]
     for item in made:
         assert item["metadata"]["ownerReferences"][0]["uid"] == "u-1"
@@ -56,18 +56,18 @@ def test_everything_of_a_share_goes_with_the_root() -> None:
 
 
 def test_secret_holds_the_bytes_and_the_share_does_not_show_them() -> None:
-    data = shares.secret(spec(), share(), ROOT)["data"]
+    data = share_manifests.secret(spec(), share(), ROOT)["data"]
     assert base64.b64decode(data["client_key"]) == b"\x00key"
     assert set(data) == {"host_key.pub", "client_key", "export"}
     assert EXPORT not in repr(share())
     assert "key" not in repr(share())
-    deployment = shares.file_server(spec(), share(), ROOT)
-    assert EXPORT not in json.dumps([deployment, shares.service(spec(), ROOT)])
+    deployment = share_manifests.file_server(spec(), share(), ROOT)
+    assert EXPORT not in json.dumps([deployment, share_manifests.service(spec(), ROOT)])
 
 
 def test_service_leads_to_the_one_file_server_also_when_it_is_not_ready() -> None:
-    service = shares.service(spec(), ROOT)["spec"]
-    template = shares.file_server(spec(), share(), ROOT)["spec"]["template"]
+    service = share_manifests.service(spec(), ROOT)["spec"]
+    template = share_manifests.file_server(spec(), share(), ROOT)["spec"]["template"]
     assert service["selector"].items() <= template["metadata"]["labels"].items()
     assert service["publishNotReadyAddresses"] is True
     assert service["ports"][0]["port"] == 2049
@@ -76,7 +76,7 @@ def test_service_leads_to_the_one_file_server_also_when_it_is_not_ready() -> Non
 
 
 def test_file_server_is_one_without_any_rights_and_with_time_to_end() -> None:
-    deployment = shares.file_server(spec(), share(), ROOT)["spec"]
+    deployment = share_manifests.file_server(spec(), share(), ROOT)["spec"]
     assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
     pod, container = server_pod()
     assert pod["automountServiceAccountToken"] is False
@@ -125,7 +125,9 @@ def test_file_server_takes_of_a_template_what_holds_for_any_pod() -> None:
 def test_workers_mount_the_export_by_address_at_the_folder_and_start_in_theirs() -> None:
     template = manifests.workers(spec(template=TEMPLATE), ROOT)["spec"]["template"]
     before = json.dumps(template)
-    pod = shares.mounted(template, shares.Mount("10.1.2.3", share(), "/home/au drey/proj/sub"))
+    pod = share_manifests.mounted(
+        template, share_manifests.Mount("10.1.2.3", share(), "/home/au drey/proj/sub")
+    )
     assert json.dumps(template) == before
     (volume,) = [v for v in pod["spec"]["volumes"] if "nfs" in v]
     assert volume["nfs"] == {"server": "10.1.2.3", "path": f"/womm-{EXPORT}", "readOnly": False}

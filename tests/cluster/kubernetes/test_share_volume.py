@@ -9,7 +9,7 @@ from tests.cluster.kubernetes.project import Project
 from tests.cluster.kubernetes.test_shared_tasks import fill, shared, tree, write
 from tests.conftest import Home
 from tests.faults.tasks import wait_for, womm
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.journal.events import JobLost
 
 __all__ = ["shared"]

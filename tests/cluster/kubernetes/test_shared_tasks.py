@@ -14,13 +14,13 @@ import pytest
 
 from tests.cluster.kubernetes.project import Project
 from tests.cluster.kubernetes.test_reasons import project_in
-from tests.cluster.kubernetes.test_shares import LEVEL, on_nodes
+from tests.cluster.kubernetes.test_share_host import LEVEL, on_nodes
 from tests.conftest import Home
 from tests.faults.tasks import joblog_lines, started, wait_for, womm
 from tests.soak import count
 from womm import process
 from womm.cluster.base import Loss
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.journal.events import JobEnded, JobLost, JobStarted, ShareTraffic, ShareUnsent
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ objects       changes to a task's objects while it runs; removal: their end
 admission     a dry run before anything is made
 
 What is made, as data:
-manifests     the objects of a task; shares: those of its share; paths: where things lie in the pods
+manifests     the objects of a task; share_manifests: those of its share; paths: where things lie in the pods
 rbac          the roles that users need: the files of the top folder `manifests`
 
 The API server:

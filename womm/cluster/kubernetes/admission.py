@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from womm.cluster.base import TaskSpec
-from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
@@ -29,7 +29,7 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
             return spec
         except ApiError as exc:
             if task.share is not None and _NO_NFS.search(exc.message):
-                if not shares.can_copy_into_pods(task.share):
+                if not share_manifests.can_copy_into_pods(task.share):
                     kind = "eager with share-volume" if task.share.kind == EAGER else task.share.kind
                     raise ClusterError(
                         f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
@@ -61,5 +61,5 @@ def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
     if task.share is None:
         return sample
     if spec.copies_into_pods:
-        return shares.filled(sample, task.share)
-    return shares.mounted(sample, shares.Mount(_NO_SERVER, task.share, str(task.folder)))
+        return share_manifests.filled(sample, task.share)
+    return share_manifests.mounted(sample, share_manifests.Mount(_NO_SERVER, task.share, str(task.folder)))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from womm.background import Background
 from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
-from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
@@ -143,12 +143,12 @@ class KubernetesCluster:
         pod = body["spec"]["template"]
         if task.server is None:
             if share is not None:
-                body["spec"]["template"] = shares.filled(pod, share)
+                body["spec"]["template"] = share_manifests.filled(pod, share)
             await asyncio.gather(scripts, client.request("POST", client.collection("deployments"), body=body))
         else:
             await scripts
             mount = await start_server(client, task.spec, workers, root)
-            body["spec"]["template"] = shares.mounted(pod, mount)
+            body["spec"]["template"] = share_manifests.mounted(pod, mount)
             self._watches.spawn(self._create_workers(task, task.server, body))
 
     async def _create_workers(self, task: RunningTask, server: FileServerPods, body: Object) -> None:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from womm import words
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.manifests import MANAGED_BY, TASK, WORKER, Object, root_name, selector
-from womm.cluster.kubernetes.shares import server_name
+from womm.cluster.kubernetes.share_manifests import server_name
 from womm.errors import ClusterError
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from womm.cluster.base import PodObserver, TaskSpec
-from womm.cluster.kubernetes import manifests, shares
+from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.advice import readable
 from womm.cluster.kubernetes.client import KubeClient
 from womm.cluster.kubernetes.execs import Execs
@@ -33,7 +33,7 @@ class RunningTask:
         share = spec.share
         objects = TaskObjects(client, spec.task)
         book = PodBook(spec.slots, spec.mem)
-        can_copy = share is not None and shares.can_copy_into_pods(share)
+        can_copy = share is not None and share_manifests.can_copy_into_pods(share)
         self.spec = spec
         self.observer = observer
         self.copies_into_pods = workers.copies_into_pods or can_copy
@@ -46,7 +46,7 @@ class RunningTask:
         self.keepers = Keepers(execs, self.changed)
         self.host: FileServerHost | None = None
         if share is not None:
-            unmounted = shares.filled(manifests.worker_pod(workers), share) if can_copy else None
+            unmounted = share_manifests.filled(manifests.worker_pod(workers), share) if can_copy else None
             self.host = FileServerHost(
                 self.server, self.workers, objects, execs, unmounted=unmounted, notice=observer.notice
             )
@@ -97,14 +97,14 @@ class PodWatcher:
     def replace(self, items: list[Object]) -> None:
         self._task.keepers.replace(_of(items, manifests.KEEPER))
         if self._task.host is not None:
-            self._task.host.replace(_of(items, shares.FILE_SERVER))
+            self._task.host.replace(_of(items, share_manifests.FILE_SERVER))
         self._task.workers.replace(_of(items, manifests.WORKER))
 
     def event(self, kind: str, item: Object) -> None:
         component = _component(item)
         if component == manifests.KEEPER:
             self._task.keepers.apply(kind, item)
-        elif component != shares.FILE_SERVER:
+        elif component != share_manifests.FILE_SERVER:
             self._task.workers.apply(kind, item)
         elif self._task.host is not None:
             self._task.host.apply(kind, item)
@@ -147,12 +147,12 @@ class DeploymentWatcher:
     def _deleted(self, component: str) -> None:
         if not self._task.draining:
             self._task.missing.give_up(_REMOVED)
-        if component == shares.FILE_SERVER and self._task.server is not None:
+        if component == share_manifests.FILE_SERVER and self._task.server is not None:
             self._task.server.deployment_gone(_REMOVED)
         self._refusal(component, "")
 
     def _refusal(self, component: str, words: str) -> None:
-        if component == shares.FILE_SERVER and self._task.server is not None:
+        if component == share_manifests.FILE_SERVER and self._task.server is not None:
             self._task.server.refusal = words
         else:
             self._task.missing.refusal = words

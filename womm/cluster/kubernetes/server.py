@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from womm.cluster.base import TaskSpec
-from womm.cluster.kubernetes import shares
+from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.client import KubeClient
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.pods import PodBook, PodChange, Replace
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.errors import ShareError
 from womm.link.client import Dial
 
@@ -155,18 +155,22 @@ class FileServerPods:
         return [change.name for change in changes if isinstance(change, Replace)]
 
 
-async def start_server(client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object) -> shares.Mount:
+async def start_server(
+    client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object
+) -> share_manifests.Mount:
     """Create the file server of the task's share; return what workers are to mount. Raises ClusterError."""
     assert task.share is not None
     # The secret is there before the pod: else kubelet would try again after a while.
     _, service = await asyncio.gather(
-        client.request("POST", client.collection("secrets"), body=shares.secret(spec, task.share, root)),
-        client.request("POST", client.collection("services"), body=shares.service(spec, root)),
+        client.request(
+            "POST", client.collection("secrets"), body=share_manifests.secret(spec, task.share, root)
+        ),
+        client.request("POST", client.collection("services"), body=share_manifests.service(spec, root)),
     )
     await client.request(
-        "POST", client.collection("deployments"), body=shares.file_server(spec, task.share, root)
+        "POST", client.collection("deployments"), body=share_manifests.file_server(spec, task.share, root)
     )
-    return shares.Mount(str(service["spec"]["clusterIP"]), task.share, str(task.folder))
+    return share_manifests.Mount(str(service["spec"]["clusterIP"]), task.share, str(task.folder))
 
 
 async def greeted(run_bridge: Dial, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:

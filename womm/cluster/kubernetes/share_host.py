@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from womm.background import Background
 from womm.cluster.base import Place, Pod
-from womm.cluster.kubernetes import shares
+from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
 from womm.cluster.kubernetes.manifests import GRACE_S, Object
 from womm.cluster.kubernetes.objects import TaskObjects
@@ -68,7 +68,7 @@ class FileServerHost:
             except TimeoutError as exc:
                 why = ", ".join(server.reasons()) or "its last pod has not ended"
                 raise OSError(f"the file server is not there: {why}") from exc
-            run = self._execs.dial(pod, shares.FILE_SERVER, lambda: True, command or SHARE_BRIDGE)
+            run = self._execs.dial(pod, share_manifests.FILE_SERVER, lambda: True, command or SHARE_BRIDGE)
             return await (run(factory) if command else greeted(run, factory))
 
         return connect
@@ -133,5 +133,5 @@ class FileServerHost:
         client, task = self._objects.client, self._objects.task
         while True:
             await server.until_one_leaves()
-            async with without_lost_nodes(client, task, self._notice, shares.FILE_SERVER):
+            async with without_lost_nodes(client, task, self._notice, share_manifests.FILE_SERVER):
                 await server.until_none_leaves()

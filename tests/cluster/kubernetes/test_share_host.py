@@ -22,7 +22,7 @@ from womm.cluster.base import ShareHost, ShareSpec, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import WORKER
-from womm.cluster.kubernetes.shares import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.errors import ClusterError
 from womm.share.lazy.connection import LazyConnection
 
