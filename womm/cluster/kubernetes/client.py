@@ -279,7 +279,7 @@ class KubeClient:
 
     async def _load(self) -> None:
         """Read the credentials."""
-        self._check_seal()
+        _check_seal(self._target)
         found = await kubeconfig.load(
             self._target.kubeconfig, self._target.context, Path(tempfile.mkdtemp(dir=self._files.name))
         )
@@ -293,21 +293,6 @@ class KubeClient:
             raise ClusterError(
                 f"the key or certificate of context {self.context} cannot be used: {words.cause(exc)}"
             ) from exc
-
-    def _check_seal(self) -> None:
-        """Raises ClusterError for a kubeconfig that has changed, unless the user has accepted that, too."""
-        if not self._target.seal:
-            return
-        path = self._target.kubeconfig
-        try:
-            found = seal(path)
-        except TrustError as exc:
-            raise ClusterError(exc.message, exc.hint) from exc
-        if found != self._target.seal and not knows(found):
-            raise ClusterError(
-                f"the kubeconfig {path}, or a program that it names, has changed since you accepted it",
-                "womm trust",
-            )
 
     async def _load_again(self, old: ApiClient) -> None:
         """The API server knows the credentials of `old` no more: they may have expired.
@@ -381,6 +366,22 @@ class KubeClient:
         option = f" --context {self.context}" if self.context else ""
         return ClusterError(
             f"cannot reach the cluster at {self.host}: {_words(exc)}", f"kubectl{option} cluster-info"
+        )
+
+
+def _check_seal(target: Target) -> None:
+    """Raises ClusterError for a kubeconfig that has changed, unless the user has accepted that, too."""
+    if not target.seal:
+        return
+    path = target.kubeconfig
+    try:
+        found = seal(path)
+    except TrustError as exc:
+        raise ClusterError(exc.message, exc.hint) from exc
+    if found != target.seal and not knows(found):
+        raise ClusterError(
+            f"the kubeconfig {path}, or a program that it names, has changed since you accepted it",
+            "womm trust",
         )
 
 
