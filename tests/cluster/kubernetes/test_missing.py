@@ -8,9 +8,9 @@ from tests.cluster.kubernetes.test_pods import RUNNING, pod, waiting
 from tests.contracts.cluster_contract import Observer
 from tests.link.wires import run
 from womm.cluster.kubernetes.events import Why
+from womm.cluster.kubernetes.file_server import FileServerPods
 from womm.cluster.kubernetes.missing import TELL_AFTER_S, MissingWorkers
 from womm.cluster.kubernetes.pods import PodBook
-from womm.cluster.kubernetes.server import FileServerPods
 
 
 def missing_of(book, observer=None, *, wanted=2, server=None):

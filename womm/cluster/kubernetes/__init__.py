@@ -7,7 +7,7 @@ workers       the workers' pods; pods: what their state means (pure); missing: w
 checkup       the doctor's questions to the API server
 early         the first exec of a worker, before it is said to run
 keeper        the pod whose end takes the task along: the link to it
-share_host    the file server of a share, as shares use it; server: the pods that it is in
+share_host    the file server of a share, as shares use it; file_server: the pods that it is in
 objects       changes to a task's objects while it runs; removal: their end
 admission     a dry run before anything is made
 

@@ -20,6 +20,7 @@ from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.execs import Execs
+from womm.cluster.kubernetes.file_server import FileServerPods, start_server
 from womm.cluster.kubernetes.manifests import About, Object, WorkerSpec, selector
 from womm.cluster.kubernetes.removal import (
     RETRY_DELAYS_S,
@@ -29,7 +30,6 @@ from womm.cluster.kubernetes.removal import (
     without_lost_nodes,
 )
 from womm.cluster.kubernetes.running_task import DeploymentWatcher, PodWatcher, RunningTask
-from womm.cluster.kubernetes.server import FileServerPods, start_server
 from womm.cluster.kubernetes.share_host import FileServerHost
 from womm.cluster.kubernetes.watch import follow
 from womm.cluster.kubernetes.workers import until

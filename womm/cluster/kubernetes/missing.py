@@ -7,8 +7,8 @@ from typing import Final
 from womm.cluster.base import PodObserver
 from womm.cluster.kubernetes import events
 from womm.cluster.kubernetes.advice import advice_for
+from womm.cluster.kubernetes.file_server import FileServerPods
 from womm.cluster.kubernetes.pods import PodBook
-from womm.cluster.kubernetes.server import FileServerPods
 
 TELL_AFTER_S: Final = 0.1
 

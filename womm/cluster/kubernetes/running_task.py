@@ -8,12 +8,12 @@ from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.advice import readable
 from womm.cluster.kubernetes.client import KubeClient
 from womm.cluster.kubernetes.execs import Execs
+from womm.cluster.kubernetes.file_server import FileServerPods
 from womm.cluster.kubernetes.keeper import Keepers
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.missing import MissingWorkers
 from womm.cluster.kubernetes.objects import TaskObjects
 from womm.cluster.kubernetes.pods import PodBook
-from womm.cluster.kubernetes.server import FileServerPods
 from womm.cluster.kubernetes.share_host import FileServerHost
 from womm.cluster.kubernetes.workers import Workers
 

@@ -9,11 +9,11 @@ from womm.background import Background
 from womm.cluster.base import Place, Pod
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
+from womm.cluster.kubernetes.file_server import FileServerPods, greeted
 from womm.cluster.kubernetes.manifests import GRACE_S, Object
 from womm.cluster.kubernetes.objects import TaskObjects
 from womm.cluster.kubernetes.paths import SHARE_BRIDGE
 from womm.cluster.kubernetes.removal import without_lost_nodes
-from womm.cluster.kubernetes.server import FileServerPods, greeted
 from womm.cluster.kubernetes.workers import Workers
 from womm.errors import ClusterError, WommError
 from womm.link.client import Dial
