@@ -171,7 +171,7 @@ def test_link_that_is_lost_with_all_sent_says_up_to_when_that_is_known(top, plac
     async def main():
         async with sharing(top, place, end_s=0.5) as (server, lazy, heard):
             await make(server.fs, b"f", b"data")
-            await server.contents.flush()
+            await server.contents.flusher.flush()
             while lazy._share.unsent:
                 await asyncio.sleep(0.01)
             await server.lose()
@@ -193,7 +193,7 @@ def test_full_disk_of_the_user_is_named_with_its_files(top, place):
             for name in (b"a", b"b"):
                 await make(server.fs, name)
             files = [await opened(server, name) for name in (b"a", b"b")]
-            await server.contents.space(now=True)
+            await server.contents.disk.space(now=True)
             (top / "hog").write_bytes(bytes(3_500_000))
             for file in files:
                 with suppress(OSError):  # the program hears of it, too, if it is known by then
