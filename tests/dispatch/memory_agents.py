@@ -131,6 +131,7 @@ class MemoryCluster:
     name: str = "memory"
     wanted: int = 1
     window_bytes: int = WINDOW
+    share_host: None = None
 
     def dial(self, pod: Pod) -> Dial:
         return self.agents[pod.name].connect

@@ -41,7 +41,7 @@ async def outcome(running, sink):
 
 
 def agent_of(running, pod):
-    return running.cluster._places[pod].life.pod.pid
+    return running.cluster._pods[pod].life.pod.pid
 
 
 def test_job_is_journalled_before_its_sink_hears_of_it(go):

@@ -374,7 +374,7 @@ def test_shim_takes_back_what_a_lost_worker_printed(serve, shim, tmp_path):
             out.flush()
             process = shim("echo attempt $WOMM_ATTEMPT; [ $WOMM_ATTEMPT = 2 ] || sleep 1000", stdout=out)
             await running.until(lambda: b"1" in (tmp_path / "out").read_bytes(), "the first attempt")
-            (pod,) = running.cluster._places.values()
+            (pod,) = running.cluster._pods.values()
             os.kill(pod.life.pod.pid, signal.SIGKILL)
             assert await asyncio.to_thread(process.wait) == 0
         assert (tmp_path / "out").read_bytes() == b"before\nattempt 2\n"
