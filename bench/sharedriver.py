@@ -202,14 +202,14 @@ class Driver:
         job = self._job
         await self._jobs.refresh()
         request = RunRequest(command.encode(), folder=str(self._folder).encode())
-        link.send(encode_run(job, self._jobs.renew(request, job, pod.name)))
+        link.send(encode_run(job, self._jobs.revalidate(request, job, pod.name)))
         return job, seen
 
     async def _finish(self, number: int, job: int) -> str:
         pod, _, seen = self._links[number]
         await seen.until(lambda: job in seen.ends, f"job {job}", JOB_S)
         said = seen.out(job).decode(errors="replace")
-        if trouble := await self._jobs.settle(job, pod.name):
+        if trouble := await self._jobs.wait_written(job, pod.name):
             raise RuntimeError(trouble)
         if seen.ends[job][0].value:
             raise RuntimeError(f"job {job}: {seen.ends[job]} {said} {seen.out(job, 2).decode()}")

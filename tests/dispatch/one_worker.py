@@ -31,7 +31,7 @@ class Place:
 
     async def submit(self, **options: bool) -> int:
         """Submit a job, and have it started without the share."""
-        self.share.quiet = True
+        self.share.is_current = True
         number = self.dispatcher.submit(RunRequest(b"job"), self.sink, **options)  # type: ignore[arg-type]
         await turns()
         assert number in self.agent.jobs

@@ -9,17 +9,17 @@ class HeldShare:
     """`patient`: its calls wait for `release`."""
 
     def __init__(self) -> None:
-        self.quiet = False
+        self.is_current = False
         self.patient = True
         self.waits: list[asyncio.Future[str]] = []
 
     async def refresh(self) -> None:
         await self._wait()
 
-    async def settle(self, job: int, pod: str) -> str:
+    async def wait_written(self, job: int, pod: str) -> str:
         return await self._wait()
 
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+    def revalidate(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         return request
 
     def sync(self) -> RunRequest:

@@ -96,7 +96,7 @@ class World:
         self.share.release(which, "" if which % 4 else "no room")
 
     def change_share(self, which: int) -> None:
-        self.share.quiet = not self.share.quiet
+        self.share.is_current = not self.share.is_current
 
     # ---- what holds after each step
 

@@ -89,7 +89,7 @@ class Attempts:
             JobStarted(now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command)
         )
         share = self._state.share_of(action.pod)
-        if share is None or share.quiet:
+        if share is None or share.is_current:
             self._send(job, share)
         else:
             job.change(Change.HOLD)
@@ -120,7 +120,7 @@ class Attempts:
             env = {**(request.env or {}), b"WOMM_ATTEMPT": b"%d" % job.attempt}
             request = replace(request, env=env)
         if share is not None:
-            request = share.renew(request, job.number, job.pod)
+            request = share.revalidate(request, job.number, job.pod)
         link, more = state.links[job.pod], state.cluster.window_bytes - WINDOW
         job.change(Change.SEND)
         link.send(encode_run(job.number, request))

@@ -108,7 +108,7 @@ class Settling:
         """Conclude a job when what it wrote is in the folder; until then it keeps its slot."""
         attempt = job.attempt
         try:
-            unsaved_reason = await share.settle(job.number, job.pod)
+            unsaved_reason = await share.wait_written(job.number, job.pod)
         except ShareError:  # the task ends, and nothing is known of this job
             return
         if job.attempt == attempt and job.phase in (Phase.SETTLING, Phase.CANCELLED, Phase.FAILED):

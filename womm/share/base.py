@@ -44,13 +44,13 @@ class SharedFolder(Protocol):
     """
 
     @property
-    def quiet(self) -> bool:
+    def is_current(self) -> bool:
         """Nothing has changed: `refresh` would return at once."""
 
     async def refresh(self) -> None:
         """Return when no pod is served anything older than this call."""
 
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+    def revalidate(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         """Have the job's kernel look again at what has changed since it did so last."""
 
     def sync(self) -> RunRequest | None:
@@ -59,7 +59,7 @@ class SharedFolder(Protocol):
     def reconnected(self) -> None:
         """A pod was out of reach: its messages may come before the cluster's news of that time."""
 
-    async def settle(self, job: int, pod: str) -> str:
+    async def wait_written(self, job: int, pod: str) -> str:
         """Return "" when all that the job wrote is in the folder; otherwise the reason, in words."""
 
 

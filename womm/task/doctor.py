@@ -272,14 +272,14 @@ async def _share(
         if writable is not None:
             began = time.monotonic()
             await _run(link, probe, 4, b"head -c %d /dev/zero >%b/written" % (SHARE_BYTES, place))
-            if probe.status or (why := await share.jobs.settle(4, "")):
+            if probe.status or (why := await share.jobs.wait_written(4, "")):
                 why = why if not probe.status else f"a pod cannot write into {writable}"
                 return found(Finding("share", Verdict.BAD, why))
             write_s = time.monotonic() - began
             made_s = await _timed(
                 link, probe, b"i=0; while [ $i -lt 50 ]; do : >%b/made.$i; i=$((i+1)); done" % place
             )
-            await share.jobs.settle(4, "")
+            await share.jobs.wait_written(4, "")
             text = (
                 f"{SHARE_BYTES / write_s / 1e6:.0f} MB/s from a pod into the folder,"
                 f" {words.counted(round(50 / made_s), 'file')}"

@@ -118,18 +118,18 @@ def go(womm_home, tmp_path):
 def test_store_that_is_still_the_same_holds_jobs_up_for_a_moment_only(go):
     @go
     async def folder(share, cluster, heard):
-        assert share.jobs.quiet
+        assert share.jobs.is_current
         cluster.hold.clear()
         share.jobs.reconnected()
-        assert not share.jobs.quiet
-        settling = asyncio.ensure_future(share.jobs.settle(1, POD))
+        assert not share.jobs.is_current
+        settling = asyncio.ensure_future(share.jobs.wait_written(1, POD))
         await asyncio.sleep(0.1)
         assert not settling.done()
         cluster.hold.set()
         assert await settling == ""
-        assert share.jobs.quiet and cluster.dials == 2
+        assert share.jobs.is_current and cluster.dials == 2
         request = RunRequest(b"true")
-        assert share.jobs.renew(request, 2, POD) is request
+        assert share.jobs.revalidate(request, 2, POD) is request
         assert (heard.disks, heard.lost) == (0, [])
 
 
@@ -138,20 +138,20 @@ def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
         store = cluster.base / "store"
         (store / "made").write_text("made")
         for job in (1, 2):
-            assert await share.jobs.settle(job, POD) == ""
+            assert await share.jobs.wait_written(job, POD) == ""
         cluster.lose_disk()
         cluster.moves(False)
         await share.jobs.refresh()
         assert (store / "given").read_text() == "given"
         assert heard.disks == 1
-        first = share.jobs.renew(RunRequest(b"true"), 3, POD)
+        first = share.jobs.revalidate(RunRequest(b"true"), 3, POD)
         folder = os.fsencode(cluster.base / "folder")
         assert (first.fresh_tree, first.folder) == (folder, folder + b"/sub")
         (store / "later").write_text("later")
-        await share.jobs.settle(3, POD)
-        second = share.jobs.renew(RunRequest(b"true"), 4, POD)
+        await share.jobs.wait_written(3, POD)
+        second = share.jobs.revalidate(RunRequest(b"true"), 4, POD)
         assert (second.fresh_tree, second.folder) == (None, folder + b"/sub")
-        assert share.jobs.renew(RunRequest(b"true"), 5, "another").fresh_tree == folder
+        assert share.jobs.revalidate(RunRequest(b"true"), 5, "another").fresh_tree == folder
         await cluster.end()
         assert "with it what 2 jobs wrote that had ended by" in share.failed
         assert share.words == "2 files (10 B) copied, 1 file (5 B) brought back"
@@ -165,7 +165,7 @@ def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
     async def test(share, cluster, heard):
         store = cluster.base / "store"
         (store / "made").write_text("made")
-        await share.jobs.settle(1, POD)
+        await share.jobs.wait_written(1, POD)
         cluster.leaving = True
         cluster.moves(True)
         await share.jobs.refresh()
@@ -173,7 +173,7 @@ def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
         assert (cluster.base / "folder/made").read_text() == "made"
         assert (store / "made").read_text() == "made"
         (store / "later").write_text("later")
-        await share.jobs.settle(2, POD)
+        await share.jobs.wait_written(2, POD)
         await cluster.end()
         assert (share.failed, heard.lost) == ("", [])
         assert share.words == "3 files (14 B) copied, 2 files (9 B) brought back"
@@ -185,7 +185,7 @@ def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
 def test_disk_that_nobody_missed_until_the_end_is_no_success(go):
     @go
     async def folder(share, cluster, heard):
-        await share.jobs.settle(1, POD)
+        await share.jobs.wait_written(1, POD)
         cluster.lose_disk()
         await cluster.end()
         assert "not brought back: the disk of the file server is lost" in share.failed
@@ -203,7 +203,7 @@ def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
                 await asyncio.sleep(0.01)
         await share.jobs.refresh()
         assert (cluster.base / "store/given").read_text() == "given"
-        await share.jobs.settle(1, POD)
+        await share.jobs.wait_written(1, POD)
         await cluster.end()
         assert share.failed == ""
 
@@ -224,7 +224,7 @@ def test_what_is_doubted_in_the_very_moment_in_which_it_becomes_certain_is_looke
         cluster.hold.set()
         await first
         await second  # woken with the first, but it is in doubt again
-        assert share.jobs.quiet and cluster.dials == 3
+        assert share.jobs.is_current and cluster.dials == 3
 
 
 def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
@@ -234,7 +234,7 @@ def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
             cluster.hold.clear()
             cluster.lose_disk()
             cluster.moves(False)
-            settling = asyncio.ensure_future(share.jobs.settle(1, POD))
+            settling = asyncio.ensure_future(share.jobs.wait_written(1, POD))
             await asyncio.sleep(0.1)
             cluster.hold.set()
             await settling
@@ -260,7 +260,7 @@ def test_end_that_was_never_reached_is_no_success(go):
 
     @go
     async def folder(share, cluster, heard):
-        await share.jobs.settle(1, POD)
+        await share.jobs.wait_written(1, POD)
         share.report()
         assert share.failed.startswith("what jobs wrote is not brought back")
 
@@ -274,7 +274,7 @@ def test_rescue_that_could_not_fetch_a_file_is_told_when_the_disk_is_lost(go):
         code = f"f = open({str(log)!r}, 'ab', 0)\nwhile True: f.write(b'y' * 1000)"
         writer = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
         try:
-            await share.jobs.settle(1, POD)
+            await share.jobs.wait_written(1, POD)
             while log.stat().st_size == 3_000_000:
                 await asyncio.sleep(0.01)
             cluster.leaving = True
@@ -297,7 +297,7 @@ def test_file_server_that_does_not_come_back_ends_the_task(go):
         cluster.gone = "the file server is removed"
         cluster.moves(False)
         with pytest.raises(ShareError):
-            await share.jobs.settle(1, POD)
+            await share.jobs.wait_written(1, POD)
         cluster.moves(False)
         with pytest.raises(ShareError):
             await share.jobs.refresh()

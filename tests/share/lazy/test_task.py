@@ -27,7 +27,7 @@ class Folder:
     """A SharedFolder whose answers the test gives."""
 
     def __init__(self) -> None:
-        self.quiet = True
+        self.is_current = True
         self.fresh = asyncio.Event()
         self.settled = asyncio.Event()
         self.settled.set()
@@ -40,8 +40,8 @@ class Folder:
         self.asked.append("refresh")
         await self.fresh.wait()
 
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
-        self.asked.append(f"renew {pod}")
+    def revalidate(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+        self.asked.append(f"revalidate {pod}")
         return replace(request, fresh=[b"/etc/hostname", b"/not/there"], fresh_tree=b"/etc/perl")
 
     def sync(self) -> RunRequest:
@@ -51,8 +51,8 @@ class Folder:
     def reconnected(self) -> None:
         self.asked.append("reconnected")
 
-    async def settle(self, job: int, pod: str) -> str:
-        self.asked.append("settle")
+    async def wait_written(self, job: int, pod: str) -> str:
+        self.asked.append("wait_written")
         await self.settled.wait()
         return self.why
 
@@ -136,7 +136,7 @@ def test_quiet_folder_holds_no_job_up(go):
         dispatcher.submit(RunRequest(b"echo here"), sink)
         assert (await outcome(sink)).exit == 0
         assert bytes(sink.text[1]) == b"here\n"
-        assert folder.asked == [f"renew {POD.name}", "settle"]
+        assert folder.asked == [f"revalidate {POD.name}", "wait_written"]
 
 
 def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
@@ -149,13 +149,13 @@ def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
         await until(lambda: "reconnected" in folder.asked, "the news")
         dispatcher.feed_end(number)
         assert (await outcome(sink)).exit == 0
-        assert folder.asked == [f"renew {POD.name}", "reconnected", "settle"]
+        assert folder.asked == [f"revalidate {POD.name}", "reconnected", "wait_written"]
 
 
 def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(go):
     @go
     async def main(dispatcher, folder):
-        folder.quiet, sink = False, Sink()
+        folder.is_current, sink = False, Sink()
         command = b"trap 'echo heard; exit 3' USR1; cat; while :; do sleep 0.05; done"
         number = dispatcher.submit(RunRequest(command, stdin=True), sink)
         dispatcher.feed(number, b"input\n")
@@ -174,7 +174,7 @@ def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(
 def test_job_that_is_ended_before_the_folder_is_fresh_frees_its_slot(go, how):
     @go
     async def main(dispatcher, folder):
-        folder.quiet, sink, second = False, Sink(), Sink()
+        folder.is_current, sink, second = False, Sink(), Sink()
         number = dispatcher.submit(RunRequest(b"sleep 1000"), sink)
         await until(lambda: folder.asked == ["refresh"], "the question")
         if how == "cancel":
@@ -194,7 +194,7 @@ def test_job_is_reported_when_what_it_wrote_is_in_the_folder(go):
         folder.settled.clear()
         sink = Sink()
         dispatcher.submit(RunRequest(b"echo done"), sink)
-        await until(lambda: "settle" in folder.asked, "its end")
+        await until(lambda: "wait_written" in folder.asked, "its end")
         await asyncio.sleep(0.1)
         assert sink.outcome is None
         assert dispatcher.done == 0
@@ -217,7 +217,7 @@ def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, 
         folder.settled.clear()
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo $WOMM_ATTEMPT"), sink)
-        await until(lambda: "settle" in folder.asked, "its end")
+        await until(lambda: "wait_written" in folder.asked, "its end")
         dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
         await until(lambda: dispatcher.pool.queued == 1, "its return")
         folder.settled.set()
@@ -241,7 +241,7 @@ def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_p
         assert (await outcome(told)).exit == 0
         folder.settled.clear()
         dispatcher.submit(RunRequest(b"echo settling ${WOMM_ATTEMPT-1}"), settling)
-        await until(lambda: folder.asked.count("settle") == 2, "its end")
+        await until(lambda: folder.asked.count("wait_written") == 2, "its end")
         first, folder.settled = folder.settled, asyncio.Event()
         folder.settled.set()
         dispatcher.submit(RunRequest(b"exit 5"), queued)
@@ -268,7 +268,7 @@ def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_p
 def test_lost_disk_leaves_alone_what_has_not_begun_to_run(go, tmp_path):
     @go
     async def main(dispatcher, folder):
-        folder.quiet, sink = False, Sink()
+        folder.is_current, sink = False, Sink()
         dispatcher.submit(RunRequest(b"echo ${WOMM_ATTEMPT-1}"), sink)
         await until(lambda: folder.asked == ["refresh"], "the question")
         dispatcher.disk_lost()

@@ -241,16 +241,16 @@ def test_loss_is_told_to_every_job_that_may_have_written_it(top, place):
         async with sharing(top, place) as (server, lazy, _):
             file = await opened(server, b"f")
             for job in (1, 2):
-                lazy.jobs.renew(RunRequest(b"true"), job, "pod")
+                lazy.jobs.revalidate(RunRequest(b"true"), job, "pod")
             await server.lose()
             await server.fs.write(file, 0, memoryview(b"new"), True)
             (top / "f").unlink()
             server.cluster.reachable = True
-            told = await lazy.jobs.settle(1, "pod")
+            told = await lazy.jobs.wait_written(1, "pod")
             assert told.startswith("what jobs wrote is not in the folder: f: ")
-            lazy.jobs.renew(RunRequest(b"true"), 3, "pod")
-            assert await lazy.jobs.settle(3, "pod") == ""
-            assert await lazy.jobs.settle(2, "pod") == told
+            lazy.jobs.revalidate(RunRequest(b"true"), 3, "pod")
+            assert await lazy.jobs.wait_written(3, "pod") == ""
+            assert await lazy.jobs.wait_written(2, "pod") == told
             await server.fs.close(file)
             await server.cluster.end()
 

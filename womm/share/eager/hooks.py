@@ -39,7 +39,7 @@ class EagerJobHooks:
         self._own_copies = True
 
     @property
-    def quiet(self) -> bool:
+    def is_current(self) -> bool:
         return self._sure.is_set()
 
     async def refresh(self) -> None:
@@ -48,7 +48,7 @@ class EagerJobHooks:
         if self._is_over:
             raise ShareError("the share is lost")
 
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+    def revalidate(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         if request.folder is None and (self._own_copies or self._losses):
             # By its path: what the agent itself is in may be a folder of the lost disk.
             request = replace(request, folder=self._working)
@@ -68,7 +68,7 @@ class EagerJobHooks:
     def reconnected(self) -> None:
         self._doubt()
 
-    async def settle(self, job: int, pod: str) -> str:
+    async def wait_written(self, job: int, pod: str) -> str:
         looked = self._looking.pop(job, 0)
         self._known[pod] = max(self._known.get(pod, 0), looked)
         losses = self._losses

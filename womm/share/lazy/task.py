@@ -199,7 +199,7 @@ class LazyJobHooks:
         return f"<LazyJobHooks {self._count} changes>"
 
     @property
-    def quiet(self) -> bool:
+    def is_current(self) -> bool:
         return not self._busy and self._share.quiet
 
     async def refresh(self) -> None:
@@ -213,7 +213,7 @@ class LazyJobHooks:
         """What pods' kernels have seen since they mounted the share, before any job, is no longer true."""
         self._first = way_down(self._folder, self._working)
 
-    def renew(self, request: RunRequest, job: int, pod: str) -> RunRequest:
+    def revalidate(self, request: RunRequest, job: int, pod: str) -> RunRequest:
         known = self._known.get(pod, 0)
         fresh = [] if pod in self._known else list(self._first)
         size = 0
@@ -233,7 +233,7 @@ class LazyJobHooks:
     def reconnected(self) -> None:
         """Whatever it tells, the file server itself is asked about each job."""
 
-    async def settle(self, job: int, pod: str) -> str:
+    async def wait_written(self, job: int, pod: str) -> str:
         looked = self._looking.pop(job, 0)
         self._known[pod] = max(self._known.get(pod, 0), looked)
         if not self._writable:
