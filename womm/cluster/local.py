@@ -24,8 +24,8 @@ from womm.process import end_marked, send_signal, usual_file_limit
 MARKER = "WOMM_WORKER"
 """Environment variable that every process of a pod carries, to find those that a lost agent left."""
 RESTART_DELAYS_S = (0.0, 0.2, 1.0)
-"""After an agent that had come up. Short: with long ones, workers killed every second would be away for
-nearly all of the time. Jobs and workers that do nothing but end are the pool's business."""
+"""Delays after an agent that had come up. They are short: with long ones, workers that are killed every
+second would be away nearly all of the time. The pool deals with jobs and workers that do nothing but end."""
 START_DELAYS_S = (0.0, 0.2, 1.0, 2.0, 5.0)
 HEALTHY_AFTER_S = 5.0
 START_TIMEOUT_S = 20.0

@@ -33,7 +33,7 @@ class FileServerPods:
     def __init__(self) -> None:
         self.book = PodBook(1, "", FILE_SERVER)
         self.refusal = ""
-        """What keeps its pod from being created, in the cluster's words."""
+        """The cluster's reason for not creating its pod, in its own words."""
         self._removed = ""
         self._ready: set[str] = set()
         self._leaving: set[str] = set()
@@ -92,7 +92,7 @@ class FileServerPods:
 
     @property
     def staying(self) -> str | None:
-        """The pod whose disk the next one to connect will find, if there is one."""
+        """The pod whose disk the next connection finds; None: there is none yet."""
         return next((pod.name for pod in self.book.live if pod.name not in self._leaving), None)
 
     def when_it_moves(self, tell: Callable[[bool], None]) -> None:
@@ -104,17 +104,16 @@ class FileServerPods:
             await self._change()
 
     async def live_pod(self, *, alone: bool = False) -> str:
-        """Wait for a pod that can be asked; return its name. Raises ShareError: there will be none.
+        """Wait for a pod that can be reached; return its name. Raises ShareError when there will be none.
 
-        alone: one that is to stay, and beside which no client has another: one that is to go serves on for a
-        while.
+        alone: wait until there is one pod only, and it stays. A pod that is to go serves on for a while.
         """
         while (name := self.pod) is None or (alone and (len(self.book.live) > 1 or name in self._leaving)):
             await self._another()
         return name
 
     async def oldest_pod(self) -> str:
-        """As live_pod: the one that is to go, as long as it can be asked."""
+        """As live_pod, but prefer the pod that is to go, as long as it can be reached."""
         while not (live := self.book.live):
             await self._another()
         return live[0].name

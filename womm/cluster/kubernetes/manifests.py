@@ -1,4 +1,4 @@
-"""The Kubernetes objects of a task, built as data: nothing is ever pasted into text.
+"""The Kubernetes objects of a task, built as data.
 
 One Job is the root: its pod, the keeper, is an agent without jobs to which the coordinator keeps a
 link. When that has been silent for the orphan timeout the keeper ends, the Job is complete, and its
@@ -46,7 +46,7 @@ _KEEPER_RESOURCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the cluster itself knows of a task, for `womm status` and `finish` on any machine.
+    """A task as its root in the cluster describes it, for `womm status` and `finish` on any machine.
 
     `started` is seconds since the epoch on the user's machine; cpu and mem are per pod.
     """
@@ -85,7 +85,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What the pods of a task are made of.
+    """The settings of a task's pods.
 
     `template` is what the user's `--pod-template` file says: a pod template (or a pod) that is laid
     under womm's own fields; its first container, or the one called `worker`, is the worker.
@@ -101,9 +101,9 @@ class WorkerSpec:
     service_account: str = ""
     template: Mapping[str, Any] = field(default_factory=dict)
     restricted: bool = False
-    """The namespace enforces Pod Security `restricted`: the image must run as another user than root."""
+    """The namespace enforces Pod Security `restricted`, so the image must not run as root."""
     copies_into_pods: bool = False
-    """It takes no NFS volumes: each worker has the share's folder as a volume of its own, and is filled."""
+    """The namespace takes no NFS volumes: each worker has a volume of its own for a copy of the share."""
 
 
 def root_name(task: str) -> str:
@@ -266,7 +266,7 @@ def _pod(spec: WorkerSpec, component: str, container: Object) -> Object:
     pod: Object = given.get("spec") or {}
     theirs = template_container(spec.template)
     others = [other for other in pod.get("containers") or [] if other is not None and other != theirs]
-    if component == KEEPER:  # it runs no jobs: of what the user wants, only what it takes to be scheduled
+    if component == KEEPER:  # it runs no jobs, so it takes only what decides where it runs
         others, theirs = [], {}
         pod = {name: pod[name] for name in _SCHEDULING if name in pod}
     pod["containers"] = [_laid_over(theirs, container), *others]
@@ -303,7 +303,7 @@ RESTRICTED: Final = {
 }
 _NOBODY: Final = 65534
 STAY: Final = {
-    # A job that runs for hours is not to be moved because a node could be emptied.
+    # A job may run for hours: it must not move because a node could be emptied.
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
 }

@@ -32,7 +32,7 @@ class MissingWorkers:
         self.wanted = wanted
         """Workers that are there or may still come."""
         self.refusal = ""
-        """What keeps workers' pods from being created, in the cluster's words."""
+        """The cluster's reason for not creating workers' pods, in its own words."""
         self._book = book
         self._server = server
         self._observer = observer

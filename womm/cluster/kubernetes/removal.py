@@ -101,7 +101,7 @@ async def _delete(client: KubeClient, kind: str, name: str) -> None:
 async def without_lost_nodes(
     client: KubeClient, task: str, say: Callable[[str], None], component: str = ""
 ) -> AsyncIterator[None]:
-    """While pods are waited for: force the end of those whose nodes are gone, as `kubectl delete --force`.
+    """Meanwhile, force the end of pods whose nodes are gone, as `kubectl delete --force`.
 
     Such a pod would be `Terminating` for as long as its node is an object, and its owners with it.
     component: of these pods only.

@@ -1,6 +1,6 @@
-"""The tasks of a namespace, as the cluster itself knows them: no journal, no process id of anybody.
+"""The tasks of a namespace, as the cluster itself knows them, without journals and process ids.
 
-Whoever may read the namespace sees them, from any machine. A task is alive while its keeper hears
+Anybody who may read the namespace sees them, from any machine. A task is alive while its keeper hears
 its coordinator: that is the keeper's readiness.
 """
 
@@ -142,7 +142,7 @@ def _remote_task(client: KubeClient, job: Object, workers: dict[str | None, Obje
 
 
 async def finish_task(target: Target, task: str) -> list[str]:
-    """Remove everything a task has in the cluster and wait until it is gone; return what is to be told.
+    """Remove everything a task has in the cluster and wait until it is gone; return notices for the user.
 
     Raises ClusterError.
     """
