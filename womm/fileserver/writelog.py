@@ -1,4 +1,4 @@
-"""What clients have written and the user's side does not have yet: one log per file, on the pod's own disk.
+"""Writes of clients that the user's side does not have yet: one log per file, on the pod's disk.
 
 Strategy: a write is appended as a record, whatever its offset, and a sorted list of pieces says where the
 newest bytes of a range are. So one sync makes a file's writes durable, a torn tail is seen by its checksum,
@@ -90,7 +90,7 @@ class Pieces:
         self._starts[first:last] = [piece.offset for piece in new]
 
     def within(self, offset: int, end: int) -> list[Piece]:
-        """Return what is known of a range, cut to it."""
+        """Return the pieces of a range, cut to it."""
         first, last = self._touching(offset, end)
         found = []
         for piece in self._pieces[first:last]:
@@ -100,7 +100,7 @@ class Pieces:
         return found
 
     def leave_out(self, offset: int, end: int, position: int) -> None:
-        """Forget what is of a range and before `position` in the log."""
+        """Forget the parts of a range that are before `position` in the log."""
         first, last = self._touching(offset, end)
         kept: list[Piece] = []
         for piece in self._pieces[first:last]:
@@ -162,7 +162,7 @@ class WriteLogs:
         self.size_bytes += size_bytes
 
     def give(self, fd: int) -> None:
-        """Take back a file of which nothing is needed any more."""
+        """Take back a file whose records are not needed any more."""
         self.size_bytes -= self._sizes.pop(fd, 0)
         if len(self._free) < FREE_FILES:
             os.ftruncate(fd, 0)
@@ -213,7 +213,7 @@ class _Record(NamedTuple):
 
 
 def _records(fd: int) -> list[_Record]:
-    """Return the records of a file; what is torn at its end was never acknowledged."""
+    """Return the records of a file; a torn one at its end was never acknowledged."""
     size = os.fstat(fd).st_size
     position, found = 0, []
     while position + RECORD_BYTES <= size:
@@ -234,7 +234,7 @@ def _records(fd: int) -> list[_Record]:
 class WriteLog:
     """The log of one file. Raises OSError (the pod's own disk).
 
-    It is cut into segments, one for each turn of the flusher: what is flushed is removed as a whole.
+    It is cut into segments, one for each turn of the flusher, which removes them as a whole.
     """
 
     def __init__(self, logs: WriteLogs, fileid: int) -> None:
@@ -256,7 +256,7 @@ class WriteLog:
         return f"<WriteLog {self.fileid:016x} {self.pieces.size_bytes} bytes in {len(self.pieces)} pieces>"
 
     def over(self, stat: Stat) -> Stat:
-        """Return what a file is like with what is written here."""
+        """Return the attributes of a file with these writes in it."""
         return stat._replace(
             size=max(stat.size, self.pieces.end), mtime_ns=self.time_ns, ctime_ns=self.time_ns
         )

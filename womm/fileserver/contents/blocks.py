@@ -1,6 +1,6 @@
 """Blocks of the user's files: the newest in memory, the others in one file of slots.
 
-Strategy: who asks knows which version of a file is meant, and drops what is of another one; here are only
+Strategy: the callers know which version of a file a block is of, and drop the blocks of others; here are only
 bytes. The slots' file is not kept over a restart: a block without its version is worth nothing.
 """
 

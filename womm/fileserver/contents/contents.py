@@ -101,5 +101,5 @@ class Contents:
                 self._tree.forget(node)
             return
         if not node.gone:
-            node.use.admitted()  # whoever opens it next has not written it
+            node.use.admitted()  # the next one to open it has not written it
         self.handles.release(node)

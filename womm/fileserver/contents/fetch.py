@@ -1,4 +1,4 @@
-"""Blocks that come from the user's side: fetched once for all who want them, and ahead of who reads on.
+"""Blocks that come from the user's side: fetched once for all readers, and ahead of one that reads on.
 
 Strategy: a block is taken into the cache only if the file was, after it was read, of the version that the
 tree knows: so blocks of two versions are never mixed. Reads that go on where the last one ended have the next
@@ -21,12 +21,12 @@ AHEAD_BLOCKS: Final = 48
 AHEAD_SLACK: Final = 16 * BLOCK_BYTES
 """Kernels send several reads at a time, and they come in any order."""
 AHEAD_S: Final = 1.0
-"""All that is fetched ahead comes within this: whoever asks for something else waits behind it."""
+"""All that is fetched ahead comes within this time: other requests wait behind it."""
 AHEAD_FIRST_BYTES_S: Final = 8e6
-"""What a link is taken for until it was measured."""
+"""The rate of a link before it was measured."""
 AHEAD_MIN_BLOCKS: Final = 4
 UNREAD_BLOCKS: Final = 4096
-"""Blocks that nobody has read yet are counted up to here before those that are dropped are looked for."""
+"""So many unread blocks are counted before the dropped ones among them are looked for."""
 LOOK_S: Final = 0.25
 
 
@@ -65,7 +65,7 @@ class Fetcher:
         self._full = False
         """Has the limit held something back since the last look?"""
         self._unread: dict[tuple[int, int], int] = {}
-        """Of blocks that were fetched: how many of their bytes nobody has had yet."""
+        """For each fetched block, how many of its bytes no client has read yet."""
         self._prune_at = UNREAD_BLOCKS
         self.from_cache = 0
         """Bytes that were read once more: without the cache they would have been fetched again."""
@@ -112,7 +112,7 @@ class Fetcher:
         return size_bytes - first
 
     def _not_read_yet(self, key: tuple[int, int], size_bytes: int) -> None:
-        if len(self._unread) >= self._prune_at:  # of what was fetched ahead in vain, and is dropped by now
+        if len(self._unread) >= self._prune_at:  # some were fetched ahead in vain, and dropped
             self._unread = {key: size for key, size in self._unread.items() if self._blocks.has(*key)}
             self._prune_at = max(UNREAD_BLOCKS, 2 * len(self._unread))
         if size_bytes:
@@ -142,7 +142,7 @@ class Fetcher:
     def _fetched(self, key: tuple[int, int, tuple[int, ...]], task: "asyncio.Task[bytes]") -> None:
         self._fetches.pop(key, None)
         if not task.cancelled():
-            task.exception()  # nobody may wait for what is read ahead
+            task.exception()  # a block that is read ahead may have no reader
 
     async def _get(self, node: FileNode, number: int) -> bytes:
         version, stamp = node.version, self._tree.freshness.stamp()

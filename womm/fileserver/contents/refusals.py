@@ -1,9 +1,9 @@
-"""What the user's disk does not take: known before, or learned from what it has refused.
+"""Writes that the user's disk does not take: known before, or learned from those that it has refused.
 
 Strategy: a write is acknowledged before it is on the user's side, so its program must not hear too late that
-there is no place for it. How large a file may become the user's side says. While anything is refused - a
-quota is known only by that - and beyond the size that is known to be good, COMMIT, a close and a stable WRITE
-wait for the user's side. What no second try can mend is given up, so that its writers hear of it once.
+there is no room for it. The user's side says how large a file may become. COMMIT, a close and a stable WRITE
+wait for the user's side while any file is refused (a quota shows itself only so), and beyond the size that is
+known to be good. A write that no second try can mend is given up, and its writers get the error once.
 """
 
 import errno
@@ -16,7 +16,7 @@ from womm.nfs.status import NFSError
 from womm.wire.extensions import Largest, Position
 
 FINAL: Final = frozenset([errno.EFBIG, errno.EINVAL, errno.EOVERFLOW])
-"""What a write of these bytes there will always get. Space, quotas, permissions may be better next time."""
+"""Errors that a second try gets, too. Space, quotas and permissions may be better next time."""
 ANY_DISK_BYTES: Final = (1 << 31) - 1
 """Every disk takes files of this size."""
 _LARGEST_BYTES: Final = (1 << 63) - 1

@@ -1,4 +1,4 @@
-"""What of a log is on its way to the user's side, and how much may be, of all files together."""
+"""Writes on their way to the user's side, and how many bytes of all files may be on their way."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ MOST_BYTES: Final = 8 << 20
 """20 MB/s need 1 MB at 50 ms; a fast link in Python rather more."""
 LEAST_BYTES: Final = 1 << 20
 BEHIND_S: Final = 1.0
-"""What is asked for meanwhile waits no longer than this behind what is sent."""
+"""Questions wait no longer than this behind the writes that were sent before."""
 LOOK_S: Final = 0.25
 
 
@@ -63,7 +63,7 @@ class _Write(NamedTuple):
 
 
 class Sending:
-    """The writes of one turn, in their order. What has arrived need not be sent again when others fail."""
+    """The writes of one turn, in their order. Those that have arrived are not sent again when others fail."""
 
     def __init__(self, window: Window) -> None:
         self._window = window

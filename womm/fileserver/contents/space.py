@@ -1,7 +1,7 @@
 """The room on the user's disk: `UserDisk`.
 
-Strategy: it is asked for at most once a second, and in the background while there is plenty. What was sent
-since the last answer, and what is still to be sent, counts as taken.
+Strategy: it is asked for at most once a second, and in the background while there is plenty. Bytes that were
+sent since the last answer, and those that are still to be sent, count as taken.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class UserDisk:
         self._sent_bytes += size_bytes
 
     async def check_room(self, size_bytes: int) -> None:
-        """Raise OSError(ENOSPC) if so many bytes more do not fit; NFSError(DELAY) if nobody knows."""
+        """Raise OSError(ENOSPC) if so many bytes more do not fit; NFSError(DELAY) if that is not known."""
         if self._left(await self.space()) >= size_bytes:
             return
         if self._left(await self.space(now=True)) < size_bytes:

@@ -94,7 +94,7 @@ class Writer:
         node = file.node
         log = node.use.log
         if log is None:
-            # Its name first: without it nobody would know whose a log is that this process has left.
+            # Its name first: by that the next process knows which file the log is of.
             self._lookup.tree.table.sync()
             log = self._backlog.begin(node, file.known_edits)
         file.known_edits = node.user_edits

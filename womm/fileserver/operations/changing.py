@@ -51,14 +51,14 @@ class NameChanges:
         return directory, path + b"/" + name if path else name, self.lookup.link.session()
 
     async def taken(self, above: FileNode, name: bytes) -> FileNode | None:
-        """Return what has a name already, as far as is known, for who has its turn."""
+        """Return the file that has a name already, as far as is known. The caller has the name's turn."""
         names = self._tree.directory(above)
         if name not in names.entries or name in names.stale_names:
             return None
         return await self.there(above, name)
 
     async def there(self, above: FileNode, name: bytes) -> FileNode | None:
-        """Return what a name is, if there is such a name, for who has its turn."""
+        """Return the file that has a name, if there is one. The caller has the name's turn."""
         try:
             return await self.lookup.find(above, name)
         except NFSError as exc:
@@ -102,7 +102,7 @@ class NameChanges:
         stamp: Stamp,
         doubt: Doubt,
     ) -> tuple[FileNode, Change]:
-        """Take over what was just made; `looks` are at it and at its directory."""
+        """Enter a file that was just made; `looks` are at it and at its directory."""
         began = time.time_ns()
         try:
             stat = sftp.as_stat(await ask(looks[0]))
@@ -118,7 +118,7 @@ class NameChanges:
     async def in_the_way(
         self, above: FileNode, name: bytes, look: Awaitable[sftp.Reply], stamp: Stamp
     ) -> FileNode | None:
-        """Take over what was in the way of something new, and was not known; None: it has gone again."""
+        """Enter a file that was in the way of a new one, and was not known; None: it has gone again."""
         try:
             return self._tree.enter(above, name, sftp.as_stat(await ask(look)), stamp)
         except OSError:

@@ -40,7 +40,7 @@ class Creations:
 
     def __init__(self, names: NameChanges, attributes: AttributeChanges, opens: Opens) -> None:
         self._names = names
-        self._lookup, self._tree, self._link = names.lookup, names.lookup.tree, names.lookup.link
+        self._lookup, self._tree = names.lookup, names.lookup.tree
         self._contents = names.contents
         self._doubts = names.doubts
         self._attributes = attributes
@@ -77,7 +77,7 @@ class Creations:
         node: FileNode,
         wanted: Wanted,
     ) -> tuple[FileNode, OpenFile, Change, bool]:
-        """Open what was to be made and is there. Raises STALE when it is not there any more."""
+        """Open the file that was to be made and is there. Raises STALE when it is not there any more."""
         if node.kind is FileType.DIRECTORY:
             raise NFSError(Status.EXIST if wanted.exclusive else Status.ISDIR)
         done = self._doubts.take(("create", above.fileid, name)) is not None
@@ -154,7 +154,7 @@ class Creations:
         settings: Settings,
         mode: int | None,
     ) -> tuple[FileNode, Change]:
-        """Make what is no regular file: `request` is what to ask for, by the path."""
+        """Make an object that is no regular file; `request` gives what to send for a path."""
         above = self._names.below(directory, name)[0]
         async with self._lookup.turns.take((above.fileid, name)):
             kind, body = request(self._names.below(above, name)[1])

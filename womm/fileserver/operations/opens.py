@@ -18,7 +18,7 @@ class Opens:
         self._contents = contents
 
     async def open(self, node: FileNode, access: int) -> OpenFile:
-        """Open a file; the user's side is asked if it is to be written. Raises NFSError, OSError."""
+        """Open a file; to write, open it on the user's side, too. Raises NFSError, OSError."""
         if node.kind is not FileType.REGULAR:
             raise NFSError(Status.INVAL)
         if node.gone and not node.use.opens:
@@ -47,6 +47,6 @@ class Opens:
         """Have a file open for writing on the user's side, which may refuse it."""
         if self._link.up:
             await self._contents.handles.open(node, write=True)
-            await self._lookup.fresh(node)  # its client is told what it is like now
+            await self._lookup.fresh(node)  # so that its client sees it as it is now
         elif self._link.connections and not node.use.write_admitted:
             raise NFSError(Status.DELAY)

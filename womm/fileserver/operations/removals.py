@@ -17,7 +17,7 @@ class Removals:
 
     def __init__(self, names: NameChanges) -> None:
         self._names = names
-        self._lookup, self._tree, self._link = names.lookup, names.lookup.tree, names.lookup.link
+        self._lookup, self._tree = names.lookup, names.lookup.tree
         self._contents = names.contents
         self._doubts = names.doubts
 
@@ -52,7 +52,7 @@ class Removals:
             return await self._names.directory_changed(above, looks[0], stamp)
 
     async def _drop_writes(self, node: FileNode) -> None:
-        """What nobody can read any more need not be sent."""
+        """Drop unsent writes that no client can read any more."""
         if node.use.log is not None and node.removed and not node.use.opens:
             async with node.use.lock():
                 self._contents.flusher.discard(node)
@@ -119,18 +119,18 @@ class Removals:
         return change, after
 
     async def _renamed(self, above: FileNode, old: bytes, below: FileNode, new: bytes, doubt: Doubt) -> bool:
-        """Was it done by a request that the link was cut under?"""
+        """Has an earlier request, whose answer was lost, done it?"""
         inode = self._doubts.take(doubt)
         if inode is None:
             return False
         self._tree.directory(above).name_doubted(old)
         self._tree.directory(below).name_doubted(new)
         try:
-            # The new name first: so the file that is found there is known for the one that was moved.
+            # The new name first, so that the file there is recognised as the one that was moved.
             found = await self._names.there(below, new)
             if found is None or f"{found.dev}:{found.ino}" != inode:
                 return False
-            # If the old name is there, it is another file's by now: who asks is not who asked then.
+            # If the old name is there, it is another file's, and this request is not the one in doubt.
             return await self._names.there(above, old) is None
         except BaseException:
             self._doubts.note(doubt, inode)

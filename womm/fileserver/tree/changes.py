@@ -1,4 +1,4 @@
-"""What clients change while the user's side is asked about it: an answer says nothing of that."""
+"""Changes by clients that overlap with questions to the user's side: an answer says nothing of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,26 +6,26 @@ from typing import NamedTuple
 
 Stamp = tuple[int, int]
 Concern = tuple[int, bytes] | int
-"""What a client changes: a name in a directory; the attributes of a directory."""
+"""A thing that a client changes: a name in a directory, or the attributes of a directory."""
 
 
 class Asked(NamedTuple):
-    """When a question was sent: what has changed since then, its answer says nothing about."""
+    """When a question was sent. Its answer says nothing of later changes."""
 
     stamp: Stamp
     changes: int
-    """By clients: how many had ended."""
+    """How many changes by clients had ended."""
 
 
 class Changes:
-    """Those of clients, and the questions that are under way."""
+    """The changes by clients and the questions that are under way."""
 
     def __init__(self) -> None:
         self._count = 0
         self._questions = 0
         self._under_way: dict[Concern, int] = {}
         self._recent: dict[Concern, int] = {}
-        """What has changed while a question was under way: the number of the last change."""
+        """For each thing that has changed while a question was under way, the number of its last change."""
 
     def __repr__(self) -> str:
         return f"<Changes {self._count}, {len(self._under_way)} concerns and {self._questions} questions now>"
@@ -59,5 +59,5 @@ class Changes:
         return Asked(stamp, self._count)
 
     def touched(self, concern: Concern, asked: Asked, *, but: int = 0) -> bool:
-        """Has a client changed this since then, or is one about to? `but`: so many do not count."""
+        """Has a client changed this since then, or does one now? `but` changes under way do not count."""
         return self._under_way.get(concern, 0) > but or self._recent.get(concern, 0) > asked.changes

@@ -1,7 +1,8 @@
 """Changes of names that may or may not have happened: the link was cut, or the server ended, under them.
 
-Strategy: a change is written down before it is sent and crossed out when it is answered. What is left is in
-doubt; the client is told to ask again, and whoever repeats it and finds the work done has done it.
+Strategy: a change is written down before it is sent and crossed out when it is answered. A change that is
+left is in doubt, and its client gets DELAY, so it asks again. A request that repeats it and finds it done
+succeeds.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ from womm.nfs.status import NFSError
 from womm.wire.sftp import Kind
 
 KEPT_S: Final = 120.0
-"""A client asks again within 15 s of a link that works: what is older is another request."""
+"""A client asks again within 15 s of a link that works. A later request is a new one."""
 
 Doubt = tuple[object, ...]
-"""What was to be done: the kind of change, the numbers of the directories, the names."""
+"""A change in doubt: its kind, the numbers of the directories, the names."""
 
 
 class Doubts:
@@ -40,7 +41,7 @@ class Doubts:
         return repr(doubt) in self._found
 
     def take(self, doubt: Doubt) -> str | None:
-        """Return the value of what is in doubt, and forget it; None: there is no doubt."""
+        """Return the value of a change in doubt, and forget the change; None: it is not in doubt."""
         key = repr(doubt)
         found = self._found.get(key)
         if found is None:

@@ -13,7 +13,7 @@ from womm.fileserver.tree.turns import Turns
 from womm.nfs.status import NFSError, Status
 
 TRIES: Final = 4
-"""How often what changes all the time is looked at, before its last answer is taken as it is."""
+"""How often to look at a file that changes all the time, before the last answer is taken as it is."""
 
 
 class Lookup:

@@ -1,4 +1,4 @@
-"""Questions to the user's side: many who have the same one at the same time ask once."""
+"""Questions to the user's side. Requests that need the same answer at the same time share one question."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ def _failed(task: "asyncio.Task[Any]", error: BaseException) -> None:
 
 
 class Questions:
-    """The questions that are under way. A question goes on when those who have asked it are gone."""
+    """The questions that are under way. A question goes on when the requests that need it are gone."""
 
     def __init__(self) -> None:
         self._background = Background(_failed)
@@ -40,7 +40,7 @@ class Questions:
         await self._background.close()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Ask something that nobody waits for."""
+        """Ask a question without waiting for its answer."""
         return self._background.spawn(work)
 
     def under_way(self, key: Hashable) -> "asyncio.Task[Any] | None":

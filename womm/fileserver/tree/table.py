@@ -1,9 +1,9 @@
-"""What has to outlive the container: which file handle is which file, and how far `change` has counted.
+"""The facts that outlive the container: which file handle is which file, and how far `change` has counted.
 
 Strategy: one row per name. It is written before anyone hears of the file, in a database without syncs: it
-survives the end of the process, which is all that an emptyDir has to. The user's side has a copy for the
-server that takes this one's place when the disk is lost too (NamesTeller). While the disk is full clients are
-told to ask again (DELAY): what is to be sent leaves it soon.
+survives the end of the process, as an emptyDir does. The user's side has a copy for the server that takes
+this one's place when the pod's disk is lost, too (NamesTeller). While that disk is full, clients get DELAY and
+ask again: the flushes make room.
 """
 
 import errno
@@ -123,7 +123,7 @@ class Table:
             self.dev = int(self._fact("dev", str(dev)))  # as text: SQLite's numbers are signed
 
     def number(self) -> int:
-        """Return a number for a new file: nobody had it before."""
+        """Return a number for a new file, which no file had before."""
         self._number += 1
         return self._number
 

@@ -47,7 +47,7 @@ class Tree:
 
     # -- what the user's side says ----------------------------------------------------------------
     def changed(self, paths: Sequence[bytes]) -> None:
-        """Note what has changed on the user's side: of a directory, all that is in it."""
+        """Note which paths have changed on the user's side; a directory stands for all that is in it."""
         self.freshness.told()
         for path in paths:
             self._changed([part for part in path.split(b"/") if part not in (b"", b".")])
@@ -76,7 +76,7 @@ class Tree:
                 node.directory.doubted()
                 doubtful += node.directory.entries.values()
             else:
-                # What clients have written and is not sent yet is in the log, over the blocks.
+                # Unsent writes are in the log, over the blocks.
                 self._dropped(node)
                 if node.use.log is None:
                     node.content_unknown()
@@ -162,7 +162,7 @@ class Tree:
             above.changed()
         if asked.stamp == self.freshness.stamp():
             stale = {name for name in directory.stale_names if overtaken(above, name, asked)}
-            # What a client is about to change and was not taken: it must not count as absent.
+            # A name that a client is changing was not entered, and must not count as absent.
             directory.listed(self.freshness.epoch, stale | (names - directory.entries.keys()))
         return True
 

@@ -1,7 +1,7 @@
 """Changes of a name by clients, one after the other: `Turns`.
 
 Strategy: a client that changes a name has the name's turn from the look at it until the user's side has
-answered. So what it has found does not change under it, and a request that is refused disturbs nobody.
+answered. So the name does not change between the look and the change, and a refused request has no effect.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Turns:
     async def take(self, *places: Place) -> AsyncIterator[None]:
         """Wait until no other client changes these names; meanwhile others wait."""
         async with AsyncExitStack() as stack:
-            for place in sorted(set(places)):  # all in one order: nobody waits for one who waits for him
+            for place in sorted(set(places)):  # always in this order, so that no two wait for each other
                 lock = self._locks.get(place)
                 if lock is None:
                     lock = self._locks[place] = asyncio.Lock()
