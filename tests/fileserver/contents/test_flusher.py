@@ -12,7 +12,6 @@ import pytest
 from tests.fileserver.client import content, fails, make, names
 from tests.fileserver.lazy import Lazy, failing_close, run
 from womm.fileserver.contents.blocks import BLOCK_BYTES
-from womm.fileserver.contents.sending import LEAST_BYTES, MOST_BYTES, Window
 from womm.nfs.constants import SHARE_BOTH, SHARE_WRITE
 from womm.nfs.status import NFSError, Status
 
@@ -173,29 +172,6 @@ def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, fo
             assert (await lazy.user.control.ask("flush"))["ok"]
             assert (top / "f").read_bytes() == data
             assert await content(fs, node) == data
-
-    run(work)
-
-
-def test_window_becomes_as_wide_as_what_the_link_carries():
-    async def work():
-        window = Window()
-        assert window.size_bytes == MOST_BYTES
-        for _ in range(MOST_BYTES // BLOCK_BYTES):
-            await window.take(BLOCK_BYTES)
-        waiting = asyncio.ensure_future(window.take(BLOCK_BYTES))
-        await asyncio.sleep(0.3)
-        window.give(BLOCK_BYTES)  # the first look
-        await waiting
-        waiting = asyncio.ensure_future(window.take(BLOCK_BYTES))
-        await asyncio.sleep(0.3)
-        window.give(BLOCK_BYTES)  # a block in a third of a second
-        assert window.size_bytes == LEAST_BYTES
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        while not waiting.done():
-            window.give(BLOCK_BYTES)
-            await asyncio.sleep(0)
 
     run(work)
 

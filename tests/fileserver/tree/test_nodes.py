@@ -4,13 +4,12 @@ import ast
 import itertools
 import stat as modes
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import womm.fileserver
 from womm.fileserver.tree.nodes import Directory, FileNode, attributes_of, cookie_of
-from womm.fileserver.tree.use import FileUse, Handle
+from womm.fileserver.tree.use import FileUse
 from womm.fileserver.writelog import WriteLog, WriteLogs
 from womm.nfs.constants import FileType
 from womm.wire.attributes import Stat
@@ -254,45 +253,6 @@ def test_setattr_of_a_size_writes_on_what_it_has_left(file, size):
     file.was_set(STAT._replace(mtime_ns=7000), size=size, mtime=True)
     assert file.base == (() if size else STAT._replace(mtime_ns=7000).base)
     assert file.version == (STAT if size else STAT._replace(mtime_ns=7000)).version
-
-
-# -- how it is used -----------------------------------------------------------------------------------
-class Session:
-    dead = False
-
-
-def test_handle_is_held_as_long_as_its_session_lives():
-    use = FileUse()
-    session: Any = Session()
-    first, second = Handle(session, b"1", False), Handle(session, b"2", True)
-    assert (use.take_handle(first), use.held, use.write_admitted) == (None, first, False)
-    assert (use.take_handle(second), use.held, use.write_admitted) == (first, second, True)
-    session.dead = True
-    assert (use.held, use.take_handle(None), use.write_admitted) == (None, None, True)
-
-
-def test_file_is_written_until_its_log_is_sent_and_confirmed(log):
-    use = FileUse()
-    before = use.written
-    use.log_begins(log)
-    with use.sending():
-        assert use.log_ends() is log
-        during = use.written
-    assert (before, during, use.written, use.log_ends()) == (False, True, False, None)
-
-
-def test_name_is_leaving_until_its_removal_has_ended_or_failed():
-    use = FileUse()
-
-    def fail(seen):
-        with use.leaving_name():
-            seen.append(use.leaving)
-            raise OSError
-
-    seen: list[int] = []
-    with pytest.raises(OSError):
-        fail(seen)
-    assert (seen, use.leaving) == ([1], 0)
 
 
 # -- the names in a directory -------------------------------------------------------------------------
