@@ -2,8 +2,8 @@
 
 Strategy: one row per name. It is written before anyone hears of the file, in a database without syncs: it
 survives the end of the process, as an emptyDir does. The user's side has a copy for the server that takes
-this one's place when the pod's disk is lost, too (NamesTeller). While that disk is full, clients get DELAY and
-ask again: the flushes make room.
+this one's place when the pod's disk is lost, too (NamesTeller). While that disk is full, clients get DELAY
+and ask again: the flushes make room.
 """
 
 import errno
