@@ -16,8 +16,8 @@ from womm.journal.store import TaskStore
 from womm.link.frames import RunRequest
 from womm.settings import Settings
 from womm.task.clusters import Origin
+from womm.task.readiness import first_worker
 from womm.task.session import JobOptions, TaskEvents, TaskRequest, open_task
-from womm.task.workers import first_worker
 
 JOBS = JobOptions(stdin_cap_bytes=1 << 20, capture_bytes=1 << 16, joblog="/logs/jobs.log")
 DEADLINE_S = 60.0

@@ -31,9 +31,9 @@ from womm.link.frames import (
 from womm.settings import NO_SHARE, Settings
 from womm.share.base import ShareEvents, TaskShare
 from womm.task.clusters import Origin
-from womm.task.session import TaskRequest, Workers, open_workers
+from womm.task.readiness import saying_what_is_missing
+from womm.task.session import TaskPods, TaskRequest, open_pods
 from womm.task.targets import target_of
-from womm.task.workers import saying_what_is_missing
 from womm.words import duration
 
 SKEW_S: Final = 2.0
@@ -143,9 +143,9 @@ async def _worker(settings: Settings, perl: str, folder: Path, listener: Listene
     )
     probe = _Probe()
     try:
-        async with open_workers(request, _silent(probe)) as workers:
+        async with open_pods(request, _silent(probe)) as pods:
             try:
-                await _look_at(workers, probe, settings, listener)
+                await _look_at(pods, probe, settings, listener)
             except (ClusterError, SettingsError, ShareError) as exc:
                 listener.found(_bad(exc))
             except TimeoutError:
@@ -172,9 +172,9 @@ def _bad(exc: WommError) -> Finding:
     return Finding("worker", Verdict.BAD, exc.message, exc.hint or "")
 
 
-async def _look_at(workers: Workers, probe: _Probe, settings: Settings, listener: Listener) -> None:
+async def _look_at(pods: TaskPods, probe: _Probe, settings: Settings, listener: Listener) -> None:
     began, found = time.monotonic(), listener.found
-    cluster, share, spec = workers.cluster, workers.share, workers.spec
+    cluster, share, spec = pods.cluster, pods.share, pods.spec
     async with (
         asyncio.timeout(settings.ready_timeout_s),
         saying_what_is_missing(probe, listener.say) as notices,

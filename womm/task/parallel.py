@@ -28,10 +28,10 @@ from womm.settings import LOCAL, Settings
 from womm.task.bar import Bar, Progress
 from womm.task.cleanup import clean
 from womm.task.clusters import Origin
+from womm.task.readiness import first_worker, none_left, saying_what_is_missing, where
 from womm.task.resume import Earlier, interrupted_runs
 from womm.task.session import JobOptions, OpenTask, TaskEvents, TaskRequest, open_task
 from womm.task.terminal import ask_terminal
-from womm.task.workers import first_worker, none_left, saying_what_is_missing, where
 from womm.waiting import first_of
 from womm.words import duration
 
@@ -127,7 +127,7 @@ class _Run:
             await opened.start_share(self.interrupted)
         host = EngineHost(
             task=self.id,
-            runtime=opened.workers.runtime,
+            runtime=opened.pods.runtime,
             dispatcher=opened.dispatcher,
             journal=opened.journal,
             jobslots=opened.jobslots,

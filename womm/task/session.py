@@ -1,6 +1,6 @@
 """A task, opened: the one story that `womm parallel`, `womm shell` and `womm doctor` tell of it.
 
-open_workers   a runtime folder                  (each with its removal on the next line)
+open_pods      a runtime folder                  (each with its removal on the next line)
                the share, not begun
                the cluster, not started
 open_task      these, and
@@ -96,7 +96,7 @@ class TaskEvents:
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
+class TaskPods:
     """A cluster that can be started with `spec`, and the share of its pods; None: they need none."""
 
     runtime: Path
@@ -110,27 +110,27 @@ class OpenTask:
     """A task that is open: it has a journal, and a dispatcher that takes jobs."""
 
     id: str
-    workers: Workers
+    pods: TaskPods
     journal: Journal
     dispatcher: Dispatcher
 
     @property
     def cluster(self) -> Cluster:
-        return self.workers.cluster
+        return self.pods.cluster
 
     @property
     def share(self) -> TaskShare | None:
-        return self.workers.share
+        return self.pods.share
 
     @property
     def jobslots(self) -> int:
         """How many jobs run at once when every worker is ready."""
-        spec = self.workers.spec
+        spec = self.pods.spec
         return spec.pods * spec.slots + spec.local_slots
 
     async def start_cluster(self, stop: asyncio.Event) -> None:
         """Start the pods; give up when `stop` is set first. Raises ClusterError."""
-        await unless(stop.wait(), self.cluster.start(self.workers.spec, self.dispatcher.workers))
+        await unless(stop.wait(), self.cluster.start(self.pods.spec, self.dispatcher.workers))
 
     async def start_share(self, stop: asyncio.Event) -> None:
         """Return when pods have the folder, or when `stop` is set first. Raises ShareError."""
@@ -140,7 +140,7 @@ class OpenTask:
 
 
 @asynccontextmanager
-async def open_workers(request: TaskRequest, share_events: ShareEvents) -> AsyncIterator[Workers]:
+async def open_pods(request: TaskRequest, share_events: ShareEvents) -> AsyncIterator[TaskPods]:
     """Make what a task needs for its pods; start nothing. Everything is removed at the end.
 
     Raises EngineError, ShareError, SettingsError, UsageError, ClusterError.
@@ -155,14 +155,14 @@ async def open_workers(request: TaskRequest, share_events: ShareEvents) -> Async
             stack.push_async_callback(share.close)
         cluster = await make_cluster(settings, runtime, request.perl, request.origin)
         stack.push_async_callback(cluster.stop)
-        yield Workers(runtime, share, cluster, _spec(request, share))
+        yield TaskPods(runtime, share, cluster, _spec(request, share))
 
 
 @asynccontextmanager
 async def open_task(request: TaskRequest, events: TaskEvents, jobs: JobOptions) -> AsyncIterator[OpenTask]:
-    """Make a task whole: its workers (see `open_workers`), its journal, its dispatcher. Start nothing.
+    """Make a task whole: its workers (see `open_pods`), its journal, its dispatcher. Start nothing.
 
-    At the end everything is removed, but for the journal. Raises JournalError, and as `open_workers`.
+    At the end everything is removed, but for the journal. Raises JournalError, and as `open_pods`.
     """
     settings = request.settings
 
@@ -178,14 +178,14 @@ async def open_task(request: TaskRequest, events: TaskEvents, jobs: JobOptions) 
 
     share_events = ShareEvents(events.say, events.share_lost, disk_lost, events.ask, traffic, unsent)
     async with AsyncExitStack() as stack:
-        workers = await stack.enter_async_context(open_workers(request, share_events))
-        cluster, share = workers.cluster, workers.share
+        pods = await stack.enter_async_context(open_pods(request, share_events))
+        cluster, share = pods.cluster, pods.share
         store = TaskStore.default()
         journal = stack.enter_context(
             store.create(request.task, on_failure=events.say, task_bytes=settings.log_task_bytes)
         )
-        journal.begin(_started(request, workers, jobs))
-        stack.push_async_callback(_clean_cluster, workers, journal, events)
+        journal.begin(_started(request, pods, jobs))
+        stack.push_async_callback(_clean_cluster, pods, journal, events)
         dispatcher = Dispatcher(
             cluster,
             journal,
@@ -203,12 +203,12 @@ async def open_task(request: TaskRequest, events: TaskEvents, jobs: JobOptions) 
             earlier=jobs.earlier,
         )
         stack.push_async_callback(dispatcher.close)
-        yield OpenTask(request.task, workers, journal, dispatcher)
+        yield OpenTask(request.task, pods, journal, dispatcher)
 
 
-async def _clean_cluster(workers: Workers, journal: Journal, events: TaskEvents) -> None:
+async def _clean_cluster(pods: TaskPods, journal: Journal, events: TaskEvents) -> None:
     """Remove what the task has in the cluster, and write down that nothing is left."""
-    stop, done = workers.cluster.stop(), True
+    stop, done = pods.cluster.stop(), True
     try:
         try:
             if events.hurried is None:
@@ -216,8 +216,8 @@ async def _clean_cluster(workers: Workers, journal: Journal, events: TaskEvents)
             else:
                 done = await unless(events.hurried(), stop)
         finally:
-            if workers.share is not None:
-                workers.share.report()
+            if pods.share is not None:
+                pods.share.report()
     except ClusterError as exc:
         events.left_behind(exc)
         return
@@ -243,9 +243,9 @@ def _spec(request: TaskRequest, share: TaskShare | None) -> TaskSpec:
     )
 
 
-def _started(request: TaskRequest, workers: Workers, jobs: JobOptions) -> TaskStarted:
+def _started(request: TaskRequest, pods: TaskPods, jobs: JobOptions) -> TaskStarted:
     """The first event of a task that this process coordinates."""
-    settings, origin, cluster = request.settings, request.origin, workers.cluster
+    settings, origin, cluster = request.settings, request.origin, pods.cluster
     who = identify(os.getpid())
     return TaskStarted(
         time=time.time(),
@@ -263,7 +263,7 @@ def _started(request: TaskRequest, workers: Workers, jobs: JobOptions) -> TaskSt
         mem=settings.kube_mem,
         coordinator_pid=os.getpid(),
         coordinator_start=who.start if who else "",
-        runtime_dir=str(workers.runtime),
+        runtime_dir=str(pods.runtime),
         joblog=jobs.joblog or None,
         resumes=jobs.earlier.tasks if jobs.earlier is not None else (),
         version=womm.__version__,

@@ -23,8 +23,8 @@ from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
 from womm.task import terminal as terminals
 from womm.task.clusters import Origin
+from womm.task.readiness import say_what_is_missing, where
 from womm.task.session import JobOptions, OpenTask, TaskEvents, TaskRequest, open_task
-from womm.task.workers import say_what_is_missing, where
 from womm.waiting import first_of
 
 _TO_THE_JOB = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)

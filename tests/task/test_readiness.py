@@ -10,8 +10,8 @@ from womm.cluster.local import LocalCluster
 from womm.errors import ClusterError
 from womm.settings import Settings
 from womm.task.clusters import Origin
+from womm.task.readiness import first_worker, where
 from womm.task.session import JobOptions, TaskEvents, TaskRequest, open_task
-from womm.task.workers import first_worker, where
 
 
 @pytest.fixture
