@@ -1,7 +1,7 @@
 """Jobs for the tests of what the dispatcher does with them."""
 
 from tests.dispatch.sinks import Sink
-from womm.dispatch.job import Job
+from womm.dispatch.job import Job, Submission
 from womm.dispatch.phase import Change
 from womm.dispatch.pool import Start
 from womm.dispatch.spool import Spool
@@ -11,7 +11,7 @@ from womm.link.frames import RunRequest
 def running_job(sink: Sink, spool: Spool | None = None, *, no_retry: bool = False, number: int = 1) -> Job:
     """A job in its first attempt, in the pod `pod`."""
     request = RunRequest(b"job", stdin=spool is not None)
-    job = Job(number, 7, request, sink, spool, capture_bytes=100, no_retry=no_retry, submitted=0.0)
+    job = Job(Submission(number, 7, request, 0.0, no_retry), sink, spool, capture_bytes=100)
     job.begin_attempt(Start(number, "pod", 1, 1), 1.0)
     job.change(Change.SEND)
     return job

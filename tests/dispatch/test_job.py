@@ -5,23 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dispatch.sinks import Sink
-from womm.dispatch.job import STDERR, STDOUT, Job
+from womm.dispatch.job import STDERR, STDOUT, Job, Submission
 from womm.dispatch.phase import BadChange, Change, Phase
 from womm.dispatch.pool import Start
 from womm.link.frames import WINDOW, RunRequest
 
 
 def job_with(sink, request=None, capture_bytes=100):
-    return Job(
-        1,
-        7,
-        request or RunRequest(b"echo x"),
-        sink,
-        None,
-        capture_bytes=capture_bytes,
-        no_retry=False,
-        submitted=0.0,
-    )
+    submitted = Submission(1, 7, request or RunRequest(b"echo x"), 0.0)
+    return Job(submitted, sink, None, capture_bytes=capture_bytes)
 
 
 class Runner:

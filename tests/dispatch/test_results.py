@@ -7,7 +7,7 @@ import pytest
 from tests.dispatch.jobs import running_job
 from tests.dispatch.memory_agents import MemoryCluster
 from tests.dispatch.sinks import Sink
-from womm.dispatch.job import STDOUT, Job, Outcome
+from womm.dispatch.job import STDOUT, Job, Outcome, Submission
 from womm.dispatch.phase import BadChange, Change, Phase
 from womm.dispatch.results import COMPRESS_IN_THREAD_BYTES, Results
 from womm.dispatch.state import DispatchState
@@ -105,7 +105,7 @@ def test_replayed_job_shows_its_output_and_says_so_in_the_journal(go):
     async def main(place):
         kept = JobEnded(1.0, 5, 7, 2, "pod", 4, 0, 3, 0, 0, 0, 0, 0.5)
         sink = Sink()
-        job = Job(1, 7, RunRequest(b"job"), sink, None, capture_bytes=9, no_retry=False, submitted=0.0)
+        job = Job(Submission(1, 7, RunRequest(b"job"), 0.0), sink, None, capture_bytes=9)
         place.state.jobs[1] = job
         place.results.replay(job, kept, b"out", b"")
         (end,) = place.ends()

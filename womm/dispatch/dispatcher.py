@@ -13,7 +13,7 @@ from typing import Protocol
 
 from womm.cluster.base import Cluster
 from womm.dispatch.attempts import Attempts
-from womm.dispatch.job import Job, JobSink, Outcome
+from womm.dispatch.job import Job, JobSink, Outcome, Submission
 from womm.dispatch.phase import Phase
 from womm.dispatch.results import Results
 from womm.dispatch.settling import Settling
@@ -130,16 +130,8 @@ class Dispatcher:
                 memory_bytes=options.stdin_memory_bytes,
                 cap_bytes=options.stdin_cap_bytes,
             )
-        job = Job(
-            number,
-            seq,
-            request,
-            sink,
-            spool,
-            capture_bytes=options.capture_bytes,
-            no_retry=no_retry,
-            submitted=time.time(),
-        )
+        submitted = Submission(number, seq, request, time.time(), no_retry)
+        job = Job(submitted, sink, spool, capture_bytes=options.capture_bytes)
         self._state.jobs[number] = job
         if self._earlier is not None and seq is not None:
             kept = self._earlier.find(seq, job.command)

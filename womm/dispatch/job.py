@@ -60,6 +60,20 @@ class JobSink(Protocol):
         """The last call for this job."""
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as it is submitted, at `time` (seconds since the epoch).
+
+    seq: GNU parallel's number of it; None: another program submits it. no_retry: it runs once at most.
+    """
+
+    number: int
+    seq: int | None
+    request: RunRequest
+    time: float
+    no_retry: bool = False
+
+
 class Job:
     """State of one submitted job. Only the dispatcher changes it, and its phase only by `change`."""
 
@@ -95,29 +109,20 @@ class Job:
     )
 
     def __init__(
-        self,
-        number: int,
-        seq: int | None,
-        request: RunRequest,
-        sink: JobSink,
-        spool: Spool | None,
-        *,
-        capture_bytes: int,
-        no_retry: bool,
-        submitted: float,
+        self, submitted: Submission, sink: JobSink, spool: Spool | None, *, capture_bytes: int
     ) -> None:
-        self.number = number
-        self.seq = seq
-        self.request = request
-        self.command = _shown(request)
+        self.number = submitted.number
+        self.seq = submitted.seq
+        self.request = submitted.request
+        self.command = _shown(submitted.request)
         self.sink = sink
         self.spool = spool
         self.pod = ""
         self.pid = 0
         self.attempt = 0
-        self.no_retry = no_retry
+        self.no_retry = submitted.no_retry
         self.phase = Phase.WAITING
-        self.submitted = submitted
+        self.submitted = submitted.time
         self.started = 0.0
         self.waited = False
         self.pending_signals: list[int] = []  # came while there was no process for them
