@@ -7,13 +7,14 @@ from here: that no job outlives its pod is looked up in /proc.
 import asyncio
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.link.wires import DEADLINE_S, Linked, Recorder, run, sleepers, unique_sleep
+from tests.link.wires import DEADLINE_S, Linked, Recorder, sleepers, unique_sleep
+from tests.loop import until
 from womm.cluster.base import Cluster, Loss, Pod, TaskSpec
 from womm.link.client import Link
 from womm.process import marked
@@ -90,13 +91,7 @@ class Observer:
             raise
 
     async def until(self, done, what):
-        end = asyncio.get_running_loop().time() + DEADLINE_S
-        while not done():
-            self._bell.clear()
-            try:
-                await asyncio.wait_for(self._bell.wait(), end - asyncio.get_running_loop().time())
-            except TimeoutError:
-                raise AssertionError(f"waited for {what}: {vars(self)}") from None
+        await until(done, what, DEADLINE_S, bell=self._bell, seen=lambda: vars(self))
 
 
 SLEEP = unique_sleep(2)
@@ -129,39 +124,32 @@ class ClusterContract:
 
     @pytest.fixture
     def go(self, womm_home, tmp_path):
-        """Decorates a coroutine function, which it runs with (cluster, observer), in `tmp_path`."""
+        """An async context manager, which gives (cluster, observer), in `tmp_path`."""
 
-        def decorator(**changes):
-            def decorate(test):
-                async def main():
-                    cluster: Cluster = await self.cluster(womm_home.runtime)
-                    observer = Observer()
-                    spec = replace(SPEC, **{"task": unique_task(), "folder": tmp_path, **changes})
-                    try:
-                        await cluster.start(spec, observer)
-                        await test(cluster, observer)
-                    finally:
-                        await cluster.stop()
-                        await cluster.stop()
-                    assert marked("WOMM_TASK", spec.task) == []
-                    assert survivors() == []
-                    return observer
+        @asynccontextmanager
+        async def opened(**changes):
+            cluster: Cluster = await self.cluster(womm_home.runtime)
+            observer = Observer()
+            spec = replace(SPEC, **{"task": unique_task(), "folder": tmp_path, **changes})
+            try:
+                await cluster.start(spec, observer)
+                yield cluster, observer
+            finally:
+                await cluster.stop()
+                await cluster.stop()
+            assert marked("WOMM_TASK", spec.task) == []
+            assert survivors() == []
 
-                return run(main())
-
-            return decorate
-
-        return decorator
+        return opened
 
     @staticmethod
     async def all_started(observer, count):
         await observer.until(lambda: len(observer.started) >= count, f"{count} pods")
 
-    def test_start_brings_the_pods_and_each_runs_jobs(self, go):
+    async def test_start_brings_the_pods_and_each_runs_jobs(self, go):
         task = unique_task()
 
-        @go(task=task, env={"EXTRA": "1"})
-        async def main(cluster, observer):
+        async with go(task=task, env={"EXTRA": "1"}) as (cluster, observer):
             await self.all_started(observer, 2)
             assert cluster.wanted == 2
             assert len({pod.name for pod in observer.started}) == 2
@@ -174,24 +162,18 @@ class ClusterContract:
             await observer.until(lambda: observer.waits and observer.waits[-1] == {}, "no reasons")
             assert observer.gone == observer.left == []
 
-    def test_stop_before_start_and_twice_does_nothing(self, womm_home):
-        async def main():
-            cluster = await self.cluster(womm_home.runtime)
-            await cluster.stop()
-            await cluster.stop()
+    async def test_stop_before_start_and_twice_does_nothing(self, womm_home):
+        cluster = await self.cluster(womm_home.runtime)
+        await cluster.stop()
+        await cluster.stop()
 
-        run(main())
-
-    def test_stop_right_after_start_leaves_nothing(self, go):
+    async def test_stop_right_after_start_leaves_nothing(self, go):
         for _ in range(3):
-
-            @go()
-            async def main(cluster, observer):
+            async with go():
                 pass
 
-    def test_stop_with_jobs_running_leaves_nothing_and_tells_of_no_loss(self, go):
-        @go(pods=1)
-        async def main(cluster, observer):
+    async def test_stop_with_jobs_running_leaves_nothing_and_tells_of_no_loss(self, go):
+        async with go(pods=1) as (cluster, observer):
             await self.all_started(observer, 1)
             async with linked_pod(cluster, observer.started[0]) as to:
                 for number, command in enumerate(ESCAPES.values(), 1):
@@ -201,13 +183,12 @@ class ClusterContract:
                 await cluster.stop()
             assert survivors() == []
 
-        assert main.gone == []
+        assert observer.gone == []
 
-    def test_pod_gone_comes_after_the_end_of_all_its_processes(self, go):
+    async def test_pod_gone_comes_after_the_end_of_all_its_processes(self, go):
         """Else a job that runs again would meet its first self."""
 
-        @go(pods=1)
-        async def main(cluster, observer):
+        async with go(pods=1) as (cluster, observer):
             await self.all_started(observer, 1)
             (pod,) = observer.started
             async with linked_pod(cluster, pod) as to:
@@ -222,11 +203,10 @@ class ClusterContract:
             assert (gone, loss) == (pod, Loss.CRASHED)
             assert detail
 
-    def test_pod_that_ended_is_replaced_by_another_life(self, go):
+    async def test_pod_that_ended_is_replaced_by_another_life(self, go):
         """Of the same name with a higher instance, or of another name."""
 
-        @go(pods=1)
-        async def main(cluster, observer):
+        async with go(pods=1) as (cluster, observer):
             for number in (1, 2, 3):
                 await self.all_started(observer, number)
                 pod = observer.started[-1]
@@ -239,9 +219,8 @@ class ClusterContract:
             assert [pod for pod, _, _ in observer.gone] == observer.started[:3]
             assert {loss for _, loss, _ in observer.gone} == {Loss.CRASHED}
 
-    def test_dial_an_ended_pod_fails_as_a_connection_does(self, go):
-        @go(pods=1)
-        async def main(cluster, observer):
+    async def test_dial_an_ended_pod_fails_as_a_connection_does(self, go):
+        async with go(pods=1) as (cluster, observer):
             await self.all_started(observer, 1)
             old = observer.started[0]
             self.kill_agent(old)
@@ -249,9 +228,8 @@ class ClusterContract:
             with pytest.raises(OSError):
                 await cluster.dial(old)(asyncio.Protocol)
 
-    def test_end_pod_ends_it_as_removed_and_says_why(self, go):
-        @go(pods=1)
-        async def main(cluster, observer):
+    async def test_end_pod_ends_it_as_removed_and_says_why(self, go):
+        async with go(pods=1) as (cluster, observer):
             await self.all_started(observer, 1)
             (pod,) = observer.started
             async with linked_pod(cluster, pod) as to:
@@ -267,9 +245,8 @@ class ClusterContract:
                 assert (await to.run("exit 4")).value == 4
             assert len(observer.gone) == 1
 
-    def test_leave_ends_a_pod_for_good(self, go):
-        @go(pods=2)
-        async def main(cluster, observer):
+    async def test_leave_ends_a_pod_for_good(self, go):
+        async with go(pods=2) as (cluster, observer):
             await self.all_started(observer, 2)
             pod, other = observer.started
             cluster.leave(pod.name, "black hole")
@@ -286,11 +263,10 @@ class ClusterContract:
             assert len(observer.gone) == 2
 
     @pytest.mark.parametrize("how", ["leave", "drain"])
-    def test_pod_that_waits_for_its_restart_is_started_no_more(self, go, how):
+    async def test_pod_that_waits_for_its_restart_is_started_no_more(self, go, how):
         """After the second quick end it waits for a moment: then it is told to leave."""
 
-        @go(pods=1)
-        async def main(cluster, observer):
+        async with go(pods=1) as (cluster, observer):
             for number in (1, 2):
                 await self.all_started(observer, number)
                 self.kill_agent(observer.started[-1])
@@ -302,9 +278,8 @@ class ClusterContract:
             await asyncio.sleep(2.0)  # time in which it could be wrong
             assert len(observer.started) == 2
 
-    def test_drain_replaces_no_pod_and_stop_tells_nothing(self, go):
-        @go(pods=2)
-        async def main(cluster, observer):
+    async def test_drain_replaces_no_pod_and_stop_tells_nothing(self, go):
+        async with go(pods=2) as (cluster, observer):
             await self.all_started(observer, 2)
             cluster.drain()
             if self.drain_keeps_pods:
@@ -315,7 +290,7 @@ class ClusterContract:
             await asyncio.sleep(0.5)  # time in which it could be wrong
             assert len(observer.started) == 2
 
-        assert main.left == []
+        assert observer.left == []
 
 
 class linked_pod:

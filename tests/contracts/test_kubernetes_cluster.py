@@ -36,11 +36,10 @@ class TestKubernetesCluster(ClusterContract):
     def kill_agent(self, pod: Pod) -> None:
         os.kill(agent_of(pod.name), signal.SIGKILL)
 
-    def test_why_no_pod_is_wanted_any_more_is_told_before_none_is(self, go):
+    async def test_why_no_pod_is_wanted_any_more_is_told_before_none_is(self, go):
         task = unique_task()
 
-        @go(task=task, pods=1)
-        async def main(cluster, observer):
+        async with go(task=task, pods=1) as (cluster, observer):
             await self.all_started(observer, 1)
             words = ("delete", "job", f"womm-task-{task}", "-n", self.namespace)
             foreground = ("--cascade=foreground", "--wait=false")

@@ -1,7 +1,7 @@
 """A dispatcher with one worker in the memory of the test, and a share that waits for the test."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.dispatch.memory_agents import MemoryAgent, MemoryCluster, turns
@@ -51,28 +51,20 @@ class Place:
         return [(event.exit, event.signal, event.reason) for event in events if isinstance(event, JobEnded)]
 
 
-Test = Callable[[Place], Awaitable[None]]
+@asynccontextmanager
+async def with_one_worker(folder: Path) -> AsyncIterator[Place]:
+    """A Place whose worker is ready."""
 
-
-def with_one_worker(folder: Path) -> Callable[[Test], None]:
-    """Decorates a coroutine function, which it runs with a Place whose worker is ready."""
-
-    def decorate(test: Test) -> None:
-        async def main() -> None:
-            store, cluster, share = TaskStore(folder), MemoryCluster(), HeldShare()
-            said: list[str] = []
-            with store.create(TASK, on_failure=print) as journal:
-                options = DispatchOptions(folder, stdin_memory_bytes=1, stdin_cap_bytes=1, capture_bytes=9)
-                dispatcher = Dispatcher(cluster, journal, said.append, options, share=share)  # type: ignore[arg-type]
-                place = Place(dispatcher, share, said, store)
-                cluster.agents[POD.name] = place.agent
-                dispatcher.workers.pod_started(POD)
-                await turns()
-                try:
-                    await test(place)
-                finally:
-                    await dispatcher.close(0)
-
-        asyncio.run(main())
-
-    return decorate
+    store, cluster, share = TaskStore(folder), MemoryCluster(), HeldShare()
+    said: list[str] = []
+    with store.create(TASK, on_failure=print) as journal:
+        options = DispatchOptions(folder, stdin_memory_bytes=1, stdin_cap_bytes=1, capture_bytes=9)
+        dispatcher = Dispatcher(cluster, journal, said.append, options, share=share)  # type: ignore[arg-type]
+        place = Place(dispatcher, share, said, store)
+        cluster.agents[POD.name] = place.agent
+        dispatcher.workers.pod_started(POD)
+        await turns()
+        try:
+            yield place
+        finally:
+            await dispatcher.close(0)

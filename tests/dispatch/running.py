@@ -1,6 +1,5 @@
 """A dispatcher with a cluster of real agents on this machine, as a task has it."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.link.wires import PERL
+from tests.loop import until
 from womm.cluster.base import TaskSpec
 from womm.cluster.local import LocalCluster
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
@@ -32,11 +32,7 @@ class Task:
 
     async def until(self, done: Callable[[], object], what: str) -> None:
         """Wait for something that no single event tells."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + DEADLINE_S
-        while not done():
-            assert loop.time() < end, f"waited {DEADLINE_S:.0f} s for {what}; said: {self.said}"
-            await asyncio.sleep(0.01)
+        await until(done, what, DEADLINE_S, seen=lambda: self.said)
 
     async def ready(self) -> None:
         await self.until(lambda: self.dispatcher.pool.slots, "a worker")

@@ -25,9 +25,8 @@ async def held(place):
     return number
 
 
-def test_job_is_held_until_the_share_is_fresh_and_gets_its_signals_then(go):
-    @go
-    async def main(place):
+async def test_job_is_held_until_the_share_is_fresh_and_gets_its_signals_then(go):
+    async with go() as place:
         number = await held(place)
         place.dispatcher.signal(number, 9)
         place.share.release()
@@ -37,9 +36,8 @@ def test_job_is_held_until_the_share_is_fresh_and_gets_its_signals_then(go):
 
 
 @pytest.mark.parametrize("how", ["cancel", "fail"])
-def test_held_job_that_nobody_wants_is_never_sent(go, how):
-    @go
-    async def main(place):
+async def test_held_job_that_nobody_wants_is_never_sent(go, how):
+    async with go() as place:
         number = await held(place)
         if how == "cancel":
             place.dispatcher.cancel(number)
@@ -53,9 +51,8 @@ def test_held_job_that_nobody_wants_is_never_sent(go, how):
         assert place.sink.outcome == (Outcome(255, reason="why") if how == "fail" else None)
 
 
-def test_held_job_whose_worker_is_lost_waits_and_is_not_sent_for_the_old_news(go):
-    @go
-    async def main(place):
+async def test_held_job_whose_worker_is_lost_waits_and_is_not_sent_for_the_old_news(go):
+    async with go() as place:
         number = await held(place)
         place.agent.end()
         place.dispatcher.workers.pod_gone(POD, Loss.CRASHED, "")
@@ -66,9 +63,8 @@ def test_held_job_whose_worker_is_lost_waits_and_is_not_sent_for_the_old_news(go
         assert place.said == [f"worker {POD.name} is gone (crashed): 1 job runs again"]
 
 
-def test_waiting_job_ends_by_its_signal(go):
-    @go
-    async def main(place):
+async def test_waiting_job_ends_by_its_signal(go):
+    async with go() as place:
         for _ in range(POD.slots):
             await place.submit()
         number = place.dispatcher.submit(RunRequest(b"job"), place.sink)
@@ -78,9 +74,8 @@ def test_waiting_job_ends_by_its_signal(go):
 
 
 @pytest.mark.parametrize("no_retry", [False, True])
-def test_removed_worker_gives_its_job_back_unless_the_job_may_run_only_once(go, no_retry):
-    @go
-    async def main(place):
+async def test_removed_worker_gives_its_job_back_unless_the_job_may_run_only_once(go, no_retry):
+    async with go() as place:
         number = await place.submit(no_retry=no_retry)
         place.agent.end()
         place.dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
@@ -92,9 +87,8 @@ def test_removed_worker_gives_its_job_back_unless_the_job_may_run_only_once(go, 
             assert (place.sink.outcome, place.phase(number)) == (None, Phase.WAITING)
 
 
-def test_cancelled_job_whose_worker_is_lost_is_forgotten(go):
-    @go
-    async def main(place):
+async def test_cancelled_job_whose_worker_is_lost_is_forgotten(go):
+    async with go() as place:
         number = await place.submit()
         place.dispatcher.cancel(number)
         place.agent.end()

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from tests.dispatch.running import TASK, task
 from tests.dispatch.sinks import Sink
-from tests.link.wires import run, sleepers, unique_sleep
+from tests.link.wires import sleepers, unique_sleep
 from womm.cluster.local import LocalCluster
 from womm.journal.events import JobEnded, JobLost, JobStarted, PodGone, PodReady
 from womm.link.frames import RunRequest
@@ -19,20 +20,15 @@ NAP = unique_sleep(3)
 
 @pytest.fixture
 def go(womm_home, tmp_path):
-    """Decorates a coroutine function, which it runs with the task."""
+    """An async context manager, which gives the task."""
 
-    def decorator(**options):
-        def decorate(test):
-            async def main():
-                async with task(womm_home.runtime, tmp_path, **options) as running:
-                    await running.ready()
-                    await test(running)
+    @asynccontextmanager
+    async def opened(**options):
+        async with task(womm_home.runtime, tmp_path, **options) as running:
+            await running.ready()
+            yield running
 
-            run(main())
-
-        return decorate
-
-    return decorator
+    return opened
 
 
 async def outcome(running, sink):
@@ -44,9 +40,9 @@ def agent_of(running, pod):
     return running.cluster._pods[pod].life.pod.pid
 
 
-def test_job_is_journalled_before_its_sink_hears_of_it(go):
-    @go(pods=1)
-    async def main(running):
+async def test_job_is_journalled_before_its_sink_hears_of_it(go):
+    async with go(pods=1) as running:
+
         class Looking(Sink):
             def ended(self, outcome):
                 self.journalled = running.events(JobEnded)
@@ -61,9 +57,8 @@ def test_job_is_journalled_before_its_sink_hears_of_it(go):
         assert (running.dispatcher.done, running.dispatcher.failed) == (1, 1)
 
 
-def test_killed_worker_its_job_runs_again_with_its_input_and_says_so(go):
-    @go(pods=2)
-    async def main(running):
+async def test_killed_worker_its_job_runs_again_with_its_input_and_says_so(go):
+    async with go(pods=2) as running:
         sink = Sink()
         data = bytes(range(256)) * 2000  # more than what is kept in memory
         command = b"cat; [ $WOMM_ATTEMPT = 2 ] || sleep 1000"
@@ -85,9 +80,8 @@ def test_killed_worker_its_job_runs_again_with_its_input_and_says_so(go):
         assert told in running.said
 
 
-def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
-    @go(pods=2, cap_bytes=100_000)
-    async def main(running):
+async def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
+    async with go(pods=2, cap_bytes=100_000) as running:
         sink = Sink()
         number = running.dispatcher.submit(RunRequest(b"wc -c; sleep 1000", stdin=True), sink, seq=1)
         for _ in range(10):
@@ -104,9 +98,8 @@ def test_killed_worker_a_job_whose_input_was_not_kept_fails_and_is_named(go):
         assert len(running.events(JobStarted)) == 1
 
 
-def test_cancelled_job_is_killed_and_its_slot_is_free(go):
-    @go(pods=1)
-    async def main(running):
+async def test_cancelled_job_is_killed_and_its_slot_is_free(go):
+    async with go(pods=1) as running:
         sink, second = Sink(), Sink()
         number = running.dispatcher.submit(RunRequest(f"trap '' TERM; echo x; sleep {NAP}".encode()), sink)
         await running.until(lambda: sink.text[1], "its first output")
@@ -119,9 +112,8 @@ def test_cancelled_job_is_killed_and_its_slot_is_free(go):
         assert running.dispatcher._state.jobs == {}
 
 
-def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
-    @go(pods=2)
-    async def main(running):
+async def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
+    async with go(pods=2) as running:
         await running.until(lambda: running.dispatcher.pool.slots == 2, "both")
         sinks = []
         for number in range(60):
@@ -148,11 +140,10 @@ def test_cut_link_gives_no_job_away_and_repeats_none(go, tmp_path):
         pytest.param(f"exec sleep {NAP}".encode(), id="plain"),
     ],
 )
-def test_killed_worker_right_after_a_start_leaves_no_first_self(go, command):
+async def test_killed_worker_right_after_a_start_leaves_no_first_self(go, command):
     """The news of the job's start may still be on its way from the agent."""
 
-    @go(pods=1)
-    async def main(running):
+    async with go(pods=1) as running:
         for _ in range(3):
             sink = Sink()
             number = running.dispatcher.submit(RunRequest(command), sink)
@@ -196,11 +187,10 @@ class OnNodes(LocalCluster):
         return super().dial(replace(pod, node=""))
 
 
-def test_black_hole_node_is_avoided_and_named_and_no_job_fails(go, tmp_path):
+async def test_black_hole_node_is_avoided_and_named_and_no_job_fails(go, tmp_path):
     """Two of its workers at a time: what ran when one of them ended is one event with it."""
 
-    @go(pods=3, made=OnNodes)
-    async def main(running):
+    async with go(pods=3, made=OnNodes) as running:
         changes = []
         running.dispatcher.follow(lambda: changes.append(running.dispatcher.pool.slots))
         await running.until(lambda: len(running.events(PodReady)) == 3, "all workers")

@@ -18,51 +18,39 @@ async def begun(helpers, link):
     return task, number_of(frame)
 
 
-def test_run_returns_when_the_program_has_ended():
-    async def main():
-        helpers, link = HelperJobs(), FrameLog()
-        task, number = await begun(helpers, link)
-        assert not task.done()
-        helpers.ended(number + 1)
-        helpers.ended(number)
-        await task
-        helpers.ended(number)
-        assert repr(helpers) == "<HelperJobs 0 under way>"
-
-    asyncio.run(main())
+async def test_run_returns_when_the_program_has_ended():
+    helpers, link = HelperJobs(), FrameLog()
+    task, number = await begun(helpers, link)
+    assert not task.done()
+    helpers.ended(number + 1)
+    helpers.ended(number)
+    await task
+    helpers.ended(number)
+    assert repr(helpers) == "<HelperJobs 0 under way>"
 
 
-def test_run_returns_when_the_pod_is_lost():
-    async def main():
-        helpers, link = HelperJobs(), FrameLog()
-        task, _ = await begun(helpers, link)
-        helpers.lost("another")
-        await asyncio.sleep(0)
-        assert not task.done()
-        helpers.lost("pod")
-        await task
-
-    asyncio.run(main())
+async def test_run_returns_when_the_pod_is_lost():
+    helpers, link = HelperJobs(), FrameLog()
+    task, _ = await begun(helpers, link)
+    helpers.lost("another")
+    await asyncio.sleep(0)
+    assert not task.done()
+    helpers.lost("pod")
+    await task
 
 
-def test_run_that_is_cancelled_leaves_nothing():
-    async def main():
-        helpers, link = HelperJobs(), FrameLog()
-        task, number = await begun(helpers, link)
-        task.cancel()
-        await asyncio.wait({task})
-        helpers.ended(number)
-        assert repr(helpers) == "<HelperJobs 0 under way>"
-
-    asyncio.run(main())
+async def test_run_that_is_cancelled_leaves_nothing():
+    helpers, link = HelperJobs(), FrameLog()
+    task, number = await begun(helpers, link)
+    task.cancel()
+    await asyncio.wait({task})
+    helpers.ended(number)
+    assert repr(helpers) == "<HelperJobs 0 under way>"
 
 
-def test_numbers_differ_and_are_far_from_those_of_jobs():
-    async def main():
-        helpers, link = HelperJobs(), FrameLog()
-        tasks, numbers = zip(*[await begun(helpers, link) for _ in range(3)], strict=True)
-        assert len(set(numbers)) == 3 and min(numbers) > 1 << 31
-        helpers.lost("pod")
-        await asyncio.gather(*tasks)
-
-    asyncio.run(main())
+async def test_numbers_differ_and_are_far_from_those_of_jobs():
+    helpers, link = HelperJobs(), FrameLog()
+    tasks, numbers = zip(*[await begun(helpers, link) for _ in range(3)], strict=True)
+    assert len(set(numbers)) == 3 and min(numbers) > 1 << 31
+    helpers.lost("pod")
+    await asyncio.gather(*tasks)

@@ -1,6 +1,7 @@
 """Results of jobs: journalled, their output kept, and then reported."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -39,20 +40,18 @@ class Place:
 
 @pytest.fixture
 def go(tmp_path):
-    def decorate(test, capture_bytes=1 << 20):
-        async def main():
-            store = TaskStore(tmp_path)
-            with store.create(TASK, on_failure=print) as journal:
-                await test(Place(journal, store, capture_bytes))
+    @asynccontextmanager
+    async def opened(capture_bytes=1 << 20):
+        store = TaskStore(tmp_path)
+        with store.create(TASK, on_failure=print) as journal:
+            yield Place(journal, store, capture_bytes)
 
-        asyncio.run(main())
-
-    return decorate
+    return opened
 
 
-def test_finish_journals_then_reports_and_forgets(go):
-    @go
-    async def main(place):
+async def test_finish_journals_then_reports_and_forgets(go):
+    async with go() as place:
+
         class Looking(Sink):
             def ended(self, outcome):
                 assert len(place.ends()) == 1
@@ -67,16 +66,14 @@ def test_finish_journals_then_reports_and_forgets(go):
         assert (place.results.done, place.results.failed, place.said) == (1, 1, [])
 
 
-def test_reason_is_said(go):
-    @go
-    async def main(place):
+async def test_reason_is_said(go):
+    async with go() as place:
         place.results.finish(place.running(Sink()), Outcome(255, reason="why"), None)
         assert place.said == ["job 7 (job) failed: why"]
 
 
-def test_large_output_is_kept_off_the_loop_and_nothing_happens_to_the_job_meanwhile(go):
-    @go
-    async def main(place):
+async def test_large_output_is_kept_off_the_loop_and_nothing_happens_to_the_job_meanwhile(go):
+    async with go() as place:
         sink = Sink()
         job = place.running(sink)
         job.capture_bytes = 1 << 20
@@ -91,18 +88,16 @@ def test_large_output_is_kept_off_the_loop_and_nothing_happens_to_the_job_meanwh
         assert place.state.jobs == {}
 
 
-def test_dropped_job_has_no_result(go):
-    @go
-    async def main(place):
+async def test_dropped_job_has_no_result(go):
+    async with go() as place:
         job = place.running(Sink())
         job.change(Change.CANCEL)
         place.results.drop(job)
         assert (place.ends(), place.state.jobs, place.results.done) == ([], {}, 0)
 
 
-def test_replayed_job_shows_its_output_and_says_so_in_the_journal(go):
-    @go
-    async def main(place):
+async def test_replayed_job_shows_its_output_and_says_so_in_the_journal(go):
+    async with go() as place:
         kept = JobEnded(1.0, 5, 7, 2, "pod", 4, 0, 3, 0, 0, 0, 0, 0.5)
         sink = Sink()
         job = Job(Submission(1, 7, RunRequest(b"job"), 0.0), sink, None, capture_bytes=9)

@@ -17,9 +17,8 @@ def go(tmp_path):
     return with_one_worker(tmp_path)
 
 
-def test_job_has_its_outcome_when_the_share_has_its_files(go):
-    @go
-    async def main(place):
+async def test_job_has_its_outcome_when_the_share_has_its_files(go):
+    async with go() as place:
         number = await place.submit()
         await place.end(number)
         assert (place.phase(number), place.sink.outcome) == (Phase.SETTLING, None)
@@ -29,25 +28,22 @@ def test_job_has_its_outcome_when_the_share_has_its_files(go):
         assert (place.phase(number), place.sink.outcome) == (None, Outcome(0))
 
 
-def test_job_whose_files_are_not_in_the_folder_fails(go):
-    @go
-    async def main(place):
+async def test_job_whose_files_are_not_in_the_folder_fails(go):
+    async with go() as place:
         await place.end(await place.submit())
         place.share.release(why="no room")
         await turns()
         assert place.sink.outcome == Outcome(255, reason="no room")
 
 
-def test_job_that_did_not_start_waits_for_no_share(go):
-    @go
-    async def main(place):
+async def test_job_that_did_not_start_waits_for_no_share(go):
+    async with go() as place:
         await place.end(await place.submit(), EndKind.NOT_STARTED)
         assert place.sink.outcome == Outcome(255, reason="it did not start: ")
 
 
-def test_job_out_of_memory_runs_again(go):
-    @go
-    async def main(place):
+async def test_job_out_of_memory_runs_again(go):
+    async with go() as place:
         number = await place.submit()
         await place.end(number, EndKind.OOM_KILLED)
         assert number in place.agent.jobs
@@ -55,9 +51,8 @@ def test_job_out_of_memory_runs_again(go):
 
 
 @pytest.mark.parametrize("settling", [False, True])
-def test_cancelled_job_is_recorded_once_and_nobody_hears_of_it(go, settling):
-    @go
-    async def main(place):
+async def test_cancelled_job_is_recorded_once_and_nobody_hears_of_it(go, settling):
+    async with go() as place:
         number = await place.submit()
         if settling:
             await place.end(number)
@@ -74,9 +69,8 @@ def test_cancelled_job_is_recorded_once_and_nobody_hears_of_it(go, settling):
         assert place.ends() == [(0, 9, "GNU parallel ended it")]
 
 
-def test_failed_job_is_reported_at_once_and_keeps_its_slot_until_its_end(go):
-    @go
-    async def main(place):
+async def test_failed_job_is_reported_at_once_and_keeps_its_slot_until_its_end(go):
+    async with go() as place:
         number = await place.submit()
         place.dispatcher.fail(number, "why")
         place.dispatcher.fail(number, "again")
@@ -89,9 +83,8 @@ def test_failed_job_is_reported_at_once_and_keeps_its_slot_until_its_end(go):
         assert place.ends() == [(255, 0, "why")]
 
 
-def test_job_whose_output_is_lost_is_killed_and_runs_again_when_the_kernel_has_written(go):
-    @go
-    async def main(place):
+async def test_job_whose_output_is_lost_is_killed_and_runs_again_when_the_kernel_has_written(go):
+    async with go() as place:
         number = await place.submit()
         assert not place.dispatcher.disk_lost()
         assert place.said == ["the file server's disk is lost: 1 job runs again"]
@@ -106,9 +99,8 @@ def test_job_whose_output_is_lost_is_killed_and_runs_again_when_the_kernel_has_w
 
 
 @pytest.mark.parametrize("step", ["output lost", "flushing"])
-def test_signal_ends_a_job_whose_output_is_lost(go, step):
-    @go
-    async def main(place):
+async def test_signal_ends_a_job_whose_output_is_lost(go, step):
+    async with go() as place:
         number = await place.submit()
         place.dispatcher.disk_lost()
         await turns()
@@ -123,9 +115,8 @@ def test_signal_ends_a_job_whose_output_is_lost(go, step):
 
 
 @pytest.mark.parametrize("how", ["cancel", "fail"])
-def test_job_that_ends_while_the_kernel_writes_is_abandoned(go, how):
-    @go
-    async def main(place):
+async def test_job_that_ends_while_the_kernel_writes_is_abandoned(go, how):
+    async with go() as place:
         number = await place.submit()
         place.dispatcher.disk_lost()
         await turns()
@@ -140,9 +131,8 @@ def test_job_that_ends_while_the_kernel_writes_is_abandoned(go, how):
         assert place.ends() == ([] if how == "cancel" else [(255, 0, "why")])
 
 
-def test_job_that_may_not_run_again_goes_on_and_fails(go):
-    @go
-    async def main(place):
+async def test_job_that_may_not_run_again_goes_on_and_fails(go):
+    async with go() as place:
         number = await place.submit(no_retry=True)
         assert place.dispatcher.disk_lost()
         await place.end(number)
@@ -152,9 +142,8 @@ def test_job_that_may_not_run_again_goes_on_and_fails(go):
         assert place.sink.outcome == Outcome(255, reason=reason)
 
 
-def test_worker_that_is_lost_while_the_share_writes_gives_the_job_back(go):
-    @go
-    async def main(place):
+async def test_worker_that_is_lost_while_the_share_writes_gives_the_job_back(go):
+    async with go() as place:
         number = await place.submit()
         await place.end(number)
         place.agent.end()

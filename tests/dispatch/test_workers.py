@@ -2,13 +2,15 @@
 
 import asyncio
 import signal
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from tests.dispatch.running import DEADLINE_S, TASK
+from tests.dispatch.running import TASK
 from tests.dispatch.sinks import Sink
-from tests.link.wires import agent, dial, run
+from tests.link.wires import agent, dial
+from tests.loop import until
 from womm.cluster.base import Loss, Pod
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.journal.events import JobStarted, PodGone, PodReady
@@ -39,20 +41,18 @@ class TwoLives:
 
 @pytest.fixture
 def two_lives(womm_home, tmp_path):
-    """Decorates a coroutine function, which it runs with (dispatcher, the agents, until, events)."""
+    """An async context manager, which gives (dispatcher, the agents, until, events)."""
 
-    def decorate(test):
+    @asynccontextmanager
+    async def opened():
         store = TaskStore(tmp_path / "tasks")
-
-        async def until(done, what):
-            async with asyncio.timeout(DEADLINE_S / 6):
-                while not done():
-                    await asyncio.sleep(0.01)
 
         def events(kind):
             return [event for event in store.read(TASK) if isinstance(event, kind)]
 
-        async def main(first, second):
+        (womm_home.runtime / "1").mkdir()
+        (womm_home.runtime / "2").mkdir()
+        with agent(womm_home.runtime / "1") as first, agent(womm_home.runtime / "2") as second:  # noqa: SIM117
             with store.create(TASK, on_failure=print) as journal:
                 cluster = TwoLives()
                 cluster.sockets = {1: first.socket, 3: second.socket}
@@ -65,22 +65,16 @@ def two_lives(womm_home, tmp_path):
                     ),
                 )
                 try:
-                    await test(dispatcher, (first, second), until, events)
+                    yield dispatcher, (first, second), until, events
                 finally:
                     await dispatcher.close()
 
-        (womm_home.runtime / "1").mkdir()
-        (womm_home.runtime / "2").mkdir()
-        with agent(womm_home.runtime / "1") as first, agent(womm_home.runtime / "2") as second:
-            run(main(first, second))
-
-    return decorate
+    return opened
 
 
 @pytest.mark.parametrize("bound", [False, True])
-def test_job_of_a_pod_that_vanished_runs_in_another_unless_it_is_bound_to_it(two_lives, bound):
-    @two_lives
-    async def main(dispatcher, agents, until, events):
+async def test_job_of_a_pod_that_vanished_runs_in_another_unless_it_is_bound_to_it(two_lives, bound):
+    async with two_lives() as (dispatcher, _, until, events):
         pod, sink = Pod(f"{TASK}-x", 1, 1), Sink()
         dispatcher.workers.pod_started(pod)
         await until(lambda: dispatcher.pool.slots == 1, "a worker")
@@ -97,14 +91,13 @@ def test_job_of_a_pod_that_vanished_runs_in_another_unless_it_is_bound_to_it(two
 
 
 @pytest.mark.parametrize("between", [False, True])
-def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(two_lives, between):
+async def test_next_life_that_is_ready_before_the_last_one_is_buried_is_kept(two_lives, between):
     """A connection of the first may stay open a moment longer, in a child of the agent or a proxy.
 
     between: a life that was never dialled comes and goes meanwhile.
     """
 
-    @two_lives
-    async def main(dispatcher, agents, until, events):
+    async with two_lives() as (dispatcher, agents, until, events):
         pod = Pod(f"{TASK}-0", 1, 1)
         dispatcher.workers.pod_started(pod)
         await until(lambda: dispatcher.pool.slots == 1, "the first life")

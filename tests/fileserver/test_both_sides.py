@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fileserver.client import again, content, fails
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 from tests.soak import count
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import Settings
@@ -31,122 +31,110 @@ async def flushed(lazy):
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("how", ["appends", "rewrites", "overwrites"])
-def test_what_the_user_writes_into_a_file_that_a_job_appends_to_is_kept(top, folder, how, told):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(fs.root(), b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            await fs.write(file, 4, memoryview(b"job 1\n"), True)
-            await flushed(lazy)
-            if how == "appends":
-                with open(top / "f", "ab") as user:
-                    user.write(b"user 1\n")
-            elif how == "rewrites":
-                (top / "f").write_bytes(b"zero\none\njob 1\nuser 1\n")
-            else:
-                with open(top / "f", "r+b") as user:
-                    user.write(b"ONE\n")
-            users = (top / "f").read_bytes()
-            if told:
-                await lazy.user.control.ask("changed", paths=["f"])
-                await fs.getattr(node, 1)  # another client looks at it
-            await fs.write(file, 10, memoryview(b"job 2\n"), True)  # where this one thinks that it ends
-            await flushed(lazy)
-            assert kept(top) == [users]
-            assert (top / "f").read_bytes()[10:16] == b"job 2\n"
-            # From here on both know it.
-            await fs.write(file, 16, memoryview(b"job 3\n"), True)
-            await flushed(lazy)
-            await fs.close(file)
-            assert len(kept(top)) == 1
-            assert await content(fs, node) == (top / "f").read_bytes()
-
-    run(work)
+async def test_what_the_user_writes_into_a_file_that_a_job_appends_to_is_kept(top, folder, how, told):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(fs.root(), b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        await fs.write(file, 4, memoryview(b"job 1\n"), True)
+        await flushed(lazy)
+        if how == "appends":
+            with open(top / "f", "ab") as user:
+                user.write(b"user 1\n")
+        elif how == "rewrites":
+            (top / "f").write_bytes(b"zero\none\njob 1\nuser 1\n")
+        else:
+            with open(top / "f", "r+b") as user:
+                user.write(b"ONE\n")
+        users = (top / "f").read_bytes()
+        if told:
+            await lazy.user.control.ask("changed", paths=["f"])
+            await fs.getattr(node, 1)  # another client looks at it
+        await fs.write(file, 10, memoryview(b"job 2\n"), True)  # where this one thinks that it ends
+        await flushed(lazy)
+        assert kept(top) == [users]
+        assert (top / "f").read_bytes()[10:16] == b"job 2\n"
+        # From here on both know it.
+        await fs.write(file, 16, memoryview(b"job 3\n"), True)
+        await flushed(lazy)
+        await fs.close(file)
+        assert len(kept(top)) == 1
+        assert await content(fs, node) == (top / "f").read_bytes()
 
 
-def test_file_that_only_jobs_write_to_or_that_was_changed_before_is_kept_nowhere(top, folder):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            for number in range(6):
-                node = await fs.lookup(root, b"f")
-                file = await fs.open(node, SHARE_BOTH)
-                size = (await fs.getattr(node, 1)).size
-                await fs.write(file, size, memoryview(b"job\n"), True)
-                if number == 1:
-                    await fs.setattr(node, Settings(mode=0o600, mtime_ns=10**18), None)
-                elif number == 2:
-                    await fs.rename(root, b"f", root, b"g")
-                    await fs.rename(root, b"g", root, b"f")
-                elif number == 3:
-                    await lazy.cut()
-                    await lazy.connect()
-                elif number == 4:
-                    await fs.setattr(node, Settings(size=3), file)
-                    await fs.write(file, 3, memoryview(b"\nmore\n"), False)
-                await flushed(lazy)
-                await fs.write(file, 0, memoryview(b"O"), False)
-                await fs.close(file)
-                await flushed(lazy)
-                (top / "f").write_bytes((top / "f").read_bytes() + b"user\n")
-                # Who opens it now sees that, told or not.
-                if number % 2:
-                    await lazy.user.control.ask("changed", paths=["f"])
+async def test_file_that_only_jobs_write_to_or_that_was_changed_before_is_kept_nowhere(top, folder):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        for number in range(6):
             node = await fs.lookup(root, b"f")
             file = await fs.open(node, SHARE_BOTH)
-            (top / "f").rename(top / "moved")
-            (top / "moved").chmod(0o640)
-            await fs.write(file, 0, memoryview(b"0"), True)
+            size = (await fs.getattr(node, 1)).size
+            await fs.write(file, size, memoryview(b"job\n"), True)
+            if number == 1:
+                await fs.setattr(node, Settings(mode=0o600, mtime_ns=10**18), None)
+            elif number == 2:
+                await fs.rename(root, b"f", root, b"g")
+                await fs.rename(root, b"g", root, b"f")
+            elif number == 3:
+                await lazy.cut()
+                await lazy.connect()
+            elif number == 4:
+                await fs.setattr(node, Settings(size=3), file)
+                await fs.write(file, 3, memoryview(b"\nmore\n"), False)
             await flushed(lazy)
+            await fs.write(file, 0, memoryview(b"O"), False)
             await fs.close(file)
-            assert (top / "moved").read_bytes().startswith(b"0")
-            assert sorted(os.listdir(top)) == ["moved"]
-
-    run(work)
+            await flushed(lazy)
+            (top / "f").write_bytes((top / "f").read_bytes() + b"user\n")
+            # Who opens it now sees that, told or not.
+            if number % 2:
+                await lazy.user.control.ask("changed", paths=["f"])
+        node = await fs.lookup(root, b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        (top / "f").rename(top / "moved")
+        (top / "moved").chmod(0o640)
+        await fs.write(file, 0, memoryview(b"0"), True)
+        await flushed(lazy)
+        await fs.close(file)
+        assert (top / "moved").read_bytes().startswith(b"0")
+        assert sorted(os.listdir(top)) == ["moved"]
 
 
 @pytest.mark.parametrize("size", [0, 2])
-def test_file_that_a_job_cuts_is_kept_if_the_user_has_changed_it_since(top, folder, size):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(fs.root(), b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            (top / "f").write_bytes(b"one\ntwo\n")
-            await fs.setattr(node, Settings(size=size), file)
-            await fs.close(file)
-            assert kept(top) == [b"one\ntwo\n"]
-            assert (top / "f").stat().st_size == size
-
-    run(work)
+async def test_file_that_a_job_cuts_is_kept_if_the_user_has_changed_it_since(top, folder, size):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(fs.root(), b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        (top / "f").write_bytes(b"one\ntwo\n")
+        await fs.setattr(node, Settings(size=size), file)
+        await fs.close(file)
+        assert kept(top) == [b"one\ntwo\n"]
+        assert (top / "f").stat().st_size == size
 
 
 @pytest.mark.parametrize("how", ["removes", "replaces"])
-def test_job_that_writes_to_a_file_that_the_user_takes_away_has_an_error(top, folder, how):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(fs.root(), b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            if how == "removes":
-                (top / "f").unlink()
-            else:
-                (top / "new").write_bytes(b"user\n")
-                (top / "new").rename(top / "f")
-            await fs.write(file, 4, memoryview(b"job\n"), True)
-            reply = await lazy.user.control.ask("flush")
-            assert reply["lost"] == ["f"]
-            with pytest.raises((OSError, NFSError)):
-                await fs.write(file, 8, memoryview(b"job\n"), True)
-            await fs.close(file)
-            assert how == "removes" or (top / "f").read_bytes() == b"user\n"
-
-    run(work)
+async def test_job_that_writes_to_a_file_that_the_user_takes_away_has_an_error(top, folder, how):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(fs.root(), b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        if how == "removes":
+            (top / "f").unlink()
+        else:
+            (top / "new").write_bytes(b"user\n")
+            (top / "new").rename(top / "f")
+        await fs.write(file, 4, memoryview(b"job\n"), True)
+        reply = await lazy.user.control.ask("flush")
+        assert reply["lost"] == ["f"]
+        with pytest.raises((OSError, NFSError)):
+            await fs.write(file, 8, memoryview(b"job\n"), True)
+        await fs.close(file)
+        assert how == "removes" or (top / "f").read_bytes() == b"user\n"
 
 
 class NoRoom(ExportedFolder):
@@ -164,41 +152,35 @@ class NoRoom(ExportedFolder):
         fence.open_file = open_file
 
 
-def test_job_has_an_error_when_there_is_no_room_for_what_the_user_wrote(top, folder):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder, export=NoRoom) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(fs.root(), b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            (top / "f").write_bytes(b"two\ntwo\n")
-            await fs.write(file, 4, memoryview(b"job\n"), False)
+async def test_job_has_an_error_when_there_is_no_room_for_what_the_user_wrote(top, folder):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder, export=NoRoom) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(fs.root(), b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        (top / "f").write_bytes(b"two\ntwo\n")
+        await fs.write(file, 4, memoryview(b"job\n"), False)
+        reply = await lazy.user.control.ask("flush")
+        assert list(reply["failed"]) == ["f"]
+        await fails(28, fs.commit(node, file))
+        assert (top / "f").read_bytes() == b"two\ntwo\n"
+        await fs.close(file)
+
+
+async def test_copies_do_not_fill_the_disk(top, folder):
+    (top / "f").write_bytes(b"one\n")
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(fs.root(), b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        for number in range(COPIES + 1):
+            with open(top / "f", "ab") as user:
+                user.write(b"%d\n" % number)
+            await fs.write(file, 4, memoryview(b"job\n"), False)  # a stable one may hear of the refusal
             reply = await lazy.user.control.ask("flush")
-            assert list(reply["failed"]) == ["f"]
-            await fails(28, fs.commit(node, file))
-            assert (top / "f").read_bytes() == b"two\ntwo\n"
-            await fs.close(file)
-
-    run(work)
-
-
-def test_copies_do_not_fill_the_disk(top, folder):
-    async def work():
-        (top / "f").write_bytes(b"one\n")
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(fs.root(), b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            for number in range(COPIES + 1):
-                with open(top / "f", "ab") as user:
-                    user.write(b"%d\n" % number)
-                await fs.write(file, 4, memoryview(b"job\n"), False)  # a stable one may hear of the refusal
-                reply = await lazy.user.control.ask("flush")
-                assert reply["ok"] == (number < COPIES)
-            assert len(kept(top)) == COPIES
-            await fs.close(file)
-
-    run(work)
+            assert reply["ok"] == (number < COPIES)
+        assert len(kept(top)) == COPIES
+        await fs.close(file)
 
 
 class OneThread(ExportedFolder):
@@ -309,15 +291,12 @@ class Pair:
         ]
 
 
-def test_no_line_of_either_side_is_lost_whatever_they_do(top, folder):
-    async def work():
-        async with Lazy(top, folder, export=OneThread) as lazy:
-            errors = 0
-            for number in range(count(20, 500)):
-                pair = Pair(lazy, top, number, random.Random(number))
-                await pair.run()
-                assert pair.missing() == [], number
-                errors += pair.error
-            assert errors < number / 2
-
-    run(work)
+async def test_no_line_of_either_side_is_lost_whatever_they_do(top, folder):
+    async with Lazy(top, folder, export=OneThread) as lazy:
+        errors = 0
+        for number in range(count(20, 500)):
+            pair = Pair(lazy, top, number, random.Random(number))
+            await pair.run()
+            assert pair.missing() == [], number
+            errors += pair.error
+        assert errors < number / 2

@@ -23,68 +23,56 @@ def refused(link):
     return caught.value.status
 
 
-def test_without_a_connection_the_client_asks_again():
-    async def work():
-        link = UserLink()
-        assert refused(link) is Status.DELAY
-        assert not link.up and link.drop() is None
-        link.check()
-
-    run(work)
+async def test_without_a_connection_the_client_asks_again():
+    link = UserLink()
+    assert refused(link) is Status.DELAY
+    assert not link.up and link.drop() is None
+    link.check()
 
 
-def test_the_control_channel_is_greeted_before_anything_else_uses_the_link():
-    async def work():
-        link = UserLink()
-        waiting = asyncio.ensure_future(link.wait())
-        await asyncio.sleep(0)
-        new = connection()
-        greeted = []
+async def test_the_control_channel_is_greeted_before_anything_else_uses_the_link():
+    link = UserLink()
+    waiting = asyncio.ensure_future(link.wait())
+    await asyncio.sleep(0)
+    new = connection()
+    greeted = []
 
-        def greet(lines):
-            greeted.append(lines)
-            assert not waiting.done()
+    def greet(lines):
+        greeted.append(lines)
+        assert not waiting.done()
 
-        link.take(new, greet)
-        assert greeted == [new.lines]
-        assert await waiting is new.session is link.session()
-        assert link.uses(new) and link.connections == 1
-        new.abort()
-
-    run(work)
+    link.take(new, greet)
+    assert greeted == [new.lines]
+    assert await waiting is new.session is link.session()
+    assert link.uses(new) and link.connections == 1
+    new.abort()
 
 
-def test_a_link_that_is_held_is_as_without_a_connection_until_it_is_released():
-    async def work():
-        link = UserLink()
-        link.hold()
+async def test_a_link_that_is_held_is_as_without_a_connection_until_it_is_released():
+    link = UserLink()
+    link.hold()
+    new = connection()
+    link.take(new, lambda lines: None)
+    assert not link.up and refused(link) is Status.DELAY
+    waiting = asyncio.ensure_future(link.wait())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    link.release()
+    assert await waiting is new.session
+    new.abort()
+
+
+async def test_bytes_of_all_connections_are_counted():
+    link = UserLink()
+    for size in (5, 7):
         new = connection()
         link.take(new, lambda lines: None)
-        assert not link.up and refused(link) is Status.DELAY
-        waiting = asyncio.ensure_future(link.wait())
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        link.release()
-        assert await waiting is new.session
-        new.abort()
-
-    run(work)
-
-
-def test_bytes_of_all_connections_are_counted():
-    async def work():
-        link = UserLink()
-        for size in (5, 7):
-            new = connection()
-            link.take(new, lambda lines: None)
-            new.channel.received_bytes = size
-            dropped = link.drop()
-            assert dropped is not None and dropped is new
-            dropped.abort()
-        assert link.received_bytes == 12
-        assert not link.up
-
-    run(work)
+        new.channel.received_bytes = size
+        dropped = link.drop()
+        assert dropped is not None and dropped is new
+        dropped.abort()
+    assert link.received_bytes == 12
+    assert not link.up
 
 
 def test_the_control_channel_cuts_its_lines_and_ends_with_one_that_is_too_long():

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fileserver.client import make
-from tests.fileserver.lazy import Lazy, run, write_secret
+from tests.fileserver.lazy import Lazy, write_secret
 from tests.fileserver.process import FileServer
-from tests.fileserver.test_unsent_teller import Client, until
+from tests.fileserver.test_unsent_teller import Client
+from tests.loop import until
 from tests.nfs import builder as nfs
 from womm.link.frames import User
 from womm.nfs.constants import Attr, Op
@@ -31,35 +32,29 @@ async def _owner(fs, node=None):
     return found.uid, found.gid
 
 
-def test_owner_that_is_told_is_everybodys_and_kept_over_a_restart(top, folder):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            node = await make(lazy.fs, b"f", b"x")
-            assert await _owner(lazy.fs, node) == (0, 0)
-            answers = [await lazy.user.control.ask("owner", uid=1000, gid=100) for _ in range(2)]
-            assert [answer["changed"] for answer in answers] == [True, False]
-            assert await _owner(lazy.fs, node) == await _owner(lazy.fs) == (1000, 100)
-            assert (await lazy.user.control.ask("flush"))["ok"]
-        # On the user's disk they are the user's.
-        assert (top / "f").stat().st_uid == os.getuid()
-        async with Lazy(top, folder) as lazy:
-            assert await _owner(lazy.fs) == (1000, 100)
-
-    run(work)
+async def test_owner_that_is_told_is_everybodys_and_kept_over_a_restart(top, folder):
+    async with Lazy(top, folder) as lazy:
+        node = await make(lazy.fs, b"f", b"x")
+        assert await _owner(lazy.fs, node) == (0, 0)
+        answers = [await lazy.user.control.ask("owner", uid=1000, gid=100) for _ in range(2)]
+        assert [answer["changed"] for answer in answers] == [True, False]
+        assert await _owner(lazy.fs, node) == await _owner(lazy.fs) == (1000, 100)
+        assert (await lazy.user.control.ask("flush"))["ok"]
+    # On the user's disk they are the user's.
+    assert (top / "f").stat().st_uid == os.getuid()
+    async with Lazy(top, folder) as lazy:
+        assert await _owner(lazy.fs) == (1000, 100)
 
 
 @pytest.mark.parametrize("uid", [-1, 0xFFFFFFFF, "root", None])
-def test_owner_that_is_none_is_not_taken(top, folder, uid, caplog):
+async def test_owner_that_is_none_is_not_taken(top, folder, uid, caplog):
     caplog.set_level(logging.WARNING)
 
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            lazy.user.control.send("owner", uid=uid, gid=0)
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            assert await _owner(lazy.fs) == (0, 0)
-            assert "no request of the control channel" in caplog.text
-
-    run(work)
+    async with Lazy(top, folder) as lazy:
+        lazy.user.control.send("owner", uid=uid, gid=0)
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        assert await _owner(lazy.fs) == (0, 0)
+        assert "no request of the control channel" in caplog.text
 
 
 def _seen(client, export):
@@ -70,41 +65,38 @@ def _seen(client, export):
     return reader.text(20), reader.text(20)
 
 
-def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(top, folder):
-    async def work():
-        share = LazyConnection(top, on_lost=print, on_disk_lost=lambda: None, say=print)
-        server = FileServer(folder / "s", "--grace", "0")
-        write_secret(server.secret, share.keys)
-        export = "/womm-" + (server.secret / "export").read_text()
-        loop = asyncio.get_running_loop()
+async def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(top, folder):
+    share = LazyConnection(top, on_lost=print, on_disk_lost=lambda: None, say=print)
+    server = FileServer(folder / "s", "--grace", "0")
+    write_secret(server.secret, share.keys)
+    export = "/womm-" + (server.secret / "export").read_text()
+    loop = asyncio.get_running_loop()
 
-        async def seen():
-            client = await asyncio.to_thread(Client, server.port)
-            try:
-                return await asyncio.to_thread(_seen, client, export)
-            finally:
-                client.close()
-
+    async def seen():
+        client = await asyncio.to_thread(Client, server.port)
         try:
-            server.start()
-            share.start(lambda factory: loop.create_unix_connection(factory, str(server.socket)))
-            await share.ready()
-            assert await seen() == (b"0", b"0")
-            assert await share.own(1000, 100)
-            assert await seen() == (b"1000", b"100")
-            server.kill()
-            await until(lambda: not share.connected)
-            for path in sorted((server.folder / "state").rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
-            await asyncio.to_thread(server.start)
-            await until(lambda: share.connected)
-            await share.flush()  # what was sent before it is done
-            assert await seen() == (b"1000", b"100")
+            return await asyncio.to_thread(_seen, client, export)
         finally:
-            server.kill()
-            await share.close()
+            client.close()
 
-    run(work)
+    try:
+        server.start()
+        share.start(lambda factory: loop.create_unix_connection(factory, str(server.socket)))
+        await share.ready()
+        assert await seen() == (b"0", b"0")
+        assert await share.own(1000, 100)
+        assert await seen() == (b"1000", b"100")
+        server.kill()
+        await until(lambda: not share.connected)
+        for path in sorted((server.folder / "state").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        await asyncio.to_thread(server.start)
+        await until(lambda: share.connected)
+        await share.flush()  # what was sent before it is done
+        assert await seen() == (b"1000", b"100")
+    finally:
+        server.kill()
+        await share.close()
 
 
 @contextmanager
@@ -122,17 +114,9 @@ def _local(folder, port=0):
             process.send_signal(signal.SIGKILL)
 
 
-def test_program_in_its_pod_tells_the_server_of_a_directory(folder):
+async def test_program_in_its_pod_tells_the_server_of_a_directory(folder):
     secret = write_secret(folder / "secret")
     export = "/womm-" + (secret / "export").read_text()
-
-    async def tell():
-        async with LocalStore() as store:
-
-            def dial(command):
-                return store.exec_dial([sys.executable if word == "python3" else word for word in command])
-
-            await tell_owner(dial, str(folder / "state"), User(1000, 100))
 
     def seen(port):
         client = Client(port)
@@ -143,7 +127,12 @@ def test_program_in_its_pod_tells_the_server_of_a_directory(folder):
 
     with _local(folder) as port:
         assert seen(port) == (b"0", b"0")
-        asyncio.run(tell())
+        async with LocalStore() as store:
+
+            def dial(command):
+                return store.exec_dial([sys.executable if word == "python3" else word for word in command])
+
+            await tell_owner(dial, str(folder / "state"), User(1000, 100))
         assert seen(port) == (b"1000", b"100")
     with _local(folder) as port:
         assert seen(port) == (b"1000", b"100")

@@ -1,6 +1,5 @@
 """The SFTP client against garbage: the user's side is trusted, its bytes are checked all the same."""
 
-import asyncio
 import random
 
 import pytest
@@ -32,58 +31,49 @@ def _requests():
     return requests, channel, lost
 
 
-def test_garbage_ends_the_requests_and_fails_what_waits():
-    async def work():
-        chance = random.Random(5)
-        for _ in range(300):
-            requests, channel, lost = _requests()
-            waiter = sftp.Session(requests).lstat(b"x")
-            while not requests.dead:
-                kind = chance.choice([2, 101, 102, 105, 255, chance.randrange(256)])
-                body = bytes([kind]) + chance.randbytes(chance.randrange(40))
-                requests.data_received(len(body).to_bytes(4, "big") + body, None)
-                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                    break
-            else:
-                assert lost == [1]
-                assert channel.aborted
-                with pytest.raises(sftp.LinkLost):
-                    await waiter
-            requests.abort()
-
-    asyncio.run(work())
-
-
-def test_replies_cut_anywhere_are_the_same_replies():
-    async def work():
-        requests, _, _ = _requests()
-        waiters = [sftp.Session(requests).read(b"h", 0, 10) for _ in range(3)]
-        stream = b""
-        for number, data in enumerate([b"", b"abc", b"x" * 50]):
-            body = bytes([Kind.DATA]) + number.to_bytes(4, "big") + string(data)
-            stream += len(body).to_bytes(4, "big") + body
-        for at in range(len(stream)):
-            requests.data_received(stream[at : at + 1], None)
-        assert [sftp.as_data(await waiter) for waiter in waiters] == [b"", b"abc", b"x" * 50]
+async def test_garbage_ends_the_requests_and_fails_what_waits():
+    chance = random.Random(5)
+    for _ in range(300):
+        requests, channel, lost = _requests()
+        waiter = sftp.Session(requests).lstat(b"x")
+        while not requests.dead:
+            kind = chance.choice([2, 101, 102, 105, 255, chance.randrange(256)])
+            body = bytes([kind]) + chance.randbytes(chance.randrange(40))
+            requests.data_received(len(body).to_bytes(4, "big") + body, None)
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                break
+        else:
+            assert lost == [1]
+            assert channel.aborted
+            with pytest.raises(sftp.LinkLost):
+                await waiter
         requests.abort()
 
-    asyncio.run(work())
+
+async def test_replies_cut_anywhere_are_the_same_replies():
+    requests, _, _ = _requests()
+    waiters = [sftp.Session(requests).read(b"h", 0, 10) for _ in range(3)]
+    stream = b""
+    for number, data in enumerate([b"", b"abc", b"x" * 50]):
+        body = bytes([Kind.DATA]) + number.to_bytes(4, "big") + string(data)
+        stream += len(body).to_bytes(4, "big") + body
+    for at in range(len(stream)):
+        requests.data_received(stream[at : at + 1], None)
+    assert [sftp.as_data(await waiter) for waiter in waiters] == [b"", b"abc", b"x" * 50]
+    requests.abort()
 
 
-def test_request_without_an_answer_ends_the_requests():
-    async def work():
-        requests, _channel, _ = _requests()
-        waiter = sftp.Session(requests).lstat(b"x")
-        requests.check()
-        assert not requests.dead
-        requests._order[0] = (requests._order[0][0], requests._order[0][1] - sftp.STUCK_S - 1)
-        requests._heard_s = requests._order[0][1] + 2
-        requests.check()
-        assert not requests.dead  # other answers come: the link is slow
-        requests._heard_s -= 1
-        requests.check()
-        assert requests.dead
-        with pytest.raises(sftp.LinkLost):
-            await waiter
-
-    asyncio.run(work())
+async def test_request_without_an_answer_ends_the_requests():
+    requests, _channel, _ = _requests()
+    waiter = sftp.Session(requests).lstat(b"x")
+    requests.check()
+    assert not requests.dead
+    requests._order[0] = (requests._order[0][0], requests._order[0][1] - sftp.STUCK_S - 1)
+    requests._heard_s = requests._order[0][1] + 2
+    requests.check()
+    assert not requests.dead  # other answers come: the link is slow
+    requests._heard_s -= 1
+    requests.check()
+    assert requests.dead
+    with pytest.raises(sftp.LinkLost):
+        await waiter

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -27,20 +28,18 @@ class Shared(Lazy):
         await self.share.ready()
 
 
-def run(top, folder, work):
-    async def main():
-        lost: list[str] = []
-        said: list[str] = []
-        share = LazyConnection(top, on_lost=lost.append, say=said.append)
-        try:
-            shared = Shared(top, folder, keys=share.keys, share=share)
-            async with shared:
-                await asyncio.wait_for(work(shared), 120)
-        finally:
-            await share.close()
-        assert lost == []
-
-    asyncio.run(main())
+@asynccontextmanager
+async def sharing(top, folder):
+    lost: list[str] = []
+    said: list[str] = []
+    share = LazyConnection(top, on_lost=lost.append, say=said.append)
+    try:
+        shared = Shared(top, folder, keys=share.keys, share=share)
+        async with shared:
+            yield shared
+    finally:
+        await share.close()
+    assert lost == []
 
 
 async def seen(fs, node=None):
@@ -63,8 +62,8 @@ def there(path):
     }
 
 
-def test_whatever_the_user_does_is_seen_after_a_barrier(top, folder):
-    async def work(shared):
+async def test_whatever_the_user_does_is_seen_after_a_barrier(top, folder):
+    async with sharing(top, folder) as shared:
         chance = random.Random(11)
         fs, share = shared.fs, shared.share
         for number in range(count(150, 2000)):
@@ -98,11 +97,9 @@ def test_whatever_the_user_does_is_seen_after_a_barrier(top, folder):
             if number % 5 == 0:
                 assert await seen(fs) == there(top), number
 
-    run(top, folder, work)
 
-
-def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, folder):
-    async def work(shared):
+async def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, folder):
+    async with sharing(top, folder) as shared:
         fs, share = shared.fs, shared.share
         await share.barrier()
         for number in range(20):
@@ -118,11 +115,9 @@ def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, folder
         assert stats.unwritten == 0
         await share.finish(1)
 
-    run(top, folder, work)
 
-
-def test_cut_links_lose_no_write_and_no_change(top, folder):
-    async def work(shared):
+async def test_cut_links_lose_no_write_and_no_change(top, folder):
+    async with sharing(top, folder) as shared:
         fs, share = shared.fs, shared.share
         written = {}
         for number in range(count(6, 100)):
@@ -151,13 +146,11 @@ def test_cut_links_lose_no_write_and_no_change(top, folder):
                     assert exc.status is Status.DELAY
                     await asyncio.sleep(0.02)
 
-    run(top, folder, work)
 
-
-def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top, folder):
+async def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top, folder):
     """Without a barrier: no other job starts. Until then it is refused without a question."""
 
-    async def work(shared):
+    async with sharing(top, folder) as shared:
         fs = shared.fs
         node = await make(fs, b"own")
         (top / "lock").touch()
@@ -171,5 +164,3 @@ def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top,
                 (top / "lock").unlink(missing_ok=True)
                 await asyncio.sleep(0.02)
         assert (top / "lock").samefile(top / "own")
-
-    run(top, folder, work)

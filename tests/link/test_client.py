@@ -4,41 +4,27 @@ import asyncio
 import hashlib
 import random
 import signal
+from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.link.wires import (
-    TO_AGENT,
-    TO_LINK,
-    Linked,
-    Recorder,
-    Wire,
-    agent,
-    dial,
-    linked,
-    run,
-)
+from tests.link.wires import TO_AGENT, TO_LINK, Linked, Recorder, Wire, agent, dial, linked
 from tests.soak import count
 from womm.link.client import Link, Offline
 from womm.link.frames import EndKind, FrameType, encode, encode_bye
 from womm.link.session import HELLO_SIZE, Session
 
 
-def both(place, *options, cuts=(), **link_options):
-    """An agent, a wire, a link: entered by the test's own coroutine."""
+@asynccontextmanager
+async def both(place, *options, cuts=(), **link_options):
+    """An agent, a wire, a link, as an async context manager."""
 
-    def decorate(test):
-        async def main(process):
-            async with (
-                Wire(place / "wire", process.socket, cuts) as wire,
-                linked(wire.path, **link_options) as to,
-            ):
-                return await test(process, wire, to)
-
-        with agent(place, *options) as process:
-            return run(main(process))
-
-    return decorate
+    with agent(place, *options) as process:
+        async with (
+            Wire(place / "wire", process.socket, cuts) as wire,
+            linked(wire.path, **link_options) as to,
+        ):
+            yield process, wire, to
 
 
 # ---- cuts
@@ -49,7 +35,7 @@ def output_of(lines):
     return b"".join(b"%d\n" % number for number in range(1, lines + 1))
 
 
-def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
+async def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
     """The cuts are at any byte of either direction."""
     lines = count(600_000, 5_000_000)  # 4 MB, 39 MB
     total = len(output_of(lines))
@@ -62,8 +48,7 @@ def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
         for _ in range(cuts)
     ]
 
-    @both(place, cuts=plan)
-    async def main(process, wire, to):
+    async with both(place, cuts=plan) as (_, wire, to):
         command = f"echo run >> ran; seq {lines}; seq {lines // 10} >&2"
         record = await to.run(command, folder=str(place).encode())
         assert (record.kind, record.value) == (EndKind.EXITED, 0)
@@ -78,14 +63,13 @@ def test_cut_many_times_a_job_is_run_once_and_its_output_is_whole(place):
 
 
 @pytest.mark.parametrize("direction", [TO_AGENT, TO_LINK])
-def test_cut_at_each_of_the_first_bytes_loses_and_repeats_nothing(place, direction):
+async def test_cut_at_each_of_the_first_bytes_loses_and_repeats_nothing(place, direction):
     """In the middle of the hello, of a frame's head, of a payload."""
     sizes = range(0, count(60, 400), count(3, 1))
     # A cut within the hello makes the next try come later: a good connection in between.
     plan = [cut for size in sizes for cut in ((direction, size), (TO_LINK, 400))]
 
-    @both(place, cuts=plan)
-    async def main(process, wire, to):
+    async with both(place, cuts=plan) as (_, wire, to):
         jobs = 0
         while wire.connections < len(plan):
             record = await to.run(f"echo {jobs} >> ran; echo out {jobs}; echo err >&2")
@@ -94,19 +78,17 @@ def test_cut_at_each_of_the_first_bytes_loses_and_repeats_nothing(place, directi
             assert record.value == 0
             to.seen.kept.clear()
         assert all(len(records) == 1 for records in to.seen.ends.values())
-        return jobs
 
-    assert (place / "ran").read_text() == "".join(f"{number}\n" for number in range(main))
+    assert (place / "ran").read_text() == "".join(f"{number}\n" for number in range(jobs))
 
 
-def test_cut_while_stdin_flows_the_job_gets_every_byte_once(place):
+async def test_cut_while_stdin_flows_the_job_gets_every_byte_once(place):
     data = random.Random(3).randbytes(count(2 << 20, 100 << 20))
     cuts = count(12, 100)
     chance = random.Random(11)
     plan = [(TO_AGENT, chance.randrange(2 * len(data) // cuts)) for _ in range(cuts)]
 
-    @both(place, cuts=plan)
-    async def main(process, wire, to):
+    async with both(place, cuts=plan) as (_, wire, to):
         job = to.start("sha256sum", stdin=True)
         await to.feed(job, (data[at : at + 50_000] for at in range(0, len(data), 50_000)))
         assert (await to.seen.end(job)).value == 0
@@ -115,9 +97,8 @@ def test_cut_while_stdin_flows_the_job_gets_every_byte_once(place):
 
 
 @pytest.mark.parametrize("agent_side", [False, True])
-def test_half_open_connections_are_replaced(place, agent_side):
-    @both(place)
-    async def main(process, wire, to):
+async def test_half_open_connections_are_replaced(place, agent_side):
+    async with both(place) as (_, wire, to):
         job = to.start("read line; echo got $line", stdin=True)
         await to.seen.pid(job)
         wire.cut_half(agent_side=agent_side)
@@ -127,18 +108,16 @@ def test_half_open_connections_are_replaced(place, agent_side):
         assert to.seen.calls[:3] == ["up", "cut", "up"]
 
 
-def test_link_cut_by_its_owner_comes_back(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_link_cut_by_its_owner_comes_back(place):
+    async with both(place) as (_, _, to):
         to.link.cut()
         await to.seen.until(lambda: to.seen.calls == ["up", "cut", "up"], "the link to come back")
         assert to.link.up
         assert (await to.run("exit 3")).value == 3
 
 
-def test_cut_with_jobs_running_they_go_on_meanwhile(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_cut_with_jobs_running_they_go_on_meanwhile(place):
+    async with both(place) as (_, wire, to):
         job = to.start("echo begun; while [ ! -e go ]; do sleep 0.02; done; echo done > proof; echo done")
         await to.seen.until(lambda: to.seen.out(job), "the job's first line")
         wire.freeze()
@@ -152,9 +131,8 @@ def test_cut_with_jobs_running_they_go_on_meanwhile(place):
         assert to.seen.out(job) == b"begun\ndone\n"
 
 
-def test_slow_wire_only_takes_longer(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_slow_wire_only_takes_longer(place):
+    async with both(place) as (_, wire, to):
         wire.delay_s = 0.05
         for number in range(3):
             assert (await to.run(f"exit {number}")).value == number
@@ -166,11 +144,10 @@ def test_slow_wire_only_takes_longer(place):
 # ---- frozen ends
 
 
-def test_frozen_wire_the_agent_drops_it_and_the_link_comes_back(place):
+async def test_frozen_wire_the_agent_drops_it_and_the_link_comes_back(place):
     """The agent's silence timeout; the link has none that is shorter than its pings."""
 
-    @both(place, "--silence-timeout", "1")
-    async def main(process, wire, to):
+    async with both(place, "--silence-timeout", "1") as (_, wire, to):
         wire.freeze()
         job = to.start("echo late")
         # The agent hangs up, which reaches the link only through a wire that moves.
@@ -181,11 +158,10 @@ def test_frozen_wire_the_agent_drops_it_and_the_link_comes_back(place):
 
 
 @pytest.mark.soak
-def test_frozen_agent_is_found_by_silence_and_served_again(place):
+async def test_frozen_agent_is_found_by_silence_and_served_again(place):
     """45 s without a byte: pings have no answer (one ping more)."""
 
-    @both(place)
-    async def main(process, wire, to):
+    async with both(place) as (process, _, to):
         process.process.send_signal(signal.SIGSTOP)
         await to.seen.until(lambda: "cut" in to.seen.calls, "the cut", 75)
         process.process.send_signal(signal.SIGCONT)
@@ -193,9 +169,8 @@ def test_frozen_agent_is_found_by_silence_and_served_again(place):
 
 
 @pytest.mark.slow
-def test_idle_link_is_kept_up_by_pings(place):
-    @both(place, "--silence-timeout", "17")
-    async def main(process, wire, to):
+async def test_idle_link_is_kept_up_by_pings(place):
+    async with both(place, "--silence-timeout", "17") as (_, _, to):
         await to.seen.until(lambda: to.seen.pongs, "a ping's answer")
         assert to.seen.calls == ["up"]
 
@@ -203,32 +178,27 @@ def test_idle_link_is_kept_up_by_pings(place):
 # ---- giving up
 
 
-def test_unreachable_agent_is_given_up_after_the_time(place):
-    async def main():
-        async with linked(place / "nobody", give_up_after_s=0.5) as to:
-            (call,) = to.seen.calls
-            assert call.startswith("lost: ")
-            assert "No such file" in call
-
-    run(main())
+async def test_unreachable_agent_is_given_up_after_the_time(place):
+    async with linked(place / "nobody", give_up_after_s=0.5) as to:
+        (call,) = to.seen.calls
+        assert call.startswith("lost: ")
+        assert "No such file" in call
 
 
-def test_agent_gone_is_given_up_after_the_time_and_told_as_a_cut_first(place):
-    async def main(process):
+async def test_agent_gone_is_given_up_after_the_time_and_told_as_a_cut_first(place):
+
+    with agent(place) as process:
         async with linked(process.socket, give_up_after_s=0.5) as to:
             process.process.kill()
             await to.seen.until(lambda: len(to.seen.calls) == 3, "the loss")
             assert to.seen.calls[:2] == ["up", "cut"]
             assert to.seen.calls[2].startswith("lost: ")
 
-    with agent(place) as process:
-        run(main(process))
 
-
-def test_way_that_is_closed_to_all_agents_is_waited_for_longer_than_one_agent(place):
+async def test_way_that_is_closed_to_all_agents_is_waited_for_longer_than_one_agent(place):
     """Offline says nothing about this agent: its time begins when the way is open again."""
 
-    async def main(process):
+    with agent(place) as process:
         tries = []
         real = dial(process.socket)
 
@@ -246,32 +216,25 @@ def test_way_that_is_closed_to_all_agents_is_waited_for_longer_than_one_agent(pl
         assert len(tries) == 5
         await link.close()
 
-    with agent(place) as process:
-        run(main(process))
+
+async def test_agent_that_is_gone_when_the_way_is_open_again_is_given_up(place):
+    tries = []
+
+    async def connect(factory):
+        tries.append(factory)
+        raise Offline("closed") if len(tries) < 3 else ConnectionRefusedError("nobody")
+
+    seen = Recorder()
+    link = Link("agent", connect, bytes(range(1, 17)), seen, give_up_after_s=0.2)
+    link.start()
+    await seen.until(lambda: seen.calls, "its end")
+    assert seen.calls == ["lost: nobody"]
+    assert len(tries) > 3
+    await link.close()
 
 
-def test_agent_that_is_gone_when_the_way_is_open_again_is_given_up(place):
-    async def main():
-        tries = []
-
-        async def connect(factory):
-            tries.append(factory)
-            raise Offline("closed") if len(tries) < 3 else ConnectionRefusedError("nobody")
-
-        seen = Recorder()
-        link = Link("agent", connect, bytes(range(1, 17)), seen, give_up_after_s=0.2)
-        link.start()
-        await seen.until(lambda: seen.calls, "its end")
-        assert seen.calls == ["lost: nobody"]
-        assert len(tries) > 3
-        await link.close()
-
-    run(main())
-
-
-def test_second_coordinator_is_refused_and_harms_nothing(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_second_coordinator_is_refused_and_harms_nothing(place):
+    async with both(place) as (process, _, to):
         job = to.start("read line; echo $line", stdin=True)
         await to.seen.pid(job)
         async with linked(process.socket, session_id=bytes(range(16, 32))) as other:
@@ -322,19 +285,16 @@ class Scripted:
         pytest.param(b"", marks=pytest.mark.soak, id="none"),
     ],
 )
-def test_peer_that_is_no_agent_is_given_up(place, words):
-    async def main():
-        async with Scripted(place / "peer", words, answer=False) as peer:
-            seen = Recorder()
-            link = Link("x", dial(peer.path), bytes(range(1, 17)), seen, give_up_after_s=0.1)
-            link.start()
-            try:
-                await seen.until(lambda: seen.calls, "the loss")
-            finally:
-                await link.close()
-            assert seen.calls[0].startswith("lost: ")
-
-    run(main())
+async def test_peer_that_is_no_agent_is_given_up(place, words):
+    async with Scripted(place / "peer", words, answer=False) as peer:
+        seen = Recorder()
+        link = Link("x", dial(peer.path), bytes(range(1, 17)), seen, give_up_after_s=0.1)
+        link.start()
+        try:
+            await seen.until(lambda: seen.calls, "the loss")
+        finally:
+            await link.close()
+        assert seen.calls[0].startswith("lost: ")
 
 
 @pytest.mark.parametrize(
@@ -342,20 +302,16 @@ def test_peer_that_is_no_agent_is_given_up(place, words):
     [b"\xff" * 20, encode(FrameType.ACK, 0, b"\xff" * 8)],
     ids=["unknown frame", "impossible ack"],
 )
-def test_peer_that_talks_nonsense_after_the_hello_is_given_up(place, words):
-    async def main():
-        async with Scripted(place / "peer", words), linked(place / "peer", give_up_after_s=0.5) as to:
-            await to.seen.until(lambda: "lost" in to.seen.calls[-1], "the loss")
-
-    run(main())
+async def test_peer_that_talks_nonsense_after_the_hello_is_given_up(place, words):
+    async with Scripted(place / "peer", words), linked(place / "peer", give_up_after_s=0.5) as to:
+        await to.seen.until(lambda: "lost" in to.seen.calls[-1], "the loss")
 
 
 # ---- the end of a link
 
 
-def test_bye_ends_agent_and_jobs_and_tells_no_end(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_bye_ends_agent_and_jobs_and_tells_no_end(place):
+    async with both(place) as (process, _, to):
         job = to.start("sleep 1000")
         await to.seen.pid(job)
         await to.link.bye(1, 10.0)
@@ -367,8 +323,9 @@ def test_bye_ends_agent_and_jobs_and_tells_no_end(place):
     assert not (place / "agent").exists()
 
 
-def test_bye_over_a_cut_link_returns_at_once(place):
-    async def main(process):
+async def test_bye_over_a_cut_link_returns_at_once(place):
+
+    with agent(place) as process:
         async with Wire(place / "wire", process.socket) as wire, linked(wire.path) as to:
             wire.freeze()
             wire.cut()
@@ -376,12 +333,11 @@ def test_bye_over_a_cut_link_returns_at_once(place):
             await asyncio.wait_for(to.link.bye(1, 60.0), 30)
             assert process.process.poll() is None
 
+
+async def test_drain_takes_what_an_agent_wrote_before_it_was_killed(place):
+
+    (place / "stay").touch()
     with agent(place) as process:
-        run(main(process))
-
-
-def test_drain_takes_what_an_agent_wrote_before_it_was_killed(place):
-    async def main(process):
         async with linked(process.socket) as to:
             job = to.start("seq 1000; while [ -e stay ]; do sleep 0.02; done")
             await to.seen.until(lambda: to.seen.sizes.get((job, 1)) == len(output_of(1000)), "its output")
@@ -390,13 +346,10 @@ def test_drain_takes_what_an_agent_wrote_before_it_was_killed(place):
             (place / "stay").unlink()
             assert to.seen.out(job) == output_of(1000)
 
-    (place / "stay").touch()
+
+async def test_close_tells_the_agent_nothing_and_calls_nothing_more(place):
+
     with agent(place) as process:
-        run(main(process))
-
-
-def test_close_tells_the_agent_nothing_and_calls_nothing_more(place):
-    async def main(process):
         async with linked(process.socket) as to:
             to.start("echo x")
             await to.link.close()
@@ -408,20 +361,17 @@ def test_close_tells_the_agent_nothing_and_calls_nothing_more(place):
             assert again.seen.calls[0] == "up" or again.seen.calls[0].startswith("lost: ")
         assert process.process.poll() is None
 
-    with agent(place) as process:
-        run(main(process))
 
-
-def test_repr_shows_state(place):
-    @both(place)
-    async def main(process, wire, to):
+async def test_repr_shows_state(place):
+    async with both(place) as (_, _, to):
         assert repr(to.link).startswith("<Link agent <Session connected, ")
         assert isinstance(to, Linked)
         assert to.link.up and not to.link.closed
 
 
-def test_send_before_the_link_is_up_arrives(place):
-    async def main(process):
+async def test_send_before_the_link_is_up_arrives(place):
+
+    with agent(place) as process:
         seen = Recorder()
         link = Link("x", dial(process.socket), bytes(range(1, 17)), seen)
         to = Linked(link, seen)
@@ -434,6 +384,3 @@ def test_send_before_the_link_is_up_arrives(place):
             await link.drain(30)
         finally:
             await link.close()
-
-    with agent(place) as process:
-        run(main(process))

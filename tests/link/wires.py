@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.loop import run, until
+from tests.loop import until
 from womm import worker
 from womm.link.client import Dial, Link
 from womm.link.frames import (
@@ -30,7 +30,6 @@ from womm.link.frames import (
     encode_run,
 )
 
-__all__ = ["run"]  # of tests.loop
 PERL = shutil.which("perl") or "perl"
 PERL_BASE = r"-Mstrict;BEGIN { my @base = grep m{/perl-base\z}, @INC; @INC = @base if @base }"
 DEADLINE_S = 150.0

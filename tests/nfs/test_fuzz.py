@@ -209,47 +209,44 @@ def test_guesses_of_path_and_handle_find_nothing():
 
 
 @pytest.mark.slow
-def test_garbage_on_the_wire_closes_its_connection_only():
+async def test_garbage_on_the_wire_closes_its_connection_only():
     """Connections that send noise, stop half-way, or say nothing; a clean one is served between them."""
     from womm.nfs import Limits, Server, ServerOptions
 
-    async def story():
-        rnd = random.Random(12)
-        null = rpc.pack_call(1, 100003, 4, 0, credential=b.ROOT_USER, args=b"")
-        async with Server([Export("/", MemoryFilesystem())], ServerOptions(port=0)) as server:
+    rnd = random.Random(12)
+    null = rpc.pack_call(1, 100003, 4, 0, credential=b.ROOT_USER, args=b"")
+    async with Server([Export("/", MemoryFilesystem())], ServerOptions(port=0)) as server:
 
-            async def clean():
-                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-                writer.write(null)
-                assert await asyncio.wait_for(reader.readexactly(28), 30)
-                writer.close()
-                await writer.wait_closed()
+        async def clean():
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(null)
+            assert await asyncio.wait_for(reader.readexactly(28), 30)
+            writer.close()
+            await writer.wait_closed()
 
-            half_open = []
-            for number in range(count(1_500, 10_000)):
-                noisy = socket.create_connection(("127.0.0.1", server.port))
-                noise = rnd.choice(
-                    (
-                        rnd.randbytes(50),
-                        b"\x7f\xff\xff\xff",
-                        b"\xff\xff\xff\xff",
-                        null[:20],
-                        b"",
-                        b"GET / HTTP/1.1\r\n\r\n",
-                    )
+        half_open = []
+        for number in range(count(1_500, 10_000)):
+            noisy = socket.create_connection(("127.0.0.1", server.port))
+            noise = rnd.choice(
+                (
+                    rnd.randbytes(50),
+                    b"\x7f\xff\xff\xff",
+                    b"\xff\xff\xff\xff",
+                    null[:20],
+                    b"",
+                    b"GET / HTTP/1.1\r\n\r\n",
                 )
-                with contextlib.suppress(OSError):
-                    noisy.send(noise)
-                half_open.append(noisy)
-                if len(half_open) > 1200:
-                    half_open.pop(0).close()
-                if number % 250 == 0:
-                    await clean()
-            await clean()
-            assert server.metrics.connections <= Limits().connections
-            for noisy in half_open:
-                noisy.close()
-            await clean()
-            assert server.metrics.shed > 0
-
-    asyncio.run(story())
+            )
+            with contextlib.suppress(OSError):
+                noisy.send(noise)
+            half_open.append(noisy)
+            if len(half_open) > 1200:
+                half_open.pop(0).close()
+            if number % 250 == 0:
+                await clean()
+        await clean()
+        assert server.metrics.connections <= Limits().connections
+        for noisy in half_open:
+            noisy.close()
+        await clean()
+        assert server.metrics.shed > 0

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from contextlib import asynccontextmanager
 from struct import pack
 
 import pytest
@@ -61,21 +62,19 @@ class Peer:
             pass
 
 
-def _serve(story, filesystem=None, *, limits=None, clock=time.monotonic):
-    """Run `story(server)` against a server on a free port."""
+@asynccontextmanager
+async def _serve(filesystem=None, *, limits=None, clock=time.monotonic):
+    """Give a server on a free port."""
     memory = filesystem or MemoryFilesystem()
     options = ServerOptions(port=0, limits=limits or Limits())
 
-    async def main():
-        async with Server([Export("/", memory)], options, clock=clock) as server:
-            await story(server)
-
-    asyncio.run(main())
+    async with Server([Export("/", memory)], options, clock=clock) as server:
+        yield server
     assert memory.open_files == 0
 
 
-def test_null_other_programs_versions_and_procedures():
-    async def story(server):
+async def test_null_other_programs_versions_and_procedures():
+    async with _serve() as server:
         peer = await Peer.connect(server)
         assert await peer.ask(_null(3)) == pack(">7I", 0x80000018, 3, 1, 0, 0, 0, 0)
         assert (await peer.ask(_null(4, version=3)))[4:] == pack(">8I", 4, 1, 0, 0, 0, 2, 4, 4)
@@ -84,14 +83,12 @@ def test_null_other_programs_versions_and_procedures():
         assert (await peer.ask(_null(7, procedure=1)))[4:] == pack(">6I", 7, 1, 0, 0, 0, 4)
         await peer.close()
 
-    _serve(story)
-
 
 @pytest.mark.parametrize(
     "garbage", [b"GET / HTTP/1.1\r\n\r\n" + bytes(100), b"\xff" * 200, pack(">II", 0x80000004, 9)]
 )
-def test_garbage_ends_its_connection_and_no_other(garbage):
-    async def story(server):
+async def test_garbage_ends_its_connection_and_no_other(garbage):
+    async with _serve() as server:
         good, bad = await Peer.connect(server), await Peer.connect(server)
         await good.ask(_null())
         bad.writer.write(garbage)
@@ -101,11 +98,9 @@ def test_garbage_ends_its_connection_and_no_other(garbage):
         await good.ask(_null())
         await good.close()
 
-    _serve(story)
 
-
-def test_requests_in_one_piece_and_byte_by_byte_are_answered_in_order():
-    async def story(server):
+async def test_requests_in_one_piece_and_byte_by_byte_are_answered_in_order():
+    async with _serve() as server:
         peer = await Peer.connect(server)
         stream = b"".join(_record(b.putrootfh(), b.getfh(), xid=xid) for xid in range(1, 20))
         peer.writer.write(stream)
@@ -117,11 +112,9 @@ def test_requests_in_one_piece_and_byte_by_byte_are_answered_in_order():
         assert (await peer.receive())[4:8] == pack_u32(99)
         await peer.close()
 
-    _serve(story)
 
-
-def test_repeated_request_of_4_0_has_no_second_effect():
-    async def story(server):
+async def test_repeated_request_of_4_0_has_no_second_effect():
+    async with _serve() as server:
         one, two = await Peer.connect(server), await Peer.connect(server)
         request = _record(b.putrootfh(), b.mkdir(b"once"), xid=7)
         first = await one.ask(request)
@@ -137,8 +130,6 @@ def test_repeated_request_of_4_0_has_no_second_effect():
         assert b.read_reply(await one.ask(look)).status is Status.NOENT
         await one.close()
         await two.close()
-
-    _serve(story)
 
 
 class _Slow(MemoryFilesystem):
@@ -159,10 +150,10 @@ class _Slow(MemoryFilesystem):
         return await super().mkdir(directory, name, settings)
 
 
-def test_request_of_4_0_repeated_while_it_runs_is_answered_on_both_connections():
+async def test_request_of_4_0_repeated_while_it_runs_is_answered_on_both_connections():
     slow = _Slow()
 
-    async def story(server):
+    async with _serve(slow) as server:
         one, two = await Peer.connect(server), await Peer.connect(server)
         request = _record(b.putrootfh(), b.mkdir(b"once"), xid=7)
         one.writer.write(request)
@@ -176,13 +167,11 @@ def test_request_of_4_0_repeated_while_it_runs_is_answered_on_both_connections()
         await one.close()
         await two.close()
 
-    _serve(story, slow)
 
-
-def test_request_goes_on_when_its_connection_is_lost():
+async def test_request_goes_on_when_its_connection_is_lost():
     slow = _Slow()
 
-    async def story(server):
+    async with _serve(slow) as server:
         one = await Peer.connect(server)
         request = _record(b.putrootfh(), b.mkdir(b"once"), xid=7)
         one.writer.write(request)
@@ -194,13 +183,11 @@ def test_request_goes_on_when_its_connection_is_lost():
         assert slow.calls == 1
         await two.close()
 
-    _serve(story, slow)
 
-
-def test_connection_with_too_much_under_way_is_not_read():
+async def test_connection_with_too_much_under_way_is_not_read():
     slow = _Slow()
 
-    async def story(server):
+    async with _serve(slow, limits=Limits(requests=3)) as server:
         peer = await Peer.connect(server)
         for xid in range(10):
             peer.writer.write(_record(b.putrootfh(), b.mkdir(b"%d" % xid), xid=xid))
@@ -218,11 +205,9 @@ def test_connection_with_too_much_under_way_is_not_read():
         await peer.close()
         await other.close()
 
-    _serve(story, slow, limits=Limits(requests=3))
 
-
-def test_connections_that_never_spoke_make_room():
-    async def story(server):
+async def test_connections_that_never_spoke_make_room():
+    async with _serve(limits=Limits(connections=5)) as server:
         good = await Peer.connect(server)
         await good.ask(_null())
         silent = [await Peer.connect(server) for _ in range(10)]
@@ -235,11 +220,9 @@ def test_connections_that_never_spoke_make_room():
         for peer in (*silent, good, new):
             await peer.close()
 
-    _serve(story, limits=Limits(connections=5))
 
-
-def test_large_records_wait_for_memory_and_are_all_answered():
-    async def story(server):
+async def test_large_records_wait_for_memory_and_are_all_answered():
+    async with _serve(limits=Limits(memory_bytes=3 << 20)) as server:
         peers = [await Peer.connect(server) for _ in range(8)]
         record = _record(b.putrootfh(), b.write(bytes(1 << 20)), xid=3)
         for peer in peers:
@@ -257,13 +240,11 @@ def test_large_records_wait_for_memory_and_are_all_answered():
         assert server.connections.memory.held_bytes == 0
         assert server.metrics.shed == 0
 
-    _serve(story, limits=Limits(memory_bytes=3 << 20))
 
-
-def test_connection_that_is_busy_all_the_time_is_not_shed():
+async def test_connection_that_is_busy_all_the_time_is_not_shed():
     clock = b.Clock()
 
-    async def story(server):
+    async with _serve(clock=clock) as server:
         peer = await Peer.connect(server)
         call = _null()
         peer.writer.write(call[:10])
@@ -276,13 +257,11 @@ def test_connection_that_is_busy_all_the_time_is_not_shed():
         assert server.metrics.shed == 0
         await peer.close()
 
-    _serve(story, clock=clock)
 
-
-def test_half_a_record_is_not_waited_for_for_ever():
+async def test_half_a_record_is_not_waited_for_for_ever():
     clock = b.Clock()
 
-    async def story(server):
+    async with _serve(clock=clock) as server:
         peer, good = await Peer.connect(server), await Peer.connect(server)
         peer.writer.write(_null()[:30])
         await peer.writer.drain()
@@ -300,13 +279,11 @@ def test_half_a_record_is_not_waited_for_for_ever():
         await peer.close()
         await good.close()
 
-    _serve(story, clock=clock)
 
-
-def test_client_that_does_not_read_is_not_served_on_and_then_shed():
+async def test_client_that_does_not_read_is_not_served_on_and_then_shed():
     clock = b.Clock()
 
-    async def story(server):
+    async with _serve(clock=clock) as server:
         big = server.service.root[1]
         assert big
         bench_file = await server._served[0].fs.create(
@@ -330,8 +307,6 @@ def test_client_that_does_not_read_is_not_served_on_and_then_shed():
         await peer.close()
         await good.close()
 
-    _serve(story, clock=clock)
-
 
 def b_settings():
     from womm.nfs.filesystem import NOTHING
@@ -339,10 +314,10 @@ def b_settings():
     return NOTHING
 
 
-def test_standing_still_costs_no_client_its_lease():
+async def test_standing_still_costs_no_client_its_lease():
     clock = b.Clock()
 
-    async def story(server):
+    async with _serve(clock=clock) as server:
         peer = await Peer.connect(server)
         reply = b.read_reply(await peer.ask(_record(b.setclientid(b"verifier", b"c"))))
         clientid, confirm = reply.value(Op.SETCLIENTID)
@@ -351,8 +326,6 @@ def test_standing_still_costs_no_client_its_lease():
         server._sweep()
         assert clientid in server.state.clients.by_id
         await peer.close()
-
-    _serve(story, clock=clock)
 
 
 def test_callback_address_is_never_dialled():
@@ -387,8 +360,8 @@ def test_callback_address_is_never_dialled():
         assert not called.is_set()
 
 
-def test_metrics_count_operations():
-    async def story(server):
+async def test_metrics_count_operations():
+    async with _serve() as server:
         peer = await Peer.connect(server)
         await peer.ask(_record(b.putrootfh(), b.lookup(b"none")))
         found = server.metrics.as_dict()
@@ -399,18 +372,16 @@ def test_metrics_count_operations():
         assert found["received_bytes"] > 0 < found["sent_bytes"]
         await peer.close()
 
-    _serve(story)
-
 
 def test_server_without_exports_is_refused():
     with pytest.raises(ValueError, match="export"):
         Server([], ServerOptions())
 
 
-def test_alone_is_who_has_asked_alone_for_a_while():
+async def test_alone_is_who_has_asked_alone_for_a_while():
     clock = b.Clock()
 
-    async def story(server):
+    async with _serve(clock=clock) as server:
         one, other = await Peer.connect(server), await Peer.connect(server)
         assert not server.connections.alone()
         heard = []
@@ -425,5 +396,3 @@ def test_alone_is_who_has_asked_alone_for_a_while():
         assert not server.connections.alone()
         await one.close()
         await other.close()
-
-    _serve(story, clock=clock)

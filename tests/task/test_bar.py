@@ -9,7 +9,6 @@ import termios
 
 import pytest
 
-from tests.link.wires import run
 from womm.task.bar import Bar, Progress, progress_line
 from womm.words import duration
 
@@ -66,55 +65,48 @@ def read_all(fd):
         0,
     ],
 )
-def test_bar_draws_hides_and_leaves_nothing(columns):
+async def test_bar_draws_hides_and_leaves_nothing(columns):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
     try:
-
-        async def main():
-            bar = Bar(theirs, lambda: Progress(1, 0, 2, 3, 4), None)
-            bar.start()
-            seen = b""
-            async with asyncio.timeout(30 if columns else 2):
-                while b"1 done" not in seen:
-                    await asyncio.sleep(0.05)
-                    seen += read_all(ours)
-            bar.hide()
-            hidden = read_all(ours)
-            assert (seen + hidden).endswith(b"\r\x1b[K")
-            bar.hide()
-            assert read_all(ours) == b""  # nothing is shown: nothing to erase
-            async with asyncio.timeout(30):
-                while b"1 done" not in read_all(ours):
-                    await asyncio.sleep(0.05)
-            bar.stop()
-            bar.stop()
-            assert read_all(ours).endswith(b"\r\x1b[K")
-
-        run(main())
+        bar = Bar(theirs, lambda: Progress(1, 0, 2, 3, 4), None)
+        bar.start()
+        seen = b""
+        async with asyncio.timeout(30 if columns else 2):
+            while b"1 done" not in seen:
+                await asyncio.sleep(0.05)
+                seen += read_all(ours)
+        bar.hide()
+        hidden = read_all(ours)
+        assert (seen + hidden).endswith(b"\r\x1b[K")
+        bar.hide()
+        assert read_all(ours) == b""  # nothing is shown: nothing to erase
+        async with asyncio.timeout(30):
+            while b"1 done" not in read_all(ours):
+                await asyncio.sleep(0.05)
+        bar.stop()
+        bar.stop()
+        assert read_all(ours).endswith(b"\r\x1b[K")
         assert b"\n" not in read_all(ours)
     finally:
         os.close(ours)
         os.close(theirs)
 
 
-def test_bar_on_a_terminal_that_is_gone_goes_on_silently():
+async def test_bar_on_a_terminal_that_is_gone_goes_on_silently():
     ours, theirs = pty.openpty()
 
-    async def main():
+    try:
         bar = Bar(theirs, lambda: Progress(1, 0, 2, 3, 4), None)
         os.close(ours)
         bar.start()
         await asyncio.sleep(0.6)
         bar.stop()
-
-    try:
-        run(main())
     finally:
         os.close(theirs)
 
 
-def test_bar_asks_for_counts_only_when_it_draws():
+async def test_bar_asks_for_counts_only_when_it_draws():
     asked = []
     read, write = os.pipe()
 
@@ -122,17 +114,14 @@ def test_bar_asks_for_counts_only_when_it_draws():
         asked.append(1)
         return Progress(1, 0, 2, 3, 4)
 
-    async def main():
-        bar = Bar(write, ask, 5)
-        bar.start()
-        async with asyncio.timeout(30):
-            while not asked:
-                bar_is_quiet = read_all(read)
-                assert bar_is_quiet == b""
-                await asyncio.sleep(0.02)
-        bar.stop()
-
-    run(main())
+    bar = Bar(write, ask, 5)
+    bar.start()
+    async with asyncio.timeout(30):
+        while not asked:
+            bar_is_quiet = read_all(read)
+            assert bar_is_quiet == b""
+            await asyncio.sleep(0.02)
+    bar.stop()
     os.close(write)
     with os.fdopen(read, "rb") as file:
         assert re.fullmatch(rb"(\r\x1b\[K1/5 [^\r]*\r)+\r\x1b\[K", file.read())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.link.wires import PERL, run
+from tests.link.wires import PERL
+from tests.loop import run
 from womm.cluster.local import LocalCluster
 from womm.errors import SettingsError
 from womm.settings import Settings

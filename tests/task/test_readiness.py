@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.link.wires import PERL, run
+from tests.link.wires import PERL
 from womm.cluster.local import LocalCluster
 from womm.errors import ClusterError
 from womm.settings import Settings
@@ -27,37 +27,28 @@ def opened(womm_home, tmp_path):
     return make
 
 
-def test_first_worker_is_not_waited_for_after_stop(opened):
-    async def main():
-        stop = asyncio.Event()
-        stop.set()
-        async with opened() as task:
-            await task.start_cluster(asyncio.Event())
-            assert not await first_worker(task, 60.0, stop, asyncio.Event())
-
-    run(main())
+async def test_first_worker_is_not_waited_for_after_stop(opened):
+    stop = asyncio.Event()
+    stop.set()
+    async with opened() as task:
+        await task.start_cluster(asyncio.Event())
+        assert not await first_worker(task, 60.0, stop, asyncio.Event())
 
 
-def test_first_worker_none_in_time_says_how_long_and_what_to_type(opened):
-    async def main():
-        async with opened() as task:
-            await task.start_cluster(asyncio.Event())
-            with pytest.raises(ClusterError, match="no worker is ready after 0s") as raised:
-                await first_worker(task, 0.0, asyncio.Event(), asyncio.Event())
-            assert raised.value.hint == "womm doctor"
-
-    run(main())
+async def test_first_worker_none_in_time_says_how_long_and_what_to_type(opened):
+    async with opened() as task:
+        await task.start_cluster(asyncio.Event())
+        with pytest.raises(ClusterError, match="no worker is ready after 0s") as raised:
+            await first_worker(task, 0.0, asyncio.Event(), asyncio.Event())
+        assert raised.value.hint == "womm doctor"
 
 
-def test_first_worker_when_none_can_come_says_so_at_once(opened):
-    async def main():
-        stuck = asyncio.Event()
-        async with opened() as task:  # whose cluster is not started
-            with pytest.raises(ClusterError, match="no worker is ready and none will be: no reason known"):
-                await first_worker(task, 60.0, asyncio.Event(), stuck)
-        assert stuck.is_set()
-
-    run(main())
+async def test_first_worker_when_none_can_come_says_so_at_once(opened):
+    stuck = asyncio.Event()
+    async with opened() as task:  # whose cluster is not started
+        with pytest.raises(ClusterError, match="no worker is ready and none will be: no reason known"):
+            await first_worker(task, 60.0, asyncio.Event(), stuck)
+    assert stuck.is_set()
 
 
 def test_where_says_that_it_is_this_machine_when_no_project_chose_it(tmp_path):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.dispatch.sinks import Sink
-from tests.link.wires import PERL, run
+from tests.link.wires import PERL
+from tests.loop import run
 from womm.cluster.local import LocalCluster
 from womm.dispatch.job import Outcome
 from womm.errors import ClusterError, JournalError, SettingsError

@@ -2,22 +2,18 @@
 
 import os
 import select
+from contextlib import asynccontextmanager
 
-from tests.link.wires import agent, linked, run
+from tests.link.wires import agent, linked
 
 
-def alone(place, *options, env=None):
-    """An agent and a link to it: entered by the test's own coroutine."""
+@asynccontextmanager
+async def alone(place, *options, env=None):
+    """An agent and a link to it, as an async context manager."""
 
-    def decorate(test):
-        async def main(process):
-            async with linked(process.socket) as to:
-                return await test(process, to)
-
-        with agent(place, *options, env=env) as process:
-            return run(main(process))
-
-    return decorate
+    with agent(place, *options, env=env) as process:
+        async with linked(process.socket) as to:
+            yield process, to
 
 
 def wait_gone(pid, timeout_s=15.0):

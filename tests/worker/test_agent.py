@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.link.wires import PERL, PERL_BASE, Wire, agent, linked, run, sleepers, unique_sleep
+from tests.link.wires import PERL, PERL_BASE, Wire, agent, linked, sleepers, unique_sleep
 from tests.soak import count
 from tests.worker.agents import alone, wait_gone
 from womm import worker
@@ -50,9 +50,8 @@ MEMORY_KIB = 40 * 1024
         ("echo é\\\\", 0, "é\\\n".encode(), b""),
     ],
 )
-def test_job_status_and_output(place, command, value, out, err):
-    @alone(place)
-    async def main(process, to):
+async def test_job_status_and_output(place, command, value, out, err):
+    async with alone(place) as (_, to):
         record = await to.run(command)
         assert (record.kind, record.value, record.text) == (EndKind.EXITED, value, "")
         assert out is None or to.seen.out(1) == out
@@ -60,19 +59,17 @@ def test_job_status_and_output(place, command, value, out, err):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGHUP])
-def test_job_that_dies_of_a_signal_is_told_as_such(place, number):
-    @alone(place)
-    async def main(process, to):
+async def test_job_that_dies_of_a_signal_is_told_as_such(place, number):
+    async with alone(place) as (_, to):
         record = await to.run(f"ulimit -c 0; echo x; kill -{int(number)} $$; sleep 1000")
         assert (record.kind, record.value) == (EndKind.SIGNALED, number)
         assert to.seen.out(1) == b"x\n"
 
 
-def test_job_signals_are_the_default_again(place):
+async def test_job_signals_are_the_default_again(place):
     """The agent has handlers for these; a job that ignored SIGPIPE would never end."""
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (_, to):
         await to.run("exec cat /proc/self/status")  # grep has a handler of its own
         masks = re.findall(rb"Sig(?:Ign|Cgt|Blk):\s*(\w+)", to.seen.out(1))
         assert len(masks) == 3
@@ -81,11 +78,10 @@ def test_job_signals_are_the_default_again(place):
         assert (await to.run("yes | head -n 1")).value == 0
 
 
-def test_job_environment_folder_niceness_and_words(place):
+async def test_job_environment_folder_niceness_and_words(place):
     (place / "sub dir").mkdir()
 
-    @alone(place, env={"GONE": "1", "KEPT": "2"})
-    async def main(process, to):
+    async with alone(place, env={"GONE": "1", "KEPT": "2"}) as (_, to):
         await to.run(
             'printf "%s|" "$A" "$B" "${GONE-unset}" "$KEPT" "$(pwd)" "$(nice)"',
             env={b"A": b"1=2\n", b"B": b""},
@@ -101,12 +97,11 @@ def test_job_environment_folder_niceness_and_words(place):
         assert pid == sid == b"%d" % (await to.seen.pid(3))
 
 
-def test_job_shell_is_the_one_asked_for(place):
+async def test_job_shell_is_the_one_asked_for(place):
     bash = shutil.which("bash")
     assert bash
 
-    @alone(place, "--shell", bash)
-    async def main(process, to):
+    async with alone(place, "--shell", bash) as (_, to):
         await to.run("echo ${BASH_VERSION:+bash} $0")
         assert to.seen.out(1) == b"bash %s\n" % bash.encode()
         job = to.start(None, stdin=True)  # no command: the shell itself
@@ -115,18 +110,16 @@ def test_job_shell_is_the_one_asked_for(place):
         assert to.seen.out(job) == b"from stdin\n"
 
 
-def test_job_descriptors_are_0_1_and_2_alone(place):
-    @alone(place)
-    async def main(process, to):
+async def test_job_descriptors_are_0_1_and_2_alone(place):
+    async with alone(place) as (_, to):
         waiting = to.start("sleep 1000")  # its pipes must not be its neighbour's
         await to.seen.pid(waiting)
         await to.run("exec ls /proc/self/fd", stdin=True)
         assert to.seen.out(2).split() == [b"0", b"1", b"2", b"3"]  # 3: the folder itself
 
 
-def test_jobs_side_by_side_keep_their_bytes_apart(place):
-    @alone(place)
-    async def main(process, to):
+async def test_jobs_side_by_side_keep_their_bytes_apart(place):
+    async with alone(place) as (_, to):
         jobs = [to.start(f"for i in 1 2 3 4 5; do echo {n}.$i; echo e{n} >&2; done") for n in range(20)]
         for n, job in enumerate(jobs):
             await to.seen.end(job)
@@ -134,9 +127,8 @@ def test_jobs_side_by_side_keep_their_bytes_apart(place):
             assert to.seen.out(job, 2) == b"e%d\n" % n * 5
 
 
-def test_end_record_counts_bytes_and_usage(place):
-    @alone(place)
-    async def main(process, to):
+async def test_end_record_counts_bytes_and_usage(place):
+    async with alone(place) as (_, to):
         command = (
             f"{PERL} -e 'my $x = q(x) x 50_000_000; my $t = time;"
             " 1 until (times)[0] > 0.3; print q(o) x 1000; print STDERR q(e) x 10'"
@@ -151,9 +143,8 @@ def test_end_record_counts_bytes_and_usage(place):
         assert 0 < small.maxrss_kib < 48_000
 
 
-def test_output_into_files_is_appended_counted_and_not_sent(place):
-    @alone(place)
-    async def main(process, to):
+async def test_output_into_files_is_appended_counted_and_not_sent(place):
+    async with alone(place) as (_, to):
         out, err = place / "out", place / "err"
         out.write_bytes(b"before\n")
         err.write_bytes(b"")
@@ -169,9 +160,8 @@ def test_output_into_files_is_appended_counted_and_not_sent(place):
         assert out.read_bytes() == b"x\n"
 
 
-def test_output_into_a_file_that_cannot_be_opened_is_sent(place):
-    @alone(place)
-    async def main(process, to):
+async def test_output_into_a_file_that_cannot_be_opened_is_sent(place):
+    async with alone(place) as (_, to):
         err = place / "err"
         err.touch()
         record = await to.run("echo out; echo err >&2", stdout=b"/nowhere/out", stderr=os.fsencode(err))
@@ -182,27 +172,24 @@ def test_output_into_a_file_that_cannot_be_opened_is_sent(place):
 # ---- jobs that cannot start
 
 
-def test_missing_folder_ends_with_127_and_a_text(place):
-    @alone(place)
-    async def main(process, to):
+async def test_missing_folder_ends_with_127_and_a_text(place):
+    async with alone(place) as (_, to):
         record = await to.run("echo x", folder=b"/no/such/folder")
         assert (record.kind, record.value) == (EndKind.EXITED, 127)
         assert to.seen.out(1, 2) == b"womm: /no/such/folder: No such file or directory\n"
         assert to.seen.out(1) == b""
 
 
-def test_missing_shell_and_program_end_with_127_and_a_text(place):
-    @alone(place, "--shell", "/no/shell")
-    async def main(process, to):
+async def test_missing_shell_and_program_end_with_127_and_a_text(place):
+    async with alone(place, "--shell", "/no/shell") as (_, to):
         assert (await to.run("echo x")).value == 127
         assert to.seen.out(1, 2) == b"womm: /no/shell: No such file or directory\n"
         assert (await to.run(None, argv=(b"/no/program", b"x"))).value == 127
         assert to.seen.out(2, 2) == b"womm: /no/program: No such file or directory\n"
 
 
-def test_command_too_long_for_the_system_ends_with_127_and_a_text(place):
-    @alone(place)
-    async def main(process, to):
+async def test_command_too_long_for_the_system_ends_with_127_and_a_text(place):
+    async with alone(place) as (_, to):
         fits = "true " + "x" * 100_000
         assert (await to.run(fits)).value == 0
         assert (await to.run("true " + "x" * 140_000)).value == 127
@@ -210,11 +197,10 @@ def test_command_too_long_for_the_system_ends_with_127_and_a_text(place):
         assert (await to.run("exit 1")).value == 1
 
 
-def test_no_process_left_gives_not_started_and_the_agent_goes_on(place):
+async def test_no_process_left_gives_not_started_and_the_agent_goes_on(place):
     """fork(2) fails: RLIMIT_NPROC does not bind root, a limit on descriptors binds everybody."""
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (process, to):
         limit = len(list(Path(f"/proc/{process.pid}/fd").iterdir())) + 1
         import resource
 
@@ -230,11 +216,10 @@ def test_no_process_left_gives_not_started_and_the_agent_goes_on(place):
 # ---- flow control
 
 
-def test_consumer_that_stops_holds_the_job_up_and_the_agents_memory_down(place):
+async def test_consumer_that_stops_holds_the_job_up_and_the_agents_memory_down(place):
     size = count(30 << 20, 200 << 20)
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (process, to):
         to.seen.held.add(1)
         job = to.start(f"head -c {size} /dev/zero; echo done > done")
         await to.seen.until(lambda: to.seen.sizes.get((job, 1)) == WINDOW, "a window of output")
@@ -248,11 +233,10 @@ def test_consumer_that_stops_holds_the_job_up_and_the_agents_memory_down(place):
         assert process.memory_kib() < MEMORY_KIB
 
 
-def test_many_jobs_whose_consumer_stops_stay_within_their_windows(place):
+async def test_many_jobs_whose_consumer_stops_stay_within_their_windows(place):
     jobs = 20
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (process, to):
         to.seen.held.update(range(1, jobs + 1))
         for _ in range(jobs):
             to.start("yes & yes >&2")
@@ -266,8 +250,9 @@ def test_many_jobs_whose_consumer_stops_stay_within_their_windows(place):
             assert (await to.seen.end(job)).kind is EndKind.SIGNALED
 
 
-def test_peer_that_takes_nothing_costs_no_cpu(place):
-    async def main(process):
+async def test_peer_that_takes_nothing_costs_no_cpu(place):
+
+    with agent(place) as process:
         async with Wire(place / "wire", process.socket) as wire, linked(wire.path) as to:
             for _ in range(12):
                 to.start("yes")
@@ -283,13 +268,9 @@ def test_peer_that_takes_nothing_costs_no_cpu(place):
             wire.thaw()
             assert used < 0.3 * os.sysconf("SC_CLK_TCK")
 
-    with agent(place) as process:
-        run(main(process))
 
-
-def test_stdin_a_job_does_not_read_is_held_back(place):
-    @alone(place)
-    async def main(process, to):
+async def test_stdin_a_job_does_not_read_is_held_back(place):
+    async with alone(place) as (process, to):
         job = to.start("while [ ! -e go ]; do sleep 0.02; done; wc -c", stdin=True)
         data = bytes(STDIN_CHUNK)
         feeding = asyncio.ensure_future(to.feed(job, [data] * 100))
@@ -303,9 +284,8 @@ def test_stdin_a_job_does_not_read_is_held_back(place):
         assert to.seen.out(job) == b"%d\n" % (100 * STDIN_CHUNK)
 
 
-def test_stdin_of_a_job_that_closes_it_is_taken_and_dropped(place):
-    @alone(place)
-    async def main(process, to):
+async def test_stdin_of_a_job_that_closes_it_is_taken_and_dropped(place):
+    async with alone(place) as (_, to):
         job = to.start("exec <&-; while [ ! -e go ]; do sleep 0.02; done; echo done", stdin=True)
         await to.feed(job, [bytes(STDIN_CHUNK)] * 100)  # would wait for ever if it were kept
         (place / "go").touch()
@@ -313,9 +293,8 @@ def test_stdin_of_a_job_that_closes_it_is_taken_and_dropped(place):
         assert to.seen.out(job) == b"done\n"
 
 
-def test_stdin_of_a_job_that_ends_early_disturbs_nobody(place):
-    @alone(place)
-    async def main(process, to):
+async def test_stdin_of_a_job_that_ends_early_disturbs_nobody(place):
+    async with alone(place) as (_, to):
         job = to.start("head -c 10 | wc -c", stdin=True)
         await to.feed(job, [bytes(STDIN_CHUNK)] * 100)
         assert (await to.seen.end(job)).value == 0
@@ -327,12 +306,11 @@ def test_stdin_of_a_job_that_ends_early_disturbs_nobody(place):
         assert (await to.run("exit 2")).value == 2
 
 
-def test_stdin_large_reaches_the_job_whole(place):
+async def test_stdin_large_reaches_the_job_whole(place):
     size = count(20 << 20, 100 << 20)
     block = hashlib.sha512(b"seed").digest() * 1024
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (process, to):
         job = to.start("sha256sum", stdin=True)
         await to.feed(job, [block] * (size // len(block)))
         await to.seen.end(job)
@@ -343,18 +321,16 @@ def test_stdin_large_reaches_the_job_whole(place):
         assert process.memory_kib() < MEMORY_KIB
 
 
-def test_stdin_and_output_at_once_with_full_pipes_do_not_lock_up(place):
-    @alone(place)
-    async def main(process, to):
+async def test_stdin_and_output_at_once_with_full_pipes_do_not_lock_up(place):
+    async with alone(place) as (_, to):
         job = to.start("tee /dev/stderr", stdin=True)
         await to.feed(job, [bytes(STDIN_CHUNK)] * 80)
         record = await to.seen.end(job)
         assert (record.out_bytes, record.err_bytes) == (80 * STDIN_CHUNK, 80 * STDIN_CHUNK)
 
 
-def test_stdin_empty_is_at_its_end(place):
-    @alone(place)
-    async def main(process, to):
+async def test_stdin_empty_is_at_its_end(place):
+    async with alone(place) as (_, to):
         job = to.start("wc -c", stdin=True)
         await to.feed(job, [])
         await to.seen.end(job)
@@ -364,9 +340,8 @@ def test_stdin_empty_is_at_its_end(place):
 # ---- signals, and processes that a job leaves behind
 
 
-def test_signal_reaches_the_whole_process_group(place):
-    @alone(place)
-    async def main(process, to):
+async def test_signal_reaches_the_whole_process_group(place):
+    async with alone(place) as (_, to):
         job = to.start(f"sleep {NAP} & sleep {NAP} | sleep {NAP} & echo $!; wait")
         await to.seen.until(lambda: to.seen.out(job), "its children")
         to.link.send(encode_signal(job, signal.SIGTERM))
@@ -376,9 +351,8 @@ def test_signal_reaches_the_whole_process_group(place):
             wait_gone(pid)
 
 
-def test_signal_a_job_handles_is_the_jobs_business(place):
-    @alone(place)
-    async def main(process, to):
+async def test_signal_a_job_handles_is_the_jobs_business(place):
+    async with alone(place) as (_, to):
         job = to.start("trap 'echo caught; exit 6' TERM; echo ready; while :; do sleep 0.02; done")
         await to.seen.until(lambda: to.seen.out(job) == b"ready\n", "its trap")
         to.link.send(encode_signal(job, signal.SIGTERM))
@@ -386,9 +360,8 @@ def test_signal_a_job_handles_is_the_jobs_business(place):
         assert to.seen.out(job) == b"ready\ncaught\n"
 
 
-def test_signal_stop_and_continue(place):
-    @alone(place)
-    async def main(process, to):
+async def test_signal_stop_and_continue(place):
+    async with alone(place) as (_, to):
         # Not a shell that starts others: one that is stopped in the middle of vfork(2) shows no "T".
         job = to.start(
             "exec perl -e 'while (1) { syswrite STDOUT, qq(x\n); select undef, undef, undef, 0.02 }'"
@@ -406,9 +379,8 @@ def test_signal_stop_and_continue(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_signal_right_after_the_start_is_not_lost(place, number):
-    @alone(place)
-    async def main(process, to):
+async def test_signal_right_after_the_start_is_not_lost(place, number):
+    async with alone(place) as (_, to):
         jobs = []
         for _ in range(count(60, 1000)):
             to.last += 1
@@ -423,9 +395,8 @@ def test_signal_right_after_the_start_is_not_lost(place, number):
             await to.seen.until(lambda: len(to.seen.ends) == len(jobs), "all ends")
 
 
-def test_process_left_behind_does_not_hold_up_the_end(place):
-    @alone(place)
-    async def main(process, to):
+async def test_process_left_behind_does_not_hold_up_the_end(place):
+    async with alone(place) as (_, to):
         record = await to.run("sleep 1000 & echo $!; echo x")
         assert record.value == 0
         pid, word = to.seen.out(1).split()
@@ -434,9 +405,8 @@ def test_process_left_behind_does_not_hold_up_the_end(place):
         os.kill(int(pid), signal.SIGKILL)
 
 
-def test_process_left_behind_that_keeps_printing_does_not_hold_up_the_end(place):
-    @alone(place)
-    async def main(process, to):
+async def test_process_left_behind_that_keeps_printing_does_not_hold_up_the_end(place):
+    async with alone(place) as (_, to):
         job = to.start("yes & echo $! > pid; exit 3")
         try:
             await to.seen.until(lambda: job in to.seen.ends, "the end", 5)
@@ -446,11 +416,10 @@ def test_process_left_behind_that_keeps_printing_does_not_hold_up_the_end(place)
         assert record.value == 3
 
 
-def test_process_left_behind_can_go_on_writing(place):
+async def test_process_left_behind_can_go_on_writing(place):
     """Its pipe is read on and thrown away: it must not die of SIGPIPE, nor block."""
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (_, to):
         await to.run("(while [ ! -e go ]; do sleep 0.02; done; head -c 300000 /dev/zero; echo ok > ok) & :")
         sizes = dict(to.seen.sizes)
         (place / "go").touch()
@@ -461,18 +430,17 @@ def test_process_left_behind_can_go_on_writing(place):
         assert to.seen.sizes == sizes
 
 
-def test_output_just_before_the_end_is_whole(place):
+async def test_output_just_before_the_end_is_whole(place):
     """Everything is in the pipe when the job has ended: it is read before the end is told."""
 
-    @alone(place)
-    async def main(process, to):
+    async with alone(place) as (_, to):
         for _ in range(count(20, 500)):
             job = to.start(f"{PERL} -e 'print q(x) x 65536; print STDERR q(y) x 65536'")
             record = await to.seen.end(job)
             assert (record.out_bytes, record.err_bytes) == (65536, 65536)
 
 
-def test_agent_as_pid_1_reaps_zombies(place):
+async def test_agent_as_pid_1_reaps_zombies(place):
     """In a container orphans become the children of the agent."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs root for a pid namespace")
@@ -482,30 +450,27 @@ def test_agent_as_pid_1_reaps_zombies(place):
         [*words, str(worker.AGENT), "--socket", str(path)], stdout=subprocess.PIPE, text=True, cwd=place
     )
 
-    async def main():
-        async with linked(path) as to:
-            await to.seen.until(lambda: to.seen.ready, "the agent's first words")
-            assert b"pid=1\0" in to.seen.ready
-            for _ in range(30):
-                await to.run("(setsid sh -c 'sleep 0.01; exit 3' &) ; exit 4")
-            job = to.start(
-                "(sleep 1000 & echo $! > left) & while [ ! -s left ]; do sleep 0.02; done; echo $$"
-            )
-            assert (await to.seen.end(job)).value == 0
-            check = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l"
-            async with asyncio.timeout(30):
-                while True:
-                    job = to.last + 1
-                    await to.run(check)
-                    if to.seen.out(job) == b"0\n":
-                        break
-            await to.link.bye(1, 20)
-
     with process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "womm agent: listening\n"
-            run(main())
+            async with linked(path) as to:
+                await to.seen.until(lambda: to.seen.ready, "the agent's first words")
+                assert b"pid=1\0" in to.seen.ready
+                for _ in range(30):
+                    await to.run("(setsid sh -c 'sleep 0.01; exit 3' &) ; exit 4")
+                job = to.start(
+                    "(sleep 1000 & echo $! > left) & while [ ! -s left ]; do sleep 0.02; done; echo $$"
+                )
+                assert (await to.seen.end(job)).value == 0
+                check = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l"
+                async with asyncio.timeout(30):
+                    while True:
+                        job = to.last + 1
+                        await to.run(check)
+                        if to.seen.out(job) == b"0\n":
+                            break
+                await to.link.bye(1, 20)
             assert process.wait(20) == 0
         finally:
             process.kill()
@@ -514,9 +479,8 @@ def test_agent_as_pid_1_reaps_zombies(place):
 # ---- terminals
 
 
-def test_terminal_size_resize_and_status(place):
-    @alone(place)
-    async def main(process, to):
+async def test_terminal_size_resize_and_status(place):
+    async with alone(place) as (_, to):
         job = to.start(
             "trap 'stty size' WINCH; tty; stty size; while [ ! -e go ]; do sleep 0.02; done; exit 4",
             terminal=(33, 101),
@@ -531,9 +495,8 @@ def test_terminal_size_resize_and_status(place):
         assert (record.kind, record.value, record.err_bytes) == (EndKind.EXITED, 4, 0)
 
 
-def test_terminal_ctrl_c_ends_the_foreground_job_alone(place):
-    @alone(place)
-    async def main(process, to):
+async def test_terminal_ctrl_c_ends_the_foreground_job_alone(place):
+    async with alone(place) as (_, to):
         bash = shutil.which("bash")
         assert bash
         job = to.start(
@@ -556,24 +519,21 @@ def test_terminal_ctrl_c_ends_the_foreground_job_alone(place):
         assert (await to.seen.end(job)).value == 12
 
 
-def test_terminal_end_of_input_is_ctrl_d(place):
-    @alone(place)
-    async def main(process, to):
+async def test_terminal_end_of_input_is_ctrl_d(place):
+    async with alone(place) as (_, to):
         job = to.start("stty -echo; cat; echo over", terminal=(24, 80), stdin=True)
         await to.feed(job, [b"a line\n"])
         assert (await to.seen.end(job)).value == 0
         assert to.seen.out(job).endswith(b"a line\r\nover\r\n")
 
 
-def test_terminal_hangs_up_when_the_agent_ends(place):
-    async def main(process):
+async def test_terminal_hangs_up_when_the_agent_ends(place):
+
+    with agent(place) as process:
         async with linked(process.socket) as to:
             job = to.start("echo ready; sleep 1000", terminal=(24, 80), stdin=True)
             await to.seen.until(lambda: to.seen.out(job), "its first line")
-            return await to.seen.pid(job)
-
-    with agent(place) as process:
-        pid = run(main(process))
+            pid = await to.seen.pid(job)
         process.process.terminate()
         assert process.process.wait(20) == 0
         wait_gone(pid)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.link.wires import PERL, agent, linked, run
+from tests.link.wires import PERL, agent, linked
+from tests.loop import run
 from tests.worker.agents import alone, wait_gone
 from womm import worker
 from womm.link.frames import (
@@ -28,13 +29,12 @@ from womm.link.session import HELLO_SIZE, Session
 
 @pytest.mark.parametrize("first", ["oom_kill 3\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"])
 @pytest.mark.parametrize("how", ["kill -9 $$", "sh -c 'kill -9 $$'; exit", "exit 137"])
-def test_job_that_dies_while_the_counter_of_oom_kills_grows_is_named(place, first, how):
+async def test_job_that_dies_while_the_counter_of_oom_kills_grows_is_named(place, first, how):
     """The job itself may be killed, or what its shell runs: then the shell says 137."""
     counter = place / "counter"
     counter.write_text(first)
 
-    @alone(place, "--oom-counters", f"/no/such:{counter}")
-    async def main(process, to):
+    async with alone(place, "--oom-counters", f"/no/such:{counter}") as (_, to):
         killed = await to.run(how)
         assert killed.kind in {EndKind.EXITED, EndKind.SIGNALED}  # by somebody, not for memory
         killed = await to.run(f"echo oom_kill 4 >{counter}; {how}")
@@ -43,26 +43,21 @@ def test_job_that_dies_while_the_counter_of_oom_kills_grows_is_named(place, firs
         assert (fine.kind, fine.value) == (EndKind.EXITED, 1)
 
 
-def test_counter_of_oom_kills_that_is_missing_changes_nothing(place):
+async def test_counter_of_oom_kills_that_is_missing_changes_nothing(place):
     (place / "other").write_text("max 3\n")
 
-    @alone(place, "--oom-counters", f"/no/such:{place}/other")
-    async def main(process, to):
+    async with alone(place, "--oom-counters", f"/no/such:{place}/other") as (_, to):
         killed = await to.run("kill -9 $$")
         assert (killed.kind, killed.value) == (EndKind.SIGNALED, 9)
 
 
-def test_heartbeat_is_touched_while_the_coordinator_is_heard_and_a_signal_is_no_success(place):
+async def test_heartbeat_is_touched_while_the_coordinator_is_heard_and_a_signal_is_no_success(place):
     beat = place / "beat"
     with agent(place, "--heartbeat", str(beat)) as process:
-
-        async def main():
-            async with linked(process.socket) as to:
-                await to.run(None, argv=(b"true",))
-                assert beat.exists()
-
         assert not beat.exists()
-        run(main())
+        async with linked(process.socket) as to:
+            await to.run(None, argv=(b"true",))
+            assert beat.exists()
         process.process.terminate()
         assert process.process.wait(10) == 143
 
@@ -137,9 +132,8 @@ def test_orphan_timeout_of_an_agent_that_nobody_called(place):
         assert process.process.wait(20) == 0
 
 
-def test_orphan_timeout_does_not_end_an_agent_with_a_coordinator(place):
-    @alone(place, "--orphan-timeout", "1")
-    async def main(process, to):
+async def test_orphan_timeout_does_not_end_an_agent_with_a_coordinator(place):
+    async with alone(place, "--orphan-timeout", "1") as (_, to):
         assert (await to.run("sleep 2.5; exit 3")).value == 3
 
 
@@ -171,17 +165,15 @@ def test_sigterm_ends_jobs_and_sends_no_end_records(place, number):
             wait_gone(pid)
 
 
-def test_hangup_and_broken_pipes_do_not_end_it(place):
-    @alone(place)
-    async def main(process, to):
+async def test_hangup_and_broken_pipes_do_not_end_it(place):
+    async with alone(place) as (process, to):
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             process.process.send_signal(number)
         assert (await to.run("exit 3")).value == 3
 
 
-def test_end_waits_for_jobs_that_clean_up(place):
-    @alone(place)
-    async def main(process, to):
+async def test_end_waits_for_jobs_that_clean_up(place):
+    async with alone(place) as (process, to):
         job = to.start(
             "trap 'sleep 0.3; echo > cleaned; exit' TERM; echo ready; while :; do sleep 0.02; done"
         )
@@ -196,9 +188,8 @@ def test_end_waits_for_jobs_that_clean_up(place):
 
 
 @pytest.mark.parametrize("words", [b"GET / HTTP/1.0\r\n\r\n", b"\0" * 70_000, b"\0WOMM\xf1\r\n", b""])
-def test_garbage_from_a_stranger_harms_nobody(place, words):
-    @alone(place)
-    async def main(process, to):
+async def test_garbage_from_a_stranger_harms_nobody(place, words):
+    async with alone(place) as (process, to):
         for hang_up in (True, False):
             stranger = socket.socket(socket.AF_UNIX)
             stranger.connect(str(process.socket))

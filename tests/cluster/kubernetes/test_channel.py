@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.link.wires import run
 from womm.cluster.kubernetes.channel import CLOSE, ERROR, MESSAGE_BYTES, STDERR, STDIN, STDOUT, ExecTransport
 
 Server = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -45,8 +45,9 @@ class Buffered(asyncio.BufferedProtocol):
         self.ended.set_result(exc)
 
 
-def served(serve: Server, test: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[None]]) -> None:
-    """Run `serve` at the far end and `test` with the near one."""
+@asynccontextmanager
+async def served(serve: Server) -> AsyncIterator[Any]:
+    """Run `serve` at the far end; give the near one."""
 
     async def handle(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=0)
@@ -54,25 +55,22 @@ def served(serve: Server, test: Callable[[aiohttp.ClientWebSocketResponse], Awai
         await serve(socket)
         return socket
 
-    async def main() -> None:
-        application = web.Application()
-        application.router.add_get("/", handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            async with aiohttp.ClientSession() as session:
-                await test(await session.ws_connect(f"ws://{host}:{port}/"))
-        finally:
-            await runner.cleanup()
-
-    run(main())
+    application = web.Application()
+    application.router.add_get("/", handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        async with aiohttp.ClientSession() as session:
+            yield await session.ws_connect(f"ws://{host}:{port}/")
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize("kind", [Plain, Buffered])
-def test_stdout_is_fed_in_order_and_the_last_words_are_the_reason(kind: Any) -> None:
+async def test_stdout_is_fed_in_order_and_the_last_words_are_the_reason(kind: Any) -> None:
     async def serve(socket: web.WebSocketResponse) -> None:
         for message in (b"one ", b"", b"two " * 10, b"three"):
             await socket.send_bytes(bytes([STDOUT]) + message)
@@ -83,14 +81,12 @@ def test_stdout_is_fed_in_order_and_the_last_words_are_the_reason(kind: Any) -> 
         await socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
         await socket.close()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = kind()
         ExecTransport(socket, protocol)
         error = await asyncio.wait_for(protocol.ended, 30)
         assert protocol.heard == b"one " + b"two " * 10 + b"three"
         assert str(error) == "womm bridge: no agent"
-
-    served(serve, test)
 
 
 @pytest.mark.parametrize(
@@ -109,23 +105,21 @@ def test_stdout_is_fed_in_order_and_the_last_words_are_the_reason(kind: Any) -> 
         (b"", ""),
     ],
 )
-def test_status_of_the_runtime_is_the_reason_where_the_command_said_nothing(
+async def test_status_of_the_runtime_is_the_reason_where_the_command_said_nothing(
     status: bytes, words: str
 ) -> None:
     async def serve(socket: web.WebSocketResponse) -> None:
         await socket.send_bytes(bytes([ERROR]) + status)
         await socket.close()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Plain()
         ExecTransport(socket, protocol)
         error = await asyncio.wait_for(protocol.ended, 30)
         assert str(error) in {words, "None"}
 
-    served(serve, test)
 
-
-def test_messages_of_strange_shapes_are_passed_over() -> None:
+async def test_messages_of_strange_shapes_are_passed_over() -> None:
     async def serve(socket: web.WebSocketResponse) -> None:
         for message in (b"", bytes([77]) + b"x", bytes([STDIN]) + b"x", bytes([CLOSE])):
             await socket.send_bytes(message)
@@ -133,16 +127,14 @@ def test_messages_of_strange_shapes_are_passed_over() -> None:
         await socket.send_bytes(bytes([STDOUT]) + b"fine")
         await socket.close()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Plain()
         ExecTransport(socket, protocol)
         await asyncio.wait_for(protocol.ended, 30)
         assert protocol.heard == b"fine"
 
-    served(serve, test)
 
-
-def test_what_is_written_arrives_in_order_on_stdin_in_messages_of_bounded_size() -> None:
+async def test_what_is_written_arrives_in_order_on_stdin_in_messages_of_bounded_size() -> None:
     data = bytes(range(256)) * 2000
     got: list[bytes] = []
 
@@ -151,7 +143,7 @@ def test_what_is_written_arrives_in_order_on_stdin_in_messages_of_bounded_size()
             got.append(await socket.receive_bytes())
         await socket.close()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Plain()
         transport = ExecTransport(socket, protocol)
         for at in range(0, len(data), 100_001):
@@ -162,11 +154,9 @@ def test_what_is_written_arrives_in_order_on_stdin_in_messages_of_bounded_size()
         assert {message[0] for message in got} == {STDIN}
         assert max(map(len, got)) <= MESSAGE_BYTES + 1
 
-    served(serve, test)
-
 
 @pytest.mark.parametrize("when", ["at once", "later", "twice"])
-def test_abort_is_told_and_closes_the_connection_whenever_it_comes(when: str) -> None:
+async def test_abort_is_told_and_closes_the_connection_whenever_it_comes(when: str) -> None:
     """At once: before the reader has had its first turn."""
     gone: list[bool] = []
 
@@ -175,7 +165,7 @@ def test_abort_is_told_and_closes_the_connection_whenever_it_comes(when: str) ->
             pass
         gone.append(True)
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Plain()
         transport = ExecTransport(socket, protocol)
         if when != "at once":
@@ -189,10 +179,8 @@ def test_abort_is_told_and_closes_the_connection_whenever_it_comes(when: str) ->
             while not gone:
                 await asyncio.sleep(0.01)
 
-    served(serve, test)
 
-
-def test_write_to_a_connection_that_is_lost_already_is_told() -> None:
+async def test_write_to_a_connection_that_is_lost_already_is_told() -> None:
     """The writer's first turn comes before the reader's: it must not silence it."""
 
     async def serve(socket: web.WebSocketResponse) -> None:
@@ -200,7 +188,7 @@ def test_write_to_a_connection_that_is_lost_already_is_told() -> None:
         assert socket._req.transport is not None
         socket._req.transport.abort()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         async with asyncio.timeout(30):
             while not socket.closed and not _is_lost(socket):
                 await asyncio.sleep(0.01)
@@ -210,10 +198,8 @@ def test_write_to_a_connection_that_is_lost_already_is_told() -> None:
         await asyncio.wait_for(protocol.ended, 30)
         await asyncio.sleep(0)
 
-    served(serve, test)
 
-
-def test_writer_is_paused_while_the_other_side_does_not_read() -> None:
+async def test_writer_is_paused_while_the_other_side_does_not_read() -> None:
     """And goes on when it does: with a limit set, memory is bounded by it."""
     may_read = asyncio.Event()
     got = 0
@@ -236,7 +222,7 @@ def test_writer_is_paused_while_the_other_side_does_not_read() -> None:
         def resume_writing(self) -> None:
             self.paused = False
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Paused()
         transport = ExecTransport(socket, protocol)
         transport.set_write_buffer_limits(high=1_000_000)
@@ -255,10 +241,8 @@ def test_writer_is_paused_while_the_other_side_does_not_read() -> None:
         assert most <= 1_100_000 and protocol.pauses > 0
         assert transport.get_write_buffer_size() == 0
 
-    served(serve, test)
 
-
-def test_nothing_is_fed_to_a_protocol_that_has_paused_reading() -> None:
+async def test_nothing_is_fed_to_a_protocol_that_has_paused_reading() -> None:
     """One message may be on its way."""
 
     async def serve(socket: web.WebSocketResponse) -> None:
@@ -276,7 +260,7 @@ def test_nothing_is_fed_to_a_protocol_that_has_paused_reading() -> None:
             if len(self.heard) == 5000:
                 self.transport.pause_reading()
 
-    async def test(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async with served(serve) as socket:
         protocol = Pausing()
         transport = ExecTransport(socket, protocol)
         async with asyncio.timeout(30):
@@ -287,8 +271,6 @@ def test_nothing_is_fed_to_a_protocol_that_has_paused_reading() -> None:
         transport.resume_reading()
         await asyncio.wait_for(protocol.ended, 30)
         assert len(protocol.heard) == 200_000
-
-    served(serve, test)
 
 
 def _is_lost(socket: aiohttp.ClientWebSocketResponse) -> bool:

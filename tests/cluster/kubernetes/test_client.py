@@ -15,7 +15,7 @@ import yaml
 from tests.cluster.kubernetes.proxy import proxied
 from tests.conftest import Home
 from tests.faults.tasks import environment
-from tests.link.wires import run
+from tests.loop import run
 from tests.realcluster.fixtures import KubeCluster
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Target
 from womm.errors import ClusterError

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from tests.link.wires import run
 from womm.cluster.kubernetes import early
 from womm.cluster.kubernetes.early import EarlyDials
 from womm.errors import ClusterError
@@ -53,65 +52,53 @@ def quick(monkeypatch):
     monkeypatch.setattr(early, "TRY_AFTER_S", (0.001,) * len(early.TRY_AFTER_S))
 
 
-def test_exec_that_is_answered_is_the_links_and_only_once(monkeypatch):
+async def test_exec_that_is_answered_is_the_links_and_only_once(monkeypatch):
     quick(monkeypatch)
 
-    async def main():
-        pods = Pods(failures=3)
+    pods = Pods(failures=3)
+    pods.early.consider(["a"])
+    while not pods.started:
+        await asyncio.sleep(0.001)
+    assert pods.tries == 4
+    taken: object = pods.early.take("a")
+    assert taken is pods.transports[0]
+    assert pods.early.take("a") is None
+    await pods.early.close()
+    assert not pods.transports[0].aborted  # it is somebody else's now
+
+
+async def test_tries_are_bounded_and_a_pod_is_tried_in_one_life_only(monkeypatch):
+    quick(monkeypatch)
+
+    pods = Pods(failures=1000)
+    for _ in range(3):
         pods.early.consider(["a"])
-        while not pods.started:
-            await asyncio.sleep(0.001)
-        assert pods.tries == 4
-        taken: object = pods.early.take("a")
-        assert taken is pods.transports[0]
-        assert pods.early.take("a") is None
-        await pods.early.close()
-        assert not pods.transports[0].aborted  # it is somebody else's now
-
-    run(main())
+        await asyncio.sleep(0.1)
+    assert pods.tries == len(early.TRY_AFTER_S)
+    assert pods.started == []
 
 
-def test_tries_are_bounded_and_a_pod_is_tried_in_one_life_only(monkeypatch):
+async def test_what_the_watch_says_first_ends_the_tries(monkeypatch):
     quick(monkeypatch)
 
-    async def main():
-        pods = Pods(failures=1000)
-        for _ in range(3):
-            pods.early.consider(["a"])
-            await asyncio.sleep(0.1)
-        assert pods.tries == len(early.TRY_AFTER_S)
-        assert pods.started == []
-
-    run(main())
+    pods = Pods(failures=0)
+    pods.created = True
+    pods.early.consider(["a"])
+    await asyncio.sleep(0.05)
+    assert pods.tries == 0
+    assert pods.started == []
 
 
-def test_what_the_watch_says_first_ends_the_tries(monkeypatch):
+async def test_of_many_pods_some_are_tried_at_a_time_and_none_is_left_open(monkeypatch):
     quick(monkeypatch)
 
-    async def main():
-        pods = Pods(failures=0)
-        pods.created = True
-        pods.early.consider(["a"])
-        await asyncio.sleep(0.05)
-        assert pods.tries == 0
-        assert pods.started == []
-
-    run(main())
-
-
-def test_of_many_pods_some_are_tried_at_a_time_and_none_is_left_open(monkeypatch):
-    quick(monkeypatch)
-
-    async def main():
-        pods = Pods(failures=0)
-        names = [f"pod-{number}" for number in range(20)]
-        pods.early.consider(names)
-        await asyncio.sleep(0.05)
-        assert len(pods.started) == early.AT_ONCE >= pods.most
-        pods.early.consider(names)
-        await asyncio.sleep(0.05)
-        assert len(pods.started) == 2 * early.AT_ONCE
-        await pods.early.close()
-        assert all(transport.aborted for transport in pods.transports)
-
-    run(main())
+    pods = Pods(failures=0)
+    names = [f"pod-{number}" for number in range(20)]
+    pods.early.consider(names)
+    await asyncio.sleep(0.05)
+    assert len(pods.started) == early.AT_ONCE >= pods.most
+    pods.early.consider(names)
+    await asyncio.sleep(0.05)
+    assert len(pods.started) == 2 * early.AT_ONCE
+    await pods.early.close()
+    assert all(transport.aborted for transport in pods.transports)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.cluster.kubernetes.apiserver import ApiServer, connected
-from tests.link.wires import run
+from tests.loop import run
 from womm.cluster.kubernetes.execs import Execs
 from womm.link.client import Offline
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.link.wires import run
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.file_server import GREETING, FileServerPods, greeted
 from womm.cluster.kubernetes.manifests import Object
@@ -24,39 +23,33 @@ def pod(name: str, **status: Any) -> Object:
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
-def test_file_server_is_ready_when_its_pod_says_so() -> None:
-    async def main() -> None:
-        server = FileServerPods()
-        assert server.reasons() == {"starting": ""}
-        waiting = {"name": "fileserver", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}
-        server.apply(pod("a", phase="Pending", containerStatuses=[waiting]))
-        assert server.reasons() == {"ImagePullBackOff": "no"}
-        server.apply(pod("a"))
-        assert (server.pod, server.is_ready) == ("a", False)
-        ready = asyncio.ensure_future(server.until_ready())
-        await asyncio.sleep(0)
-        assert not ready.done()
-        server.apply(pod("a", **READY))
-        await ready
-        assert server.reasons() == {}
-
-    run(main())
+async def test_file_server_is_ready_when_its_pod_says_so() -> None:
+    server = FileServerPods()
+    assert server.reasons() == {"starting": ""}
+    waiting = {"name": "fileserver", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}
+    server.apply(pod("a", phase="Pending", containerStatuses=[waiting]))
+    assert server.reasons() == {"ImagePullBackOff": "no"}
+    server.apply(pod("a"))
+    assert (server.pod, server.is_ready) == ("a", False)
+    ready = asyncio.ensure_future(server.until_ready())
+    await asyncio.sleep(0)
+    assert not ready.done()
+    server.apply(pod("a", **READY))
+    await ready
+    assert server.reasons() == {}
 
 
-def test_file_server_that_is_replaced_is_the_new_pod() -> None:
-    async def main() -> None:
-        server = FileServerPods()
-        server.apply(pod("a", **READY))
-        server.apply(leaving("a"))
-        assert not server.is_ready
-        server.remove("a")
-        found = asyncio.ensure_future(server.live_pod())
-        await asyncio.sleep(0)
-        assert not found.done()
-        server.replace([pod("b")])
-        assert await found == "b"
-
-    run(main())
+async def test_file_server_that_is_replaced_is_the_new_pod() -> None:
+    server = FileServerPods()
+    server.apply(pod("a", **READY))
+    server.apply(leaving("a"))
+    assert not server.is_ready
+    server.remove("a")
+    found = asyncio.ensure_future(server.live_pod())
+    await asyncio.sleep(0)
+    assert not found.done()
+    server.replace([pod("b")])
+    assert await found == "b"
 
 
 def leaving(name: str) -> dict[str, Any]:
@@ -65,46 +58,40 @@ def leaving(name: str) -> dict[str, Any]:
     return found
 
 
-def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone() -> None:
-    async def main() -> None:
-        server = FileServerPods()
-        moves: list[tuple[str | None, bool]] = []
-        server.when_it_moves(lambda goes: moves.append((server.staying, goes)))
-        server.apply(pod("a", **READY))
-        assert moves == []  # the first one
-        server.apply(leaving("a"))
-        assert moves == [(None, True)]
-        alone = asyncio.ensure_future(server.live_pod(alone=True))
-        await asyncio.sleep(0)
-        assert not alone.done()
-        assert await server.oldest_pod() == "a"
-        server.apply(pod("b", **READY))
-        assert moves == [(None, True), ("b", False)]
-        assert (await server.live_pod(), await server.oldest_pod()) == ("b", "a")
-        await asyncio.sleep(0)
-        assert not alone.done()  # clients are still with the other one
-        server.remove("a")
-        assert await alone == "b"
-        again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
-        server.apply(pod("b", **READY, containerStatuses=[again]))
-        assert len(moves) == 2  # its disk is still there
-        server.replace([pod("c")])
-        assert moves[2:] == [("c", False)]
-
-    run(main())
+async def test_file_server_that_moves_is_told_and_its_disk_asked_for_once_it_is_alone() -> None:
+    server = FileServerPods()
+    moves: list[tuple[str | None, bool]] = []
+    server.when_it_moves(lambda goes: moves.append((server.staying, goes)))
+    server.apply(pod("a", **READY))
+    assert moves == []  # the first one
+    server.apply(leaving("a"))
+    assert moves == [(None, True)]
+    alone = asyncio.ensure_future(server.live_pod(alone=True))
+    await asyncio.sleep(0)
+    assert not alone.done()
+    assert await server.oldest_pod() == "a"
+    server.apply(pod("b", **READY))
+    assert moves == [(None, True), ("b", False)]
+    assert (await server.live_pod(), await server.oldest_pod()) == ("b", "a")
+    await asyncio.sleep(0)
+    assert not alone.done()  # clients are still with the other one
+    server.remove("a")
+    assert await alone == "b"
+    again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
+    server.apply(pod("b", **READY, containerStatuses=[again]))
+    assert len(moves) == 2  # its disk is still there
+    server.replace([pod("c")])
+    assert moves[2:] == [("c", False)]
 
 
-def test_file_server_that_was_removed_is_not_waited_for() -> None:
-    async def main() -> None:
-        server = FileServerPods()
-        server.apply(pod("a", **READY))
-        server.deployment_gone("removed by somebody")
-        assert await server.live_pod() == "a"
-        server.remove("a")
-        with pytest.raises(ShareError, match="the file server is removed by somebody"):
-            await server.live_pod()
-
-    run(main())
+async def test_file_server_that_was_removed_is_not_waited_for() -> None:
+    server = FileServerPods()
+    server.apply(pod("a", **READY))
+    server.deployment_gone("removed by somebody")
+    assert await server.live_pod() == "a"
+    server.remove("a")
+    with pytest.raises(ShareError, match="the file server is removed by somebody"):
+        await server.live_pod()
 
 
 # ---- the way to its socket
@@ -145,33 +132,27 @@ class Heard(asyncio.Protocol):
 @pytest.mark.parametrize(
     "pieces", [[GREETING + b"SSH"], [GREETING, b"SSH"], [GREETING[:3], GREETING[3:] + b"S", b"SH"]]
 )
-def test_dial_hands_over_what_follows_the_greeting(pieces: list[bytes]) -> None:
-    async def main() -> None:
-        async def bridge(factory: Any) -> object:
-            socket: Any = Socket(*pieces)
+async def test_dial_hands_over_what_follows_the_greeting(pieces: list[bytes]) -> None:
+    async def bridge(factory: Any) -> object:
+        socket: Any = Socket(*pieces)
+        return ExecTransport(socket, factory())
+
+    transport = await greeted(bridge, Heard)
+    protocol = transport._protocol
+    assert isinstance(protocol, Heard)
+    while protocol.data != b"SSH":
+        await asyncio.sleep(0.001)
+    transport.abort()
+    await asyncio.sleep(0.01)
+
+
+async def test_dial_of_a_bridge_that_finds_no_socket_fails_as_a_connection_does() -> None:
+    for pieces in ([], [b"hello"]):
+
+        async def bridge(factory: Any, pieces: list[bytes] = pieces) -> object:
+            socket: Any = Socket(*pieces, ends=True)
             return ExecTransport(socket, factory())
 
-        transport = await greeted(bridge, Heard)
-        protocol = transport._protocol
-        assert isinstance(protocol, Heard)
-        while protocol.data != b"SSH":
-            await asyncio.sleep(0.001)
-        transport.abort()
-        await asyncio.sleep(0.01)
-
-    run(main())
-
-
-def test_dial_of_a_bridge_that_finds_no_socket_fails_as_a_connection_does() -> None:
-    async def main() -> None:
-        for pieces in ([], [b"hello"]):
-
-            async def bridge(factory: Any, pieces: list[bytes] = pieces) -> object:
-                socket: Any = Socket(*pieces, ends=True)
-                return ExecTransport(socket, factory())
-
-            with pytest.raises(OSError, match="bridge"):
-                await greeted(bridge, Heard)
-        await asyncio.sleep(0.01)
-
-    run(main())
+        with pytest.raises(OSError, match="bridge"):
+            await greeted(bridge, Heard)
+    await asyncio.sleep(0.01)

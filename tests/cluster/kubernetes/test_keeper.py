@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.cluster.kubernetes.test_pods import ended, pod
-from tests.link.wires import DEADLINE_S, run
+from tests.link.wires import DEADLINE_S
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.keeper import Keepers
 
@@ -27,45 +27,36 @@ class Dials(Execs):
         return connect
 
 
-def test_keeper_is_dialled_when_it_runs_and_forgotten_when_it_has_gone():
-    async def main():
-        execs, changed = Dials(), asyncio.Event()
-        keepers = Keepers(execs, changed)
-        keepers.replace([pod(name="k", phase="Pending")])
-        await asyncio.sleep(0.01)
-        assert (keepers.names, execs.tried) == (["k"], [])
-        keepers.apply("MODIFIED", pod(STARTED, name="k"))
-        async with asyncio.timeout(DEADLINE_S):
-            while not execs.tried:
-                await asyncio.sleep(0.01)
-        assert execs.tried == [("k", "keeper")]
-        assert execs.alive["k"]()
-        keepers.apply("MODIFIED", pod(ended(1), name="k", phase="Failed"))
-        assert (keepers.names, changed.is_set()) == ([], True)
-        await keepers.close()
-
-    run(main())
+async def test_keeper_is_dialled_when_it_runs_and_forgotten_when_it_has_gone():
+    execs, changed = Dials(), asyncio.Event()
+    keepers = Keepers(execs, changed)
+    keepers.replace([pod(name="k", phase="Pending")])
+    await asyncio.sleep(0.01)
+    assert (keepers.names, execs.tried) == (["k"], [])
+    keepers.apply("MODIFIED", pod(STARTED, name="k"))
+    async with asyncio.timeout(DEADLINE_S):
+        while not execs.tried:
+            await asyncio.sleep(0.01)
+    assert execs.tried == [("k", "keeper")]
+    assert execs.alive["k"]()
+    keepers.apply("MODIFIED", pod(ended(1), name="k", phase="Failed"))
+    assert (keepers.names, changed.is_set()) == ([], True)
+    await keepers.close()
 
 
-def test_keepers_that_a_list_lacks_have_gone():
-    async def main():
-        keepers = Keepers(Dials(), asyncio.Event())
-        keepers.replace([pod(STARTED, name="a"), pod(STARTED, name="b")])
-        keepers.replace([pod(STARTED, name="b")])
-        assert keepers.names == ["b"]
-        keepers.drain()
-        await keepers.close()
-
-    run(main())
+async def test_keepers_that_a_list_lacks_have_gone():
+    keepers = Keepers(Dials(), asyncio.Event())
+    keepers.replace([pod(STARTED, name="a"), pod(STARTED, name="b")])
+    keepers.replace([pod(STARTED, name="b")])
+    assert keepers.names == ["b"]
+    keepers.drain()
+    await keepers.close()
 
 
-def test_no_keeper_is_dialled_while_the_task_ends():
-    async def main():
-        execs = Dials()
-        keepers = Keepers(execs, asyncio.Event())
-        keepers.replace([pod(name="k", phase="Pending")])
-        keepers.drain()
-        assert not execs.alive["k"]()
-        await keepers.close()
-
-    run(main())
+async def test_no_keeper_is_dialled_while_the_task_ends():
+    execs = Dials()
+    keepers = Keepers(execs, asyncio.Event())
+    keepers.replace([pod(name="k", phase="Pending")])
+    keepers.drain()
+    assert not execs.alive["k"]()
+    await keepers.close()

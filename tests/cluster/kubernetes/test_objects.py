@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.cluster.kubernetes.apiserver import ApiServer, connected
-from tests.link.wires import run
+from tests.loop import run
 from womm.cluster.kubernetes.client import ApiError
 from womm.cluster.kubernetes.objects import TaskObjects
 

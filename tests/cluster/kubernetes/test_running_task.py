@@ -11,7 +11,7 @@ from tests.cluster.kubernetes.apiserver import ApiServer, connected
 from tests.cluster.kubernetes.pods import about
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
 from tests.contracts.cluster_contract import SPEC, Observer
-from tests.link.wires import DEADLINE_S, run
+from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Loss, Pod, ShareSpec
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.manifests import COMPONENT, KEEPER, WORKER, WorkerSpec
@@ -71,19 +71,16 @@ async def running(folder, kind=""):
 
 @pytest.fixture
 def go(tmp_path):
-    def decorate(test, kind=""):
-        async def main():
-            async with running(tmp_path, kind) as (task, observer, server):
-                await test(task, observer, server)
+    @asynccontextmanager
+    async def opened(kind=""):
+        async with running(tmp_path, kind) as (task, observer, server):
+            yield task, observer, server
 
-        run(main())
-
-    return decorate
+    return opened
 
 
-def test_pods_are_heard_of_by_their_component(go):
-    @go
-    async def test(task, observer, server):
+async def test_pods_are_heard_of_by_their_component(go):
+    async with go() as (task, observer, _):
         pods = PodWatcher(task)
         pods.replace([of(WORKER, pod(RUNNING)), of(KEEPER, pod(RUNNING, name="k"))])
         assert observer.started == [Pod("a", 1, SPEC.slots, node="node1")]
@@ -96,9 +93,8 @@ def test_pods_are_heard_of_by_their_component(go):
         assert observer.vanished == ["a"]
 
 
-def test_useless_worker_is_deleted_unless_the_task_ends(go):
-    @go
-    async def test(task, observer, server):
+async def test_useless_worker_is_deleted_unless_the_task_ends(go):
+    async with go() as (task, _, server):
         pods = PodWatcher(task)
         pods.event("ADDED", of(WORKER, pod(waiting("CrashLoopBackOff"), 3)))
         async with asyncio.timeout(DEADLINE_S):
@@ -110,9 +106,8 @@ def test_useless_worker_is_deleted_unless_the_task_ends(go):
         assert server.requests == [("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 10})]
 
 
-def test_refusal_of_a_deployment_is_why_its_pods_are_missing(go):
-    @go
-    async def test(task, observer, server):
+async def test_refusal_of_a_deployment_is_why_its_pods_are_missing(go):
+    async with go() as (task, _, _):
         deployments = DeploymentWatcher(task)
         deployments.replace([deployment(WORKER, "exceeded quota")])
         assert task.missing.reasons() == {"exceeded quota": 2}
@@ -121,9 +116,8 @@ def test_refusal_of_a_deployment_is_why_its_pods_are_missing(go):
 
 
 @pytest.mark.parametrize("how", ["event", "list"])
-def test_deployment_that_is_gone_ends_the_task(go, how):
-    @go
-    async def test(task, observer, server):
+async def test_deployment_that_is_gone_ends_the_task(go, how):
+    async with go() as (task, observer, _):
         deployments = DeploymentWatcher(task)
         deployments.replace([])
         assert task.missing.wanted == 2  # none was there yet
@@ -137,9 +131,8 @@ def test_deployment_that_is_gone_ends_the_task(go, how):
         assert (reason.startswith("removed from the cluster"), count) == (True, 1)
 
 
-def test_deployment_that_goes_while_the_task_ends_is_no_news(go):
-    @go
-    async def test(task, observer, server):
+async def test_deployment_that_goes_while_the_task_ends_is_no_news(go):
+    async with go() as (task, observer, _):
         deployments = DeploymentWatcher(task)
         deployments.replace([deployment(WORKER)])
         task.drain()
@@ -147,26 +140,24 @@ def test_deployment_that_goes_while_the_task_ends_is_no_news(go):
         assert (task.missing.wanted, observer.waits) == (2, [])
 
 
-def test_watch_that_is_refused_is_why_workers_are_missing(go):
-    @go
-    async def test(task, observer, server):
+async def test_watch_that_is_refused_is_why_workers_are_missing(go):
+    async with go() as (task, _, _):
         for watcher in (PodWatcher(task), DeploymentWatcher(task)):
             task.missing.refusal = ""
             watcher.refused("cannot list pods")
             assert task.missing.reasons() == {"cannot list pods": 2}
 
 
-def test_task_without_a_share_has_no_host(go):
-    @go
-    async def test(task, observer, server):
+async def test_task_without_a_share_has_no_host(go):
+    async with go() as (task, _, _):
         assert task.host is None
         assert not await task.no_nfs_client("node1")
         PodWatcher(task).replace([server_pod(RUNNING)])
         assert task.pods == []
 
 
-def test_file_server_of_a_lazy_share_is_heard_of_and_cannot_be_done_without(go):
-    async def test(task, observer, server):
+async def test_file_server_of_a_lazy_share_is_heard_of_and_cannot_be_done_without(go):
+    async with go("lazy") as (task, observer, server):
         pods = PodWatcher(task)
         assert task.missing.reasons() == {"file server: starting": 1}
         pods.replace([server_pod(RUNNING)])
@@ -178,11 +169,9 @@ def test_file_server_of_a_lazy_share_is_heard_of_and_cannot_be_done_without(go):
         assert not await task.no_nfs_client("node1")
         assert server.requests == [] and observer.notices == []
 
-    go(test, "lazy")
 
-
-def test_workers_of_an_eager_share_do_without_the_mount_unless_one_has_it(go):
-    async def test(task, observer, server):
+async def test_workers_of_an_eager_share_do_without_the_mount_unless_one_has_it(go):
+    async with go("eager") as (task, observer, server):
         PodWatcher(task).event("ADDED", of(WORKER, pod(RUNNING)))
         assert not await task.no_nfs_client("node1")
         PodWatcher(task).event("DELETED", of(WORKER, pod(ended(0))))
@@ -197,11 +186,9 @@ def test_workers_of_an_eager_share_do_without_the_mount_unless_one_has_it(go):
         assert await task.no_nfs_client("node2")
         assert len(server.requests) == 1
 
-    go(test, "eager")
 
-
-def test_end_of_a_share_is_done_and_its_failure_is_the_shares(go):
-    async def test(task, observer, server):
+async def test_end_of_a_share_is_done_and_its_failure_is_the_shares(go):
+    async with go("lazy") as (task, _, _):
         await task.host.end()  # nobody has asked for anything
         done = []
 
@@ -213,11 +200,9 @@ def test_end_of_a_share_is_done_and_its_failure_is_the_shares(go):
         await task.host.end()
         assert done == [True]
 
-    go(test, "lazy")
 
-
-def test_move_of_the_file_server_is_told_unless_the_task_ends(go):
-    async def test(task, observer, server):
+async def test_move_of_the_file_server_is_told_unless_the_task_ends(go):
+    async with go("lazy") as (task, _, _):
         told: list[bool] = []
         pods = PodWatcher(task)
         pods.replace([server_pod(RUNNING)])
@@ -228,5 +213,3 @@ def test_move_of_the_file_server_is_told_unless_the_task_ends(go):
         task.drain()
         pods.event("DELETED", server_pod(RUNNING, "g"))
         assert told == [False, False]
-
-    go(test, "lazy")

@@ -18,7 +18,7 @@ from tests.cluster.kubernetes.simulation import POD_SPEC
 from tests.conftest import Home
 from tests.dispatch.sinks import Sink
 from tests.faults.tasks import wait_for
-from tests.link.wires import run
+from tests.loop import run
 from tests.realcluster.fixtures import KubeCluster
 from tests.soak import count
 from womm.cluster.base import TaskSpec
@@ -99,34 +99,32 @@ def spec_of(task: str, place: Path, pods: int) -> TaskSpec:
     return TaskSpec(task, place, pods, 1, "1m", "1Mi", "/bin/sh", 600.0)
 
 
-def test_two_hundred_pods_of_a_task_are_followed(
+@pytest.mark.deadline(DEADLINE_S)
+async def test_two_hundred_pods_of_a_task_are_followed(
     kube_cluster: KubeCluster, kube_namespace: str, nodes: Nodes, womm_home: Home
 ) -> None:
     pods, place, task = 200, womm_home.runtime, new_task_id()
 
-    async def main() -> None:
-        async with AsyncExitStack() as stack:
-            cluster = await cluster_of(kube_cluster, kube_namespace, place, nodes.socket)
-            dispatcher = new_dispatcher(task, cluster, stack, place)
-            logins = Logins(dispatcher, place)
-            await cluster.start(spec_of(task, place, pods), dispatcher.workers)
-            await until(logins.changed, lambda: len(logins.pods) == pods)
-            first = set(logins.pods)
-            assert (place / "width").read_text() == f"{pods}\n"
+    async with AsyncExitStack() as stack:
+        cluster = await cluster_of(kube_cluster, kube_namespace, place, nodes.socket)
+        dispatcher = new_dispatcher(task, cluster, stack, place)
+        logins = Logins(dispatcher, place)
+        await cluster.start(spec_of(task, place, pods), dispatcher.workers)
+        await until(logins.changed, lambda: len(logins.pods) == pods)
+        first = set(logins.pods)
+        assert (place / "width").read_text() == f"{pods}\n"
 
-            sinks = [Sink() for _ in range(2 * pods)]
-            for sink in sinks:
-                dispatcher.submit(RunRequest(b"true"), sink)
-            while dispatcher.done < len(sinks):
-                await asyncio.sleep(0.01)
-            assert {sink.outcome for sink in sinks} == {Outcome(0)}
+        sinks = [Sink() for _ in range(2 * pods)]
+        for sink in sinks:
+            dispatcher.submit(RunRequest(b"true"), sink)
+        while dispatcher.done < len(sinks):
+            await asyncio.sleep(0.01)
+        assert {sink.outcome for sink in sinks} == {Outcome(0)}
 
-            gone = sorted(first)[: pods // 4]
-            await asyncio.to_thread(delete, kube_cluster, kube_namespace, gone)
-            await until(logins.changed, lambda: len(logins.pods) == pods and not set(gone) & set(logins.pods))
-            assert set(first) - set(gone) <= set(logins.pods) == set(dispatcher.pool.workers)
-
-    run(main(), DEADLINE_S)
+        gone = sorted(first)[: pods // 4]
+        await asyncio.to_thread(delete, kube_cluster, kube_namespace, gone)
+        await until(logins.changed, lambda: len(logins.pods) == pods and not set(gone) & set(logins.pods))
+        assert set(first) - set(gone) <= set(logins.pods) == set(dispatcher.pool.workers)
     labels = f"womm/task={task}"
     wait_for(lambda: kube_cluster.kubectl.objects(kube_namespace, labels) == [], "the end of all objects")
 

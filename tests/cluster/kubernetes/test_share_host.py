@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.kubernetes.pods import about
 from tests.conftest import Home
 from tests.contracts.cluster_contract import SPEC, Observer, linked_pod, unique_task
-from tests.link.wires import Linked, run
+from tests.link.wires import Linked
 from tests.realcluster.fixtures import KubeCluster
 from womm import process
 from womm.cluster.base import ShareHost, ShareSpec, TaskSpec
@@ -134,40 +134,39 @@ async def result(to: Linked, job: int, command: str) -> bytes:
     return printed
 
 
-def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(shared: Shared) -> None:
-    async def main() -> None:
-        cluster, observer = await shared.cluster(), Observer()
-        ending: list[list[str]] = []
+@pytest.mark.deadline(2 * SLOW_S + ENDED_S)
+async def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(shared: Shared) -> None:
+    cluster, observer = await shared.cluster(), Observer()
+    ending: list[list[str]] = []
 
-        async def share_ends() -> None:
-            ending.append(shared.objects(WORKER, kinds="pods"))
-            ending.append(shared.objects(FILE_SERVER, kinds="pods"))
+    async def share_ends() -> None:
+        ending.append(shared.objects(WORKER, kinds="pods"))
+        ending.append(shared.objects(FILE_SERVER, kinds="pods"))
 
-        try:
-            with observer.explains():
-                await cluster.start(shared.spec(), observer)
-                host_of(cluster).before_share_ends(share_ends)
-                await until(lambda: len(observer.started) == 2, "two workers")
-                assert any("file server" in reason for waits in observer.waits for reason in waits)
-                one, other = observer.started
-                async with linked_pod(cluster, one) as first, linked_pod(cluster, other) as second:
-                    assert await result(first, 1, "pwd; echo hello >file") == os.fsencode(FOLDER) + b"\n"
-                    told = await result(second, 1, "cat file; echo more >>file; mkdir -p a/b; mv file a/b/")
-                    assert told == b"hello\n"
-                    assert await result(first, 2, "cat a/b/file; ls") == b"hello\nmore\na\n"
-        finally:
-            ended = time.monotonic()
-            await cluster.stop()
-            took_s = time.monotonic() - ended
-        assert (ending[0], len(ending[1])) == ([], 1)  # workers first
-        assert shared.objects() == []
-        assert took_s < ENDED_S
-
-    run(main(), 2 * SLOW_S + ENDED_S)
+    try:
+        with observer.explains():
+            await cluster.start(shared.spec(), observer)
+            host_of(cluster).before_share_ends(share_ends)
+            await until(lambda: len(observer.started) == 2, "two workers")
+            assert any("file server" in reason for waits in observer.waits for reason in waits)
+            one, other = observer.started
+            async with linked_pod(cluster, one) as first, linked_pod(cluster, other) as second:
+                assert await result(first, 1, "pwd; echo hello >file") == os.fsencode(FOLDER) + b"\n"
+                told = await result(second, 1, "cat file; echo more >>file; mkdir -p a/b; mv file a/b/")
+                assert told == b"hello\n"
+                assert await result(first, 2, "cat a/b/file; ls") == b"hello\nmore\na\n"
+    finally:
+        ended = time.monotonic()
+        await cluster.stop()
+        took_s = time.monotonic() - ended
+    assert (ending[0], len(ending[1])) == ([], 1)  # workers first
+    assert shared.objects() == []
+    assert took_s < ENDED_S
 
 
+@pytest.mark.deadline(2 * SLOW_S + ENDED_S)
 @pytest.mark.soak
-def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
+async def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
     shared: Shared, tmp_path: Path
 ) -> None:
     folder = tmp_path / "proj"
@@ -176,72 +175,68 @@ def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
     (folder / "sub/name").write_text("laptop")
     said: list[str] = []
 
-    async def main() -> None:
-        lazy = LazyConnection(folder, on_lost=said.append, say=said.append)
-        cluster, observer = await shared.cluster(), Observer()
-        try:
-            await cluster.start(
-                shared.spec(kind="lazy", folder=folder, secret=lazy.keys.secret(), pods=1), observer
+    lazy = LazyConnection(folder, on_lost=said.append, say=said.append)
+    cluster, observer = await shared.cluster(), Observer()
+    try:
+        await cluster.start(
+            shared.spec(kind="lazy", folder=folder, secret=lazy.keys.secret(), pods=1), observer
+        )
+        lazy.start(host_of(cluster).share_dial())
+        host_of(cluster).before_share_ends(lambda: lazy.finish(30))
+        await until(lambda: observer.started, "a worker")
+        await lazy.ready()
+        (pod,) = observer.started
+        async with linked_pod(cluster, pod) as to:
+            assert await result(to, 1, "pwd; cat sub/name; wc -c <data") == b"%b\nlaptop300000\n" % (
+                os.fsencode(folder)
             )
-            lazy.start(host_of(cluster).share_dial())
-            host_of(cluster).before_share_ends(lambda: lazy.finish(30))
-            await until(lambda: observer.started, "a worker")
-            await lazy.ready()
-            (pod,) = observer.started
-            async with linked_pod(cluster, pod) as to:
-                assert await result(to, 1, "pwd; cat sub/name; wc -c <data") == b"%b\nlaptop300000\n" % (
-                    os.fsencode(folder)
-                )
-                await result(to, 2, "echo pod >sub/new; mkdir out; seq 1000 >out/numbers; rm data")
-                assert (await lazy.flush()).failed == {}
-                assert (folder / "sub/new").read_text() == "pod\n"
-                assert (folder / "out/numbers").read_text().split() == [str(n) for n in range(1, 1001)]
-                assert not (folder / "data").exists()
-                # Its container starts again: its disk is still there, and so is the share.
-                (server,) = shared.objects(FILE_SERVER, kinds="pods")
-                for one in shared.kube.own.pod_processes(shared.namespace, server.removeprefix("pod/")):
-                    process.kill(one, signal.SIGKILL)
-                assert await result(to, 3, "cat sub/new; echo again >>sub/new") == b"pod\n"
-                assert (await lazy.flush()).failed == {}
-                assert (folder / "sub/new").read_text() == "pod\nagain\n"
-        finally:
-            ended = time.monotonic()
-            await cluster.stop()
-            took_s = time.monotonic() - ended
-            await lazy.close()
-        assert shared.objects() == []
-        assert took_s < ENDED_S
-        assert said == []
-
-    run(main(), 2 * SLOW_S + ENDED_S)
+            await result(to, 2, "echo pod >sub/new; mkdir out; seq 1000 >out/numbers; rm data")
+            assert (await lazy.flush()).failed == {}
+            assert (folder / "sub/new").read_text() == "pod\n"
+            assert (folder / "out/numbers").read_text().split() == [str(n) for n in range(1, 1001)]
+            assert not (folder / "data").exists()
+            # Its container starts again: its disk is still there, and so is the share.
+            (server,) = shared.objects(FILE_SERVER, kinds="pods")
+            for one in shared.kube.own.pod_processes(shared.namespace, server.removeprefix("pod/")):
+                process.kill(one, signal.SIGKILL)
+            assert await result(to, 3, "cat sub/new; echo again >>sub/new") == b"pod\n"
+            assert (await lazy.flush()).failed == {}
+            assert (folder / "sub/new").read_text() == "pod\nagain\n"
+    finally:
+        ended = time.monotonic()
+        await cluster.stop()
+        took_s = time.monotonic() - ended
+        await lazy.close()
+    assert shared.objects() == []
+    assert took_s < ENDED_S
+    assert said == []
 
 
-def test_keepers_end_takes_a_share_along_without_a_hanging_umount(shared: Shared) -> None:
+@pytest.mark.deadline(2 * SLOW_S + ENDED_S)
+async def test_keepers_end_takes_a_share_along_without_a_hanging_umount(shared: Shared) -> None:
     """Nobody is there to keep the order: the file server serves on until its clients have unmounted."""
 
-    async def main() -> None:
-        cluster, observer = await shared.cluster(), Observer()
-        try:
-            spec = shared.spec(pods=1)
-            await cluster.start(spec, observer)
-            await until(lambda: observer.started, "a worker")
-            words = ["delete", "job", f"womm-task-{spec.task}", "-n", shared.namespace]
-            shared.kube.kubectl.run(*words, "--cascade=foreground", "--wait=false")
-            began = time.monotonic()
-            await until(lambda: shared.objects() == [], "the end of all objects")
-            assert time.monotonic() - began < ENDED_S
-            await until(lambda: any("removed" in r for waits in observer.waits for r in waits), "the news")
-        finally:
-            await cluster.stop()
-
-    run(main(), 2 * SLOW_S + ENDED_S)
+    cluster, observer = await shared.cluster(), Observer()
+    try:
+        spec = shared.spec(pods=1)
+        await cluster.start(spec, observer)
+        await until(lambda: observer.started, "a worker")
+        words = ["delete", "job", f"womm-task-{spec.task}", "-n", shared.namespace]
+        shared.kube.kubectl.run(*words, "--cascade=foreground", "--wait=false")
+        began = time.monotonic()
+        await until(lambda: shared.objects() == [], "the end of all objects")
+        assert time.monotonic() - began < ENDED_S
+        await until(lambda: any("removed" in r for waits in observer.waits for r in waits), "the news")
+    finally:
+        await cluster.stop()
 
 
 @pytest.mark.parametrize("share", [{"kind": "lazy"}, {"kind": "eager-syncback"}, {"claim": "disk"}])
-def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
+async def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
     kube_cluster: KubeCluster, womm_home: Home, share: dict[str, Any]
 ) -> None:
-    async def main(namespace: str) -> None:
+
+    with kube_cluster.kubectl.namespace({f"{LEVEL}/enforce": "restricted"}) as namespace:
         shared = Shared(kube_cluster, namespace, "files:1", ["node1"], womm_home.runtime)
         cluster = await shared.cluster(image=kube_cluster.images["worker-user"].pinned)
         try:
@@ -253,46 +248,37 @@ def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
         assert "womm parallel --share eager" in (raised.value.hint or "")
         assert shared.objects() == []
 
-    with kube_cluster.kubectl.namespace({f"{LEVEL}/enforce": "restricted"}) as namespace:
-        run(main(namespace))
 
-
-def test_eager_share_without_an_image_is_refused_before_anything_is_made(
+async def test_eager_share_without_an_image_is_refused_before_anything_is_made(
     kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
 ) -> None:
-    async def main() -> None:
-        shared = Shared(kube_cluster, kube_namespace, "", ["node1"], womm_home.runtime)
-        cluster = await shared.cluster()
-        try:
-            with pytest.raises(ClusterError, match="which image does the file server run"):
-                await cluster.start(shared.spec(), Observer())
-        finally:
-            await cluster.stop()
-        assert shared.objects() == []
-
-    run(main())
+    shared = Shared(kube_cluster, kube_namespace, "", ["node1"], womm_home.runtime)
+    cluster = await shared.cluster()
+    try:
+        with pytest.raises(ClusterError, match="which image does the file server run"):
+            await cluster.start(shared.spec(), Observer())
+    finally:
+        await cluster.stop()
+    assert shared.objects() == []
 
 
-def test_file_server_satisfies_restricted_and_an_image_that_is_not_there_is_told(
+async def test_file_server_satisfies_restricted_and_an_image_that_is_not_there_is_told(
     kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
 ) -> None:
-    async def main() -> None:
-        missing = f"{kube_cluster.registry}/no/such:1"
-        shared = Shared(kube_cluster, kube_namespace, missing, ["node1"], womm_home.runtime)
-        cluster, observer = await shared.cluster(), Observer()
-        try:
-            await cluster.start(shared.spec(), observer)
-            told = "file server: ImagePullBackOff"
-            await observer.until(lambda: any(told in r for w in observer.waits for r in w), "the reason")
-            assert "check the image" in cluster.advice()
-            words = ["label", "--dry-run=server", "--overwrite", "namespace", kube_namespace]
-            warned = kube_cluster.kubectl.run(*words, f"{LEVEL}/enforce=restricted").stderr
-            assert "-files-" not in warned, warned
-            with pytest.raises(OSError, match="file server is not there: ImagePullBackOff"):
-                await host_of(cluster).share_dial()(asyncio.Protocol)
-        finally:
-            await cluster.stop()
-        assert observer.started == []
-        assert shared.objects() == []
-
-    run(main())
+    missing = f"{kube_cluster.registry}/no/such:1"
+    shared = Shared(kube_cluster, kube_namespace, missing, ["node1"], womm_home.runtime)
+    cluster, observer = await shared.cluster(), Observer()
+    try:
+        await cluster.start(shared.spec(), observer)
+        told = "file server: ImagePullBackOff"
+        await observer.until(lambda: any(told in r for w in observer.waits for r in w), "the reason")
+        assert "check the image" in cluster.advice()
+        words = ["label", "--dry-run=server", "--overwrite", "namespace", kube_namespace]
+        warned = kube_cluster.kubectl.run(*words, f"{LEVEL}/enforce=restricted").stderr
+        assert "-files-" not in warned, warned
+        with pytest.raises(OSError, match="file server is not there: ImagePullBackOff"):
+            await host_of(cluster).share_dial()(asyncio.Protocol)
+    finally:
+        await cluster.stop()
+    assert observer.started == []
+    assert shared.objects() == []

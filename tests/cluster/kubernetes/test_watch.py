@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.link.wires import run
+from tests.loop import run
 from womm.cluster.kubernetes.client import ApiError
 from womm.cluster.kubernetes.watch import follow
 from womm.errors import ClusterError

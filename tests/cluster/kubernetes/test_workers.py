@@ -7,7 +7,8 @@ import pytest
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
 from tests.cluster.kubernetes.test_running_task import PODS, running
 from tests.contracts.cluster_contract import SPEC
-from tests.link.wires import DEADLINE_S, run
+from tests.link.wires import DEADLINE_S
+from tests.loop import run
 from womm.cluster.base import Loss, Pod
 
 A = Pod("a", 1, SPEC.slots, node="node1")
@@ -30,9 +31,8 @@ async def requested(server, count):
         await asyncio.sleep(0.01)
 
 
-def test_pod_that_is_ended_is_deleted_and_removed_for_the_tasks_reason(go):
-    @go
-    async def test(workers, task, observer, server):
+async def test_pod_that_is_ended_is_deleted_and_removed_for_the_tasks_reason(go):
+    async with go() as (workers, _, observer, server):
         workers.replace([pod(RUNNING)])
         ending = asyncio.ensure_future(workers.end(A, "unreachable"))
         await requested(server, 1)
@@ -42,9 +42,8 @@ def test_pod_that_is_ended_is_deleted_and_removed_for_the_tasks_reason(go):
         assert observer.gone == [(A, Loss.REMOVED, "unreachable")]
 
 
-def test_pod_that_ends_by_itself_is_not_deleted(go):
-    @go
-    async def test(workers, task, observer, server):
+async def test_pod_that_ends_by_itself_is_not_deleted(go):
+    async with go() as (workers, _, observer, server):
         workers.replace([pod(RUNNING)])
         ending = asyncio.ensure_future(workers.end(A, "unreachable"))
         await asyncio.sleep(0)
@@ -54,9 +53,8 @@ def test_pod_that_ends_by_itself_is_not_deleted(go):
         assert [loss for _, loss, _ in observer.gone] == [Loss.CRASHED]
 
 
-def test_pod_leaves_once(go):
-    @go
-    async def test(workers, task, observer, server):
+async def test_pod_leaves_once(go):
+    async with go() as (workers, task, observer, server):
         workers.leave("a", "it ends")
         workers.leave("a", "it ends again")
         await requested(server, 2)
@@ -67,18 +65,16 @@ def test_pod_leaves_once(go):
         ]
 
 
-def test_nothing_is_told_of_a_muted_task(go):
-    @go
-    async def test(workers, task, observer, server):
+async def test_nothing_is_told_of_a_muted_task(go):
+    async with go() as (workers, _, observer, _):
         workers.mute()
         workers.replace([pod(RUNNING)])
         assert (observer.started, workers.names) == ([], ["a"])
 
 
 @pytest.mark.slow  # EVENTS_AFTER_S
-def test_events_are_asked_for_only_while_a_pod_is_being_created(go):
-    @go
-    async def test(workers, task, observer, server):
+async def test_events_are_asked_for_only_while_a_pod_is_being_created(go):
+    async with go() as (workers, task, _, server):
         asked = []
 
         async def no_nfs_client(node):

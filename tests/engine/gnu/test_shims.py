@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.dispatch.running import TASK, task
-from tests.link.wires import PERL, run
+from tests.link.wires import PERL
 from womm.engine.gnu.shim_folder import install_shim, shim_variable
 from womm.engine.gnu.shims import MAX_REQUEST, ShimOptions, ShimServer
 from womm.journal.events import JobEnded, JobStarted
@@ -78,24 +78,18 @@ async def served(runtime, tmp_path, *, live=False, engine_env=None, **options):
 
 @pytest.fixture
 def serve(womm_home, tmp_path):
-    """Decorates a coroutine function, which it runs with (task, server, connect)."""
+    """An async context manager, which gives (task, server, connect)."""
 
-    def decorator(**options):
-        def decorate(test):
-            async def main():
-                async with served(womm_home.runtime, tmp_path, **options) as parts:
-                    await test(*parts)
+    @asynccontextmanager
+    async def opened(**options):
+        async with served(womm_home.runtime, tmp_path, **options) as parts:
+            yield parts
 
-            run(main())
-
-        return decorate
-
-    return decorator
+    return opened
 
 
-def test_job_gives_output_and_status(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_job_gives_output_and_status(serve):
+    async with serve() as (running, _, connect):
         shim = await connect()
         shim.send(request(b"echo out; echo err >&2; exit 3", b"e=PARALLEL_SEQ=17"))
         frames = await shim.frames()
@@ -108,9 +102,8 @@ def test_job_gives_output_and_status(serve):
         assert (ended.exit, ended.signal, ended.out_bytes, ended.err_bytes) == (3, 0, 4, 4)
 
 
-def test_request_byte_by_byte_is_one_job(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_request_byte_by_byte_is_one_job(serve):
+    async with serve() as (_, _, connect):
         shim = await connect()
         for byte in request(b"cat", b"i=1") + frame(1, b"abc") + frame(1, b"def") + frame(2):
             shim.send(bytes([byte]))
@@ -119,9 +112,8 @@ def test_request_byte_by_byte_is_one_job(serve):
         assert await shim.frames() == [(1, b"abcdef"), (4, b"\0\0")]
 
 
-def test_environment_beyond_the_engines_goes_to_the_job(serve):
-    @serve(engine_env={b"KNOWN": b"1", b"CHANGED": b"1"})
-    async def main(running, server, connect):
+async def test_environment_beyond_the_engines_goes_to_the_job(serve):
+    async with serve(engine_env={b"KNOWN": b"1", b"CHANGED": b"1"}) as (_, _, connect):
         shim = await connect()
         shim.send(
             request(
@@ -134,9 +126,8 @@ def test_environment_beyond_the_engines_goes_to_the_job(serve):
         assert (await shim.frames())[0] == (1, b"unset 2 a=b\nc\n")
 
 
-def test_job_of_a_login_runs_in_its_pod_with_no_environment_of_the_engine(serve):
-    @serve(pods=3)
-    async def main(running, server, connect):
+async def test_job_of_a_login_runs_in_its_pod_with_no_environment_of_the_engine(serve):
+    async with serve(pods=3) as (running, server, connect):
         await running.until(lambda: running.dispatcher.pool.slots == 3, "all workers")
         server.set_logins({"pod-x": running.dispatcher.pool.workers[1]})
         for _ in range(3):
@@ -145,9 +136,8 @@ def test_job_of_a_login_runs_in_its_pod_with_no_environment_of_the_engine(serve)
             assert (await shim.frames())[0] == (1, f"{running.dispatcher.pool.workers[1]} unset\n".encode())
 
 
-def test_signal_reaches_the_job_and_its_end_the_shim(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_signal_reaches_the_job_and_its_end_the_shim(serve):
+    async with serve() as (_, _, connect):
         shim = await connect()
         shim.send(request(b"echo ready; sleep 1000"))
         assert await shim.reader.readexactly(11) == frame(1, b"ready\n")
@@ -155,9 +145,8 @@ def test_signal_reaches_the_job_and_its_end_the_shim(serve):
         assert await shim.frames() == [(4, bytes([0, 15]))]
 
 
-def test_signal_for_a_job_that_waits_ends_it_unrun(serve):
-    @serve(pods=1)
-    async def main(running, server, connect):
+async def test_signal_for_a_job_that_waits_ends_it_unrun(serve):
+    async with serve(pods=1) as (running, _, connect):
         first, second = await connect(), await connect()
         first.send(request(b"while [ ! -e go ]; do sleep 0.02; done"))
         await running.until(lambda: running.dispatcher.pool.running, "the first job")
@@ -170,9 +159,8 @@ def test_signal_for_a_job_that_waits_ends_it_unrun(serve):
         assert not (running.store.root.parent / "ran").exists()
 
 
-def test_shim_that_goes_away_takes_its_job_along(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_shim_that_goes_away_takes_its_job_along(serve):
+    async with serve() as (running, _, connect):
         shim = await connect()
         shim.send(request(b"echo $$; sleep 1000"))
         await shim.reader.readexactly(5)
@@ -193,9 +181,8 @@ def _ended(fd):
     return bool(select.select([fd], [], [], 0)[0])
 
 
-def test_shim_that_does_not_read_holds_its_job_up_and_no_other(serve):
-    @serve(live=True)
-    async def main(running, server, connect):
+async def test_shim_that_does_not_read_holds_its_job_up_and_no_other(serve):
+    async with serve(live=True) as (running, server, connect):
         slow = await connect()
         slow.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.reader._transport.pause_reading()
@@ -213,9 +200,8 @@ def test_shim_that_does_not_read_holds_its_job_up_and_no_other(serve):
         assert frames[-1] == (4, b"\0\0")
 
 
-def test_stdin_larger_than_all_buffers_arrives_whole(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_stdin_larger_than_all_buffers_arrives_whole(serve):
+    async with serve() as (_, _, connect):
         shim = await connect()
         shim.send(request(b"wc -c", b"i=1"))
         for _ in range(160):
@@ -225,9 +211,8 @@ def test_stdin_larger_than_all_buffers_arrives_whole(serve):
         assert (await shim.frames())[0] == (1, b"%d\n" % (160 * 65536))
 
 
-def test_stdin_past_the_cap_waits_for_its_consumer(serve):
-    @serve(cap_bytes=1 << 18)
-    async def main(running, server, connect):
+async def test_stdin_past_the_cap_waits_for_its_consumer(serve):
+    async with serve(cap_bytes=1 << 18) as (running, server, connect):
         shim = await connect()
         shim.send(request(b"while [ ! -e go ]; do sleep 0.02; done; wc -c", b"i=1"))
 
@@ -249,9 +234,8 @@ def test_stdin_past_the_cap_waits_for_its_consumer(serve):
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 12])
-def test_half_a_request_is_no_job(serve, size):
-    @serve()
-    async def main(running, server, connect):
+async def test_half_a_request_is_no_job(serve, size):
+    async with serve() as (running, server, connect):
         shim = await connect()
         shim.send(request()[:size])
         await shim.writer.drain()
@@ -264,9 +248,8 @@ def test_half_a_request_is_no_job(serve, size):
         assert len(running.events(JobStarted)) == 1
 
 
-def test_request_too_large_is_dropped(serve):
-    @serve()
-    async def main(running, server, connect):
+async def test_request_too_large_is_dropped(serve):
+    async with serve() as (running, _, connect):
         shim = await connect()
         shim.send(struct.pack("!I", MAX_REQUEST + 1))
         assert await shim.hung_up()
@@ -283,9 +266,8 @@ def test_request_too_large_is_dropped(serve):
     ],
     ids=["empty", "niceness", "login", "fields"],
 )
-def test_garbage_in_a_request_hurts_nobody_else(serve, garbage):
-    @serve()
-    async def main(running, server, connect):
+async def test_garbage_in_a_request_hurts_nobody_else(serve, garbage):
+    async with serve() as (_, _, connect):
         shim = await connect()
         shim.send(garbage)
         await asyncio.wait_for(shim.frames(), 5)
@@ -299,9 +281,8 @@ def test_garbage_in_a_request_hurts_nobody_else(serve, garbage):
     [frame(9), frame(0, b"x"), pytest.param(frame(3)), b"\xff" * 5, frame(1, b"not asked for") + frame(2)],
     ids=["type 9", "type 0", "no signal", "half a frame", "stdin"],
 )
-def test_garbage_after_a_request_hurts_nobody_else(serve, garbage):
-    @serve()
-    async def main(running, server, connect):
+async def test_garbage_after_a_request_hurts_nobody_else(serve, garbage):
+    async with serve() as (running, _, connect):
         shim = await connect()
         shim.send(request(b"sleep 0.2; echo x") + garbage)
         await asyncio.wait_for(shim.frames(), 5)
@@ -339,9 +320,8 @@ def shim(womm_home):
         process.communicate()
 
 
-def test_shim_relays_output_and_status(serve, shim):
-    @serve()
-    async def main(running, server, connect):
+async def test_shim_relays_output_and_status(serve, shim):
+    async with serve():
         for command, status, out in (
             ("echo out; exit 7", 7, b"out\n"),
             ("seq 100000", 0, None),
@@ -356,19 +336,17 @@ def test_shim_relays_output_and_status(serve, shim):
             assert found == (out if out is not None else b"".join(b"%d\n" % n for n in range(1, 100001)))
 
 
-def test_shim_with_stdin(serve, shim):
-    @serve()
-    async def main(running, server, connect):
+async def test_shim_with_stdin(serve, shim):
+    async with serve():
         process = shim("wc -c", fed=True, stdin=subprocess.PIPE)
         out, _ = await asyncio.to_thread(process.communicate, bytes(3_000_000))
         assert (out, process.returncode) == (b"3000000\n", 0)
 
 
-def test_shim_takes_back_what_a_lost_worker_printed(serve, shim, tmp_path):
+async def test_shim_takes_back_what_a_lost_worker_printed(serve, shim, tmp_path):
     """stdout and stderr are files, as GNU parallel's are; what was in them before stays."""
 
-    @serve(pods=1)
-    async def main(running, server, connect):
+    async with serve(pods=1) as (running, _, _):
         with open(tmp_path / "out", "wb") as out:
             out.write(b"before\n")
             out.flush()
@@ -382,14 +360,13 @@ def test_shim_takes_back_what_a_lost_worker_printed(serve, shim, tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are no paths here")
 @pytest.mark.parametrize("mode", ["wb", "w+b"])
-def test_job_on_this_machine_writes_into_the_shims_files_and_the_beginning_is_kept(
+async def test_job_on_this_machine_writes_into_the_shims_files_and_the_beginning_is_kept(
     serve, shim, tmp_path, mode
 ):
     """Nothing of it passes through here; `wb` as GNU parallel opens files of --results."""
     kept_bytes = 100
 
-    @serve(capture_bytes=kept_bytes)
-    async def main(running, server, connect):
+    async with serve(capture_bytes=kept_bytes) as (running, _, _):
         with open(tmp_path / "out", mode) as out, open(tmp_path / "err", mode) as err:
             process = shim("readlink /proc/$$/fd/1; seq 1000; echo err >&2; exit 2", stdout=out, stderr=err)
             assert await asyncio.to_thread(process.wait) == 2
@@ -404,9 +381,8 @@ def test_job_on_this_machine_writes_into_the_shims_files_and_the_beginning_is_ke
             assert (kept.get(ended.err), ended.err.cut) == (b"err\n", False)
 
 
-def test_output_that_does_not_stand_at_its_files_end_is_written_where_it_stands(serve, shim, tmp_path):
-    @serve()
-    async def main(running, server, connect):
+async def test_output_that_does_not_stand_at_its_files_end_is_written_where_it_stands(serve, shim, tmp_path):
+    async with serve():
         (tmp_path / "out").write_bytes(b"0123456789")
         with open(tmp_path / "out", "r+b") as out, open(tmp_path / "err", "wb") as err:
             out.seek(4)
@@ -416,9 +392,8 @@ def test_output_that_does_not_stand_at_its_files_end_is_written_where_it_stands(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_shim_passes_signals_on(serve, shim, number):
-    @serve()
-    async def main(running, server, connect):
+async def test_shim_passes_signals_on(serve, shim, number):
+    async with serve():
         process = shim("echo ready; sleep 1000")
         await asyncio.to_thread(process.stdout.readline)
         process.send_signal(number)
@@ -430,11 +405,10 @@ def test_shim_without_a_coordinator_fails(shim, womm_home):
     assert process.wait(30) == 255
 
 
-def test_shim_whose_coordinator_goes_fails(serve, shim):
+async def test_shim_whose_coordinator_goes_fails(serve, shim):
     holder = []
 
-    @serve()
-    async def main(running, server, connect):
+    async with serve() as (_, server, _):
         process = shim("echo ready; sleep 1000")
         await asyncio.to_thread(process.stdout.readline)
         holder.append(process)

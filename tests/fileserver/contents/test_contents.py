@@ -1,36 +1,30 @@
 """The contents as a whole: what starts, stops and is recovered."""
 
 from tests.fileserver.client import make
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 from womm.nfs.constants import SHARE_BOTH
 
 
-def test_unsent_writes_are_recovered_by_the_next_start_and_sent(top, folder):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await make(fs, b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            await lazy.cut()
-            await fs.write(file, 0, memoryview(b"content"), True)
-            await fs.close(file)
-            assert (top / "f").read_bytes() == b""
-        async with Lazy(top, folder) as lazy:
-            await lazy.contents.flusher.flush()
-            assert (top / "f").read_bytes() == b"content"
-            assert (await lazy.user.control.ask("flush"))["changed"] == ["f"]
-
-    run(work)
+async def test_unsent_writes_are_recovered_by_the_next_start_and_sent(top, folder):
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await make(fs, b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        await lazy.cut()
+        await fs.write(file, 0, memoryview(b"content"), True)
+        await fs.close(file)
+        assert (top / "f").read_bytes() == b""
+    async with Lazy(top, folder) as lazy:
+        await lazy.contents.flusher.flush()
+        assert (top / "f").read_bytes() == b"content"
+        assert (await lazy.user.control.ask("flush"))["changed"] == ["f"]
 
 
-def test_last_close_forgets_the_error_that_its_writers_have_had(top, folder):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            fs = lazy.fs
-            node = await make(fs, b"f")
-            file = await fs.open(node, SHARE_BOTH)
-            node.use.refused(OSError(28, "full"))
-            await fs.close(file)
-            assert (node.use.error, node.use.opens) == (None, 0)
-
-    run(work)
+async def test_last_close_forgets_the_error_that_its_writers_have_had(top, folder):
+    async with Lazy(top, folder) as lazy:
+        fs = lazy.fs
+        node = await make(fs, b"f")
+        file = await fs.open(node, SHARE_BOTH)
+        node.use.refused(OSError(28, "full"))
+        await fs.close(file)
+        assert (node.use.error, node.use.opens) == (None, 0)

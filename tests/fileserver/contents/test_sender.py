@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from tests.fileserver.client import make
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.status import NFSError, Status
 from womm.share.lazy.exported_folder import ExportedFolder
@@ -31,52 +31,43 @@ async def written(lazy, name=b"f", data=b"content"):
     return node, file
 
 
-def test_turn_sends_the_bytes_and_the_time_of_the_last_write(top, folder):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            node, file = await written(lazy)
-            mtime_ns = node.stat.mtime_ns
-            async with node.use.lock():
-                await lazy.contents.sender.send(node, node.use.log)
-            assert (top / "f").read_bytes() == b"content"
-            assert (top / "f").stat().st_mtime_ns == node.stat.mtime_ns == mtime_ns
-            assert (node.use.log, lazy.contents.sender.sent_bytes) == (None, 7)
-            assert lazy.contents.backlog.unsent_bytes == 0
-            await lazy.fs.close(file)
-
-    run(work)
+async def test_turn_sends_the_bytes_and_the_time_of_the_last_write(top, folder):
+    async with Lazy(top, folder) as lazy:
+        node, file = await written(lazy)
+        mtime_ns = node.stat.mtime_ns
+        async with node.use.lock():
+            await lazy.contents.sender.send(node, node.use.log)
+        assert (top / "f").read_bytes() == b"content"
+        assert (top / "f").stat().st_mtime_ns == node.stat.mtime_ns == mtime_ns
+        assert (node.use.log, lazy.contents.sender.sent_bytes) == (None, 7)
+        assert lazy.contents.backlog.unsent_bytes == 0
+        await lazy.fs.close(file)
 
 
 @pytest.mark.parametrize(("error", "left"), [(errno.EDQUOT, 7), (errno.EFBIG, 0)])
-def test_refused_turn_leaves_what_may_be_taken_later(top, folder, error, left):
-    async def work():
-        async with Lazy(top, folder, export=Refusing) as lazy:
-            node, file = await written(lazy)
-            lazy.user.export.error = error
-            with pytest.raises(OSError) as caught:
-                async with node.use.lock():
-                    await lazy.contents.sender.send(node, node.use.log)
-            assert caught.value.errno == error
-            assert not node.use.flushing
-            assert lazy.contents.backlog.unsent_bytes == left
-            assert set(lazy.contents.report.failed) == (set() if left else {b"f"})
-            lazy.user.export.error = 0
-            await lazy.fs.close(file)
-
-    run(work)
+async def test_refused_turn_leaves_what_may_be_taken_later(top, folder, error, left):
+    async with Lazy(top, folder, export=Refusing) as lazy:
+        node, file = await written(lazy)
+        lazy.user.export.error = error
+        with pytest.raises(OSError) as caught:
+            async with node.use.lock():
+                await lazy.contents.sender.send(node, node.use.log)
+        assert caught.value.errno == error
+        assert not node.use.flushing
+        assert lazy.contents.backlog.unsent_bytes == left
+        assert set(lazy.contents.report.failed) == (set() if left else {b"f"})
+        lazy.user.export.error = 0
+        await lazy.fs.close(file)
 
 
-def test_turn_without_a_link_leaves_everything(top, folder):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            node, file = await written(lazy)
-            await lazy.cut()
-            with pytest.raises(NFSError) as caught:
-                async with node.use.lock():
-                    await lazy.contents.sender.send(node, node.use.log)
-            assert caught.value.status is Status.DELAY
-            assert lazy.contents.backlog.unsent_bytes == 7 and not node.use.flushing
-            await lazy.connect()
-            await lazy.fs.close(file)
-
-    run(work)
+async def test_turn_without_a_link_leaves_everything(top, folder):
+    async with Lazy(top, folder) as lazy:
+        node, file = await written(lazy)
+        await lazy.cut()
+        with pytest.raises(NFSError) as caught:
+            async with node.use.lock():
+                await lazy.contents.sender.send(node, node.use.log)
+        assert caught.value.status is Status.DELAY
+        assert lazy.contents.backlog.unsent_bytes == 7 and not node.use.flushing
+        await lazy.connect()
+        await lazy.fs.close(file)

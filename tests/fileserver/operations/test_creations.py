@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fileserver.client import again, content, fails, make
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
@@ -11,31 +11,28 @@ from womm.share.lazy.exported_folder import ExportedFolder
 
 
 @pytest.mark.parametrize("how", ["all", "cut", "untold"])
-def test_create_of_a_file_that_the_user_has_removed_makes_it(top, folder, how):
-    async def work():
-        async with Lazy(top, folder) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            await make(fs, b"out", b"x")
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            (top / "out").unlink()
-            if how == "all":
-                assert (await lazy.user.control.ask("changed", all=True))["ok"]
-            elif how == "cut":
-                await lazy.cut()
-                await lazy.connect()
+async def test_create_of_a_file_that_the_user_has_removed_makes_it(top, folder, how):
+    async with Lazy(top, folder) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        await make(fs, b"out", b"x")
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        (top / "out").unlink()
+        if how == "all":
+            assert (await lazy.user.control.ask("changed", all=True))["ok"]
+        elif how == "cut":
+            await lazy.cut()
+            await lazy.connect()
 
-            def create():
-                return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
+        def create():
+            return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
 
-            node, file, _, created = await again(create)
-            assert created
-            await fs.write(file, 0, memoryview(b"again"), False)
-            await fs.close(file)
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            assert (top / "out").read_bytes() == b"again"
-            assert await content(fs, node) == b"again"
-
-    run(work)
+        node, file, _, created = await again(create)
+        assert created
+        await fs.write(file, 0, memoryview(b"again"), False)
+        await fs.close(file)
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        assert (top / "out").read_bytes() == b"again"
+        assert await content(fs, node) == b"again"
 
 
 class Flickering(ExportedFolder):
@@ -49,19 +46,16 @@ class Flickering(ExportedFolder):
             raise
 
 
-def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
-    async def work():
-        async with Lazy(top, folder, export=Flickering) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            await fails(Status.NOENT, fs.lookup(root, b"out"))
-            (top / "out").touch()
+async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
+    async with Lazy(top, folder, export=Flickering) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        await fails(Status.NOENT, fs.lookup(root, b"out"))
+        (top / "out").touch()
 
-            def create():
-                return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
+        def create():
+            return fs.create(root, b"out", NOTHING, verifier=None, exclusive=False, access=SHARE_BOTH)
 
-            await fails(Status.DELAY, create())
-            _, file, _, created = await again(create)
-            assert created
-            await fs.close(file)
-
-    run(work)
+        await fails(Status.DELAY, create())
+        _, file, _, created = await again(create)
+        assert created
+        await fs.close(file)

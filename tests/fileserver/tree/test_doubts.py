@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.fileserver.client import content, fails, make
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 from tests.fileserver.tree.test_tree import Overtaken
 from womm.nfs.status import Status
 
@@ -17,38 +17,32 @@ async def lose_rename(lazy, work):
     await lazy.connect()
 
 
-def test_rename_of_a_new_file_is_done_although_an_older_one_was_in_doubt(top, folder):
+async def test_rename_of_a_new_file_is_done_although_an_older_one_was_in_doubt(top, folder):
     """Who asked for the older one was killed: nobody has repeated it."""
 
-    async def work():
-        async with Lazy(top, folder, export=Overtaken) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            await make(fs, b"tmp", b"first")
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            await lose_rename(lazy, fs.rename(root, b"tmp", root, b"final"))
-            assert (top / "final").read_bytes() == b"first"
-            await make(fs, b"tmp", b"second")
-            await fs.rename(root, b"tmp", root, b"final")
-            assert (top / "final").read_bytes() == b"second"
-            assert not (top / "tmp").exists()
-            assert await content(fs, await fs.lookup(root, b"final")) == b"second"
-
-    run(work)
+    async with Lazy(top, folder, export=Overtaken) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        await make(fs, b"tmp", b"first")
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        await lose_rename(lazy, fs.rename(root, b"tmp", root, b"final"))
+        assert (top / "final").read_bytes() == b"first"
+        await make(fs, b"tmp", b"second")
+        await fs.rename(root, b"tmp", root, b"final")
+        assert (top / "final").read_bytes() == b"second"
+        assert not (top / "tmp").exists()
+        assert await content(fs, await fs.lookup(root, b"final")) == b"second"
 
 
-def test_rename_in_doubt_is_found_done_after_another_cut(top, folder):
-    async def work():
-        async with Lazy(top, folder, export=Overtaken) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            node = await make(fs, b"tmp", b"first")
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            await lose_rename(lazy, fs.rename(root, b"tmp", root, b"final"))
-            task = asyncio.ensure_future(fs.rename(root, b"tmp", root, b"final"))
-            await asyncio.sleep(0)  # it has begun
-            await lazy.cut()
-            await fails(Status.DELAY, task)
-            await lazy.connect()
-            await fs.rename(root, b"tmp", root, b"final")
-            assert await fs.lookup(root, b"final") is node
-
-    run(work)
+async def test_rename_in_doubt_is_found_done_after_another_cut(top, folder):
+    async with Lazy(top, folder, export=Overtaken) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        node = await make(fs, b"tmp", b"first")
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        await lose_rename(lazy, fs.rename(root, b"tmp", root, b"final"))
+        task = asyncio.ensure_future(fs.rename(root, b"tmp", root, b"final"))
+        await asyncio.sleep(0)  # it has begun
+        await lazy.cut()
+        await fails(Status.DELAY, task)
+        await lazy.connect()
+        await fs.rename(root, b"tmp", root, b"final")
+        assert await fs.lookup(root, b"final") is node

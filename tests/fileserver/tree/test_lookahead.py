@@ -3,37 +3,31 @@
 import asyncio
 
 from tests.fileserver.client import names
-from tests.fileserver.lazy import Lazy, run
+from tests.fileserver.lazy import Lazy
 
 
-def test_second_name_of_a_directory_has_all_of_it_listed(top, folder):
-    async def work():
+async def test_second_name_of_a_directory_has_all_of_it_listed(top, folder):
+    for number in range(50):
+        (top / f"f{number}").touch()
+    async with Lazy(top, folder) as lazy:
+        root = lazy.tree.root
+        await lazy.lookup.lookup(root, b"f0")
+        await lazy.lookup.lookup(root, b"f1")
+        while root.directory.listed_epoch != lazy.tree.freshness.epoch:
+            await asyncio.sleep(0.01)
+        asked = lazy.link.session().sent_requests
         for number in range(50):
-            (top / f"f{number}").touch()
-        async with Lazy(top, folder) as lazy:
-            root = lazy.tree.root
-            await lazy.lookup.lookup(root, b"f0")
-            await lazy.lookup.lookup(root, b"f1")
-            while root.directory.listed_epoch != lazy.tree.freshness.epoch:
-                await asyncio.sleep(0.01)
-            asked = lazy.link.session().sent_requests
-            for number in range(50):
-                await lazy.lookup.lookup(root, b"f%d" % number)
-            assert lazy.link.session().sent_requests == asked
-
-    run(work)
+            await lazy.lookup.lookup(root, b"f%d" % number)
+        assert lazy.link.session().sent_requests == asked
 
 
-def test_walk_through_directories_asks_less_often_than_there_are_directories(top, folder):
-    async def work():
-        for number in range(60):
-            (top / f"d{number}").mkdir()
-            (top / f"d{number}" / "f").touch()
-        async with Lazy(top, folder) as lazy:
-            asked = lazy.link.session().sent_requests
-            for name in await names(lazy.fs):
-                below = await lazy.fs.lookup(lazy.fs.root(), name)
-                assert await names(lazy.fs, below) == [b"f"]
-            assert lazy.link.session().sent_requests - asked < 30
-
-    run(work)
+async def test_walk_through_directories_asks_less_often_than_there_are_directories(top, folder):
+    for number in range(60):
+        (top / f"d{number}").mkdir()
+        (top / f"d{number}" / "f").touch()
+    async with Lazy(top, folder) as lazy:
+        asked = lazy.link.session().sent_requests
+        for name in await names(lazy.fs):
+            below = await lazy.fs.lookup(lazy.fs.root(), name)
+            assert await names(lazy.fs, below) == [b"f"]
+        assert lazy.link.session().sent_requests - asked < 30

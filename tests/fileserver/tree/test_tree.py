@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fileserver.client import content, fails, make, names
-from tests.fileserver.lazy import WAIT_S, Lazy, run
+from tests.fileserver.lazy import WAIT_S, Lazy
 from womm.nfs.constants import SHARE_WRITE
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
@@ -88,128 +88,110 @@ def fill(top, count=12):
 
 
 # -- questions that get no answer ---------------------------------------------------------------------
-def test_first_looks_at_a_tree_larger_than_walks_find_what_is_there(top, folder):
-    async def work():
-        fill(top)
-        async with Lazy(top, folder, export=ShortTrees) as lazy:
-            fs = lazy.fs
+async def test_first_looks_at_a_tree_larger_than_walks_find_what_is_there(top, folder):
+    fill(top)
+    async with Lazy(top, folder, export=ShortTrees) as lazy:
+        fs = lazy.fs
 
-            async def find(number):
-                above = await fs.lookup(fs.root(), b"d%d" % number)
-                return await fs.lookup(above, b"data")
+        async def find(number):
+            above = await fs.lookup(fs.root(), b"d%d" % number)
+            return await fs.lookup(above, b"data")
 
-            found = await asyncio.gather(*(find(number) for number in range(12)))
-            assert [node.path() for node in found] == [b"d%d/data" % number for number in range(12)]
-
-    run(work)
+        found = await asyncio.gather(*(find(number) for number in range(12)))
+        assert [node.path() for node in found] == [b"d%d/data" % number for number in range(12)]
 
 
-def test_reads_after_a_barrier_in_a_tree_larger_than_walks_see_what_the_user_wrote(top, folder):
-    async def work():
-        fill(top)
-        async with Lazy(top, folder, export=ShortTrees) as lazy:
-            fs = lazy.fs
-            above = [await fs.lookup(fs.root(), name) for name in await names(fs)]
-            for directory in above:
-                await names(fs, directory)
-            files = [await fs.lookup(directory, b"data") for directory in above]
-            assert {await content(fs, node) for node in files} == {b"old"}
-            for node in files:
-                (top / os.fsdecode(node.path())).write_bytes(b"newer")
-            assert (await lazy.user.control.ask("changed", all=True))["ok"]
-            found = await asyncio.gather(*(content(fs, node) for node in files))
-            assert set(found) == {b"newer"}
-
-    run(work)
+async def test_reads_after_a_barrier_in_a_tree_larger_than_walks_see_what_the_user_wrote(top, folder):
+    fill(top)
+    async with Lazy(top, folder, export=ShortTrees) as lazy:
+        fs = lazy.fs
+        above = [await fs.lookup(fs.root(), name) for name in await names(fs)]
+        for directory in above:
+            await names(fs, directory)
+        files = [await fs.lookup(directory, b"data") for directory in above]
+        assert {await content(fs, node) for node in files} == {b"old"}
+        for node in files:
+            (top / os.fsdecode(node.path())).write_bytes(b"newer")
+        assert (await lazy.user.control.ask("changed", all=True))["ok"]
+        found = await asyncio.gather(*(content(fs, node) for node in files))
+        assert set(found) == {b"newer"}
 
 
-def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top, folder):
-    async def work():
-        (top / "f").write_bytes(b"old")
-        async with Lazy(top, folder) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            with lazy.tree.freshness.changing((root, b"f")):  # a client's change that gets no answer
-                await fails(Status.DELAY, fs.lookup(root, b"f"))
-            node = await fs.lookup(root, b"f")
-            (top / "f").write_bytes(b"newer")
-            assert (await lazy.user.control.ask("changed", all=True))["ok"]
-            with lazy.tree.freshness.changing((root, b"f")):
-                await fails(Status.DELAY, fs.getattr(node, 1))
-                await fails(Status.DELAY, content(fs, node))
-            assert await content(fs, node) == b"newer"
-
-    run(work)
+async def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top, folder):
+    (top / "f").write_bytes(b"old")
+    async with Lazy(top, folder) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        with lazy.tree.freshness.changing((root, b"f")):  # a client's change that gets no answer
+            await fails(Status.DELAY, fs.lookup(root, b"f"))
+        node = await fs.lookup(root, b"f")
+        (top / "f").write_bytes(b"newer")
+        assert (await lazy.user.control.ask("changed", all=True))["ok"]
+        with lazy.tree.freshness.changing((root, b"f")):
+            await fails(Status.DELAY, fs.getattr(node, 1))
+            await fails(Status.DELAY, content(fs, node))
+        assert await content(fs, node) == b"newer"
 
 
-def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missing(top, folder):
+async def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missing(top, folder):
     """The client's change fails, say: of this name the listing has said nothing."""
 
-    async def work():
-        (top / "f").write_bytes(b"content")
-        async with Lazy(top, folder) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            with lazy.tree.freshness.changing((root, b"f")):
-                await names(fs)
-            assert await content(fs, await fs.lookup(root, b"f")) == b"content"
-            assert await names(fs) == [b"f"]
-
-    run(work)
+    (top / "f").write_bytes(b"content")
+    async with Lazy(top, folder) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        with lazy.tree.freshness.changing((root, b"f")):
+            await names(fs)
+        assert await content(fs, await fs.lookup(root, b"f")) == b"content"
+        assert await names(fs) == [b"f"]
 
 
-def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
-    async def work():
-        (top / "slow").mkdir()
-        (top / "slow" / "f").write_bytes(b"old")
-        (top / "slow" / "gone").write_bytes(b"old")
-        async with Lazy(top, folder, export=Late) as lazy:
-            fs, late, control = lazy.fs, lazy.user.export, lazy.user.control
-            assert await names(fs) == [b"slow"]
-            slow = await fs.lookup(fs.root(), b"slow")
-            assert await names(fs, slow) == [b"f", b"gone"]
-            node = await fs.lookup(slow, b"f")
-            assert (await control.ask("changed", paths=["slow/x"]))["ok"]
-            late.hold("entries", b"slow")
-            listing = asyncio.ensure_future(names(fs, slow))
-            await late.until_held()
-            (top / "slow" / "f").write_bytes(b"newer")
-            (top / "slow" / "gone").unlink()
-            (top / "slow" / "made").write_bytes(b"new")
-            assert (await control.ask("changed", paths=["slow/f", "slow/gone", "slow/made"]))["ok"]
-            assert (await fs.getattr(node, 1)).size == 5
-            await fails(Status.NOENT, fs.lookup(slow, b"gone"))
-            made = await fs.lookup(slow, b"made")
-            held = lazy.lookup._questions.under_way(("list", slow))
-            late.go.set()
-            await held
-            assert (await fs.getattr(node, 1)).size == 5
-            await fails(Status.NOENT, fs.lookup(slow, b"gone"))
-            assert await fs.lookup(slow, b"made") is made
-            assert await listing == [b"f", b"made"]
-
-    run(work)
+async def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
+    (top / "slow").mkdir()
+    (top / "slow" / "f").write_bytes(b"old")
+    (top / "slow" / "gone").write_bytes(b"old")
+    async with Lazy(top, folder, export=Late) as lazy:
+        fs, late, control = lazy.fs, lazy.user.export, lazy.user.control
+        assert await names(fs) == [b"slow"]
+        slow = await fs.lookup(fs.root(), b"slow")
+        assert await names(fs, slow) == [b"f", b"gone"]
+        node = await fs.lookup(slow, b"f")
+        assert (await control.ask("changed", paths=["slow/x"]))["ok"]
+        late.hold("entries", b"slow")
+        listing = asyncio.ensure_future(names(fs, slow))
+        await late.until_held()
+        (top / "slow" / "f").write_bytes(b"newer")
+        (top / "slow" / "gone").unlink()
+        (top / "slow" / "made").write_bytes(b"new")
+        assert (await control.ask("changed", paths=["slow/f", "slow/gone", "slow/made"]))["ok"]
+        assert (await fs.getattr(node, 1)).size == 5
+        await fails(Status.NOENT, fs.lookup(slow, b"gone"))
+        made = await fs.lookup(slow, b"made")
+        held = lazy.lookup._questions.under_way(("list", slow))
+        late.go.set()
+        await held
+        assert (await fs.getattr(node, 1)).size == 5
+        await fails(Status.NOENT, fs.lookup(slow, b"gone"))
+        assert await fs.lookup(slow, b"made") is made
+        assert await listing == [b"f", b"made"]
 
 
-def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_late(top, folder):
-    async def work():
-        (top / "slow").mkdir()
-        async with Lazy(top, folder, export=Late) as lazy:
-            fs, late = lazy.fs, lazy.user.export
-            assert await names(fs) == [b"slow"]
-            slow = await fs.lookup(fs.root(), b"slow")
-            assert await names(fs, slow) == []
-            assert (await lazy.user.control.ask("changed", paths=["slow/x"]))["ok"]
-            late.hold("entries", b"slow")
-            listing = asyncio.ensure_future(names(fs, slow))
-            await late.until_held()
-            node = await make(fs, b"f", b"x", sync=True)
-            assert (await lazy.user.control.ask("flush"))["ok"]
-            (top / "f").write_bytes(b"the user's")
-            assert (await lazy.user.control.ask("changed", paths=["f"]))["ok"]
-            assert await content(fs, node) == b"the user's"
-            late.go.set()
-            assert await listing == []
-
-    run(work)
+async def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_late(top, folder):
+    (top / "slow").mkdir()
+    async with Lazy(top, folder, export=Late) as lazy:
+        fs, late = lazy.fs, lazy.user.export
+        assert await names(fs) == [b"slow"]
+        slow = await fs.lookup(fs.root(), b"slow")
+        assert await names(fs, slow) == []
+        assert (await lazy.user.control.ask("changed", paths=["slow/x"]))["ok"]
+        late.hold("entries", b"slow")
+        listing = asyncio.ensure_future(names(fs, slow))
+        await late.until_held()
+        node = await make(fs, b"f", b"x", sync=True)
+        assert (await lazy.user.control.ask("flush"))["ok"]
+        (top / "f").write_bytes(b"the user's")
+        assert (await lazy.user.control.ask("changed", paths=["f"]))["ok"]
+        assert await content(fs, node) == b"the user's"
+        late.go.set()
+        assert await listing == []
 
 
 class Unwritable(ExportedFolder):
@@ -223,56 +205,50 @@ class Unwritable(ExportedFolder):
         return super().open(path, flags, wanted, force=force)
 
 
-def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(top, folder):
+async def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(top, folder):
     """What is sent after a cut may be large: it is under way for as long as that takes."""
 
-    async def work():
-        (top / "d").mkdir()
-        (top / "d" / "f").write_bytes(b"old")
-        async with Lazy(top, folder, export=Unwritable) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            above = await fs.lookup(root, b"d")
-            node = await fs.lookup(above, b"f")
-            await fs.getattr(node, 1)
-            file = await fs.open(node, SHARE_WRITE)
-            lazy.user.export.closed_up = True
-            await lazy.cut()
-            await fs.write(file, 0, memoryview(b"written"), False)
-            await lazy.connect()
-            with lazy.tree.freshness.changing((above, b"f")):  # as it is around the sending
-                assert (await fs.getattr(node, 1)).size == 7
-                assert (await fs.getattr(above, 1)).nlink == os.stat(top / "d").st_nlink
-                assert await fs.lookup(above, b"f") is node
-                assert await content(fs, node) == b"written"
-            await fs.close(file)
-
-    run(work)
+    (top / "d").mkdir()
+    (top / "d" / "f").write_bytes(b"old")
+    async with Lazy(top, folder, export=Unwritable) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        above = await fs.lookup(root, b"d")
+        node = await fs.lookup(above, b"f")
+        await fs.getattr(node, 1)
+        file = await fs.open(node, SHARE_WRITE)
+        lazy.user.export.closed_up = True
+        await lazy.cut()
+        await fs.write(file, 0, memoryview(b"written"), False)
+        await lazy.connect()
+        with lazy.tree.freshness.changing((above, b"f")):  # as it is around the sending
+            assert (await fs.getattr(node, 1)).size == 7
+            assert (await fs.getattr(above, 1)).nlink == os.stat(top / "d").st_nlink
+            assert await fs.lookup(above, b"f") is node
+            assert await content(fs, node) == b"written"
+        await fs.close(file)
 
 
 @pytest.mark.parametrize("how", ["told", "cut"])
-def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folder, how):
-    async def work():
-        (top / "d").mkdir()
-        (top / "d" / "f").write_bytes(b"old content")
-        async with Lazy(top, folder, export=Unwritable) as lazy:
-            fs = lazy.fs
-            node = await fs.lookup(await fs.lookup(fs.root(), b"d"), b"f")
-            assert await content(fs, node) == b"old content"
-            file = await fs.open(node, SHARE_WRITE)
-            lazy.user.export.closed_up = True
-            await lazy.cut()
-            await fs.write(file, 0, memoryview(b"OLD"), False)
-            if how == "cut":
-                (top / "d" / "f").write_bytes(b"new CONTENT")
-            await lazy.connect()
-            assert await content(fs, node) == (b"OLD CONTENT" if how == "cut" else b"OLD content")
-            if how == "told":
-                (top / "d" / "f").write_bytes(b"new CONTENT")
-                assert (await lazy.user.control.ask("changed", paths=["d/f"]))["ok"]
-            assert await content(fs, node) == b"OLD CONTENT"
-            await fs.close(file)
-
-    run(work)
+async def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folder, how):
+    (top / "d").mkdir()
+    (top / "d" / "f").write_bytes(b"old content")
+    async with Lazy(top, folder, export=Unwritable) as lazy:
+        fs = lazy.fs
+        node = await fs.lookup(await fs.lookup(fs.root(), b"d"), b"f")
+        assert await content(fs, node) == b"old content"
+        file = await fs.open(node, SHARE_WRITE)
+        lazy.user.export.closed_up = True
+        await lazy.cut()
+        await fs.write(file, 0, memoryview(b"OLD"), False)
+        if how == "cut":
+            (top / "d" / "f").write_bytes(b"new CONTENT")
+        await lazy.connect()
+        assert await content(fs, node) == (b"OLD CONTENT" if how == "cut" else b"OLD content")
+        if how == "told":
+            (top / "d" / "f").write_bytes(b"new CONTENT")
+            assert (await lazy.user.control.ask("changed", paths=["d/f"]))["ok"]
+        assert await content(fs, node) == b"OLD CONTENT"
+        await fs.close(file)
 
 
 # -- directories that clients move --------------------------------------------------------------------
@@ -291,63 +267,54 @@ async def move_under_a_walk(lazy, kind, held, above, moved):
     return new
 
 
-def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, folder):
-    async def work():
-        fill(top)
-        async with Lazy(top, folder, export=Late) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            await names(fs)
-            new = await move_under_a_walk(lazy, "tree", b"", root, b"d0")
-            await fails(Status.NOENT, fs.lookup(new, b"data"))
-            assert await names(fs, new) == []
-            old = await fs.lookup(root, b"old")
-            assert await names(fs, old) == [b"a", b"b", b"data"]
-            assert await content(fs, await fs.lookup(old, b"data")) == b"old"
-
-    run(work)
+async def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, folder):
+    fill(top)
+    async with Lazy(top, folder, export=Late) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        await names(fs)
+        new = await move_under_a_walk(lazy, "tree", b"", root, b"d0")
+        await fails(Status.NOENT, fs.lookup(new, b"data"))
+        assert await names(fs, new) == []
+        old = await fs.lookup(root, b"old")
+        assert await names(fs, old) == [b"a", b"b", b"data"]
+        assert await content(fs, await fs.lookup(old, b"data")) == b"old"
 
 
-def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
-    async def work():
-        (top / "top").mkdir()
-        fill(top / "top", 3)
-        async with Lazy(top, folder, export=Late) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            above = await fs.lookup(root, b"top")
-            await names(fs, above)
-            assert (await lazy.user.control.ask("changed", all=True))["ok"]
-            await names(fs, above)
-            new = await move_under_a_walk(lazy, "ask", b"top", above, b"top")
-            await fails(Status.NOENT, fs.lookup(new, b"d0"))
-            assert await names(fs, new) == []
-            assert await names(fs, above) == [b"d0", b"d1", b"d2"]
-            assert await names(fs, await fs.lookup(above, b"d0")) == [b"a", b"b", b"data"]
-
-    run(work)
+async def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
+    (top / "top").mkdir()
+    fill(top / "top", 3)
+    async with Lazy(top, folder, export=Late) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        above = await fs.lookup(root, b"top")
+        await names(fs, above)
+        assert (await lazy.user.control.ask("changed", all=True))["ok"]
+        await names(fs, above)
+        new = await move_under_a_walk(lazy, "ask", b"top", above, b"top")
+        await fails(Status.NOENT, fs.lookup(new, b"d0"))
+        assert await names(fs, new) == []
+        assert await names(fs, above) == [b"d0", b"d1", b"d2"]
+        assert await names(fs, await fs.lookup(above, b"d0")) == [b"a", b"b", b"data"]
 
 
-def test_looks_at_a_directory_that_is_being_moved_are_no_errors(top, folder):
-    async def work():
-        (top / "d" / "e").mkdir(parents=True)
-        (top / "d" / "f").write_bytes(b"x")
-        async with Lazy(top, folder, export=Overtaken) as lazy:
-            fs, root = lazy.fs, lazy.fs.root()
-            await names(fs)
-            directory = await fs.lookup(root, b"d")
-            below = await fs.lookup(directory, b"e")
-            assert (await lazy.user.control.ask("changed", paths=["d/e"]))["ok"]
-            looks: list[asyncio.Future[Any]] = []
+async def test_looks_at_a_directory_that_is_being_moved_are_no_errors(top, folder):
+    (top / "d" / "e").mkdir(parents=True)
+    (top / "d" / "f").write_bytes(b"x")
+    async with Lazy(top, folder, export=Overtaken) as lazy:
+        fs, root = lazy.fs, lazy.fs.root()
+        await names(fs)
+        directory = await fs.lookup(root, b"d")
+        below = await fs.lookup(directory, b"e")
+        assert (await lazy.user.control.ask("changed", paths=["d/e"]))["ok"]
+        looks: list[asyncio.Future[Any]] = []
 
-            def look():
-                """By the path that it had, since nobody here knows of the new one."""
-                for work in (fs.lookup(directory, b"f"), names(fs, below), fs.getattr(below, 1)):
-                    looks.append(asyncio.ensure_future(work))
+        def look():
+            """By the path that it had, since nobody here knows of the new one."""
+            for work in (fs.lookup(directory, b"f"), names(fs, below), fs.getattr(below, 1)):
+                looks.append(asyncio.ensure_future(work))
 
-            lazy.user.export.renamed = look
-            await fs.rename(root, b"d", root, b"moved")
-            found, listing, _ = await asyncio.gather(*looks)
-            assert found.path() == b"moved/f"
-            assert listing == []
-            assert await fs.lookup(directory, b"f") is found
-
-    run(work)
+        lazy.user.export.renamed = look
+        await fs.rename(root, b"d", root, b"moved")
+        found, listing, _ = await asyncio.gather(*looks)
+        assert found.path() == b"moved/f"
+        assert listing == []
+        assert await fs.lookup(directory, b"f") is found

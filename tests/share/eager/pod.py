@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncssh
@@ -13,8 +13,6 @@ import pytest
 from asyncssh.constants import FXP_EXTENDED_REPLY, FXP_NAME
 from asyncssh.packet import Byte, String, UInt32, UInt64
 from asyncssh.sftp import SFTPAttrs, SFTPClientHandler
-
-from tests.link.wires import run
 
 READ, WRITE = 1, 2
 NONE = SFTPAttrs()
@@ -229,14 +227,9 @@ def fails(*numbers):
     assert number_of(caught.value) in numbers, caught.value
 
 
-def with_sftp(serving, **options):
-    """The test's own coroutine gets the client's handler and the pod."""
+@asynccontextmanager
+async def with_sftp(serving, **options):
+    """Give the client's handler and the pod."""
 
-    def decorate(test):
-        async def main():
-            async with serving(**options) as pod:
-                await test(pod.sftp, pod)
-
-        run(main())
-
-    return decorate
+    async with serving(**options) as pod:
+        yield pod.sftp, pod

@@ -322,16 +322,13 @@ class Cutting(LocalStore):
         return connect
 
 
-def test_push_over_a_connection_that_is_cut_goes_on(rig: Rig) -> None:
+async def test_push_over_a_connection_that_is_cut_goes_on(rig: Rig) -> None:
     for number in range(40):
         (rig.folder / f"f{number}").write_bytes(os.urandom(100_000))
     share = rig.share(retry_s=20.0)
 
-    async def main() -> int:
-        async with Cutting([0, 500_000, 2_000_000]) as store:
-            return (await share.push(store.exec_dial)).files
-
-    left = asyncio.run(main())
+    async with Cutting([0, 500_000, 2_000_000]) as store:
+        left = (await share.push(store.exec_dial)).files
     assert snapshot(rig.store) == snapshot(rig.folder)
     assert left <= 40
     assert all("trying again" in said for said in rig.said) and rig.said
@@ -482,35 +479,32 @@ def test_store_that_makes_a_link_and_then_writes_below_it_stays_inside(rig: Rig,
 # ---- the store's disk is lost
 
 
-def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig) -> None:
+async def test_store_on_another_disk_is_told_from_the_one_that_was_filled(rig: Rig) -> None:
     (rig.folder / "given").write_text("given")
     share = rig.share(identity=str(rig.disk))
 
-    async def main() -> None:
-        async with LocalStore() as store:
-            await share.push(store.exec_dial)
-            await share.check(store.exec_dial)
-            (rig.store / "made").write_text("made")
-            kept = rig.disk.read_bytes()
-            rig.lose_disk()
-            for work in (share.check, share.pull):
-                with pytest.raises(StoreLost, match="disk of the file server is lost"):
-                    await work(store.exec_dial)
-            assert contents(rig.folder) == {"given": b"given"}
-            assert contents(rig.store) == {}
-            assert rig.disk.read_bytes() != kept
-            # Filled again, it is the one; what jobs make in it comes back.
-            (rig.folder / "given").write_text("changed")
-            await share.push(store.exec_dial)
-            await share.check(store.exec_dial)
-            (rig.store / "again").write_text("again")
-            assert (await share.pull(store.exec_dial)).brought == (b"again",)
-
-    asyncio.run(main())
+    async with LocalStore() as store:
+        await share.push(store.exec_dial)
+        await share.check(store.exec_dial)
+        (rig.store / "made").write_text("made")
+        kept = rig.disk.read_bytes()
+        rig.lose_disk()
+        for work in (share.check, share.pull):
+            with pytest.raises(StoreLost, match="disk of the file server is lost"):
+                await work(store.exec_dial)
+        assert contents(rig.folder) == {"given": b"given"}
+        assert contents(rig.store) == {}
+        assert rig.disk.read_bytes() != kept
+        # Filled again, it is the one; what jobs make in it comes back.
+        (rig.folder / "given").write_text("changed")
+        await share.push(store.exec_dial)
+        await share.check(store.exec_dial)
+        (rig.store / "again").write_text("again")
+        assert (await share.pull(store.exec_dial)).brought == (b"again",)
     assert contents(rig.folder) == contents(rig.store) == {"given": b"changed", "again": b"again"}
 
 
-def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(rig: Rig) -> None:
+async def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(rig: Rig) -> None:
     """A job that does not know of the loss yet: it appends to a file, and makes what it finds missing."""
     (rig.folder / "log").write_bytes(b"line\n" * 2000)
     (rig.folder / "sub").mkdir()
@@ -518,45 +512,39 @@ def test_what_is_written_to_an_empty_disk_before_it_is_filled_never_comes_back(r
     before = snapshot(rig.folder)
     share = rig.share(identity=str(rig.disk))
 
-    async def main() -> None:
-        async with LocalStore() as store:
-            await share.push(store.exec_dial)
-            rig.lose_disk()
-            (rig.store / "half/made").mkdir(parents=True)
-            (rig.store / "half/made/file").write_text("half")
-            (rig.store / "log").write_text("line\n")
-            (rig.store / "sub").write_text("no folder")
-            await share.push(store.exec_dial)
-            assert snapshot(rig.folder) == before
-            assert snapshot(rig.store) == before
-            assert (await share.pull(store.exec_dial)).brought == ()
-
-    asyncio.run(main())
+    async with LocalStore() as store:
+        await share.push(store.exec_dial)
+        rig.lose_disk()
+        (rig.store / "half/made").mkdir(parents=True)
+        (rig.store / "half/made/file").write_text("half")
+        (rig.store / "log").write_text("line\n")
+        (rig.store / "sub").write_text("no folder")
+        await share.push(store.exec_dial)
+        assert snapshot(rig.folder) == before
+        assert snapshot(rig.store) == before
+        assert (await share.pull(store.exec_dial)).brought == ()
     assert snapshot(rig.folder) == before
 
 
 @pytest.mark.parametrize("how", ["replaced", "emptied"])
-def test_lost_disk_is_not_filled_from_a_folder_that_is_another_one(
+async def test_lost_disk_is_not_filled_from_a_folder_that_is_another_one(
     rig: Rig, tmp_path: Path, how: str
 ) -> None:
     """As after an unmount: what jobs make would go into the mount point."""
     (rig.folder / "given").write_text("given")
     share = rig.share(identity=str(rig.disk))
 
-    async def main() -> None:
-        async with LocalStore() as store:
+    async with LocalStore() as store:
+        await share.push(store.exec_dial)
+        rig.lose_disk()
+        (rig.store / "made").write_text("made")
+        if how == "replaced":
+            rig.folder.rename(tmp_path / "away")
+            rig.folder.mkdir()
+        else:
+            (rig.folder / "given").unlink()
+        with pytest.raises(ShareError, match=r"is not the folder that was copied|it is empty"):
             await share.push(store.exec_dial)
-            rig.lose_disk()
-            (rig.store / "made").write_text("made")
-            if how == "replaced":
-                rig.folder.rename(tmp_path / "away")
-                rig.folder.mkdir()
-            else:
-                (rig.folder / "given").unlink()
-            with pytest.raises(ShareError, match=r"is not the folder that was copied|it is empty"):
-                await share.push(store.exec_dial)
-
-    asyncio.run(main())
     assert contents(rig.folder) == {}
     assert contents(rig.store) == {"made": b"made"}
 
@@ -592,42 +580,36 @@ def test_check_needs_no_lock_of_a_conversation_that_has_not_noticed_its_end(rig:
         os.close(root)
 
 
-def test_check_gives_up_a_connection_on_which_nobody_answers(rig: Rig) -> None:
+async def test_check_gives_up_a_connection_on_which_nobody_answers(rig: Rig) -> None:
     share = rig.share(check_s=0.2, retry_s=30.0)
     silent = iter([True, True])
 
     def dial(store: LocalStore, command: Sequence[str]) -> Dial:
         return store.exec_dial(["sleep", "1000"] if next(silent, False) else command)
 
-    async def main() -> None:
-        async with LocalStore() as store:
-            await share.push(store.exec_dial)
-            await share.check(lambda command: dial(store, command))
-
-    asyncio.run(main())
+    async with LocalStore() as store:
+        await share.push(store.exec_dial)
+        await share.check(lambda command: dial(store, command))
     assert rig.said == ["share: the store does not answer; trying again"]
 
 
-def test_check_waits_for_as_long_as_this_machine_is_offline(rig: Rig) -> None:
+async def test_check_waits_for_as_long_as_this_machine_is_offline(rig: Rig) -> None:
     (rig.folder / "f").write_text("f")
     share = rig.share()
     answers: list[OSError | None] = [Offline("no network"), Offline("no network"), None]
 
-    async def main() -> None:
-        async with LocalStore() as store:
-            await share.push(store.exec_dial)
+    async with LocalStore() as store:
+        await share.push(store.exec_dial)
 
-            def exec_dial(command: Sequence[str]) -> Dial:
-                async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
-                    if (error := answers.pop(0)) is not None:
-                        raise error
-                    return await store.exec_dial(command)(factory)
+        def exec_dial(command: Sequence[str]) -> Dial:
+            async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+                if (error := answers.pop(0)) is not None:
+                    raise error
+                return await store.exec_dial(command)(factory)
 
-                return connect
+            return connect
 
+        await share.check(exec_dial)
+        answers.append(OSError("no pod"))
+        with pytest.raises(ShareError, match="cannot be reached: no pod"):
             await share.check(exec_dial)
-            answers.append(OSError("no pod"))
-            with pytest.raises(ShareError, match="cannot be reached: no pod"):
-                await share.check(exec_dial)
-
-    asyncio.run(main())

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.link.wires import run
+from tests.loop import run
 from tests.share.eager.eagers import Rig, contents, snapshot
 from womm.cluster.kubernetes.channel import ERROR, STDERR, STDOUT, ExecTransport
 from womm.errors import ShareError

@@ -4,13 +4,12 @@ import asyncio
 import os
 import shutil
 import sys
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.link.wires import run
 from womm.cluster.base import SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.link.frames import RunRequest
@@ -89,35 +88,31 @@ class Heard:
 
 @pytest.fixture
 def go(womm_home, tmp_path):
-    """Run a test with a share that has begun, of a folder with the file `given`."""
+    """Open a share of a folder with the file `given`."""
 
-    def decorate(test, kind="eager-syncback"):
+    @asynccontextmanager
+    async def opened(kind="eager-syncback"):
         folder = tmp_path / "folder"
         (folder / "sub").mkdir(parents=True)
         (folder / "given").write_text("given")
 
-        async def main():
-            async with LocalStore() as store:
-                cluster, heard = Cluster(tmp_path, store), Heard()
-                spec = ShareSpec(kind, folder, "image", {})
-                share = EagerTaskShare(
-                    spec, PATHS, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10
-                )
-                try:
-                    await share.begin(cluster)  # type: ignore[arg-type]
-                    await test(share, cluster, heard)
-                finally:
-                    await share.close()
+        async with LocalStore() as store:
+            cluster, heard = Cluster(tmp_path, store), Heard()
+            spec = ShareSpec(kind, folder, "image", {})
+            share = EagerTaskShare(
+                spec, PATHS, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10
+            )
+            try:
+                await share.begin(cluster)  # type: ignore[arg-type]
+                yield share, cluster, heard
+            finally:
+                await share.close()
 
-        run(main())
-        return folder
-
-    return decorate
+    return opened
 
 
-def test_store_that_is_still_the_same_holds_jobs_up_for_a_moment_only(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_store_that_is_still_the_same_holds_jobs_up_for_a_moment_only(go):
+    async with go() as (share, cluster, heard):
         assert share.jobs.is_current
         cluster.hold.clear()
         share.jobs.reconnected()
@@ -133,8 +128,8 @@ def test_store_that_is_still_the_same_holds_jobs_up_for_a_moment_only(go):
         assert (heard.disks, heard.lost) == (0, [])
 
 
-def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
-    async def test(share, cluster, heard):
+async def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
+    async with go() as (share, cluster, heard):
         store = cluster.base / "store"
         (store / "made").write_text("made")
         for job in (1, 2):
@@ -156,13 +151,12 @@ def test_lost_disk_is_filled_again_before_any_job_and_what_was_lost_is_told(go):
         assert "with it what 2 jobs wrote that had ended by" in share.failed
         assert share.words == "2 files (10 B) copied, 1 file (5 B) brought back"
         assert heard.traffic == [(5, 0, 0, 0), (10, 0, 0, 0), (10, 0, 5, 0)]
-
-    folder = go(test)
+    folder = cluster.base / "folder"
     assert sorted(path.name for path in folder.iterdir()) == ["given", "later", "sub"]
 
 
-def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
-    async def test(share, cluster, heard):
+async def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
+    async with go() as (share, cluster, heard):
         store = cluster.base / "store"
         (store / "made").write_text("made")
         await share.jobs.wait_written(1, POD)
@@ -177,25 +171,23 @@ def test_what_jobs_wrote_is_brought_back_before_the_file_server_goes(go):
         await cluster.end()
         assert (share.failed, heard.lost) == ("", [])
         assert share.words == "3 files (14 B) copied, 2 files (9 B) brought back"
-
-    folder = go(test)
+    folder = cluster.base / "folder"
     assert sorted(path.name for path in folder.iterdir()) == ["given", "later", "made", "sub"]
 
 
-def test_disk_that_nobody_missed_until_the_end_is_no_success(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_disk_that_nobody_missed_until_the_end_is_no_success(go):
+    async with go() as (share, cluster, _):
         await share.jobs.wait_written(1, POD)
         cluster.lose_disk()
         await cluster.end()
         assert "not brought back: the disk of the file server is lost" in share.failed
+    folder = cluster.base / "folder"
 
     assert sorted(path.name for path in folder.iterdir()) == ["given", "sub"]
 
 
-def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
+    async with go() as (share, cluster, heard):
         for _ in range(2):
             cluster.lose_disk()
             cluster.moves(False)
@@ -208,9 +200,8 @@ def test_disk_lost_again_while_it_is_filled_is_filled_again(go):
         assert share.failed == ""
 
 
-def test_what_is_doubted_in_the_very_moment_in_which_it_becomes_certain_is_looked_at(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_what_is_doubted_in_the_very_moment_in_which_it_becomes_certain_is_looked_at(go):
+    async with go() as (share, cluster, _):
         cluster.hold.clear()
         share.jobs.reconnected()
 
@@ -227,9 +218,8 @@ def test_what_is_doubted_in_the_very_moment_in_which_it_becomes_certain_is_looke
         assert share.jobs.is_current and cluster.dials == 3
 
 
-def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
+    async with go() as (share, cluster, heard):
         for _ in range(2):
             cluster.hold.clear()
             cluster.lose_disk()
@@ -242,9 +232,8 @@ def test_jobs_that_are_to_run_again_are_not_counted_as_lost_results(go):
         assert (heard.disks, share.failed) == (2, "")
 
 
-def test_disk_that_is_lost_again_and_again_before_any_job_has_ended_ends_the_task(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_disk_that_is_lost_again_and_again_before_any_job_has_ended_ends_the_task(go):
+    async with go() as (share, cluster, heard):
         for _ in range(LOSSES):
             assert heard.lost == []
             cluster.lose_disk()
@@ -255,18 +244,17 @@ def test_disk_that_is_lost_again_and_again_before_any_job_has_ended_ends_the_tas
         assert f"lost {LOSSES} times, and no job ended in between" in reason
 
 
-def test_end_that_was_never_reached_is_no_success(go):
+async def test_end_that_was_never_reached_is_no_success(go):
     """The API server is away for too long: the cluster is not stopped in order."""
 
-    @go
-    async def folder(share, cluster, heard):
+    async with go() as (share, _, _):
         await share.jobs.wait_written(1, POD)
         share.report()
         assert share.failed.startswith("what jobs wrote is not brought back")
 
 
-def test_rescue_that_could_not_fetch_a_file_is_told_when_the_disk_is_lost(go):
-    async def test(share, cluster, heard):
+async def test_rescue_that_could_not_fetch_a_file_is_told_when_the_disk_is_lost(go):
+    async with go() as (share, cluster, _):
         store = cluster.base / "store"
         (store / "made").write_text("made")
         log = store / "log"
@@ -288,12 +276,9 @@ def test_rescue_that_could_not_fetch_a_file_is_told_when_the_disk_is_lost(go):
         await cluster.end()
         assert "with it what 1 job wrote that had ended by" in share.failed
 
-    go(test)
 
-
-def test_file_server_that_does_not_come_back_ends_the_task(go):
-    @go
-    async def folder(share, cluster, heard):
+async def test_file_server_that_does_not_come_back_ends_the_task(go):
+    async with go() as (share, cluster, heard):
         cluster.gone = "the file server is removed"
         cluster.moves(False)
         with pytest.raises(ShareError):

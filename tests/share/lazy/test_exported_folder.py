@@ -12,7 +12,6 @@ from asyncssh.packet import String
 from asyncssh.sftp import SFTPAttrs
 
 from tests.fileserver.lazy import descriptors, failing_close
-from tests.link.wires import run
 from tests.share.eager.pod import (
     CREATE_NEW,
     CREATE_TRUNCATE,
@@ -30,7 +29,7 @@ from tests.share.eager.pod import (
 )
 
 
-def test_attributes_have_nanoseconds_types_and_extended_pairs(serving, folder):
+async def test_attributes_have_nanoseconds_types_and_extended_pairs(serving, folder):
     file = folder / "f"
     file.write_bytes(b"x" * 5000)
     os.utime(file, ns=(1_600_000_000_123_456_789, 1_700_000_000_987_654_321))
@@ -38,8 +37,7 @@ def test_attributes_have_nanoseconds_types_and_extended_pairs(serving, folder):
     (folder / "l").symlink_to("/etc/passwd")
     os.mkfifo(folder / "p")
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         found, real = await sftp.lstat(b"f", 0), os.lstat(file)
         assert (found.size, mode_of(found)) == (5000, real.st_mode)
         assert (found.atime, found.atime_ns) == (1_600_000_000, 123_456_789)
@@ -66,11 +64,10 @@ def test_attributes_have_nanoseconds_types_and_extended_pairs(serving, folder):
         assert os.lstat(file).st_mtime_ns == -2_000_000_000 + 5
 
 
-def test_files_are_written_and_read_in_any_order(serving, folder):
+async def test_files_are_written_and_read_in_any_order(serving, folder):
     data = os.urandom(5_000_000)
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         handle = await sftp.open56(b"f", READ | WRITE, CREATE_NEW, SFTPAttrs(permissions=0o640))
         size = 256 << 10
         offsets = list(range(0, len(data), size))
@@ -96,11 +93,10 @@ def test_files_are_written_and_read_in_any_order(serving, folder):
         assert pod.export.traffic.written_bytes == len(data)
 
 
-def test_requests_in_one_go_have_the_effects_of_their_order(serving, folder):
+async def test_requests_in_one_go_have_the_effects_of_their_order(serving, folder):
     """Nothing waits for an answer here but the handle."""
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         for number in range(20):
             pod.export.write_s = 1.0 if number % 2 else 0.0  # a slow disk, a quick one
             handle = await sftp.open56(b"f", WRITE, CREATE_TRUNCATE, NONE)
@@ -117,9 +113,9 @@ def test_requests_in_one_go_have_the_effects_of_their_order(serving, folder):
             assert os.path.getsize(folder / "f") == 1_000_000
 
 
-def test_dispositions_of_open(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_dispositions_of_open(serving, folder):
+    async with with_sftp(serving) as (sftp, _):
+
         async def opened(how, path=b"f"):
             handle = await sftp.open56(path, WRITE, how, NONE)
             await sftp.write(handle, 0, b"ab")
@@ -144,9 +140,8 @@ def test_dispositions_of_open(serving, folder):
             await opened(7)
 
 
-def test_names_are_made_moved_linked_and_removed(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_names_are_made_moved_linked_and_removed(serving, folder):
+    async with with_sftp(serving) as (sftp, _):
         await sftp.mkdir(b"d", SFTPAttrs(permissions=0o2775))
         assert stat.S_IMODE(os.stat(folder / "d").st_mode) & 0o777 == 0o775
         await sftp.write_all(b"d/\xff\xfe \n", b"1")
@@ -195,9 +190,8 @@ def test_names_are_made_moved_linked_and_removed(serving, folder):
             await sftp._make_request(b"nothing@womm")
 
 
-def test_fifos_and_sockets_are_made_and_no_devices(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_fifos_and_sockets_are_made_and_no_devices(serving, folder):
+    async with with_sftp(serving) as (sftp, _):
         await sftp.mknod(b"fifo", stat.S_IFIFO | 0o622)
         await sftp.mknod(b"socket", stat.S_IFSOCK | 0o600)
         assert os.stat(folder / "fifo").st_mode == stat.S_IFIFO | 0o622
@@ -209,7 +203,7 @@ def test_fifos_and_sockets_are_made_and_no_devices(serving, folder):
             await sftp.mknod(b"fifo", stat.S_IFIFO)
 
 
-def test_seek_finds_data_and_holes(serving, folder):
+async def test_seek_finds_data_and_holes(serving, folder):
     with (folder / "f").open("wb") as file:
         file.truncate(1 << 20)
         file.seek(512 << 10)
@@ -223,8 +217,7 @@ def test_seek_finds_data_and_holes(serving, folder):
                 except OSError as exc:
                     expected.append(-(exc.errno or 0))
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         found = []
         for offset in (0, 512 << 10, 600 << 10):
             for data in (1, 0):
@@ -239,9 +232,8 @@ def test_seek_finds_data_and_holes(serving, folder):
             await sftp.seek(b"", 0, 1)
 
 
-def test_pods_make_no_setuid_files(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_pods_make_no_setuid_files(serving, folder):
+    async with with_sftp(serving) as (sftp, _):
         wanted = SFTPAttrs(permissions=0o6755)
         await sftp.close(await sftp.open56(b"a", WRITE, CREATE_NEW, wanted))
         await sftp.put(b"b", b"", attrs=wanted)
@@ -256,15 +248,14 @@ def test_pods_make_no_setuid_files(serving, folder):
         assert stat.S_IMODE(os.stat(folder / "e").st_mode) & 0o777 == 0o755
 
 
-def test_directories_of_any_size_are_listed(serving, folder):
+async def test_directories_of_any_size_are_listed(serving, folder):
     many = folder / "many"
     many.mkdir()
     for number in range(1500):
         (many / f"{number}").touch()
     (folder / "empty").mkdir()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         found = await sftp.names(b"many")
         assert set(found) == {b"%d" % number for number in range(1500)}
         assert pairs(found[b"7"])[b"ino@womm"] == os.stat(many / "7").st_ino
@@ -281,15 +272,14 @@ def test_directories_of_any_size_are_listed(serving, folder):
         assert sorted(names) == sorted(found)
 
 
-def test_trees_are_listed_breadth_first_with_end_marks(serving, folder):
+async def test_trees_are_listed_breadth_first_with_end_marks(serving, folder):
     (folder / "a/b").mkdir(parents=True)
     (folder / "c").mkdir()
     for name in ("f", "a/f", "a/b/f", "c/f", "c/g"):
         (folder / name).touch()
     (folder / "l").symlink_to("a")
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         entries, at_end = await sftp.tree(b"", 1000)
         names = [name for name, _ in entries]
         assert at_end
@@ -313,21 +303,19 @@ def test_trees_are_listed_breadth_first_with_end_marks(serving, folder):
             await sftp.tree(b"f", 10)
 
 
-def test_many_are_looked_at_with_one_request(serving, folder):
+async def test_many_are_looked_at_with_one_request(serving, folder):
     (folder / ".wommignore").write_text("*.o\n")
     for name in ("a", "b", "c.o"):
         (folder / name).touch()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         found = await sftp.stats([b"b", b"none", b"./a", b"../x", b"c.o", b"", b"a\0"])
         assert list(found) == [b"b", b"./a", b""]
         assert pairs(found[b"b"])[b"ino@womm"] == os.stat(folder / "b").st_ino
 
 
-def test_get_and_put_need_one_request(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_get_and_put_need_one_request(serving, folder):
+    async with with_sftp(serving) as (sftp, _):
         (folder / "f").write_bytes(b"0123456789")
         attrs, data, at_end = await sftp.get(b"f")
         assert (attrs.size, data, at_end) == (10, b"0123456789", True)
@@ -350,14 +338,13 @@ def test_get_and_put_need_one_request(serving, folder):
         assert (folder / "g").read_bytes() == b"z" and attrs.permissions & 0o777 == 0o444
 
 
-def test_errors_of_the_disk_come_through(serving, folder):
+async def test_errors_of_the_disk_come_through(serving, folder):
     """/dev/full is no regular file; a file size limit is what a full disk can be had as without root."""
     import resource
 
     (folder / "f").touch()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         import signal
 
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -374,35 +361,31 @@ def test_errors_of_the_disk_come_through(serving, folder):
             await sftp.read_all(b"l")
 
 
-def test_errors_of_close_come_through_and_leave_nothing_open(serving, folder, monkeypatch):
-    async def main():
-        async with serving() as pod:
-            sftp = pod.sftp
-            for _ in range(3):
-                handle = await sftp.open56(b"f", READ | WRITE, OPEN_OR_CREATE, NONE)
-            await sftp.write(handle, 0, b"x")
-            with failing_close(monkeypatch, folder / "f", errno.EDQUOT):
-                with fails(errno.EDQUOT):
-                    await sftp.fsetstat(handle, SFTPAttrs(atime=1, mtime=2))
-                with fails(errno.EDQUOT):
-                    await sftp.put(b"f", b"x")
-                with fails(errno.EDQUOT):
-                    await sftp.close(handle)
-                assert descriptors(folder / "f") == 2
-                pod.connection.abort()
-                await pod.connection.wait_closed()
-            assert descriptors(folder / "f") == 0
-
-    run(main())
+async def test_errors_of_close_come_through_and_leave_nothing_open(serving, folder, monkeypatch):
+    async with serving() as pod:
+        sftp = pod.sftp
+        for _ in range(3):
+            handle = await sftp.open56(b"f", READ | WRITE, OPEN_OR_CREATE, NONE)
+        await sftp.write(handle, 0, b"x")
+        with failing_close(monkeypatch, folder / "f", errno.EDQUOT):
+            with fails(errno.EDQUOT):
+                await sftp.fsetstat(handle, SFTPAttrs(atime=1, mtime=2))
+            with fails(errno.EDQUOT):
+                await sftp.put(b"f", b"x")
+            with fails(errno.EDQUOT):
+                await sftp.close(handle)
+            assert descriptors(folder / "f") == 2
+            pod.connection.abort()
+            await pod.connection.wait_closed()
+        assert descriptors(folder / "f") == 0
 
 
-def test_read_only_changes_nothing(serving, folder):
+async def test_read_only_changes_nothing(serving, folder):
     (folder / "f").write_text("old")
     (folder / "d").mkdir()
     before = os.stat(folder / "f")
 
-    @with_sftp(serving, read_only=True)
-    async def test(sftp, pod):
+    async with with_sftp(serving, read_only=True) as (sftp, _):
         assert await sftp.read_all(b"f") == b"old"
         await sftp.access(b"f", 4)
         for attempt in (
@@ -434,7 +417,7 @@ def test_read_only_changes_nothing(serving, folder):
     assert sorted(os.listdir(folder)) == ["d", "f"]
 
 
-def test_what_is_ignored_is_not_there_and_cannot_be_made(serving, folder):
+async def test_what_is_ignored_is_not_there_and_cannot_be_made(serving, folder):
     (folder / ".wommignore").write_text("build/\n*.o\nsecret*\n!keep.o\n")
     (folder / "build").mkdir()
     for name in ("build/x", "a.o", "keep.o", "a.c", "secret"):
@@ -444,8 +427,7 @@ def test_what_is_ignored_is_not_there_and_cannot_be_made(serving, folder):
     (folder / "sub/b.c").touch()
     (folder / "secretdir").mkdir()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         assert set(await sftp.names(b"")) == {b".wommignore", b"keep.o", b"a.c", b"sub"}
         assert set(await sftp.names(b"sub")) == {b".wommignore"}
         names = {name for name, _ in (await sftp.tree(b"", 100))[0]}
@@ -493,7 +475,7 @@ def test_what_is_ignored_is_not_there_and_cannot_be_made(serving, folder):
     assert not (folder / "new.o").exists()
 
 
-def test_what_is_no_file_is_never_opened(serving, folder):
+async def test_what_is_no_file_is_never_opened(serving, folder):
     os.mkfifo(folder / "fifo")
     here = os.open(".", os.O_RDONLY)
     listener = socket.socket(socket.AF_UNIX)
@@ -504,8 +486,7 @@ def test_what_is_no_file_is_never_opened(serving, folder):
         os.fchdir(here)
         os.close(here)
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         for name in (b"fifo", b"socket"):
             for attempt in (
                 sftp.read_all(name),
@@ -521,15 +502,14 @@ def test_what_is_no_file_is_never_opened(serving, folder):
     listener.close()
 
 
-def test_links_out_are_objects_like_any_other(serving, folder, tmp_path):
+async def test_links_out_are_objects_like_any_other(serving, folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("secret")
     (folder / "abs").symlink_to(outside)
     (folder / "file").symlink_to(outside / "file")
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         await sftp.mkdir(b"d", NONE)
         await sftp.mkdir(b"d/e", NONE)
         await sftp.make_link(b"../../outside/file", b"d/e/l", True)
@@ -562,12 +542,11 @@ def test_links_out_are_objects_like_any_other(serving, folder, tmp_path):
     assert os.listdir(outside) == ["file"]
 
 
-def test_a_file_changed_here_while_it_is_open_there(serving, folder):
+async def test_a_file_changed_here_while_it_is_open_there(serving, folder):
     file = folder / "f"
     file.write_bytes(b"old" * 1000)
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, _):
         handle = await sftp.open56(b"f", READ, OPEN_EXISTING, NONE)
         os.replace(_made(folder / "new", b"new"), file)
         assert (await sftp.read(handle, 0, 3))[0] == b"old"
@@ -586,16 +565,13 @@ def _made(path, data):
     return path
 
 
-def test_files_left_open_are_closed_with_the_channel(serving, folder):
+async def test_files_left_open_are_closed_with_the_channel(serving, folder):
     (folder / "f").write_bytes(bytes(100))
     before = len(os.listdir("/proc/self/fd"))
 
-    async def main():
-        async with serving() as pod:
-            for _ in range(50):
-                await pod.sftp.open56(b"f", READ | WRITE, OPEN_EXISTING, NONE)
-                await pod.sftp.opendir(b"")
-            assert len(os.listdir("/proc/self/fd")) >= before + 100
-
-    run(main())
+    async with serving() as pod:
+        for _ in range(50):
+            await pod.sftp.open56(b"f", READ | WRITE, OPEN_EXISTING, NONE)
+            await pod.sftp.opendir(b"")
+        assert len(os.listdir("/proc/self/fd")) >= before + 100
     assert len(os.listdir("/proc/self/fd")) <= before + 1

@@ -57,7 +57,7 @@ def changes(sftp, path, other):
     "name", [".womm", ".wommignore", ".WOMM", ".wommIGNORE", "sub/deep/.womm", ".womm/x"]
 )
 @pytest.mark.parametrize("there", [True, False], ids=["there", "missing"])
-def test_womms_own_files_are_neither_made_nor_changed_nor_removed(serving, folder, name, there):
+async def test_womms_own_files_are_neither_made_nor_changed_nor_removed(serving, folder, name, there):
     (folder / "own").write_text("mine")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     if there:
@@ -65,8 +65,7 @@ def test_womms_own_files_are_neither_made_nor_changed_nor_removed(serving, folde
     before = snapshot(folder)
     path = name.encode()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         for attempt in changes(sftp, path, b"own"):
             with fails(errno.EACCES, errno.EEXIST if there else errno.ENOENT):
                 await attempt
@@ -84,15 +83,14 @@ def test_womms_own_files_are_neither_made_nor_changed_nor_removed(serving, folde
     assert snapshot(folder) == before
 
 
-def test_names_that_no_terminal_should_get_are_escaped(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_names_that_no_terminal_should_get_are_escaped(serving, folder):
+    async with with_sftp(serving) as (sftp, pod):
         with fails(errno.EACCES, errno.ENOENT):
             await sftp.mkdir(b"\x1b[2J/.womm", NONE)
         assert pod.said == ["jobs cannot change \\x1b[2J/.womm in the shared folder: it is womm's own"]
 
 
-def test_other_names_of_womms_own_files_are_no_way_to_them(serving, folder):
+async def test_other_names_of_womms_own_files_are_no_way_to_them(serving, folder):
     """Hard links of the user's own making, and where a link of that name leads."""
     (folder.parent / ".womm").write_text("above")
     os.link(folder.parent / ".womm", folder / "above")
@@ -104,12 +102,11 @@ def test_other_names_of_womms_own_files_are_no_way_to_them(serving, folder):
     (folder / "own").write_text("own")
     before = snapshot(folder)
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
-        for path in (b".womm", b"sub/.womm"):
-            pod.export.guard.note(path)
-        for path in (b"above", b"here", b"target"):
-            for attempt in changes(sftp, path, b"own"):
+    async with with_sftp(serving) as (sftp, pod):
+        for name in (b".womm", b"sub/.womm"):
+            pod.export.guard.note(name)
+        for name in (b"above", b"here", b"target"):
+            for attempt in changes(sftp, name, b"own"):
                 with fails(errno.EACCES, errno.EEXIST, errno.ENOTDIR):
                     await attempt
         # Who is not womm's any more may be written.
@@ -123,7 +120,7 @@ def test_other_names_of_womms_own_files_are_no_way_to_them(serving, folder):
     assert changed <= {b"here", b".womm"}, changed
 
 
-def test_directories_with_womms_own_or_hidden_files_keep_their_place(serving, folder):
+async def test_directories_with_womms_own_or_hidden_files_keep_their_place(serving, folder):
     (folder / "a/b/c").mkdir(parents=True)
     (folder / "a/b/c/.womm").touch()
     (folder / "p/q").mkdir(parents=True)
@@ -133,8 +130,7 @@ def test_directories_with_womms_own_or_hidden_files_keep_their_place(serving, fo
     (folder / "t/u/f").write_text("f")
     (folder / ".wommignore").write_text("/p/q/secret\n*.o\n")
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         for old in (b"a", b"a/b", b"a/b/c", b"p", b"p/q"):
             for new in (b"moved", b"t/moved", b"A"):
                 with fails(errno.EACCES):
@@ -166,11 +162,10 @@ def test_directories_with_womms_own_or_hidden_files_keep_their_place(serving, fo
     assert (folder / "p/q/secret").read_text() == "secret" and (folder / "a/b/c/.womm").exists()
 
 
-def test_the_event_loop_does_not_wait_for_a_directory_to_be_looked_through(serving, folder):
+async def test_the_event_loop_does_not_wait_for_a_directory_to_be_looked_through(serving, folder):
     (folder / "d").mkdir()
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         other = await pod.open_sftp()
         pod.export.guard._moving.acquire()  # as if another directory took its time
         asked = [sftp.rename(b"d", b"e", 1), sftp.lstat(b"e", 0), sftp.lstat(b"e", 0)]
@@ -182,7 +177,7 @@ def test_the_event_loop_does_not_wait_for_a_directory_to_be_looked_through(servi
         await waiting
 
 
-def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, folder):
+async def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, folder):
     (folder / "Makefile").write_text("all:\n")
     (folder / ".git/hooks").mkdir(parents=True)
     (folder / ".git/hooks/post-commit").write_text("#!/bin/sh\n")
@@ -193,9 +188,8 @@ def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, fol
     (folder / "dir").mkdir()
     outside = {path: entry for path, entry in snapshot(folder).items() if not path.startswith(b"out")}
 
-    @with_sftp(lambda: serving(write=[b"out", b"new/deep", b"log.txt"]))
-    async def test(sftp, pod):
-        for path in (
+    async with with_sftp(lambda: serving(write=[b"out", b"new/deep", b"log.txt"])) as (sftp, pod):
+        for name in (
             b"Makefile",
             b".git/hooks/post-commit",
             b"dir",
@@ -204,7 +198,7 @@ def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, fol
             b"outer",
             b".git/hooks/x",
         ):
-            for attempt in changes(sftp, path, b"out/own"):
+            for attempt in changes(sftp, name, b"out/own"):
                 with fails(errno.EROFS, errno.ENOENT, errno.EEXIST):
                     await attempt
         assert len(pod.said) == 1 and "share-write is out, new/deep, log.txt" in pod.said[0]
@@ -246,20 +240,19 @@ def test_share_write_admits_what_it_names_and_the_rest_is_read_only(serving, fol
     }
 
 
-def test_what_is_there_is_opened_and_found_there_as_on_a_read_only_disk(serving, folder):
+async def test_what_is_there_is_opened_and_found_there_as_on_a_read_only_disk(serving, folder):
     """What flock(1) does, and who makes a lock file."""
     for name in (".womm", "f", "hidden"):
         (folder / name).write_text(name)
     (folder / ".wommignore").write_text("hidden\n")
 
-    @with_sftp(lambda: serving(write=[b"out"]))
-    async def test(sftp, pod):
-        for name in (b"f", b".womm"):
-            handle = await sftp.open56(name, READ, OPEN_OR_CREATE, NONE)
-            assert (await sftp.read(handle, 0, 100))[0] == name
+    async with with_sftp(lambda: serving(write=[b"out"])) as (sftp, pod):
+        for path in (b"f", b".womm"):
+            handle = await sftp.open56(path, READ, OPEN_OR_CREATE, NONE)
+            assert (await sftp.read(handle, 0, 100))[0] == path
             await sftp.close(handle)
             with fails(errno.EEXIST):
-                await sftp.open56(name, READ | WRITE, CREATE_NEW, NONE)
+                await sftp.open56(path, READ | WRITE, CREATE_NEW, NONE)
         assert pod.said == []
         with fails(errno.EROFS):
             await sftp.open56(b"none", READ, OPEN_OR_CREATE, NONE)
@@ -267,11 +260,10 @@ def test_what_is_there_is_opened_and_found_there_as_on_a_read_only_disk(serving,
             await sftp.open56(b"hidden", READ, CREATE_NEW, NONE)
 
 
-def test_read_only_goes_before_all_of_it(serving, folder):
+async def test_read_only_goes_before_all_of_it(serving, folder):
     (folder / ".womm").touch()
 
-    @with_sftp(lambda: serving(read_only=True))
-    async def test(sftp, pod):
+    async with with_sftp(lambda: serving(read_only=True)) as (sftp, pod):
         with fails(errno.EROFS):
             await sftp.write_all(b".womm", b"", OPEN_EXISTING)
         assert pod.said == []
@@ -294,7 +286,7 @@ def _tree(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [(), (b"c/d", b"new")], ids=["all", "share-write"])
-def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womms_files(
+async def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womms_files(
     serving, folder, write
 ):
     """Renames, links, directories and files in each other's way, with names that matter."""
@@ -343,8 +335,7 @@ def test_random_changes_of_two_pods_at_a_time_show_nothing_hidden_and_leave_womm
             for done in await asyncio.gather(*(one(sftp) for _ in range(8)), return_exceptions=True):
                 assert done is None or isinstance(done, asyncssh.SFTPError), done
 
-    @with_sftp(lambda: serving(write=write))
-    async def test(sftp, pod):
+    async with with_sftp(lambda: serving(write=write)) as (sftp, pod):
         other = await pod.open_sftp()
         await asyncio.gather(many(sftp), many(other))
         seen = []

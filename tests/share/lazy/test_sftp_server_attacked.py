@@ -11,7 +11,6 @@ import pytest
 from asyncssh.packet import String, UInt32, UInt64
 from asyncssh.sftp import SFTPAttrs
 
-from tests.link.wires import run
 from tests.share.eager.pod import (
     CREATE_NEW,
     NONE,
@@ -27,9 +26,8 @@ from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.channel import SftpChannel
 
 
-def test_garbage_closes_the_channel_and_nothing_else(serving, folder):
-    @with_sftp(serving)
-    async def test(sftp, pod):
+async def test_garbage_closes_the_channel_and_nothing_else(serving, folder):
+    async with with_sftp(serving) as (sftp, pod):
         for garbage in (
             b"\0\0\0\1\1",
             b"\xff\xff\xff\xff",
@@ -108,7 +106,7 @@ def _requests(rnd, folder):
     return bytes([kind]) + UInt32(rnd.randrange(1000)) + body
 
 
-def test_fuzzed_requests_are_answered_or_refused(folder, tmp_path):
+async def test_fuzzed_requests_are_answered_or_refused(folder, tmp_path):
     """Garbage makes errors or ends the channel; no exception, nothing outside, no descriptor left."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -117,45 +115,41 @@ def test_fuzzed_requests_are_answered_or_refused(folder, tmp_path):
     (folder / "l").symlink_to(outside)
     rnd = random.Random(1)
 
-    async def main():
-        before = len(os.listdir("/proc/self/fd"))
-        export = ExportedFolder(Fence(folder))
-        for _ in range(count(60, 3000)):
-            recorder = _Recorder()
-            channel = SftpChannel(export, recorder, lambda: 0)
-            channel.received(b"\0\0\0\5\1\0\0\0\6")
-            for _ in range(50):
-                request = bytearray(_requests(rnd, folder))
-                if rnd.random() < 0.5:
-                    for _ in range(rnd.randint(1, 3)):
-                        request[rnd.randrange(len(request))] = rnd.randrange(256)
-                if rnd.random() < 0.2:
-                    del request[rnd.randrange(5, len(request) + 1) :]
-                data = UInt32(len(request)) + request
-                cut = rnd.randrange(len(data))
-                channel.received(data[:cut])
-                channel.received(data[cut:])
-                if recorder.aborted:
-                    break
-                if rnd.random() < 0.1:
-                    await asyncio.sleep(0)
-            channel.closed()
-            assert recorder.written
-        await asyncio.to_thread(export.close)
-        await asyncio.sleep(0)
-        assert len(os.listdir("/proc/self/fd")) <= before
-
-    run(main())
+    before = len(os.listdir("/proc/self/fd"))
+    export = ExportedFolder(Fence(folder))
+    for _ in range(count(60, 3000)):
+        recorder = _Recorder()
+        channel = SftpChannel(export, recorder, lambda: 0)
+        channel.received(b"\0\0\0\5\1\0\0\0\6")
+        for _ in range(50):
+            request = bytearray(_requests(rnd, folder))
+            if rnd.random() < 0.5:
+                for _ in range(rnd.randint(1, 3)):
+                    request[rnd.randrange(len(request))] = rnd.randrange(256)
+            if rnd.random() < 0.2:
+                del request[rnd.randrange(5, len(request) + 1) :]
+            data = UInt32(len(request)) + request
+            cut = rnd.randrange(len(data))
+            channel.received(data[:cut])
+            channel.received(data[cut:])
+            if recorder.aborted:
+                break
+            if rnd.random() < 0.1:
+                await asyncio.sleep(0)
+        channel.closed()
+        assert recorder.written
+    await asyncio.to_thread(export.close)
+    await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert os.listdir(outside) == []
     assert set(os.listdir(tmp_path)) <= {"folder", "outside"}
 
 
-def test_a_reader_that_takes_nothing_costs_little_memory(serving, folder):
+async def test_a_reader_that_takes_nothing_costs_little_memory(serving, folder):
     """It asks for 8 GB with a window of 64 MB: no more than the window and a bit is read."""
     (folder / "f").write_bytes(bytes(1 << 20))
 
-    @with_sftp(serving)
-    async def test(sftp, pod):
+    async with with_sftp(serving) as (sftp, pod):
         handle = await sftp.open56(b"f", READ, OPEN_EXISTING, NONE)
         transport = pod.ssh._transport
         transport.pause_reading()

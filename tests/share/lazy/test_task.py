@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.dispatch.running import DEADLINE_S, TASK
+from tests.dispatch.running import TASK
 from tests.dispatch.sinks import Sink
-from tests.link.wires import agent, dial, run
+from tests.link.wires import agent, dial
+from tests.loop import until
 from womm.cluster.base import Loss, Pod
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.dispatch.job import Outcome
@@ -104,12 +105,6 @@ async def dispatching(socket, tmp_path, fill=None):
             await dispatcher.close()
 
 
-async def until(done, what):
-    async with asyncio.timeout(DEADLINE_S):
-        while not done():
-            await asyncio.sleep(0.01)
-
-
 async def outcome(sink: Sink) -> Outcome:
     await until(lambda: sink.outcome, "the outcome")
     assert sink.outcome is not None
@@ -118,20 +113,18 @@ async def outcome(sink: Sink) -> Outcome:
 
 @pytest.fixture
 def go(womm_home, tmp_path):
-    def decorate(test):
-        async def main(socket):
-            async with dispatching(socket, tmp_path) as (dispatcher, folder):
-                await test(dispatcher, folder)
-
+    @asynccontextmanager
+    async def opened():
         with agent(womm_home.runtime) as one:
-            run(main(one.socket))
+            socket = one.socket
+            async with dispatching(socket, tmp_path) as (dispatcher, folder):
+                yield dispatcher, folder
 
-    return decorate
+    return opened
 
 
-def test_quiet_folder_holds_no_job_up(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_quiet_folder_holds_no_job_up(go):
+    async with go() as (dispatcher, folder):
         sink = Sink()
         dispatcher.submit(RunRequest(b"echo here"), sink)
         assert (await outcome(sink)).exit == 0
@@ -139,9 +132,8 @@ def test_quiet_folder_holds_no_job_up(go):
         assert folder.asked == [f"revalidate {POD.name}", "wait_written"]
 
 
-def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
+    async with go() as (dispatcher, folder):
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"cat", stdin=True), sink)
         await until(lambda: folder.asked, "the start")
@@ -152,9 +144,8 @@ def test_link_that_is_there_again_is_told_before_what_the_pod_says(go):
         assert folder.asked == [f"revalidate {POD.name}", "reconnected", "wait_written"]
 
 
-def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(go):
+    async with go() as (dispatcher, folder):
         folder.is_current, sink = False, Sink()
         command = b"trap 'echo heard; exit 3' USR1; cat; while :; do sleep 0.05; done"
         number = dispatcher.submit(RunRequest(command, stdin=True), sink)
@@ -171,9 +162,8 @@ def test_job_starts_when_the_folder_is_fresh_and_has_its_input_and_signals_then(
 
 
 @pytest.mark.parametrize("how", ["cancel", "signal"])
-def test_job_that_is_ended_before_the_folder_is_fresh_frees_its_slot(go, how):
-    @go
-    async def main(dispatcher, folder):
+async def test_job_that_is_ended_before_the_folder_is_fresh_frees_its_slot(go, how):
+    async with go() as (dispatcher, folder):
         folder.is_current, sink, second = False, Sink(), Sink()
         number = dispatcher.submit(RunRequest(b"sleep 1000"), sink)
         await until(lambda: folder.asked == ["refresh"], "the question")
@@ -188,9 +178,8 @@ def test_job_that_is_ended_before_the_folder_is_fresh_frees_its_slot(go, how):
             assert (await outcome(sink)).signal == signal.SIGTERM
 
 
-def test_job_is_reported_when_what_it_wrote_is_in_the_folder(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_job_is_reported_when_what_it_wrote_is_in_the_folder(go):
+    async with go() as (dispatcher, folder):
         folder.settled.clear()
         sink = Sink()
         dispatcher.submit(RunRequest(b"echo done"), sink)
@@ -202,18 +191,16 @@ def test_job_is_reported_when_what_it_wrote_is_in_the_folder(go):
         assert (await outcome(sink)).exit == 0
 
 
-def test_job_whose_writing_failed_is_a_failure_that_says_why(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_job_whose_writing_failed_is_a_failure_that_says_why(go):
+    async with go() as (dispatcher, folder):
         folder.why = "what jobs wrote is not in the folder: a: No space left on device"
         sink = Sink()
         dispatcher.submit(RunRequest(b"true"), sink)
         assert await outcome(sink) == Outcome(255, reason=folder.why)
 
 
-def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, tmp_path):
-    @go
-    async def main(dispatcher, folder):
+async def test_worker_that_is_lost_while_its_job_is_held_or_settled_gives_it_back(go, tmp_path):
+    async with go() as (dispatcher, folder):
         folder.settled.clear()
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo $WOMM_ATTEMPT"), sink)
@@ -233,9 +220,8 @@ def lost(tmp_path: Path) -> list[tuple[int, int, str]]:
     return [(event.job, event.attempt, event.cause) for event in found if isinstance(event, JobLost)]
 
 
-def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_path):
-    @go
-    async def main(dispatcher, folder):
+async def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_path):
+    async with go() as (dispatcher, folder):
         told, settling, running, queued = Sink(), Sink(), Sink(), Sink()
         dispatcher.submit(RunRequest(b"echo told"), told)
         assert (await outcome(told)).exit == 0
@@ -265,9 +251,8 @@ def test_lost_disk_runs_again_what_is_running_and_what_was_not_settled(go, tmp_p
     assert [(job, attempt) for job, attempt, _ in lost(tmp_path)] == [(2, 1), (4, 1)]
 
 
-def test_lost_disk_leaves_alone_what_has_not_begun_to_run(go, tmp_path):
-    @go
-    async def main(dispatcher, folder):
+async def test_lost_disk_leaves_alone_what_has_not_begun_to_run(go, tmp_path):
+    async with go() as (dispatcher, folder):
         folder.is_current, sink = False, Sink()
         dispatcher.submit(RunRequest(b"echo ${WOMM_ATTEMPT-1}"), sink)
         await until(lambda: folder.asked == ["refresh"], "the question")
@@ -280,9 +265,8 @@ def test_lost_disk_leaves_alone_what_has_not_begun_to_run(go, tmp_path):
     assert lost(tmp_path) == []
 
 
-def test_job_that_is_ended_while_it_goes_for_a_lost_disk_does_not_run_again(go, tmp_path):
-    @go
-    async def main(dispatcher, folder):
+async def test_job_that_is_ended_while_it_goes_for_a_lost_disk_does_not_run_again(go, tmp_path):
+    async with go() as (dispatcher, _):
         sink, cancelled, last = Sink(), Sink(), Sink()
         number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), sink)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
@@ -301,8 +285,7 @@ def test_job_that_is_ended_while_it_goes_for_a_lost_disk_does_not_run_again(go, 
 
 
 @pytest.mark.parametrize("how", ["runs again", "signal", "cancel", "lost"])
-def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(go, tmp_path, how):
-    @go
+async def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(go, tmp_path, how):
     async def main(dispatcher, folder):
         sink, last = Sink(), Sink()
         folder.synced = os.fsencode(tmp_path / "synced")
@@ -335,12 +318,14 @@ def test_void_job_runs_again_only_when_the_kernel_under_it_holds_nothing_of_it(g
         assert (await outcome(last)).exit == 4
         assert folder.asked.count("sync") == 1
 
+    async with go() as parts:
+        await main(*parts)
+
     assert len(lost(tmp_path)) == (how in {"runs again", "lost"})
 
 
-def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
-    @go
-    async def main(dispatcher, folder):
+async def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
+    async with go() as (dispatcher, folder):
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo on; cat", stdin=True), sink, no_retry=True)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
@@ -354,9 +339,8 @@ def test_shell_goes_on_over_a_lost_disk_and_fails_at_its_end(go):
         assert not dispatcher.disk_lost()
 
 
-def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, tmp_path):
-    @go
-    async def main(dispatcher, folder):
+async def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, tmp_path):
+    async with go() as (dispatcher, _):
         sink = Sink()
         number = dispatcher.submit(RunRequest(b"echo on; sleep 1000"), sink)
         await until(lambda: bytes(sink.text[1]) == b"on\n", "its start")
@@ -368,8 +352,10 @@ def test_worker_that_is_lost_under_a_job_of_a_lost_disk_gives_it_back_once(go, t
     assert [attempt for _, attempt, _ in lost(tmp_path)] in ([1], [1, 2])
 
 
-def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
-    async def main(socket):
+async def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
+
+    with agent(womm_home.runtime) as one:
+        socket = one.socket
         filled = asyncio.Event()
 
         async def work() -> None:
@@ -385,12 +371,12 @@ def test_worker_gets_no_job_before_it_is_filled(womm_home, tmp_path):
             assert (await outcome(sink)).exit == 0
             assert dispatcher.workers.preparing == 0 and dispatcher.workers.waiting_for() == ""
 
+
+async def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
+
     with agent(womm_home.runtime) as one:
-        run(main(one.socket))
+        socket = one.socket
 
-
-def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
-    async def main(socket):
         async def refuse() -> None:
             raise ShareError("no room")
 
@@ -399,18 +385,14 @@ def test_worker_that_cannot_be_filled_leaves(womm_home, tmp_path):
             assert dispatcher._state.cluster.left == [(POD.name, "no room")]
             assert dispatcher.pool.slots == 0 and dispatcher.workers.preparing == 0
 
+
+async def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
+
     with agent(womm_home.runtime) as one:
-        run(main(one.socket))
-
-
-def test_worker_that_is_lost_is_filled_no_more(womm_home, tmp_path):
-    async def main(socket):
+        socket = one.socket
         never = asyncio.Event()
         async with dispatching(socket, tmp_path, lambda cluster, pod, user: never.wait()) as (dispatcher, _):
             await until(lambda: dispatcher.workers.preparing == 1, "the filling")
             dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
             await until(lambda: dispatcher.workers.preparing == 0, "its end")
             assert dispatcher._state.cluster.left == []
-
-    with agent(womm_home.runtime) as one:
-        run(main(one.socket))
