@@ -26,7 +26,7 @@ async def held(place):
 
 
 async def test_job_is_held_until_the_share_is_fresh_and_gets_its_signals_then(go):
-    async with go() as place:
+    async with go as place:
         number = await held(place)
         place.dispatcher.signal(number, 9)
         place.share.release()
@@ -37,7 +37,7 @@ async def test_job_is_held_until_the_share_is_fresh_and_gets_its_signals_then(go
 
 @pytest.mark.parametrize("how", ["cancel", "fail"])
 async def test_held_job_that_nobody_wants_is_never_sent(go, how):
-    async with go() as place:
+    async with go as place:
         number = await held(place)
         if how == "cancel":
             place.dispatcher.cancel(number)
@@ -52,7 +52,7 @@ async def test_held_job_that_nobody_wants_is_never_sent(go, how):
 
 
 async def test_held_job_whose_worker_is_lost_waits_and_is_not_sent_for_the_old_news(go):
-    async with go() as place:
+    async with go as place:
         number = await held(place)
         place.agent.end()
         place.dispatcher.workers.pod_gone(POD, Loss.CRASHED, "")
@@ -64,7 +64,7 @@ async def test_held_job_whose_worker_is_lost_waits_and_is_not_sent_for_the_old_n
 
 
 async def test_waiting_job_ends_by_its_signal(go):
-    async with go() as place:
+    async with go as place:
         for _ in range(POD.slots):
             await place.submit()
         number = place.dispatcher.submit(RunRequest(b"job"), place.sink)
@@ -75,7 +75,7 @@ async def test_waiting_job_ends_by_its_signal(go):
 
 @pytest.mark.parametrize("no_retry", [False, True])
 async def test_removed_worker_gives_its_job_back_unless_the_job_may_run_only_once(go, no_retry):
-    async with go() as place:
+    async with go as place:
         number = await place.submit(no_retry=no_retry)
         place.agent.end()
         place.dispatcher.workers.pod_gone(POD, Loss.REMOVED, "deleted")
@@ -88,7 +88,7 @@ async def test_removed_worker_gives_its_job_back_unless_the_job_may_run_only_onc
 
 
 async def test_cancelled_job_whose_worker_is_lost_is_forgotten(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         place.dispatcher.cancel(number)
         place.agent.end()

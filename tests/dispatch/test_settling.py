@@ -18,7 +18,7 @@ def go(tmp_path):
 
 
 async def test_job_has_its_outcome_when_the_share_has_its_files(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         await place.end(number)
         assert (place.phase(number), place.sink.outcome) == (Phase.SETTLING, None)
@@ -29,7 +29,7 @@ async def test_job_has_its_outcome_when_the_share_has_its_files(go):
 
 
 async def test_job_whose_files_are_not_in_the_folder_fails(go):
-    async with go() as place:
+    async with go as place:
         await place.end(await place.submit())
         place.share.release(why="no room")
         await turns()
@@ -37,13 +37,13 @@ async def test_job_whose_files_are_not_in_the_folder_fails(go):
 
 
 async def test_job_that_did_not_start_waits_for_no_share(go):
-    async with go() as place:
+    async with go as place:
         await place.end(await place.submit(), EndKind.NOT_STARTED)
         assert place.sink.outcome == Outcome(255, reason="it did not start: ")
 
 
 async def test_job_out_of_memory_runs_again(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         await place.end(number, EndKind.OOM_KILLED)
         assert number in place.agent.jobs
@@ -52,7 +52,7 @@ async def test_job_out_of_memory_runs_again(go):
 
 @pytest.mark.parametrize("settling", [False, True])
 async def test_cancelled_job_is_recorded_once_and_nobody_hears_of_it(go, settling):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         if settling:
             await place.end(number)
@@ -70,7 +70,7 @@ async def test_cancelled_job_is_recorded_once_and_nobody_hears_of_it(go, settlin
 
 
 async def test_failed_job_is_reported_at_once_and_keeps_its_slot_until_its_end(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         place.dispatcher.fail(number, "why")
         place.dispatcher.fail(number, "again")
@@ -84,7 +84,7 @@ async def test_failed_job_is_reported_at_once_and_keeps_its_slot_until_its_end(g
 
 
 async def test_job_whose_output_is_lost_is_killed_and_runs_again_when_the_kernel_has_written(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         assert not place.dispatcher.disk_lost()
         assert place.said == ["the file server's disk is lost: 1 job runs again"]
@@ -100,7 +100,7 @@ async def test_job_whose_output_is_lost_is_killed_and_runs_again_when_the_kernel
 
 @pytest.mark.parametrize("step", ["output lost", "flushing"])
 async def test_signal_ends_a_job_whose_output_is_lost(go, step):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         place.dispatcher.disk_lost()
         await turns()
@@ -116,7 +116,7 @@ async def test_signal_ends_a_job_whose_output_is_lost(go, step):
 
 @pytest.mark.parametrize("how", ["cancel", "fail"])
 async def test_job_that_ends_while_the_kernel_writes_is_abandoned(go, how):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         place.dispatcher.disk_lost()
         await turns()
@@ -132,7 +132,7 @@ async def test_job_that_ends_while_the_kernel_writes_is_abandoned(go, how):
 
 
 async def test_job_that_may_not_run_again_goes_on_and_fails(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit(no_retry=True)
         assert place.dispatcher.disk_lost()
         await place.end(number)
@@ -143,7 +143,7 @@ async def test_job_that_may_not_run_again_goes_on_and_fails(go):
 
 
 async def test_worker_that_is_lost_while_the_share_writes_gives_the_job_back(go):
-    async with go() as place:
+    async with go as place:
         number = await place.submit()
         await place.end(number)
         place.agent.end()
