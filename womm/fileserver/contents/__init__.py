@@ -7,7 +7,7 @@
 - Flushing: `flusher` says when a file is sent, tries again and gives up; `sender` sends a log once;
   `sending` keeps count of what is on its way.
 - What they share: `handles`, open files of the user's side; `space`, the room on the user's disk;
-  `refusals`, what the user's side does not take; `clock`, its time.
+  `refusals`, what the user's side does not take; `clock`, its time; `rate`, how fast the link is.
 - What the user's side hears: `report`, with each flush; `unsent`, all the time.
 
 `flusher` says how long a write may wait; `contents` and `sending` say how many bytes may. After an error,

@@ -11,6 +11,7 @@ from typing import Final
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
+from womm.fileserver.contents.rate import LinkRate
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import ask
 from womm.fileserver.tree.tree import Tree
@@ -27,7 +28,6 @@ AHEAD_FIRST_BYTES_S: Final = 8e6
 AHEAD_MIN_BLOCKS: Final = 4
 UNREAD_BLOCKS: Final = 4096
 """So many unread blocks are counted before the dropped ones among them are looked for."""
-LOOK_S: Final = 0.25
 
 
 class OpenFile:
@@ -58,12 +58,9 @@ class Fetcher:
         self._link = link
         self._blocks = blocks
         self._fetches: dict[tuple[int, int, tuple[int, ...]], asyncio.Task[bytes]] = {}
-        self._rate = AHEAD_FIRST_BYTES_S
-        """Bytes per second that the link carries."""
-        self._looked_s = 0.0
-        self._looked_bytes = 0
-        self._full = False
-        """Has the limit held something back since the last look?"""
+        self._rate = LinkRate()
+        self._bytes_s = AHEAD_FIRST_BYTES_S
+        """How much the link carries."""
         self._unread: dict[tuple[int, int], int] = {}
         """For each fetched block, how many of its bytes no client has read yet."""
         self._prune_at = UNREAD_BLOCKS
@@ -186,19 +183,16 @@ class Fetcher:
         limit = self._limit()
         for number in range(last + 1, stop):
             if len(self._fetches) >= limit or not self._link.up:
-                self._full = True
+                self._rate.limit()
                 return
             if not self._blocks.has(node.fileid, number):
                 self._fetch(node, number)
 
     def _limit(self) -> int:
         """Return how many blocks may be on their way: as many as the link carries in AHEAD_S."""
-        now, got = asyncio.get_running_loop().time(), self._link.received_bytes
-        past_s = now - self._looked_s
-        if past_s > LOOK_S:
-            rate = (got - self._looked_bytes) / past_s
-            if past_s < 4 * LOOK_S:
-                # A link that was not kept full is not slow for that.
-                self._rate = (self._rate + rate) / 2 if self._full else max(self._rate, rate)
-            self._looked_s, self._looked_bytes, self._full = now, got, False
-        return max(AHEAD_MIN_BLOCKS, min(AHEAD_BLOCKS, int(self._rate * AHEAD_S / BLOCK_BYTES)))
+        look = self._rate.look(self._link.received_bytes)
+        if look is not None and look.limited:
+            self._bytes_s = (self._bytes_s + look.bytes_s) / 2
+        elif look is not None:
+            self._bytes_s = max(self._bytes_s, look.bytes_s)
+        return max(AHEAD_MIN_BLOCKS, min(AHEAD_BLOCKS, int(self._bytes_s * AHEAD_S / BLOCK_BYTES)))

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from womm.fileserver import sftp
 from womm.fileserver.contents.blocks import BLOCK_BYTES
+from womm.fileserver.contents.rate import LinkRate
 from womm.fileserver.tree.questions import ask
 from womm.fileserver.writelog import Piece, Pieces, WriteLog
 from womm.nfs.status import NFSError
@@ -16,7 +17,6 @@ MOST_BYTES: Final = 8 << 20
 LEAST_BYTES: Final = 1 << 20
 BEHIND_S: Final = 1.0
 """Questions wait no longer than this behind the writes that were sent before."""
-LOOK_S: Final = 0.25
 
 
 class Window:
@@ -25,10 +25,8 @@ class Window:
     def __init__(self) -> None:
         self.size_bytes = MOST_BYTES
         self._taken = 0
-        self._given = 0
-        self._looked_s = 0.0
-        self._full = False
-        """Has it held something back since the last look?"""
+        self._given_bytes = 0
+        self._rate = LinkRate()
         self._room = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -37,22 +35,18 @@ class Window:
     async def take(self, size_bytes: int) -> None:
         """Wait until so much more may be sent."""
         while self._taken and self._taken + size_bytes > self.size_bytes:
-            self._full = True
+            self._rate.limit()
             self._room.clear()
             await self._room.wait()
         self._taken += size_bytes
 
     def give(self, size_bytes: int) -> None:
         """So much has arrived, or never will."""
-        now_s = asyncio.get_running_loop().time()
         self._taken -= size_bytes
-        self._given += size_bytes
-        past_s = now_s - self._looked_s
-        if past_s > LOOK_S:
-            if self._full and past_s < 4 * LOOK_S:  # a link that was not kept full is not slow for that
-                carried = int(self._given / past_s * BEHIND_S)
-                self.size_bytes = max(LEAST_BYTES, min(MOST_BYTES, carried))
-            self._looked_s, self._given, self._full = now_s, 0, False
+        self._given_bytes += size_bytes
+        look = self._rate.look(self._given_bytes)
+        if look is not None and look.limited:  # a link that was not kept busy is not slow for that
+            self.size_bytes = max(LEAST_BYTES, min(MOST_BYTES, int(look.bytes_s * BEHIND_S)))
         self._room.set()
 
 
