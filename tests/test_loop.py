@@ -12,18 +12,22 @@ async def test_async_test_has_a_loop_of_its_own_and_fixtures(tmp_path):
     assert asyncio.all_tasks() and tmp_path.is_dir()
 
 
-async def test_task_that_is_left_over_fails():
+def test_task_that_is_left_over_fails():
+    async def leaves():
+        keep.append(asyncio.ensure_future(asyncio.Event().wait()))
 
     keep: list[object] = []
     with pytest.raises(AssertionError, match="left over"):
-        keep.append(asyncio.ensure_future(asyncio.Event().wait()))
+        run(leaves())
 
 
-async def test_exception_of_a_callback_fails():
-
-    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+def test_exception_of_a_callback_fails():
+    async def calls():
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
         await asyncio.sleep(0.001)
+
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        run(calls())
 
 
 def test_deadline_ends_a_coroutine():

@@ -1,14 +1,13 @@
 """Workers that the task itself ends, and workers that take long to be created."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
 from tests.cluster.kubernetes.test_running_task import PODS, running
 from tests.contracts.cluster_contract import SPEC
-from tests.link.wires import DEADLINE_S
-from tests.loop import run
 from womm.cluster.base import Loss, Pod
 
 A = Pod("a", 1, SPEC.slots, node="node1")
@@ -16,14 +15,12 @@ A = Pod("a", 1, SPEC.slots, node="node1")
 
 @pytest.fixture
 def go(tmp_path):
-    def decorate(test):
-        async def main():
-            async with running(tmp_path) as (task, observer, server):
-                await asyncio.wait_for(test(task.workers, task, observer, server), DEADLINE_S)
+    @asynccontextmanager
+    async def started():
+        async with running(tmp_path) as (task, observer, server):
+            yield task.workers, task, observer, server
 
-        run(main())
-
-    return decorate
+    return started
 
 
 async def requested(server, count):
