@@ -154,7 +154,7 @@ class LocalCluster:
         self._stopping = True
 
     async def stop(self) -> None:
-        """Pods whose agent was told to end get a moment for it; what is left then is killed."""
+        """Pods whose agent has orders to end get a moment for it; then this kills what is left."""
         self._stopping = True
         await self._keeping.close()
         lives = [wanted.life for wanted in self._pods.values() if wanted.life is not None]

@@ -136,7 +136,7 @@ class Control:
         return wire.Written(0 if failed else size, words)
 
     async def _flush(self, lines: Lines, number: int, seen: int) -> None:
-        """What has changed, and what is lost, is told again until a reply with it has been read."""
+        """Report changes and losses, again and again, until the user's side has read a reply with them."""
         for told in [told for told in self._told if told <= seen]:
             del self._told[told]
         touched, lost = self._contents.report.touched, self._contents.report.failed

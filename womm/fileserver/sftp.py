@@ -60,7 +60,7 @@ R = TypeVar("R", bound=Extended)
 
 
 class LinkLost(Exception):
-    """The link was cut: what was asked for may or may not have happened."""
+    """The link was cut: the requests may or may not have had an effect."""
 
 
 class EndOfFile(Exception):

@@ -40,7 +40,7 @@ class UnsentTeller:
         self._tell(whole=True)
 
     def tell(self) -> None:
-        """Send what has changed since it was told last."""
+        """Send what has changed since the last message."""
         if self._lines is not None:
             self._tell(whole=False)
 

@@ -35,7 +35,7 @@ class BadXDR(Exception):
 
 
 class Reader:
-    """A position in a record; every method raises BadXDR when the record does not hold what is asked."""
+    """A position in a record; every method raises BadXDR when the record does not hold the value."""
 
     __slots__ = ("data", "end", "pos")
 

@@ -227,7 +227,7 @@ class Store:
         self._out.flush()
 
     def _delta(self, record: Record) -> None:
-        """As a large file, on a copy of the older version, which must be the one whose digests were told."""
+        """As a large file, on a copy of the older version, which must be the one whose digests it sent."""
         older, self._older = self._older, None
         with self._tree.reading(record.path) as old:
             found = os.fstat(old)

@@ -22,7 +22,7 @@ class RunPlan:
     """What the options mean for womm.
 
     `cap` limits the jobs at once (None: as many as there are jobslots); `fixed_width`: GNU parallel
-    is told the final number of jobslots at once; `total` is the number of jobs where it is known
+    hears the final number of jobslots at once; `total` is the number of jobs where it is known
     without reading the input; `bound`: jobs use what GNU parallel has put into the worker of their login, or
     are to run in each of them; `appends`: the command names no place for the argument, so GNU parallel
     puts it at the end, which surprises (`sleep 1` becomes `sleep 1 LINE`).

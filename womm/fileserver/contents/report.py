@@ -4,7 +4,7 @@ from womm.fileserver.tree.nodes import FileNode
 
 
 class Report:
-    """Paths that clients have changed, and writes that are lost, since it was told last."""
+    """Paths that clients have changed, and writes that are lost, since the last report."""
 
     def __init__(self) -> None:
         self.touched: dict[bytes, None] = {}

@@ -1,6 +1,6 @@
 """The room on the user's disk: `UserDisk`.
 
-Strategy: it is asked for at most once a second, and in the background while there is plenty. Bytes that were
+Strategy: this asks for it at most once a second, and in the background while there is plenty. Bytes that were
 sent since the last answer, and those that are still to be sent, count as taken.
 """
 
@@ -32,7 +32,7 @@ class UserDisk:
         self._space_s = 0.0
         self._asking: asyncio.Task[None] | None = None
         self._sent_bytes = 0
-        """Since `_space` was asked for."""
+        """Since the question for `_space`."""
 
     def __repr__(self) -> str:
         return f"<UserDisk {self._space}>"

@@ -24,7 +24,7 @@ from womm.nfs.status import NFSError, Status
 
 
 def look_at(session: Session, *paths: bytes) -> "list[asyncio.Future[sftp.Reply]]":
-    """Ask what files look like after what was asked for before."""
+    """Ask what files look like after the requests before this one."""
     waiters = [session.lstat(path) for path in paths]
     for waiter in waiters:
         waiter.add_done_callback(sftp.ignore)

@@ -60,7 +60,7 @@ class Freshness:
 
     @contextmanager
     def question(self) -> Iterator[Asked]:
-        """Around a question; what it gives says when it was asked."""
+        """Around a question; its value says when the question began."""
         try:
             with self._changes.question(self.stamp()) as asked:
                 yield asked

@@ -1,4 +1,4 @@
-"""Looking ahead: names that are likely to be asked for next are fetched before they are.
+"""Looking ahead: fetch the names that clients are likely to want next.
 
 Strategy: one LSTAT answers the first question about a directory, the second one fetches all of it. Questions
 about several directories soon after each other have the directory above them listed recursively, four times
@@ -38,7 +38,7 @@ class LookAhead:
         return f"<LookAhead {len(self._walks)} listings>"
 
     def missed(self, above: FileNode) -> bool:
-        """A name of a directory has to be asked for. Return whether to list the directory at once."""
+        """A name of a directory needs a question. Return whether to list the directory at once."""
         directory = above.directory
         assert directory is not None
         if directory.is_complete(self._tree.freshness.epoch):
@@ -51,7 +51,7 @@ class LookAhead:
         return False
 
     def will_list(self, above: FileNode) -> None:
-        """A directory is about to be listed. If nothing of it was asked for before, more may be listed."""
+        """A directory is about to be listed. If nobody wanted anything of it before, more may be listed."""
         directory = above.directory
         assert directory is not None
         unknown = not directory.misses and directory.listed_epoch != self._tree.freshness.epoch

@@ -343,7 +343,7 @@ class Directory:
         self.loaded = False
         """The names that the table knows are in `entries`."""
         self.misses = 0
-        """How many of its names had to be asked for since it was listed."""
+        """How many of its names needed a question since it was listed."""
         self.tree_listed = (0, 0)
         """Epoch and entries of the last recursive listing from here."""
         self._order: list[tuple[int, bytes]] | None = None
@@ -434,7 +434,7 @@ class Directory:
         self.loaded = False
 
     def missed(self) -> int:
-        """One of its names had to be asked for; return how many, with this one."""
+        """One of its names needed a question; return how many did, with this one."""
         self.misses += 1
         return self.misses
 

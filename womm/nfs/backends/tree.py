@@ -103,7 +103,7 @@ class LocalNode:
         self.change = 0
         self.ctime_ns = 0
         self.touched = False
-        """Changed through this server since `change` was told."""
+        """Changed through this server since it reported `change`."""
         self.verifier = b""
         """Of the exclusive create that made it, until it is changed or closed."""
 

@@ -2,7 +2,7 @@
 
 Strategy: whatever ends an open returns the backend's files that are to be closed, and the caller closes them
 after (decide, then do). A stateid's `other` holds the server's boot, the client and a number, so one that
-is not known can still be told apart: of an earlier boot, of a client whose lease ran out, or nonsense.
+is not known can still be distinguished: of an earlier boot, of a client whose lease ran out, or nonsense.
 """
 
 from collections.abc import Callable, Iterator

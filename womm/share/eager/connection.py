@@ -10,7 +10,7 @@ now.
 Rejected: rsync for everything (50,000 small files took three times as long as with tar: it has three
 processes and a checksum for each file, where nothing is to be compared), tar (whole seconds, or one more
 kilobyte for each file; no word on what has changed while it was read), rsync for what comes back (the pod
-is a hostile sender: only names that were asked for are taken here, whatever version of rsync there is).
+is a hostile sender: only names that this side asked for are taken here, whatever version of rsync there is).
 So nobody needs an rsync, and no version of it is too old. What it can and this cannot: find a block that has
 moved within its file.
 """
@@ -254,6 +254,6 @@ class _CutLater(Cut):
 def store_command(store: str, *, identity: str = "", python: Sequence[str] = ("python3",)) -> list[str]:
     """Return the command of the store in the folder `store` of the pod.
 
-    identity: the file by which its disk is told from another one, see womm.store.server; empty: none.
+    identity: the file that distinguishes its disk from another one, see womm.store.server; empty: none.
     """
     return [*python, "-m", "womm.store.server", store, *filter(None, [identity])]

@@ -1,6 +1,6 @@
 """A conversation with a store, see `womm.store.protocol`: questions, and answers that are checked.
 
-The store may be hostile: what it says is bounded, and is what it was asked for.
+The store may be hostile: its answers are bounded, and must be about the question.
 """
 
 from collections.abc import Callable

@@ -41,4 +41,4 @@ async def tell_owner(exec_dial: ExecDial, state: str, user: User) -> None:
             reason = str(exc)
         if delay_s is not None:
             await asyncio.sleep(delay_s)
-    raise ShareError(f"the file server cannot be told that files belong to uid {user.uid}: {reason}")
+    raise ShareError(f"the file server does not take uid {user.uid} as the owner of files: {reason}")

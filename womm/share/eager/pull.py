@@ -1,6 +1,6 @@
 """Brings back what jobs have made or changed in the store.
 
-The store is hostile: it is asked for names that were checked, answers are taken in the order of the
+The store is hostile: this side asks for names that it has checked, answers are taken in the order of the
 questions, and come under numbers into a private folder.
 """
 

@@ -175,7 +175,7 @@ class Push:
                     before = manifest.unchanged(entry, there, before)
                 entries[path] = before
         if self._pulls:
-            # Deleted here, changed there: still to be told apart from what is new there.
+            # Deleted here, changed there: it must not look like something new there.
             for path, base in old.items():
                 if path not in found.entries and path in theirs and not base.is_theirs(theirs[path]):
                     entries[path] = base

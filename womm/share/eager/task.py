@@ -220,7 +220,7 @@ class EagerTaskShare:
             found = await self._pull(host)
         except StoreLost:  # told next
             return
-        except ShareError as exc:  # there is no other try: what is missing is told once it is known
+        except ShareError as exc:  # there is no other try: a message names what is missing once it is known
             self._voice.say(f"not all that jobs wrote came back before the file server goes: {exc.message}")
             return
         if not found.refused and not found.kept_changing:

@@ -56,7 +56,7 @@ class Barriers:
                 self._rounds.begin()
 
     async def settle(self) -> None:
-        """Wait until the file server is told of nothing any more."""
+        """Wait until nothing is on its way to the file server any more."""
         await self._rounds.settle()
 
     def _look(self) -> None:

@@ -86,7 +86,7 @@ class LazyConnection:
         self._connection: ssh.Connection | None = None
         self._closed = False
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
-        """As they were told last, and what servers that are gone had told."""
+        """As the file server reported them last, and as servers that are gone did."""
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else repr(self._conversation)
@@ -154,7 +154,7 @@ class LazyConnection:
         """Wait until the file server is there for the first time. Raises ShareError."""
         await self._conversation.ready()
 
-    # -- what the file server is asked -------------------------------------------------------------
+    # -- requests to the file server --------------------------------------------------------------
     @property
     def quiet(self) -> bool:
         """Nothing has changed here that the file server does not know: `barrier` has nothing to do."""
@@ -170,7 +170,7 @@ class LazyConnection:
         return [""] if found.all else sorted(os.fsdecode(path) for path in found.paths)
 
     async def flush(self) -> FlushResult:
-        """Wait until all that jobs were told is written is in the folder. Raises ShareError."""
+        """Wait until everything that jobs believe written is in the folder. Raises ShareError."""
         return await self._flushes.join()
 
     async def stats(self) -> ShareStats:

@@ -1,6 +1,6 @@
 """The user's side of the control channel: the messages are in womm.wire.control.
 
-Whoever waits for an answer waits through cuts: what was not answered is asked again on the next connection,
+A request waits through cuts: one without an answer goes out again on the next connection,
 in the same order. All requests are idempotent.
 """
 

@@ -34,7 +34,7 @@ class Flushes:
         return f"<Flushes {self._seen} {self._rounds!r}>"
 
     async def join(self) -> FlushResult:
-        """Wait until all that jobs were told is written is in the folder. Raises ShareError."""
+        """Wait until everything that jobs believe written is in the folder. Raises ShareError."""
         self._conversation.check()
         found = await self._rounds.join()
         self._untold = set()

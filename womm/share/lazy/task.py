@@ -192,7 +192,7 @@ class LazyJobHooks:
         self._count = 0
         self._known: dict[str, int] = {}  # by pod
         self._looking: dict[int, int] = {}  # by job: what it looks at
-        self._lost: dict[str, tuple[int, str]] = {}  # paths, when it was told, and why
+        self._lost: dict[str, tuple[int, str]] = {}  # paths, when the report came, and why
         self._busy = 0
 
     def __repr__(self) -> str:
@@ -231,7 +231,7 @@ class LazyJobHooks:
         return sync_request(self._folder) if self._writable else None
 
     def reconnected(self) -> None:
-        """Whatever it tells, the file server itself is asked about each job."""
+        """Whatever it reports, each job asks the file server itself."""
 
     async def wait_written(self, job: int, pod: str) -> str:
         looked = self._looking.pop(job, 0)

@@ -1,14 +1,14 @@
-"""What has changed in a folder since it was last asked, by inotify.
+"""The changes in a folder since the last question, by inotify.
 
-Strategy: the kernel queues an event at the end of each change, before the call that made it returns. So who
-reads the queue until it is empty knows all that was done before: no timer, no delay, and one system call when
-nothing was. Every directory has a watch; one that is made or moved here gets its watch first and is then
-listed, since it may have been filled before. One that is moved away loses those of its subtree. What cannot
-be known - the queue ran over, there are more directories than watches, the system has no inotify - is told as
-"all".
+Strategy: the kernel queues an event at the end of each change, before the call that made it returns. A reader
+that empties the queue therefore knows every change made before: no timer, no delay, and one system call when
+there was none. Every directory has a watch. A directory that is made or moved here gets its watch first and
+is then listed, since it may have files already. One that is moved away loses the watches of its subtree. When
+the answer is unknown - the queue ran over, there are more directories than watches, the system has no
+inotify - it is "all".
 
-Changes that the share itself makes for its pods are left out by bracketing them (`own`): what is in the queue
-before is someone else's, what comes for the same names until the end is ours. A change that someone else
+Changes that the share itself makes for its pods are left out by bracketing them (`own`): events in the queue
+before are someone else's, those for the same names until the end are ours. A change that someone else
 makes to the very file during those microseconds is lost; it is a race that has no right outcome anyway.
 """
 
@@ -48,7 +48,7 @@ _EVENT: Final = Struct("=iIII")
 _READ_BYTES: Final = 65536
 _LARGEST_EVENT: Final = _EVENT.size + 256 + 16
 MANY: Final = 10_000
-"""More changed paths than this are told as "all"."""
+"""More changed paths than this are reported as "all"."""
 _RULES: Final = os.fsencode(RULES)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -231,7 +231,7 @@ class Watcher:
 
     # -- watches -----------------------------------------------------------------------------------
     def _enter(self, top: bytes, note: Callable[[bytes, bool], None] | None) -> None:
-        """Watch a directory and all below it; `note` is told what is in them."""
+        """Watch a directory and all below it; `note` hears what is in them."""
         todo = [top]
         while todo and (self._starting or not self.why_all):
             path = todo.pop()

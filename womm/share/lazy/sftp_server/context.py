@@ -170,7 +170,7 @@ class RequestContext:
         return handle
 
     def _drop(self, handle: Handle) -> None:
-        """Close it when nobody can be told: what was not acknowledged is sent again."""
+        """Close it when there is nobody to answer: the file server sends unacknowledged writes again."""
         try:
             self.shut(handle)
         except OSError as exc:
