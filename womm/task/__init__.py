@@ -2,7 +2,7 @@
 
 session     open_task: all that a task has, made in order, and removed in the reverse order
 clusters    which cluster the settings name; shares: which share; runtime: the folder for sockets
-workers     waiting for workers, and what is said meanwhile
+readiness   waiting for workers, and what womm says meanwhile
 parallel    `womm parallel`: an open task, an engine, a progress line (bar), signals
 shell       `womm shell`: an open task and one job with this terminal (terminal)
 doctor      `womm doctor`: a worker, looked at without a task
