@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contracts.cluster_contract import SPEC, Observer, unique_task
+from tests.cluster.cluster_contract import SPEC, Observer, unique_task
 from tests.link.wires import PERL
 from womm.cluster.both import BothClusters
 from womm.cluster.local import LocalCluster

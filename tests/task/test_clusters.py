@@ -1,4 +1,4 @@
-"""Which cluster the settings name. A real Kubernetes: tests/contracts/test_kubernetes_cluster."""
+"""Which cluster the settings name. A real Kubernetes: tests/cluster/kubernetes/test_cluster."""
 
 from pathlib import Path
 

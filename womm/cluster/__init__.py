@@ -6,5 +6,6 @@ kubernetes/  pods are those of a Kubernetes
 both         joins two clusters for one task
 
 A new kind of cluster is a module here that implements `base.Cluster`, and `base.ShareHost` if its pods do not
-have the user's folder. The contract suite (tests/contracts) holds all of them to the same behaviour.
+have the user's folder. The contract suite (tests/cluster/cluster_contract.py) holds all of them to the same
+behaviour.
 """

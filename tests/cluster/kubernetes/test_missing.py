@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.cluster.cluster_contract import Observer
 from tests.cluster.kubernetes.test_pods import RUNNING, pod, waiting
-from tests.contracts.cluster_contract import Observer
 from womm.cluster.kubernetes.events import Why
 from womm.cluster.kubernetes.file_server import FileServerPods
 from womm.cluster.kubernetes.missing import TELL_AFTER_S, MissingWorkers

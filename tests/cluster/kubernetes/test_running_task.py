@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.cluster_contract import SPEC, Observer
 from tests.cluster.kubernetes.apiserver import ApiServer, connected
 from tests.cluster.kubernetes.pods import about
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
-from tests.contracts.cluster_contract import SPEC, Observer
 from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Loss, Pod, ShareSpec
 from womm.cluster.kubernetes.execs import Execs

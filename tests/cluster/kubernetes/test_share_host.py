@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.cluster_contract import SPEC, Observer, linked_pod, unique_task
 from tests.cluster.kubernetes.pods import about
 from tests.conftest import Home
-from tests.contracts.cluster_contract import SPEC, Observer, linked_pod, unique_task
 from tests.link.wires import Linked
 from tests.realcluster.fixtures import KubeCluster
 from womm import process

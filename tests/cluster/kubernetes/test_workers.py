@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.cluster.cluster_contract import SPEC
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
 from tests.cluster.kubernetes.test_running_task import PODS, running
-from tests.contracts.cluster_contract import SPEC
 from womm.cluster.base import Loss, Pod
 
 A = Pod("a", 1, SPEC.slots, node="node1")

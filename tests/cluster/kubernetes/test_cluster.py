@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.cluster_contract import ClusterContract, unique_task
 from tests.cluster.kubernetes.pods import about, agent_of
-from tests.contracts.cluster_contract import ClusterContract, unique_task
 from tests.faults.tasks import wait_for
 from tests.link.wires import DEADLINE_S
 from womm.cluster.base import Pod

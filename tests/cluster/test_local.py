@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.cluster_contract import SPEC, ClusterContract, Observer, linked_pod, unique_task
+from tests.cluster.cluster_contract import SPEC, ClusterContract, Observer, linked_pod, unique_task
 from tests.link.wires import PERL
 from womm.cluster.base import Loss, Pod
 from womm.cluster.local import MAX_START_FAILURES, LocalCluster
