@@ -3,7 +3,6 @@
 import pytest
 
 from tests.cli.running import run
-from womm.cli.options import OF_KUBERNETES, with_cluster
 from womm.cli.parallel import VALUED, scan
 from womm.errors import UsageError
 
@@ -51,13 +50,6 @@ def test_scan_takes_the_options_of_clusters(option):
         scan([option, "--", "echo"])
     with pytest.raises(UsageError, match=f"{option} stands after --"):
         scan(["--", option, "x", "echo"])
-
-
-@pytest.mark.parametrize("name", OF_KUBERNETES)
-def test_with_cluster_what_only_kubernetes_has_means_kubernetes(name):
-    assert with_cluster({name: "x"}) == {name: "x", "cluster": "kubernetes"}
-    assert with_cluster({name: "x", "cluster": "local"})["cluster"] == "local"
-    assert not with_cluster({name: None}).get("cluster")
 
 
 @pytest.mark.parametrize("words", [("parallel", "--kube-pods", "1"), ("shell",)])

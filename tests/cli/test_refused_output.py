@@ -1,6 +1,5 @@
 """Output that nobody takes: the reader is gone, or the disk is full."""
 
-import errno
 import os
 import subprocess
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 
 from tests.cli.running import WOMM, environment
 from tests.interop.plain import PLAIN
-from womm.cli.failures import explain
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 FULL = "No space left on device"
@@ -129,28 +127,3 @@ def test_full_runtime_folder_is_named_and_not_stdout(tmp_path, womm_home):
     assert f": {FULL}\nwomm: hint: df -h {runtime}" in done.stderr
     assert "stdout" not in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("number", "hint"),
-    [
-        (errno.EACCES, "ls -ld '/tmp/a b'"),
-        (errno.EROFS, "findmnt -T /tmp"),
-        (errno.EDQUOT, "quota -s"),
-        (errno.ENOSPC, "df -h /tmp"),
-        (errno.EMFILE, "ulimit -n $(ulimit -Hn)"),
-        (errno.ENOENT, "ls -ld '/tmp/a b'"),
-    ],
-)
-def test_error_of_the_system_names_its_file_and_a_command(number, hint):
-    assert explain(OSError(number, os.strerror(number), "/tmp/a b")) == (
-        f"/tmp/a b: {os.strerror(number)}",
-        hint,
-    )
-    assert explain(OSError(number, os.strerror(number), b"/tmp/a b"))[1] == hint
-    assert os.strerror(number) in explain(OSError(number, os.strerror(number)))[0]
-
-
-def test_error_without_a_file_that_no_user_can_mend_stays_a_bug():
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        explain(OSError(errno.EBADF, "Bad file descriptor"))

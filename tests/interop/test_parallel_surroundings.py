@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.interop.plain import Pair
-from tests.link.wires import PERL
-from womm.engine.gnu.options import read_options
 
 pytestmark = pytest.mark.slow
 
@@ -63,24 +61,6 @@ def test_end_of_options_means_what_it_means_to_plain(pair: Pair, line: str):
     expected, got = pair.both(line)
     assert (got.stdout, got.stderr, got.status) == (expected.stdout, expected.stderr, expected.status)
     assert [job.command for job in got.joblog] == [job.command for job in expected.joblog]
-
-
-@pytest.mark.parametrize(
-    ("words", "given", "command", "ended"),
-    [
-        (["-k", "--", "-x"], ("-k",), ("-x",), True),
-        (["--tagstring", "--", "-k", "x"], ("--tagstring", "--", "-k"), ("x",), False),
-        (["--tagstring", "--", "--", "x"], ("--tagstring", "--"), ("x",), True),
-        (["--tagstring", "--", "x"], ("--tagstring", "--"), ("x",), False),
-        (["--", "--", "x"], (), ("--", "x"), True),
-        (["--eof", "--", "x"], ("--eof",), ("x",), True),
-        (["x", "--", "y"], (), ("x", "--", "y"), False),
-        ([], (), (), False),
-    ],
-)
-def test_end_of_options_is_told_from_an_options_value(words, given, command, ended):
-    options = read_options(words, PERL)
-    assert (options.given, options.command, options.ended) == (given, command, ended)
 
 
 @pytest.mark.parametrize(
