@@ -42,10 +42,6 @@ class ClusterError(WommError):
     pass
 
 
-class LoginError(WommError):
-    pass
-
-
 class ShareError(WommError):
     pass
 
