@@ -49,7 +49,7 @@ def refill(path: str, content: bytes) -> bool:
     False: the path names no such descriptor. A pipe can be read once, and GNU parallel reads it, too.
     """
     folder, _, name = path.rpartition("/")
-    if folder not in ("/dev/fd", "/proc/self/fd") or not name.isdecimal() or int(name) not in _callers:
+    if folder not in ("/dev/fd", "/proc/self/fd") or name not in map(str, _callers):
         return False
     fd = os.memfd_create("womm") if sys.platform == "linux" else _unnamed()
     os.write(fd, content)
