@@ -22,7 +22,6 @@ TO_BE_WRITTEN: Final = {
     "womm/cli/shell.py",
     "womm/cli/version.py",
     "womm/cluster/base.py",
-    "womm/cluster/kubernetes/admission.py",
     "womm/cluster/kubernetes/lean.py",
     "womm/cluster/kubernetes/tasks.py",
     "womm/engine/gnu/citation.py",
