@@ -23,7 +23,6 @@ TO_BE_WRITTEN: Final = {
     "womm/cli/version.py",
     "womm/cluster/base.py",
     "womm/cluster/kubernetes/lean.py",
-    "womm/cluster/kubernetes/tasks.py",
     "womm/engine/gnu/citation.py",
     "womm/engine/gnu/engine.py",
     "womm/engine/gnu/start.py",

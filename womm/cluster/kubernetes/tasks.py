@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from womm.cluster.kubernetes import manifests
-from womm.cluster.kubernetes.client import KubeClient, Target
+from womm.cluster.kubernetes.client import ApiError, KubeClient, Target
 from womm.cluster.kubernetes.manifests import About, Object, label_value, selector
 from womm.cluster.kubernetes.removal import delete_task, remaining, tasks_with_objects, without_lost_nodes
 from womm.errors import ClusterError
@@ -182,6 +182,10 @@ async def worker_logs(client: KubeClient, task: str, *, follow: bool) -> AsyncIt
         try:
             async for piece in client.log(name, manifests.WORKER, follow=True):
                 await queue.put((name, piece))
+        except ClusterError as exc:
+            if isinstance(exc, ApiError):
+                raise
+            # The log was cut off, as happens when its pod is removed.
         finally:
             await queue.put(None)
 
@@ -194,6 +198,7 @@ async def worker_logs(client: KubeClient, task: str, *, follow: bool) -> AsyncIt
                 running -= 1
             else:
                 yield item
+        await asyncio.gather(*copies)  # a refusal, once the other pods' logs have ended
     finally:
         for task_ in copies:
             task_.cancel()
