@@ -86,7 +86,6 @@ TO_BE_WRITTEN: Final = {
     "womm/store/receive.py",
     "womm/store/send.py",
     "womm/store/tree.py",
-    "womm/task/cleanup.py",
     "womm/task/doctor.py",
     "womm/task/listing.py",
     "womm/task/targets.py",
