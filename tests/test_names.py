@@ -87,8 +87,6 @@ TO_BE_WRITTEN: Final = {
     "womm/store/send.py",
     "womm/store/tree.py",
     "womm/task/doctor.py",
-    "womm/task/listing.py",
-    "womm/task/targets.py",
     "womm/worker/__init__.py",
 }
 

@@ -67,8 +67,8 @@ def all_tasks(
 
         mine = {} if all_hosts else {"host": this_host(), "user": this_user()}
         there, failures = run_apart(list_everywhere(targets, **mine))
-        for failure in failures.values():
-            say(f"womm: {failure.message}")
+        for message in dict.fromkeys(failure.message for failure in failures.values()):
+            say(f"womm: {message}")
         for remote in there:
             views[remote.task] = _joined(views.get(remote.task), remote)
         for found in _without_objects(views.values(), failures):
