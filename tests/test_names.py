@@ -24,8 +24,6 @@ TO_BE_WRITTEN: Final = {
     "womm/cluster/base.py",
     "womm/cluster/kubernetes/lean.py",
     "womm/engine/gnu/citation.py",
-    "womm/engine/gnu/engine.py",
-    "womm/engine/gnu/start.py",
     "womm/fileserver/__main__.py",
     "womm/fileserver/cached.py",
     "womm/fileserver/listener.py",
