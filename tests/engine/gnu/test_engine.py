@@ -147,15 +147,13 @@ async def test_engine_with_a_perl_that_is_gone_is_an_error(womm_home, tmp_path):
         assert running.events(EngineStarted) == []
 
 
-async def test_first_job_of_an_appended_argument_is_named_unless_quiet(womm_home, tmp_path):
-    for quiet, said in ((False, ["first job (no {}: appended): true 1 ''"]), (True, [])):
-        async with opened(womm_home, tmp_path, options("true 1", ":::", "", quiet=quiet)) as (
-            engine,
-            running,
-        ):
-            await engine.start()
-            await engine.wait()
-            assert running.said == said
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_first_job_of_an_appended_argument_is_named_unless_quiet(womm_home, tmp_path, quiet):
+    given = options("true", "1", ":::", "2", quiet=quiet)
+    async with opened(womm_home, tmp_path, given) as (engine, running):
+        await engine.start()
+        await engine.wait()
+        assert running.said == ([] if quiet else ["first job (no {}: appended): true 1 2"])
 
 
 def test_traits_are_those_of_the_options():
