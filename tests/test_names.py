@@ -23,7 +23,6 @@ TO_BE_WRITTEN: Final = {
     "womm/cli/version.py",
     "womm/cluster/base.py",
     "womm/cluster/kubernetes/lean.py",
-    "womm/engine/gnu/citation.py",
     "womm/fileserver/__main__.py",
     "womm/fileserver/cached.py",
     "womm/fileserver/listener.py",
