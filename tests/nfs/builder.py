@@ -1,7 +1,8 @@
 """COMPOUNDs built and their results read, against a server that does not listen.
 
 `Bench` has a server on a memory filesystem, a clock that only tests move and random bytes that are always the
-same. `bench.call(putrootfh(), lookup(b"x"), getattr(...))` runs a COMPOUND; sessions are kept by `Session41`.
+same. `bench.call(putrootfh(), lookup(b"x"), getattr(...))` runs a COMPOUND; sessions are kept by `Session41`,
+the seqids of an open owner of 4.0 by `Owner40`.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from struct import pack
+from struct import pack, unpack
 from types import TracebackType
 from typing import Any, Self
 
@@ -231,6 +232,11 @@ def _open(r: Reader) -> dict[str, Any]:
     return found
 
 
+def values_of(found: tuple[int, bytes], formats: str) -> tuple[Any, ...]:
+    """Return the values of a GETATTR's result, which have these formats of struct."""
+    return unpack(">" + formats, found[1])
+
+
 def _entries(r: Reader) -> dict[str, Any]:
     r.fixed(8)
     entries = []
@@ -446,3 +452,26 @@ class Session41:
         """Open a file in the root, made if it is not there; return stateid and handle."""
         reply = self.ok(putrootfh(), open_(name, **{"create": 0, **options}), getfh())
         return reply.value(Op.OPEN)["stateid"], reply.value(Op.GETFH)
+
+
+class Owner40:
+    """An open owner of 4.0: counts its seqid."""
+
+    def __init__(self, bench: Bench, owner: bytes = b"owner", client: bytes = b"client") -> None:
+        self.bench, self.owner = bench, owner
+        self.clientid = bench.client40(client)
+        self.seqid = 0
+
+    def next(self) -> int:
+        self.seqid += 1
+        return self.seqid
+
+    def open(self, name: bytes, **options: Any) -> tuple[Stateid, bytes]:
+        """Open, and confirm if that is asked for; return stateid and handle."""
+        args = {"create": 0, "owner": self.owner, "clientid": self.clientid, **options}
+        reply = self.bench.ok(putrootfh(), open_(name, seqid=self.next(), **args), getfh())
+        found, handle = reply.value(Op.OPEN), reply.value(Op.GETFH)
+        stateid = found["stateid"]
+        if found["flags"] & 2:
+            stateid = self.bench.ok(putfh(handle), open_confirm(stateid, self.next())).value(Op.OPEN_CONFIRM)
+        return stateid, handle

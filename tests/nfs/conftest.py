@@ -1,4 +1,4 @@
-"""Guests and servers for the tests with a real kernel's client."""
+"""Servers without a network; guests and servers for the tests with a real kernel's client."""
 
 import itertools
 import os
@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.nfs import uml
+from tests.nfs.builder import Bench
 from tests.nfs.process import ServerProcess
 
 _ports = itertools.count(2049)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A server on a memory filesystem, without a network."""
+    with Bench() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

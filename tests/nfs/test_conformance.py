@@ -42,12 +42,6 @@ from womm.nfs.xdr import pack_opaque, pack_u32, pack_u64
 ONE, TWO = Credential(1001, 1001), Credential(1002, 1002)
 
 
-@pytest.fixture
-def bench():
-    with Bench() as found:
-        yield found
-
-
 @pytest.fixture(params=["memory", "local"])
 def any_bench(request, tmp_path):
     with Bench(LocalFilesystem(tmp_path) if request.param == "local" else None) as found:
