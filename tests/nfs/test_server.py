@@ -1,7 +1,6 @@
 """The server on a socket: leases, no calls back."""
 
-import socket
-import threading
+import asyncio
 
 import pytest
 
@@ -9,6 +8,7 @@ from tests.nfs import builder as b
 from tests.nfs.peer import Peer, record_of, serving
 from womm.nfs import Server, ServerOptions
 from womm.nfs.constants import Op
+from womm.nfs.status import Status
 
 
 async def test_standing_still_costs_no_client_its_lease():
@@ -25,36 +25,24 @@ async def test_standing_still_costs_no_client_its_lease():
         await peer.close()
 
 
-def test_callback_address_is_never_dialled():
+async def test_callback_address_is_never_dialled():
     """A client that asks for a callback gets none."""
-    with socket.create_server(("127.0.0.1", 0)) as trap:
-        trap.settimeout(0.2)
-        called = threading.Event()
-
-        def watch():
-            try:
-                trap.accept()[0].close()
-                called.set()
-            except TimeoutError:
-                pass
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        port = trap.getsockname()[1]
+    called = asyncio.Event()
+    async with await asyncio.start_server(lambda reader, writer: called.set(), "127.0.0.1", 0) as trap:
+        port = trap.sockets[0].getsockname()[1]
         address = f"127.0.0.1.{port >> 8}.{port & 255}".encode()
-
-        async def story(server):
+        async with serving() as server:
             peer = await Peer.connect(server)
             reply = b.read_reply(await peer.ask(record_of(b.setclientid(b"verifier", b"c", address))))
             clientid, confirm = reply.value(Op.SETCLIENTID)
             await peer.ask(record_of(b.setclientid_confirm(clientid, confirm), xid=2))
             opened = b.open_(b"f", create=0, clientid=clientid, seqid=1)
-            await peer.ask(record_of(b.putrootfh(), opened, xid=3))
+            reply = b.read_reply(await peer.ask(record_of(b.putrootfh(), opened, xid=3)))
+            assert reply.status is Status.OK
             await peer.close()
-
-        serving(story)
-        thread.join()
-        assert not called.is_set()
+        # Had it dialled, the kernel would have made the connection by now.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(called.wait(), 0.05)
 
 
 def test_server_without_exports_is_refused():
