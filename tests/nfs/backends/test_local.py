@@ -16,7 +16,7 @@ from tests.nfs.filesystem_contract import *  # noqa: F403
 from tests.nfs.filesystem_contract import Driver
 from tests.soak import count
 from womm.nfs.backends.local import LocalFilesystem
-from womm.nfs.constants import SHARE_BOTH, SHARE_READ
+from womm.nfs.constants import SHARE_BOTH, SHARE_READ, FileType
 from womm.nfs.filesystem import NOTHING, WANT_KEY, WANT_TIMES, Settings
 from womm.nfs.status import NFSError, Status
 
@@ -359,3 +359,9 @@ def test_close_while_a_read_runs_waits_for_it(fs, top):
 
     fs(story())
     assert fs.attributes(node).size == len(data)
+
+
+@pytest.mark.parametrize("device", [(1 << 12, 0), (0, 1 << 20), (0xFFFFFFFF, 0xFFFFFFFF)])
+def test_device_that_linux_does_not_have_is_invalid(fs, device):
+    fs.fails(fs.real.mknod(fs.root, b"n", FileType.CHARACTER, device, NOTHING), Status.INVAL)
+    assert fs.names() == []

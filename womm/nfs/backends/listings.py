@@ -11,11 +11,13 @@ from womm.nfs.backends import linux
 from womm.nfs.backends.tree import TYPES, LocalNode, Tree, change_of, pack_key, proc_path
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import WANT_KEY, Attributes, Entry, Listing
-from womm.nfs.status import Status, status_of
+from womm.nfs.status import NFSError, Status, status_of
 
 _DIRENTS_BYTES: Final = 65536
 _COOKIE_SHIFT: Final = 3
 """Cookies 0 to 2 are the protocol's."""
+_MAX_COOKIE: Final = 2**63 - 1 + _COOKIE_SHIFT
+"""The kernel's are signed."""
 
 
 class Listings:
@@ -26,7 +28,9 @@ class Listings:
         self._dirents = ctypes.create_string_buffer(_DIRENTS_BYTES)
 
     def read(self, directory: LocalNode, cookie: int, want: int, count: int) -> Listing:
-        """See Filesystem.readdir."""
+        """See Filesystem.readdir. Raises BAD_COOKIE for one that no listing can have given."""
+        if cookie > _MAX_COOKIE:
+            raise NFSError(Status.BAD_COOKIE)
         path = proc_path(self._tree.fd(directory))
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -221,6 +221,8 @@ class LocalFilesystem(OpenFiles):
         self, directory: Node, name: bytes, kind: FileType, device: tuple[int, int], settings: Settings
     ) -> tuple[LocalNode, Change]:
         assert isinstance(directory, LocalNode)
+        if device[0] >> 12 or device[1] >> 20:
+            raise NFSError(Status.INVAL)  # Linux has no such device: it would make another one
         above, before = self._tree.fd(directory), self._tree.changed(directory)
         mode = 0o644 if settings.mode is None else settings.mode & 0o777
         kinds = {
