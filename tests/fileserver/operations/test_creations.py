@@ -1,11 +1,14 @@
 """New names on a lazy share, where the user has changed something."""
 
+import asyncio
+import os
+
 import pytest
 
 from tests.fileserver.client import again, content, fails, make
 from tests.fileserver.lazy import Lazy
 from womm.nfs.constants import SHARE_BOTH
-from womm.nfs.filesystem import NOTHING
+from womm.nfs.filesystem import NOTHING, Settings
 from womm.nfs.status import Status
 from womm.share.lazy.exported_folder import ExportedFolder
 
@@ -59,3 +62,26 @@ async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
         _, file, _, created = await again(create)
         assert created
         await fs.close(file)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mtime_ns", "data"),
+    [
+        (Settings(mtime_ns=5), 5, b""),
+        (Settings(atime_ns=7, mtime_ns=-1), -1, b""),
+        (Settings(size=3, mode=0o600), None, bytes(3)),
+    ],
+)
+async def test_create_with_times_or_a_size_sets_them_and_ends(
+    top, folder, settings, mtime_ns, data
+):
+    async with Lazy(top, folder) as lazy, asyncio.timeout(60):
+        fs, root = lazy.fs, lazy.fs.root()
+        node, file, _, created = await fs.create(
+            root, b"f", settings, verifier=None, exclusive=True, access=SHARE_BOTH
+        )
+        await fs.close(file)
+        assert created and await content(fs, node) == data
+        if mtime_ns is not None:
+            assert os.stat(top / "f").st_mtime_ns == mtime_ns
+        await fs.remove(root, b"f")

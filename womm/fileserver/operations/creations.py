@@ -59,10 +59,13 @@ class Creations:
             if node is None:
                 async with self._lookup.turns.take((above.fileid, name)):
                     node = await self._names.taken(above, name)
-                    if node is None:
-                        node, file, change = await self._create(above, name, wanted)
-                        if file is not None:
-                            return await self._new(node, file, change, wanted.settings)
+                    made = await self._create(above, name, wanted) if node is None else None
+                if made is not None:
+                    node, file, change = made
+                    if file is not None:
+                        # After the turn: to set attributes takes it again.
+                        return await self._new(node, file, change, wanted.settings)
+                assert node is not None
             try:
                 return await self._create_there(above, name, node, wanted)
             except NFSError as exc:
