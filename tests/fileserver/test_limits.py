@@ -37,16 +37,6 @@ def warnings(caplog):
 
 
 # -- sizes --------------------------------------------------------------------------------------------
-def test_largest_size_is_that_of_the_disk_and_of_the_process(tmp_path):
-    path = tmp_path / "f"
-    with open(path, "wb") as file:
-        largest = largest_size(file.fileno())
-        os.truncate(path, largest)
-        if largest < (1 << 63) - 1:
-            with pytest.raises(OSError):
-                os.truncate(path, largest + 1)
-        with largest_file(12345):
-            assert largest_size(file.fileno()) == 12345
 
 
 async def test_write_beyond_what_the_disk_takes_is_too_large_at_once(top, folder):

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.share.eager.eagers import Rig, contents, in_store, snapshot
+from tests.share.eager.eagers import Rig, contents, snapshot
 from womm.errors import ShareError
-from womm.share.eager.conversation import check_clock
 from womm.share.eager.preview import Limits
 
 NAMES = [
@@ -217,18 +216,6 @@ def test_push_leaves_out_what_is_ignored(rig: Rig) -> None:
     assert contents(rig.store) == {"other": b"other"}
 
 
-def test_preview_counts_and_names_the_ten_largest(rig: Rig) -> None:
-    for number in range(15):
-        (rig.folder / f"f{number:02}").write_bytes(b"x" * number * 1000)
-    (rig.folder / "7").write_bytes(b"ignored")
-    share = rig.share(ignore=NoNumbers())
-    found = in_store(lambda dial: share.preview())
-    assert (found.files, found.size_bytes, found.ignored) == (15, 105_000, 1)
-    assert [path for _, path in found.largest] == [b"f%02d" % number for number in range(14, 4, -1)]
-    assert found.lines()[0] == "15 files in 0 directories, 105 kB; 1 left out by .wommignore"
-    assert found.lines()[1].split() == ["14", "kB", "f14"]
-
-
 def answering(answer: bool, asked: list[str]) -> Callable[[str], bool]:
     def ask(text: str) -> bool:
         asked.append(text)
@@ -260,27 +247,6 @@ def test_push_under_the_limits_asks_nothing(rig: Rig) -> None:
     asked: list[str] = []
     rig.push(yes=False, ask=answering(False, asked))
     assert asked == []
-
-
-@pytest.mark.parametrize(
-    "skew_s,refused", [(0, False), (1.9, False), (-1.9, False), (2.1, True), (-3600, True)]
-)
-def test_clock_more_than_two_seconds_off_is_refused(skew_s: float, refused: bool) -> None:
-    now = 1_800_000_000_000_000_000
-    theirs = now + round(skew_s * 1e9)
-    if refused:
-        with pytest.raises(ShareError, match=r"clock is \d+\.\d s (behind|ahead of)"):
-            check_clock(theirs, now - 1000, now + 1000)
-    else:
-        check_clock(theirs, now - 1000, now + 1000)
-
-
-def test_push_with_syncback_refuses_a_store_whose_clock_is_off(rig: Rig) -> None:
-    (rig.folder / "f").write_text("f")
-    with pytest.raises(ShareError, match=r"the cluster's clock is 3600\.\d s ahead of"):
-        rig.push(clock_ns=lambda: time.time_ns() - 3600 * 10**9)
-    assert contents(rig.store) == {}
-    rig.push(syncback=False, clock_ns=lambda: 0)
 
 
 @pytest.mark.parametrize("how", ["middle", "append", "truncate", "prepend", "all", "mode"])

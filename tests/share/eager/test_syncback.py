@@ -236,12 +236,6 @@ def test_pull_into_another_folder_of_that_name_is_refused(rig: Rig) -> None:
     assert os.listdir(rig.folder) == []
 
 
-def test_name_beside_fits_a_disk_whatever_the_name() -> None:
-    assert beside_name(b"a.txt", "k2x9", 1) == b"a.txt.womm-k2x9"
-    assert beside_name(b"a.txt", "k2x9", 2) == b"a.txt.womm-k2x9.2"
-    assert len(beside_name(b"n" * 255, "k2x9", 12)) == 255
-
-
 def test_pull_of_a_conflict_beside_a_name_that_is_taken_takes_another(rig: Rig) -> None:
     name = "n" * 255
     (rig.folder / name).write_text("start")

@@ -1,4 +1,4 @@
-"""The SFTP server against garbage, random requests, and a client that does not read."""
+"""The SFTP channel: against garbage, random requests, and a client that does not read."""
 
 import asyncio
 import errno
