@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.share.eager.eagers import Rig, in_store
-from tests.share.eager.test_connection import NoNumbers
+from tests.share.eager.test_push import NoNumbers
 
 
 @pytest.fixture

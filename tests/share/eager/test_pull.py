@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.share.eager.eagers import Rig, contents, in_store, snapshot
-from tests.share.eager.test_connection import NAMES, NoNumbers
+from tests.share.eager.test_push import NAMES, NoNumbers
 from tests.soak import count
 from womm.errors import ShareError
 from womm.share.beside import beside_name
