@@ -134,7 +134,7 @@ def test_large_file_is_pieces_of_its_data_without_its_holes(sending: Sending, tm
 def test_large_file_that_grows_under_its_reader_is_torn_and_comes_again(sending: Sending) -> None:
     path = sending.folder / "f"
     path.write_bytes(b"x" * (CHUNK * 2))
-    grown = []
+    grown: list[int] = []
 
     def write(data: bytes) -> None:
         sending.write(data)
