@@ -96,10 +96,13 @@ class Staging:
         while True:
             with suppress(FileExistsError):
                 os.mkdir(self._name, 0o700, dir_fd=root)
-            fd = os.open(self._name, _DIRECTORY, dir_fd=root)
+            try:
+                fd = os.open(self._name, _DIRECTORY, dir_fd=root)
+            except FileNotFoundError:  # taken for a dead one's
+                continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Unlocked for a moment, it may have been taken for a dead one's.
+                # It may have been taken for a dead one's before it was locked, too.
                 here = os.stat(self._name, dir_fd=root, follow_symlinks=False)
                 if here.st_ino == os.fstat(fd).st_ino:
                     break
@@ -184,6 +187,8 @@ def _remove_folder(root: int, name: bytes) -> bool:
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(name, dir_fd=root, follow_symlinks=False).st_ino != os.fstat(fd).st_ino:
+            return False  # it was removed before it was locked, and another has its name
         for inner in os.listdir(fd):
             os.unlink(inner, dir_fd=fd)
         os.rmdir(name, dir_fd=root)
