@@ -17,7 +17,6 @@ import pytest
 from tests.share.eager.eagers import Rig, contents, in_store, snapshot
 from tests.soak import count
 from womm.errors import ShareError
-from womm.share.eager.staging import Staging
 from womm.share.eager.stream import LocalStore
 from womm.store.protocol import VERSION
 from womm.store.tree import STAGING
@@ -225,25 +224,6 @@ def test_push_killed_at_random_instants_is_completed_by_the_next(tmp_path: Path)
         rig.push()
         assert snapshot(rig.store) == snapshot(rig.folder), f"round {round_}"
         assert rubbish(rig.store) == []
-
-
-def test_staging_of_a_living_pull_is_not_removed_by_another(rig: Rig) -> None:
-    (rig.folder / "f").write_text("f")
-    root = os.open(rig.folder, os.O_RDONLY)
-    try:
-        living = Staging(root, "other")
-        os.close(living.create(b"1"))
-        (rig.folder / ".womm-sync-dead").mkdir()
-        (rig.folder / ".womm-sync-dead/1").write_text("left")
-        (rig.folder / ".womm-sync-dead-1").write_text("left")
-        rig.push()
-        assert rubbish(rig.folder) == [str(rig.folder / ".womm-sync-other")]
-        assert os.listdir(rig.folder / ".womm-sync-other") == ["1"]
-        assert contents(rig.store) == {"f": b"f"}
-        living.close()
-        assert rubbish(rig.folder) == []
-    finally:
-        os.close(root)
 
 
 # ---- no room
