@@ -77,6 +77,51 @@ def test_pull_of_a_file_changed_on_both_sides_keeps_both(rig: Rig) -> None:
     assert again.conflicts == () and contents(rig.folder) == {"f": b"mine", "f.womm-t1": b"theirs"}
 
 
+@pytest.mark.parametrize("before", ["start", ""], ids=["changed", "new"])
+def test_pull_of_a_file_that_jobs_change_again_after_a_conflict_keeps_all(rig: Rig, before: str) -> None:
+    if before:
+        (rig.folder / "f").write_text(before)
+    rig.push()
+    (rig.folder / "f").write_text("mine")
+    (rig.store / "f").write_text("theirs")
+    rig.pull()
+    (rig.store / "f").write_text("theirs again")
+    rig.pull()
+    assert contents(rig.folder) == {"f": b"mine", "f.womm-t1": b"theirs", "f.womm-t1.2": b"theirs again"}
+    assert rig.pull().conflicts == ()
+
+
+def test_pull_of_a_file_that_was_edited_here_while_jobs_only_touched_it_is_a_conflict_when_they_write(
+    rig: Rig,
+) -> None:
+    (rig.folder / "f").write_text("start")
+    rig.push()
+    (rig.folder / "f").write_text("mine")
+    os.utime(rig.store / "f")
+    assert rig.pull().conflicts == ()
+    (rig.store / "f").write_text("theirs")
+    rig.pull()
+    assert contents(rig.folder) == {"f": b"mine", "f.womm-t1": b"theirs"}
+
+
+def test_pull_of_a_file_in_a_directory_that_has_another_name_here_brings_each_change(rig: Rig) -> None:
+    rig.push()
+    (rig.folder / "d").write_text("mine")
+    (rig.store / "d").mkdir()
+    for text in ("theirs", "theirs again"):
+        (rig.store / "d/f").write_text(text)
+        assert rig.pull().brought == (b"d/f",)
+    assert contents(rig.folder) == {"d": b"mine", "d.womm-t1/f": b"theirs again"}
+    (rig.folder / "d.womm-t1/f").write_text("mine, too")
+    (rig.store / "d/f").write_text("theirs at last")
+    rig.pull()
+    assert contents(rig.folder) == {
+        "d": b"mine",
+        "d.womm-t1/f": b"mine, too",
+        "d.womm-t1/f.womm-t1": b"theirs at last",
+    }
+
+
 def test_pull_of_a_new_file_that_is_new_here_too_keeps_both_unless_they_are_equal(rig: Rig) -> None:
     rig.push()
     for folder, text in ((rig.folder, "mine"), (rig.store, "theirs")):

@@ -79,11 +79,8 @@ class Placer:
         try:
             where = self._directory_here(above, 0o755) if above else b""
             here = where + b"/" + name if where else name
-            if where == above:
-                self._place_here(path, here, staged, stamp)
-            else:
-                self._new(path, here, staged)
-            self._note(path, here, stamp)
+            is_equal = self._place_here(path, here, staged, stamp)
+            self._note(path, here, stamp, is_equal=is_equal)
         except OSError as exc:
             self._refuse(path, exc)
         finally:
@@ -95,39 +92,48 @@ class Placer:
             raise exc
         self.refused.append((path, exc.strerror or str(exc)))
 
-    def _note(self, path: bytes, here: bytes, stamp: Stamp) -> None:
-        """Note that both sides have this in common from now on, whether it is equal or not."""
+    def _note(self, path: bytes, here: bytes, stamp: Stamp, *, is_equal: bool = True) -> None:
+        """Note what both sides have from now on.
+
+        Not `is_equal`: theirs has come, but what is here is another: it must never be taken for theirs.
+        """
         now = self._tree.lstat(here)
         ours = None if now is None else stamp_of(now)
-        if now is not None and ours is not None:
+        base = self.ancestor.entries.get(path)
+        if now is not None and ours is not None and is_equal:
             self.ancestor.entries[path] = Base(ours, now.st_ino, stamp)
-        elif path in self.ancestor.entries:
-            self.ancestor.entries[path] = self.ancestor.entries[path]._replace(theirs=stamp)
+        elif base is not None:
+            self.ancestor.entries[path] = base._replace(theirs=stamp)
+        elif ours is not None:
+            self.ancestor.entries[path] = Base(ours, 0, stamp)  # no file has that inode
 
-    def _place_here(self, path: bytes, here: bytes, staged: bytes, stamp: Stamp) -> None:
+    def _place_here(self, path: bytes, here: bytes, staged: bytes, stamp: Stamp) -> bool:
+        """Return whether the file here has the same content as theirs then."""
         base = self.ancestor.entries.get(path)
         touched = base is not None and self._only_touched(staged, stamp, base)
         for _ in range(3):
             now = self._tree.lstat(here)
             if touched:
+                is_equal = now is not None and self._is_copied(now, here, base)
                 if now is not None:
                     self._mode(here, now, base, stamp)
-                return
+                return is_equal
             if now is None:
                 if self._new(path, here, staged):
-                    return
+                    return True
                 continue
             if stat.S_ISDIR(now.st_mode):
                 break
             if self._equal(now, here, staged, stamp):
                 self._mode(here, now, base, stamp)
-                return
-            if base is None or not (base.is_ours(now) or self._same_content(now, here, base)):
+                return True
+            if not self._is_copied(now, here, base):
                 break
             if self._over(here, staged, now):
                 self.brought.append(path)
-                return
+                return True
         self._beside(path, here, staged)
+        return False
 
     def _new(self, path: bytes, here: bytes, staged: bytes) -> bool:
         """False: the name has just been taken."""
@@ -264,6 +270,10 @@ class Placer:
             return digest(os.read(fd, SMALL + 1)) == base.digest
         finally:
             os.close(fd)
+
+    def _is_copied(self, now: os.stat_result, here: bytes, base: Base | None) -> bool:
+        """Is the file here as it was when both sides were last equal?"""
+        return base is not None and (base.is_ours(now) or self._same_content(now, here, base))
 
     def _same_content(self, now: os.stat_result, here: bytes, base: Base) -> bool:
         """Does a file that was touched here still have the content that was copied?"""
