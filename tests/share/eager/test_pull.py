@@ -1,5 +1,6 @@
 """Syncback: what jobs have made comes back, and nothing of anybody's is lost."""
 
+import io
 import os
 import random
 import shutil
@@ -14,7 +15,14 @@ from tests.soak import count
 from womm.errors import ShareError
 from womm.share.beside import beside_name
 from womm.share.control import Writable
+from womm.share.eager.manifest import Ancestor
+from womm.share.eager.placer import Placer
+from womm.share.eager.pull import receive
+from womm.share.eager.staging import Staging
 from womm.share.ignore import Ignore
+from womm.store.pack import CHUNK, LINK_BYTES, BadPack, Source, Stamp, header
+from womm.store.protocol import BIG, DIRECTORY, FILE, GONE, LINK, PIECE, TORN, WHOLE
+from womm.store.send import TRIES
 
 
 @pytest.fixture
@@ -432,3 +440,109 @@ def test_pull_brings_back_what_is_below_share_write_and_names_the_rest_once(rig:
         " what jobs have made of womm's own files is not brought back",
         " not below a path of share-write, so not brought back",
     ]
+
+
+# -- answers of a store, by hand
+class Taking:
+    """Takes the answers to a request for `theirs` into a folder."""
+
+    def __init__(self, folder: Path, theirs: dict[bytes, Stamp]) -> None:
+        self.theirs = theirs
+        self.root = os.open(folder, os.O_RDONLY)
+        self.staging = Staging(self.root, "t1")
+        self.placer = Placer(self.root, "t1", self.staging, Ancestor(1, 1))
+        self.progress: list[tuple[int, int]] = []
+
+    def __enter__(self) -> "Taking":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.placer.close()
+        self.staging.close()
+        os.close(self.root)
+
+    def take(self, said: bytes) -> None:
+        source = Source(io.BytesIO(said).read)
+        receive(source, list(self.theirs), self.theirs, self.placer, lambda *done: self.progress.append(done))
+
+
+LISTED = {b"a": Stamp(FILE, 0o644, 3, 7, 9), b"b": Stamp(LINK, 0o777, 2, 7, 9)}
+A, B = header(FILE, b"a", 0o644, 7, 3) + b"abc", header(LINK, b"b", 7, 2) + b"to"
+
+
+def test_answers_are_placed_and_counted_and_known_with_the_stores_own_record(tmp_path: Path) -> None:
+    with Taking(tmp_path, LISTED) as taking:
+        taking.take(A + B)
+        assert taking.progress == [(1, 3), (2, 5)]
+        assert {path: base.theirs for path, base in taking.placer.ancestor.entries.items()} == LISTED
+    assert contents(tmp_path) == {"a": b"abc"} and os.readlink(tmp_path / "b") == "to"
+
+
+def test_file_that_is_another_than_was_listed_has_no_record_of_the_store(tmp_path: Path) -> None:
+    """It changed since the list was made: the next list must be able to tell."""
+    with Taking(tmp_path, {b"a": LISTED[b"a"]}) as taking:
+        taking.take(header(FILE, b"a", 0o644, 8, 3) + b"abc")
+        assert taking.placer.ancestor.entries[b"a"].theirs == Stamp(FILE, 0o644, 3, 8, 0)
+
+
+def test_file_that_is_gone_is_named_and_the_others_come(tmp_path: Path) -> None:
+    with Taking(tmp_path, LISTED) as taking:
+        taking.take(header(GONE, b"a") + B)
+        assert (taking.placer.kept_changing, taking.placer.brought) == ([b"a"], [b"b"])
+
+
+def test_torn_file_is_taken_when_it_is_whole_or_gone(tmp_path: Path) -> None:
+    torn = header(BIG, b"a", 0o644, 7, 3) + PIECE.pack(0, 3) + b"xxx" + PIECE.pack(0, 0) + TORN
+    whole = header(BIG, b"a", 0o644, 7, 3) + PIECE.pack(1, 2) + b"bc" + PIECE.pack(0, 0) + WHOLE
+    with Taking(tmp_path, {b"a": LISTED[b"a"]}) as taking:
+        taking.take(torn * TRIES + whole)
+        assert contents(tmp_path) == {"a": b"\0bc"}
+        taking.take(torn * TRIES + header(GONE, b"a"))
+        assert taking.placer.kept_changing == [b"a"]
+        with pytest.raises(BadPack, match="torn again and again"):
+            taking.take(torn * (TRIES + 1) + whole)
+
+
+@pytest.mark.parametrize("mtime_ns", [1 << 62, -(1 << 62), -5])
+def test_time_that_no_disk_has_is_no_error(tmp_path: Path, mtime_ns: int) -> None:
+    with Taking(tmp_path, LISTED) as taking:
+        taking.take(header(FILE, b"a", 0o644, mtime_ns, 3) + b"abc" + header(LINK, b"b", mtime_ns, 2) + b"to")
+    assert contents(tmp_path) == {"a": b"abc"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        B + A,
+        header(FILE, b"../a", 0o644, 7, 3) + b"abc",
+        header(FILE, b"a", 0o644, 7, -1),
+        header(FILE, b"a", 0o644, 7, CHUNK + 1) + bytes(CHUNK + 1),
+        header(FILE, b"a", 0o644, 3) + b"abc",
+        header(DIRECTORY, b"a", 0o755, 7, 0),
+        header(LINK, b"a", 7, 0),
+        header(LINK, b"a", 7, LINK_BYTES + 1) + b"x" * (LINK_BYTES + 1),
+        header(LINK, b"a", 7, 3) + b"a\0b",
+        header(LINK, b"a", 7, 3, 1) + b"abc",
+        header(BIG, b"a", 0o644, 7, -1),
+        header(BIG, b"a", 0o644, 7, 3) + PIECE.pack(2, 2) + b"xx",
+        b"nonsense\0",
+    ],
+    ids=range(13),
+)
+def test_answer_that_nobody_asked_for_is_refused_and_gets_no_name(tmp_path: Path, said: bytes) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Taking(folder, LISTED) as taking, pytest.raises(BadPack):
+        taking.take(said)
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(folder) == []
+
+
+def test_answers_that_are_cut_anywhere_leave_whole_files_only(tmp_path: Path) -> None:
+    said = A + B
+    for at in range(len(said)):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        with Taking(folder, LISTED) as taking, pytest.raises(EOFError):
+            taking.take(said[:at])
+        assert contents(folder) == ({"a": b"abc"} if at >= len(A) else {})
+        assert len(os.listdir(folder)) == (at >= len(A))
