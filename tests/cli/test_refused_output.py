@@ -59,7 +59,8 @@ def test_reader_that_is_gone_ends_shell_as_it_ends_sh(tmp_path, line, expected):
 
 @pytest.mark.slow
 def test_shell_whose_output_is_not_taken_says_so_and_fails(tmp_path):
-    done = bash("womm -q shell -- 'seq 100000; touch ended' >/dev/full", tmp_path)
+    """The command prints more than can be on its way."""
+    done = bash("womm -q shell -- 'seq 10000000; touch ended' >/dev/full", tmp_path)
     assert (done.returncode, done.stderr) == (
         254,
         f"womm: cannot write to stdout: {FULL}: the command is ended\n",
