@@ -83,7 +83,6 @@ TO_BE_WRITTEN: Final = {
     "womm/store/receive.py",
     "womm/store/send.py",
     "womm/store/tree.py",
-    "womm/task/doctor.py",
     "womm/worker/__init__.py",
 }
 
