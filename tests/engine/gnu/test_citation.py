@@ -4,6 +4,8 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,39 +13,41 @@ import pytest
 from womm.engine.gnu.citation import NOTICE, PROMISE, ask, folders, promised, show_notice
 
 
-@pytest.fixture
-def on_terminal(tmp_path, monkeypatch):
-    """Run some Python with `citation` on a terminal and this as the user's home; return the status and what
-    is shown."""
-    home = tmp_path / "home"
-    home.mkdir()
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Runs Python on a terminal of its own, with `citation`; `home`: the user's."""
 
-    def run(code, typed=b"", **env):
+    home: Path
+
+    def run(self, code: str, typed: bytes = b"", **env: str) -> tuple[int, str]:
+        """Return the exit status and what is shown."""
+        usual = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.home)}
         leader, follower = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-c", f"import os\nfrom womm.engine.gnu import citation\n{code}"],
             stdin=follower,
             stdout=follower,
             stderr=follower,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), "HOME": str(home), **env},
+            env={**usual, **env},
             start_new_session=True,
         ) as process:
             os.close(follower)
             os.write(leader, typed)
             shown = b""
-            try:
+            with suppress(OSError):  # the terminal's last user has gone
                 while piece := os.read(leader, 1000):
                     shown += piece
-            except OSError:  # the terminal's last user has gone
-                pass
         os.close(leader)
         return process.returncode, shown.decode().replace("\r\n", "\n")
 
-    monkeypatch.chdir(Path(__file__).parents[3])
-    run.home = home
-    return run
+
+@pytest.fixture
+def terminal(tmp_path):
+    (tmp_path / "home").mkdir()
+    return Terminal(tmp_path / "home")
 
 
+ROOT = Path(__file__).parents[3]
 ASK = "raise SystemExit(citation.ask(os.environ))"
 
 
@@ -67,20 +71,20 @@ def test_promise_in_any_of_the_folders_counts(tmp_path, where):
     assert not promised({})
 
 
-def test_notice_is_shown_on_a_terminal_once(on_terminal, tmp_path):
+def test_notice_is_shown_on_a_terminal_once(terminal, tmp_path):
     shown = tmp_path / "state" / "womm" / "shown"
     code = f"from pathlib import Path\ncitation.show_notice(os.environ, Path({str(shown)!r}))"
-    assert on_terminal(code) == (0, NOTICE)
+    assert terminal.run(code) == (0, NOTICE)
     assert shown.exists()
-    assert on_terminal(code) == (0, "")
+    assert terminal.run(code) == (0, "")
 
 
-def test_notice_where_it_cannot_be_remembered_is_shown_and_no_error(on_terminal):
+def test_notice_where_it_cannot_be_remembered_is_shown_and_no_error(terminal):
     code = "from pathlib import Path\ncitation.show_notice(os.environ, Path('/dev/null/shown'))"
-    assert on_terminal(code) == (0, NOTICE)
-    (on_terminal.home / ".parallel").mkdir()
-    (on_terminal.home / ".parallel" / "will-cite").touch()
-    assert on_terminal(code) == (0, "")
+    assert terminal.run(code) == (0, NOTICE)
+    (terminal.home / ".parallel").mkdir()
+    (terminal.home / ".parallel" / "will-cite").touch()
+    assert terminal.run(code) == (0, "")
 
 
 def test_notice_without_a_terminal_is_not_shown(tmp_path, capsys):
@@ -90,32 +94,32 @@ def test_notice_without_a_terminal_is_not_shown(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("typed", [b"will cite\n", b"WILL CITE\n", b"no\n\nI will cite it\n"])
-def test_promise_is_asked_for_until_it_is_made_and_then_kept(on_terminal, typed):
-    status, shown = on_terminal(ASK, typed)
+def test_promise_is_asked_for_until_it_is_made_and_then_kept(terminal, typed):
+    status, shown = terminal.run(ASK, typed)
     assert status == 0
     assert "@software{tange_2022_7347980," in shown
     assert shown.endswith("The notice is silenced; if it is for research, do cite.\n")
     assert shown.count("and press enter") == typed.count(b"\n")
-    assert promised({"HOME": str(on_terminal.home)})
-    assert (on_terminal.home / ".parallel" / "will-cite").exists()
+    assert promised({"HOME": str(terminal.home)})
+    assert (terminal.home / ".parallel" / "will-cite").exists()
 
 
-def test_promise_goes_into_the_first_folder_that_is_there(on_terminal):
-    folder = on_terminal.home / ".config" / "parallel"
+def test_promise_goes_into_the_first_folder_that_is_there(terminal):
+    folder = terminal.home / ".config" / "parallel"
     folder.mkdir(parents=True)
-    assert on_terminal(ASK, b"will cite\n")[0] == 0
+    assert terminal.run(ASK, b"will cite\n")[0] == 0
     assert (folder / "will-cite").exists()
-    assert not (on_terminal.home / ".parallel").exists()
+    assert not (terminal.home / ".parallel").exists()
 
 
-def test_promise_that_is_not_made_is_not_kept(on_terminal):
-    status, _ = on_terminal(ASK, b"no\n\x04")
+def test_promise_that_is_not_made_is_not_kept(terminal):
+    status, _ = terminal.run(ASK, b"no\n\x04")
     assert status == 1
-    assert not promised({"HOME": str(on_terminal.home)})
+    assert not promised({"HOME": str(terminal.home)})
 
 
-def test_promise_without_a_home_is_said_not_to_last(on_terminal):
-    status, shown = on_terminal(ASK, b"will cite\n", HOME="")
+def test_promise_without_a_home_is_said_not_to_last(terminal):
+    status, shown = terminal.run(ASK, b"will cite\n", HOME="")
     assert status == 1
     assert shown.endswith("womm: $HOME is not set: the promise cannot be remembered\n")
 
