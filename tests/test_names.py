@@ -8,7 +8,7 @@ TOP: Final = Path(__file__).parents[1]
 
 EXCEPTIONS: Final = {
     # Modules that have nothing to test by themselves, and why.
-    "womm/__main__.py": "starts the program, which tests/cli/test_main.py and tests/cli/test_trust.py run as a process",
+    "womm/__main__.py": "the program, which tests/cli/test_main.py and tests/cli/test_trust.py run",
     "womm/cluster/finding.py": "a dataclass and an enum",
     "womm/engine/base.py": "a Protocol and dataclasses",
     "womm/nfs/constants.py": "constants",

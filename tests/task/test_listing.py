@@ -1,6 +1,7 @@
 """The tasks there are, from journals and from a cluster: one view of each."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.cli.tasks import started_here, write_task
 from tests.cluster.kubernetes.test_manifests import ABOUT
 from tests.cluster.kubernetes.test_tasks import Namespace, deployment, job
+from womm.cli.status import as_table
 from womm.cluster.kubernetes import manifests
 from womm.errors import JournalError
 from womm.journal.events import TaskCleaned
@@ -90,6 +92,17 @@ async def test_task_with_an_annotation_of_others_is_shown_without_its_start(tmp_
     root["metadata"]["annotations"] = {}
     (view,) = await listed(Namespace(jobs=[root]), tmp_path)
     assert (view.task, view.started, view.here) == ("aaaaaaaa", None, False)
+
+
+async def test_annotation_of_others_does_not_keep_the_others_tasks_from_the_list(tmp_path):
+    """Anybody who may create Jobs in the namespace can write one."""
+    roots = [job("aaaaaaaa", 20), job("bbbbbbbb", 10)]
+    values = {**json.loads(ABOUT.to_json()), "pods": "many", "folder": None}
+    roots[0]["metadata"]["annotations"] = {manifests.ABOUT: json.dumps(values)}
+    views = await listed(Namespace(jobs=roots), tmp_path)
+    assert [view.task for view in views if view.started is None] == ["aaaaaaaa"]
+    rows = as_table(views, 0.0, all_hosts=True, width=120).splitlines()
+    assert len(rows) == 4
 
 
 async def test_all_hosts_asks_for_every_task_and_others_for_ones_own(tmp_path):

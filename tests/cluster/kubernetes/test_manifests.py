@@ -101,6 +101,24 @@ def test_about_that_no_womm_wrote_is_refused(text: str) -> None:
         About.from_json(text)
 
 
+@pytest.mark.parametrize("name", About.__slots__)
+@pytest.mark.parametrize("value", [None, [[]], {}, {"a": 1}])
+def test_about_with_a_value_of_another_kind_is_refused(name: str, value: Any) -> None:
+    """Anybody who may create Jobs in the namespace can write one."""
+    values = {**json.loads(ABOUT.to_json()), name: value}
+    try:
+        about = About.from_json(json.dumps(values))
+    except ValueError:
+        return
+    assert name == "argv"
+    assert all(isinstance(word, str) for word in about.argv)
+
+
+def test_about_that_is_too_deep_to_read_is_refused() -> None:
+    with pytest.raises(ValueError):
+        About.from_json("[" * 100_000)
+
+
 def test_about_of_a_later_womm_is_read() -> None:
     values = {**json.loads(ABOUT.to_json()), "new": 1}
     assert About.from_json(json.dumps(values)) == ABOUT

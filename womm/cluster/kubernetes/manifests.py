@@ -78,9 +78,14 @@ class About:
         try:
             values = json.loads(text)
             known = {name: values[name] for name in cls.__slots__ if name in values}
-            return cls(**{**known, "argv": tuple(map(str, known["argv"]))})
-        except (KeyError, TypeError, AttributeError) as exc:
+            about = cls(**{**known, "argv": tuple(map(str, known["argv"]))})
+        except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"not a task's annotation: {exc}") from exc
+        kinds = {"argv": tuple, "pods": int, "procs_per_pod": int, "started": int | float}
+        for name in cls.__slots__:
+            if not isinstance(getattr(about, name), kinds.get(name, str)):
+                raise ValueError(f"not a task's annotation: {name}")
+        return about
 
 
 @dataclass(frozen=True, slots=True)
