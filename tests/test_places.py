@@ -46,6 +46,8 @@ def test_folders_are_those_of_the_environment_and_none_is_made(womm_home, monkey
     assert places.config_folder() == womm_home.config / "womm"
     assert places.state_folder() == womm_home.state / "womm"
     assert not (womm_home.config / "womm").exists() and not (womm_home.state / "womm").exists()
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert places.state_folder() == womm_home.home / ".local" / "state" / "womm"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "not" / "there"))
     assert places.state_folder() == tmp_path / "not" / "there" / "womm"
 

@@ -120,67 +120,6 @@ def test_read_anything_gives_a_value_or_value_error(value):
 # ---- clusters
 
 
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ("disk=ssd,zone=a", {"disk": "ssd", "zone": "a"}),
-        (" disk=ssd , example.org/zone= a ", {"disk": "ssd", "example.org/zone": "a"}),
-        ("disk=", {"disk": ""}),
-        ("", {}),
-        ({"disk": "ssd"}, {"disk": "ssd"}),
-        ({}, {}),
-    ],
-)
-def test_node_selector_as_text_and_as_a_table(folder, text, labels):
-    assert load(folder, {}, {"node_selector": text}).node_selector == labels
-
-
-@pytest.mark.parametrize(
-    "value", ["disk", "disk=a=b", "=ssd", "a=b,,c=d", "a=b,a=c", {"disk": 1}, {"": "ssd"}, ["disk=ssd"], 3]
-)
-def test_node_selector_refuses_the_rest(folder, value):
-    with pytest.raises(SettingsError, match="must be labels such as disk=ssd,zone=a"):
-        load(folder, {}, {"node_selector": value})
-
-
-@pytest.mark.parametrize(
-    ("text", "tolerations"),
-    [
-        ("gpu", [{"key": "gpu", "operator": "Exists"}]),
-        ("gpu=yes", [{"key": "gpu", "operator": "Equal", "value": "yes"}]),
-        ("gpu:NoExecute", [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]),
-        (
-            "example.org/gpu=yes:NoSchedule, spot",
-            [
-                {"key": "example.org/gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
-                {"key": "spot", "operator": "Exists"},
-            ],
-        ),
-        ("", []),
-        (
-            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
-            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
-        ),
-    ],
-)
-def test_tolerations_in_both_spellings(folder, text, tolerations):
-    assert list(load(folder, {}, {"tolerations": text}).tolerations) == tolerations
-
-
-@pytest.mark.parametrize(
-    "value",
-    [":NoSchedule", "gpu:Never", "a=b=c", "a:NoSchedule:b", "a,,b", "a b", [1], ["gpu"], {"key": "a"}],
-)
-def test_tolerations_refuse_the_rest(folder, value):
-    with pytest.raises(SettingsError, match="must be tolerations such as gpu=yes:NoSchedule,spot"):
-        load(folder, {}, {"tolerations": value})
-
-
-def test_tolerations_unknown_key_of_a_table_is_refused(folder):
-    with pytest.raises(SettingsError, match="no other keys than effect, key, operator"):
-        load(folder, {}, {"tolerations": [{"key": "a", "efect": "NoExecute"}]})
-
-
 def test_clusters_keys_from_a_file(folder):
     (folder / ".womm").write_text("""
 version = 1

@@ -219,3 +219,64 @@ def test_names_of_kubernetes_are_of_its_grammar():
     for value in ("", "A", "a..b", "-a", "a-", "a" * 64, "a\n", "\u00e9", 1):
         with pytest.raises(ValueError, match=r"^a name$"):
             read(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("disk=ssd,zone=a", {"disk": "ssd", "zone": "a"}),
+        (" disk=ssd , example.org/zone= a ", {"disk": "ssd", "example.org/zone": "a"}),
+        ("disk=", {"disk": ""}),
+        ("", {}),
+        ({"disk": "ssd"}, {"disk": "ssd"}),
+        ({}, {}),
+    ],
+)
+def test_selector_as_text_and_as_a_table(text, labels):
+    assert values.selector(text) == labels
+
+
+@pytest.mark.parametrize(
+    "value", ["disk", "disk=a=b", "=ssd", "a=b,,c=d", "a=b,a=c", {"disk": 1}, {"": "ssd"}, ["disk=ssd"], 3]
+)
+def test_selector_refuses_the_rest(value):
+    with pytest.raises(ValueError, match="labels such as disk=ssd,zone=a"):
+        values.selector(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "tolerations"),
+    [
+        ("gpu", [{"key": "gpu", "operator": "Exists"}]),
+        ("gpu=yes", [{"key": "gpu", "operator": "Equal", "value": "yes"}]),
+        ("gpu:NoExecute", [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]),
+        (
+            "example.org/gpu=yes:NoSchedule, spot",
+            [
+                {"key": "example.org/gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
+                {"key": "spot", "operator": "Exists"},
+            ],
+        ),
+        ("", []),
+        (
+            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+            [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+        ),
+    ],
+)
+def test_tolerations_in_both_spellings(text, tolerations):
+    assert list(values.tolerations(text)) == tolerations
+
+
+@pytest.mark.parametrize(
+    "value",
+    [":NoSchedule", "gpu:Never", "a=b=c", "a:NoSchedule:b", "a,,b", "a b", [1], ["gpu"], {"key": "a"}],
+)
+def test_tolerations_refuse_the_rest(value):
+    with pytest.raises(ValueError, match="tolerations such as gpu=yes:NoSchedule,spot"):
+        values.tolerations(value)
+
+
+def test_tolerations_unknown_key_of_a_table_is_refused():
+    with pytest.raises(ValueError, match="no other keys than effect, key, operator"):
+        values.tolerations([{"key": "a", "efect": "NoExecute"}])
