@@ -10,7 +10,7 @@ import pytest
 from tests.cli.running import environment
 from tests.cli.tasks import TASK, running, started_here, write_task
 from womm.errors import JournalError
-from womm.journal.events import EngineStarted, PodStarted, TaskCleaned
+from womm.journal.events import EngineStarted, Note, PodStarted, TaskCleaned
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import observe
 from womm.journal.store import TaskStore
@@ -151,3 +151,46 @@ def test_end_process_signals_only_that_process(bystander):
     end_process(TASK, bystander, signal.SIGKILL)
     os.waitpid(bystander.pid, 0)
     end_process(TASK, bystander, signal.SIGKILL)
+
+
+def test_task_whose_journal_is_held_may_not_be_cleaned(written):
+    written()
+    with TaskStore.default().reopen(TASK, on_failure=print):
+        held = observed()
+        assert held.locked
+        assert not may_be_cleaned(held)
+    assert may_be_cleaned(observed())
+
+
+@pytest.mark.parametrize("of", ["agent", "engine"])
+def test_task_with_a_live_process_in_its_journal_is_not_over(written, bystander, of):
+    """Its environment carries no mark."""
+    agent = PodStarted(1.0, "p", 1, bystander.pid, bystander.start)
+    engine = EngineStarted(1.0, bystander.pid, bystander.start, ())
+    assert not may_be_cleaned(written(agent if of == "agent" else engine))
+
+
+@pytest.mark.parametrize("events", [(), (Note(1.0, "x"),)])
+def test_clean_of_a_journal_without_its_start_only_says_that_it_is_over(womm_home, events):
+    write_task(TASK, *events)
+    task = observed()
+    assert not is_over(task)
+    assert clean(TaskStore.default(), task) == []
+    assert observed().status is TaskStatus.CLEANED
+
+
+def test_clean_of_a_task_that_never_had_a_runtime_folder(written):
+    assert clean(TaskStore.default(), written(runtime_dir="")) == []
+
+
+def test_agent_has_time_to_end_its_jobs_before_it_is_killed(written, tmp_path):
+    """Only it knows those that carry no mark."""
+    code = f"trap 'sleep 0.2; echo ended >{tmp_path / 'said'}; exit' TERM; echo; while :; do sleep 0.02; done"
+    with subprocess.Popen(["sh", "-c", code], stdout=subprocess.PIPE, start_new_session=True) as agent:
+        assert agent.stdout is not None
+        agent.stdout.readline()
+        who = identify(agent.pid)
+        assert who is not None
+        clean(TaskStore.default(), written(PodStarted(1.0, "p", 1, who.pid, who.start)))
+        assert agent.wait() == 0
+    assert (tmp_path / "said").read_text() == "ended\n"
