@@ -72,9 +72,7 @@ async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
         (Settings(size=3, mode=0o600), None, bytes(3)),
     ],
 )
-async def test_create_with_times_or_a_size_sets_them_and_ends(
-    top, folder, settings, mtime_ns, data
-):
+async def test_create_with_times_or_a_size_sets_them_and_ends(top, folder, settings, mtime_ns, data):
     async with Lazy(top, folder) as lazy, asyncio.timeout(60):
         fs, root = lazy.fs, lazy.fs.root()
         node, file, _, created = await fs.create(
