@@ -19,6 +19,7 @@ from tests.nfs.builder import (
     read,
     write,
 )
+from womm.nfs import Limits, StateLimits
 from womm.nfs.constants import Attr, Op
 from womm.nfs.state.records import Stateid
 from womm.nfs.status import Status
@@ -114,8 +115,6 @@ def test_second_open_of_an_owner_widens_the_first(bench):
 
 
 def test_opens_and_locks_are_limited():
-    from womm.nfs import Limits, StateLimits
-
     with Bench(limits=Limits(state=StateLimits(opens=3, locks=5))) as bench:
         session = bench.session()
         opened = [session.open(b"f%d" % number) for number in range(3)]
@@ -138,3 +137,19 @@ def test_open_file_lives_on_without_a_name(bench):
     assert session.ok(putfh(handle), read(stateid)).value(Op.READ) == (True, b"alive")
     session.ok(putfh(handle), close(stateid))
     assert session.call(putfh(handle), read()).status is Status.STALE
+
+
+def test_owners_of_4_0_that_made_room_for_others_leave_nothing_behind():
+    with Bench(limits=Limits(state=StateLimits(owners=4))) as bench:
+        clientid = bench.client40()
+        for number in range(20):
+            owner: dict[str, Any] = {"owner": b"%d" % number, "clientid": clientid}
+            opened = bench.ok(putrootfh(), open_(b"f", create=0, seqid=1, **owner), getfh())
+            handle = opened.value(Op.GETFH)
+            stateid = bench.ok(putfh(handle), open_confirm(opened.value(Op.OPEN)["stateid"], 2))
+            bench.ok(putfh(handle), close(stateid.value(Op.OPEN_CONFIRM), 3))
+            assert len(bench.server.state.opens.closed) <= 4
+        assert len(bench.server.state.clients.by_id[clientid].open_owners) <= 4
+        bench.clock.now += 100
+        assert bench.server.state.clients.expire(0) == 1
+        assert bench.server.state.opens.closed == {}

@@ -116,6 +116,7 @@ class State:
     def _trim(self, client: Client) -> None:
         """Forget the owners that hold nothing, oldest first: with 4.0 they are kept for retries."""
         for owner in [o for o in client.open_owners.values() if not o.opens and not o.busy]:
+            self.opens.closed.pop(owner.closed, None)
             del client.open_owners[owner.owner]
         for lock_owner in [o for o in client.lock_owners.values() if not o.locks and not o.busy]:
             del client.lock_owners[lock_owner.owner]
