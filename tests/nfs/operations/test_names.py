@@ -1,11 +1,13 @@
 """Directories: CREATE, LINK, REMOVE, RENAME, READDIR, READLINK."""
 
+import os
 from struct import pack
 
 import pytest
 
 from tests.nfs.builder import (
     ROOT_USER,
+    Bench,
     close,
     getattr_,
     getfh,
@@ -22,6 +24,7 @@ from tests.nfs.builder import (
     symlink,
     values_of,
 )
+from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.constants import Attr, Op
 from womm.nfs.rpc import Credential
 from womm.nfs.status import Status
@@ -122,3 +125,20 @@ def test_credential_of_a_user_is_checked_on_disk_owners(bench):
     assert bench.call(*chmod, credential=other).status is Status.PERM
     bench.ok(*chmod, credential=user)
     bench.ok(putrootfh(), named(Op.REMOVE, b"d"), credential=ROOT_USER)
+
+
+@pytest.mark.parametrize("backend", ["memory", "local"])
+def test_in_a_sticky_directory_only_owners_rename_and_replace(tmp_path, backend):
+    one, two = Credential(1001, 1001), Credential(1002, 1002)
+    if backend == "local" and os.getuid() != 0:
+        return  # all files would be the server's
+    with Bench(LocalFilesystem(tmp_path) if backend == "local" else None) as bench:
+        bench.ok(putrootfh(), setattr_({Attr.MODE: pack(">I", 0o1777)}))
+        bench.ok(putrootfh(), mkdir(b"one"), credential=one)
+        bench.ok(putrootfh(), mkdir(b"two"), credential=two)
+        at = (putrootfh(), plain(Op.SAVEFH))
+        assert bench.call(*at, rename(b"one", b"free"), credential=two).status is Status.ACCESS
+        assert bench.call(*at, rename(b"one", b"two"), credential=one).status is Status.ACCESS
+        assert bench.call(*at, rename(b"none", b"free"), credential=one).status is Status.NOENT
+        bench.ok(*at, rename(b"one", b"free"), credential=one)
+        bench.ok(*at, rename(b"two", b"free"))

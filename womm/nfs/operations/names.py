@@ -10,7 +10,7 @@ from womm.nfs.exports import Served
 from womm.nfs.filesystem import WANT_KEY, WANT_MODE, WANT_PERMISSION, Entry, Node, Settings, Space
 from womm.nfs.operations.attrs import allowed_mode, forget_owner, pack_change
 from womm.nfs.operations.handles import read_name
-from womm.nfs.status import NFSError, Status
+from womm.nfs.status import NFSError, Status, status_of
 from womm.nfs.xdr import FALSE, PADDING, TRUE, Reader, pack_bitmap, pack_opaque, pack_u32, pack_u64
 
 _STICKY: Final = 0o1000
@@ -119,8 +119,11 @@ async def op_rename(context: CompoundContext, reader: Reader) -> Body:
     await context.permit(target, 3)
     await _sticky(context, context.served, source, old)
     if context.credential.uid and context.served.owner is None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             await _sticky(context, context.served, target, new)
+        except (OSError, NFSError) as exc:
+            if (exc.status if isinstance(exc, NFSError) else status_of(exc)) is not Status.NOENT:
+                raise
     before, after = await context.served.fs.rename(source, old, target, new)
     return [pack_change(before), pack_change(after)]
 
