@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.nfs.filesystem_contract import *  # noqa: F403
-from tests.nfs.filesystem_contract import Driver
+from tests.nfs.local import serving
 from tests.soak import count
-from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, FileType
 from womm.nfs.filesystem import NOTHING, WANT_KEY, WANT_TIMES, Settings
 from womm.nfs.status import NFSError, Status
@@ -28,17 +27,6 @@ if not sys.platform.startswith("linux"):
 
 def _descriptors():
     return set(os.listdir("/proc/self/fd"))
-
-
-@contextlib.contextmanager
-def _serving(top, **options):
-    with asyncio.Runner() as runner:
-        real = LocalFilesystem(top, **options)
-        runner.run(real.start())
-        try:
-            yield Driver(runner, real)
-        finally:
-            runner.run(real.stop())
 
 
 @pytest.fixture
@@ -52,16 +40,16 @@ def top(tmp_path):
 
 @pytest.fixture
 def fs(top):
-    with _serving(top) as found:
+    with serving(top) as found:
         yield found
         assert found.real._open_files == 0
 
 
 def test_no_descriptor_is_left(top):
-    with _serving(top) as fs:  # what is loaded at the first use stays
+    with serving(top) as fs:  # what is loaded at the first use stays
         fs.make(b"f")
     before = _descriptors()
-    with _serving(top, max_fds=10) as fs:
+    with serving(top, max_fds=10) as fs:
         nodes = [fs.make(b"f%d" % number, b"x") for number in range(50)]
         assert len(_descriptors() - before) < 30
         # Closed ones are opened again when they are needed.
@@ -123,7 +111,7 @@ def test_directory_swapped_for_a_link_all_the_time_never_leads_out(top, tmp_path
             ended.set()
 
     thread = threading.Thread(target=swap)
-    with _serving(top) as fs:
+    with serving(top) as fs:
         thread.start()
         reads = 0
         try:
@@ -180,7 +168,7 @@ if os.getuid() == 0:
 @pytest.mark.parametrize("with_index", [True, False])
 def test_keys_are_found_after_a_restart(top, tmp_path, with_index):
     index = tmp_path / "files.db" if with_index else None
-    with _serving(top, index=index) as fs:
+    with serving(top, index=index) as fs:
         directory = fs.root
         for name in (b"a", b"b", b"c"):
             directory, _ = fs(fs.real.mkdir(directory, name, NOTHING))
@@ -189,15 +177,15 @@ def test_keys_are_found_after_a_restart(top, tmp_path, with_index):
         key, gone_key = node.key, gone.key
     os.rename(top / "a" / "b" / "c" / "f", top / "moved")
     os.unlink(top / "gone")
-    with _serving(top, index=index) as fs:
+    with serving(top, index=index) as fs:
         assert fs.content(fs(fs.real.resolve(key))) == b"deep"
         fs.fails(fs.real.resolve(gone_key), Status.STALE)
 
 
 def test_search_is_shared_and_not_repeated_at_once(top):
-    with _serving(top) as fs:
+    with serving(top) as fs:
         keys = [fs.make(b"f%d" % number).key for number in range(20)]
-    with _serving(top) as fs:
+    with serving(top) as fs:
 
         async def all_at_once():
             return await asyncio.gather(*(fs.real.resolve(key) for key in keys))
@@ -224,14 +212,14 @@ def test_verifier_of_a_create_outlives_the_server_and_leaves_nothing_behind(top,
         )
 
     before = time.time_ns() - 10**9
-    with _serving(top) as fs:
+    with serving(top) as fs:
         node, file, _, made = fs(make(fs, b"verifier"))
         assert made
         assert fs(fs.real.listxattr(node)) == []
         if not fs.real.limits.exclusive_times:
             assert fs(fs.real.getattr(node, WANT_TIMES)).mtime_ns > before
         assert stat.S_IMODE((top / "f").stat().st_mode) == mode
-        with _serving(top) as restarted:
+        with serving(top) as restarted:
             again, second, _, made = restarted(make(restarted, b"verifier"))
             assert (again.key, made) == (node.key, False)
             restarted.fails(make(restarted, b"another."), Status.EXIST)
@@ -239,48 +227,6 @@ def test_verifier_of_a_create_outlives_the_server_and_leaves_nothing_behind(top,
         fs(fs.real.close(file))
     assert os.listxattr(top / "f") == []
     assert stat.S_IMODE((top / "f").stat().st_mode) == mode
-
-
-def test_synced_write_waits_inline_where_it_delays_nobody(fs, monkeypatch):
-    node = fs.make(b"f")
-    file = fs(fs.real.open(node, SHARE_BOTH))
-    threads = []
-    sync = os.fdatasync
-
-    def watched(fd):
-        threads.append(threading.current_thread())
-        sync(fd)
-
-    monkeypatch.setattr(os, "fdatasync", watched)
-    for slow_s, alone, inline in (
-        (0.0, False, True),
-        (0.01, True, True),
-        (0.01, False, False),
-        (9, True, False),
-    ):
-        fs.real._sync_s, fs.real.alone = slow_s, lambda alone=alone: alone
-        assert fs(fs.real.write(file, 0, memoryview(b"x"), True)) == 1
-        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
-    fs(fs.real.close(file))
-
-
-def test_large_write_is_done_inline_for_who_is_alone(fs, monkeypatch):
-    node = fs.make(b"f")
-    file = fs(fs.real.open(node, SHARE_BOTH))
-    threads = []
-    write = os.pwrite
-
-    def watched(fd, data, offset):
-        threads.append(threading.current_thread())
-        return write(fd, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", watched)
-    data = memoryview(bytes(1 << 20))
-    for slow_s, alone, inline in ((0.0, False, False), (0.0, True, True), (9, True, False)):
-        fs.real._write_s, fs.real.alone = slow_s, lambda alone=alone: alone
-        assert fs(fs.real.write(file, 0, data, False)) == len(data)
-        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
-    fs(fs.real.close(file))
 
 
 def test_inode_number_used_again_is_another_file(fs, top):
@@ -327,38 +273,6 @@ if os.getuid() == 0:
             made = Path(place, "f")
             assert made.read_bytes() == b"onetwo"
             assert made.stat().st_mode & 0o777 == 0o444
-
-
-def test_uncached_read_goes_through_a_thread(fs, top):
-    data = os.urandom(1 << 20)
-    (top / "f").write_bytes(data)
-    fd = os.open(top / "f", os.O_RDONLY)
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
-    node = fs(fs.real.lookup(fs.root, b"f"))
-    file = fs(fs.real.open(node, SHARE_READ))
-    assert fs(fs.real.read(file, 0, 1 << 20)) == (data, True)
-    fs(fs.real.close(file))
-
-
-def test_close_while_a_read_runs_waits_for_it(fs, top):
-    data = os.urandom(1 << 20)
-    (top / "f").write_bytes(data)
-    node = fs(fs.real.lookup(fs.root, b"f"))
-
-    async def story():
-        file = await fs.real.open(node, SHARE_READ)
-        fs.real._nowait = False  # through a thread, as when it is not in the page cache
-        reading = asyncio.ensure_future(fs.real.read(file, 0, 1 << 20))
-        await asyncio.sleep(0)
-        await fs.real.close(file)
-        assert file.read_fd >= 0
-        assert (await reading)[0] == data
-        assert file.read_fd == -1
-
-    fs(story())
-    assert fs.attributes(node).size == len(data)
 
 
 @pytest.mark.parametrize("device", [(1 << 12, 0), (0, 1 << 20), (0xFFFFFFFF, 0xFFFFFFFF)])

@@ -1,0 +1,102 @@
+"""Open files of a directory: what runs inline and what in threads, and when descriptors are closed."""
+
+import asyncio
+import os
+import sys
+import threading
+
+import pytest
+
+from tests.nfs.local import serving
+from womm.nfs.constants import SHARE_BOTH, SHARE_READ
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("the local backend needs Linux", allow_module_level=True)
+
+
+@pytest.fixture
+def top(tmp_path):
+    path = tmp_path / "top"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def fs(top):
+    with serving(top) as found:
+        yield found
+        assert found.real._open_files == 0
+
+
+def test_synced_write_waits_inline_where_it_delays_nobody(fs, monkeypatch):
+    node = fs.make(b"f")
+    file = fs(fs.real.open(node, SHARE_BOTH))
+    threads = []
+    sync = os.fdatasync
+
+    def watched(fd):
+        threads.append(threading.current_thread())
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    for slow_s, alone, inline in (
+        (0.0, False, True),
+        (0.01, True, True),
+        (0.01, False, False),
+        (9, True, False),
+    ):
+        fs.real._sync_s, fs.real.alone = slow_s, lambda alone=alone: alone
+        assert fs(fs.real.write(file, 0, memoryview(b"x"), True)) == 1
+        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
+    fs(fs.real.close(file))
+
+
+def test_large_write_is_done_inline_for_who_is_alone(fs, monkeypatch):
+    node = fs.make(b"f")
+    file = fs(fs.real.open(node, SHARE_BOTH))
+    threads = []
+    write = os.pwrite
+
+    def watched(fd, data, offset):
+        threads.append(threading.current_thread())
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", watched)
+    data = memoryview(bytes(1 << 20))
+    for slow_s, alone, inline in ((0.0, False, False), (0.0, True, True), (9, True, False)):
+        fs.real._write_s, fs.real.alone = slow_s, lambda alone=alone: alone
+        assert fs(fs.real.write(file, 0, data, False)) == len(data)
+        assert (threads.pop() is threading.main_thread()) == inline, (slow_s, alone)
+    fs(fs.real.close(file))
+
+
+def test_uncached_read_goes_through_a_thread(fs, top):
+    data = os.urandom(1 << 20)
+    (top / "f").write_bytes(data)
+    fd = os.open(top / "f", os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    node = fs(fs.real.lookup(fs.root, b"f"))
+    file = fs(fs.real.open(node, SHARE_READ))
+    assert fs(fs.real.read(file, 0, 1 << 20)) == (data, True)
+    fs(fs.real.close(file))
+
+
+def test_close_while_a_read_runs_waits_for_it(fs, top):
+    data = os.urandom(1 << 20)
+    (top / "f").write_bytes(data)
+    node = fs(fs.real.lookup(fs.root, b"f"))
+
+    async def story():
+        file = await fs.real.open(node, SHARE_READ)
+        fs.real._nowait = False  # through a thread, as when it is not in the page cache
+        reading = asyncio.ensure_future(fs.real.read(file, 0, 1 << 20))
+        await asyncio.sleep(0)
+        await fs.real.close(file)
+        assert file.read_fd >= 0
+        assert (await reading)[0] == data
+        assert file.read_fd == -1
+
+    fs(story())
+    assert fs.attributes(node).size == len(data)
