@@ -199,7 +199,7 @@ def test_values_that_do_not_fit_their_bitmap_are_bad_xdr(values, mask):
 
 def test_every_cut_of_a_fattr_is_bad_xdr():
     values = {Attr.MODE: pack_u32(0o600), Attr.OWNER: pack_opaque(b"12345")}
-    whole = pack_bitmap(mask_of(values)) + pack_opaque(b"".join(values[a] for a in sorted(values)))
+    whole = pack_bitmap(mask_of(list(values))) + pack_opaque(b"".join(values[a] for a in sorted(values)))
     for size in range(len(whole)):
         with pytest.raises(BadXDR):
             decode_settings(Reader(whole[:size]), 2)
