@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import socket
 import stat
 from contextlib import asynccontextmanager
@@ -135,6 +136,24 @@ async def test_user_with_the_keys_of_another_task_is_refused(folder, top):
         with pytest.raises((asyncssh.Error, OSError, TimeoutError)):
             await asyncio.wait_for(other.dial(served.path), 10)
         assert served.link.session() is session and served.events == ["connected"]
+
+
+async def test_connection_that_comes_when_no_descriptor_is_free_waits_for_one(folder, top, caplog):
+    async with _listening(folder) as served, _user(top) as user:
+        with socket.socket(socket.AF_UNIX) as early:
+            early.setblocking(False)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with open(os.devnull) as free:
+                lowest = free.fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+            try:
+                early.connect(str(served.path))
+                await until(lambda: "has to wait" in caplog.text)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await user.dial(served.path)
+        await served.link.wait()
+        assert served.events == ["connected"]
 
 
 async def test_listener_that_never_started_stops(folder):

@@ -24,6 +24,8 @@ from womm.wire.fields import BadMessage
 log = logging.getLogger(__name__)
 
 CHECK_S: Final = 5.0
+RETRY_S: Final = 0.25
+"""After an accept(2) that failed: no descriptor was free."""
 
 
 class Keys:
@@ -96,7 +98,12 @@ class Listener:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            sock, _ = await loop.sock_accept(listening)
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as exc:
+                log.warning("a connection of the user's side has to wait: %s", exc)
+                await asyncio.sleep(RETRY_S)
+                continue
             self._background.spawn(self._serve(sock), "a connection of the user's side")
 
     async def _watch(self) -> None:
