@@ -27,7 +27,7 @@ class Served:
     def __init__(self, folder):
         self.path = folder / "deep" / "share"
         self.link = UserLink()
-        self.events = []
+        self.events: list[bytes | str] = []
         self.listener = Listener(
             self.path,
             Keys(write_secret(folder / "secret")),

@@ -56,8 +56,9 @@ def read_only():
 
         async def fill():
             root = memory.root()
-            args = {"verifier": None, "exclusive": True, "access": 3}
-            node, file, _, _ = await memory.create(root, b"f", NOTHING, **args)
+            node, file, _, _ = await memory.create(
+                root, b"f", NOTHING, verifier=None, exclusive=True, access=3
+            )
             await memory.write(file, 0, memoryview(b"content"), False)
             await memory.close(file)
             await memory.setxattr(node, b"name", b"value", 0)

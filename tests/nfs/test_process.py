@@ -14,8 +14,9 @@ from tests.nfs import builder as b
 from tests.nfs.peer import null, record_of
 from tests.nfs.process import ServerProcess
 from womm.nfs.__main__ import parse
-from womm.nfs.constants import Op
+from womm.nfs.constants import Attr, Op
 from womm.nfs.status import Status
+from womm.nfs.xdr import pack_opaque
 
 if not sys.platform.startswith("linux"):
     pytest.skip("the local backend needs Linux", allow_module_level=True)
@@ -93,8 +94,8 @@ def test_read_only_is_read_only_and_an_owner_owns(top, tmp_path):
     (top / "f").touch()
     with ServerProcess(top, tmp_path, "--read-only", "--owner", "5:6") as server:
         assert _run(server, b.putrootfh(), b.mkdir(b"d")).status is Status.ROFS
-        shown = _run(server, b.putrootfh(), b.lookup(b"f"), b.getattr_(b.Attr.OWNER, b.Attr.OWNER_GROUP))
-        assert shown.value(Op.GETATTR)[1] == b.pack_opaque(b"5") + b.pack_opaque(b"6")
+        shown = _run(server, b.putrootfh(), b.lookup(b"f"), b.getattr_(Attr.OWNER, Attr.OWNER_GROUP))
+        assert shown.value(Op.GETATTR)[1] == pack_opaque(b"5") + pack_opaque(b"6")
     assert os.listdir(top) == ["f"]
 
 
