@@ -12,9 +12,11 @@ from tests.nfs.builder import (
     mkdir,
     putrootfh,
     setattr_,
+    symlink,
     values_of,
 )
 from womm.nfs.constants import Attr, Op
+from womm.nfs.rpc import Credential
 from womm.nfs.status import Status
 from womm.nfs.xdr import Reader, pack_opaque, pack_u32
 
@@ -93,3 +95,92 @@ def test_xattrs_of_4_2(bench):
     session.ok(*at, pack_u32(Op.REMOVEXATTR) + name)
     assert session.call(*at, pack_u32(Op.GETXATTR) + name).status is Status.NOXATTR
     assert session.call(*at, pack(">II", Op.SETXATTR, 2) + name + pack_opaque(b"x")).status is Status.NOXATTR
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        (b"x" * 248, b"", Status.OK),
+        (b"x" * 249, b"", Status.NAMETOOLONG),
+        (b"", b"", Status.INVAL),
+        (b"a\0b", b"", Status.INVAL),
+        (b"\xff\n.", b"\0\xff", Status.OK),
+        (b"n", b"x" * 65536, Status.OK),
+        (b"n", b"x" * 65537, Status.XATTR2BIG),
+    ],
+)
+def test_names_and_values_of_extended_attributes_have_their_limits(bench, name, value, status):
+    session = bench.session()
+    asked = pack(">II", Op.SETXATTR, 0) + pack_opaque(name) + pack_opaque(value)
+    assert session.call(putrootfh(), asked).status is status
+    if status is Status.OK:
+        found = session.ok(putrootfh(), pack_u32(Op.GETXATTR) + pack_opaque(name))
+        assert found.value(Op.GETXATTR) == value
+    else:
+        listed = session.ok(putrootfh(), pack(">IQI", Op.LISTXATTRS, 0, 4096))
+        assert listed.value(Op.LISTXATTRS) == (0, [], True)
+
+
+def test_extended_attributes_are_of_files_and_directories_only(bench):
+    bench.ok(putrootfh(), symlink(b"l", b"t"))
+    session = bench.session()
+    asked = pack(">II", Op.SETXATTR, 0) + pack_opaque(b"n") + pack_opaque(b"v")
+    assert session.call(putrootfh(), lookup(b"l"), asked).status is Status.PERM
+    how = pack(">II", Op.SETXATTR, 3) + pack_opaque(b"n") + pack_opaque(b"v")
+    assert session.call(putrootfh(), how).status is Status.BADXDR
+
+
+@pytest.mark.parametrize("limit", [32, 40, 60, 4096])
+def test_list_of_extended_attributes_is_whole_however_it_is_cut(bench, limit):
+    session = bench.session()
+    names = [b"n%d" % number + b"x" * number for number in range(8)]
+    for name in names:
+        session.ok(putrootfh(), pack(">II", Op.SETXATTR, 0) + pack_opaque(name) + pack_opaque(b""))
+    seen, cookie, eof = [], 0, False
+    while not eof:
+        found = session.ok(putrootfh(), pack(">IQI", Op.LISTXATTRS, cookie, limit)).value(Op.LISTXATTRS)
+        cookie, part, eof = found
+        # The reply's cookie, number of names, names and eof: what the client has said that it takes.
+        assert 16 + sum(len(pack_opaque(name)) for name in part) <= limit
+        seen += part
+    assert seen == sorted(names)
+    assert session.call(putrootfh(), pack(">IQI", Op.LISTXATTRS, 9, limit)).status is Status.BAD_COOKIE
+    assert session.call(putrootfh(), pack(">IQI", Op.LISTXATTRS, 0, 20)).status is Status.TOOSMALL
+
+
+def test_set_and_compare_refuse_what_only_others_may_ask(bench):
+    umask = {Attr.MODE_UMASK: pack(">II", 0o777, 0o22)}
+    assert bench.session().call(putrootfh(), setattr_(umask)).status is Status.INVAL  # RFC 8275 6
+    error = fattr({Attr.RDATTR_ERROR: pack_u32(0)})
+    assert bench.call(putrootfh(), pack_u32(Op.VERIFY) + error).status is Status.INVAL
+    once = fattr({Attr.TIME_MODIFY_SET: pack_u32(0)})
+    assert bench.call(putrootfh(), pack_u32(Op.NVERIFY) + once).status is Status.INVAL
+    # A value that is longer, or shorter, is another one.
+    for data in (b"", pack(">II", 2, 0)):
+        other = pack(">II", 1, 1 << Attr.TYPE) + pack_opaque(data)
+        assert bench.call(putrootfh(), pack_u32(Op.VERIFY) + other).status is Status.NOT_SAME
+
+
+@pytest.mark.parametrize(
+    ("uid", "values", "status"),
+    [
+        (7, {Attr.MODE: pack_u32(0o600)}, Status.OK),
+        (8, {Attr.MODE: pack_u32(0o600)}, Status.PERM),
+        (7, {Attr.OWNER: pack_opaque(b"7")}, Status.OK),  # as it is
+        (7, {Attr.OWNER: pack_opaque(b"8")}, Status.PERM),
+        (7, {Attr.OWNER_GROUP: pack_opaque(b"70")}, Status.OK),
+        (7, {Attr.OWNER_GROUP: pack_opaque(b"71")}, Status.OK),
+        (7, {Attr.OWNER_GROUP: pack_opaque(b"0")}, Status.PERM),
+        (8, {Attr.OWNER_GROUP: pack_opaque(b"71")}, Status.PERM),
+        (7, {Attr.TIME_MODIFY_SET: pack(">IqI", 1, 5, 0)}, Status.OK),
+        (8, {Attr.TIME_MODIFY_SET: pack(">IqI", 1, 5, 0)}, Status.PERM),
+        (8, {Attr.TIME_MODIFY_SET: pack_u32(0)}, Status.OK),  # who may write it may touch it
+        (9, {Attr.TIME_MODIFY_SET: pack_u32(0)}, Status.ACCESS),
+    ],
+)
+def test_attributes_are_set_by_whom_posix_lets(bench, uid, values, status):
+    bench.ok(putrootfh(), mkdir(b"d", {Attr.MODE: pack_u32(0o720)}))
+    owned = {Attr.OWNER: pack_opaque(b"7"), Attr.OWNER_GROUP: pack_opaque(b"5")}
+    bench.ok(putrootfh(), lookup(b"d"), setattr_(owned))
+    caller = Credential(uid, 70, (71, 5) if uid != 9 else (71,))
+    assert bench.call(putrootfh(), lookup(b"d"), setattr_(values), credential=caller).status is status

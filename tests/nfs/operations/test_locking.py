@@ -9,6 +9,7 @@ from tests.nfs.builder import (
     lockt,
     locku,
     putfh,
+    putrootfh,
 )
 from womm.nfs.constants import Op
 from womm.nfs.status import Status
@@ -115,3 +116,71 @@ def test_silent_clients_lock_is_taken_by_who_wants_it(bench):
     two.ok(putfh(handle), lock(2, 0, 10, of=other, owner=b"o"))
     assert one.call().status is Status.BADSESSION
     two.ok(putfh(handle), close(other))
+
+
+@pytest.mark.parametrize("minor", [0, 2])
+def test_lock_of_what_is_no_lock_or_no_file_is_refused(bench, minor):
+    session = bench.session()
+    stateid, handle = session.open(b"f")
+    for kind in (0, 5, 0xFFFFFFFF):
+        assert session.call(putfh(handle), lock(kind, 0, 1, of=stateid, owner=b"o")).status is Status.BADXDR
+        assert session.call(putfh(handle), lockt(kind, 0, 1, b"o")).status is Status.BADXDR
+    call = session.call if minor else bench.call
+    assert call(putrootfh(), lockt(1, 0, 1, b"o", session.clientid)).status is Status.ISDIR
+    session.ok(putfh(handle), close(stateid))
+
+
+def test_lock_under_a_stateid_of_another_kind_or_file_is_bad(bench):
+    session = bench.session()
+    stateid, handle = session.open(b"f")
+    other, other_handle = session.open(b"g")
+    held = session.ok(putfh(handle), lock(2, 0, 1, of=stateid, owner=b"o")).value(Op.LOCK)
+    for operation in (
+        lock(2, 5, 1, of=stateid),  # an open's where a lock's is wanted
+        lock(2, 5, 1, of=held, owner=b"new"),  # and the other way round
+        lock(2, 5, 1, of=other, owner=b"new"),
+        locku(stateid, 0, 1),
+        locku(other, 0, 1),
+    ):
+        assert session.call(putfh(handle), operation).status is Status.BAD_STATEID
+    assert session.call(putfh(other_handle), locku(held, 0, 1)).status is Status.BAD_STATEID
+    # What was refused has left no owner and no lock behind.
+    assert bench.server.state.opens.lock_count == 1
+    assert list(bench.server.state.clients.by_id[session.clientid].lock_owners) == [b"o"]
+    session.ok(putfh(handle), close(stateid), putfh(other_handle), close(other))
+
+
+def test_lock_that_is_denied_leaves_no_owner_behind(bench):
+    one, two = bench.session(b"one"), bench.session(b"two")
+    stateid, handle = one.open(b"f")
+    other, _ = two.open(b"f")
+    one.ok(putfh(handle), lock(2, 0, ALL, of=stateid, owner=b"o"))
+    for number in range(10):
+        request = lock(1, number, 1, of=other, owner=b"%d" % number)
+        assert two.call(putfh(handle), request).status is Status.DENIED
+    assert not bench.server.state.clients.by_id[two.clientid].lock_owners
+    assert len(bench.server.state.opens.by_other) == 3
+    one.ok(putfh(handle), close(stateid))
+    two.ok(putfh(handle), close(other))
+
+
+def test_many_stateids_are_tested_at_once(bench):
+    session = bench.session()
+    stateid, handle = session.open(b"f")
+    made_up = b"\1" * 16
+    test = pack_u32(Op.TEST_STATEID) + pack_u32(1000) + (stateid.pack() + made_up) * 500
+    assert session.ok(test).value(Op.TEST_STATEID) == [Status.OK, Status.BAD_STATEID] * 500
+    assert session.ok(pack_u32(Op.TEST_STATEID) + pack_u32(0)).value(Op.TEST_STATEID) == []
+    for count in (1025, 0xFFFFFFFF):
+        assert session.call(pack_u32(Op.TEST_STATEID) + pack_u32(count) + made_up).status is Status.BADXDR
+    assert session.call(pack_u32(Op.FREE_STATEID) + stateid.pack()).status is Status.LOCKS_HELD
+    assert session.call(pack_u32(Op.FREE_STATEID) + made_up).status is Status.BAD_STATEID
+    session.ok(putfh(handle), close(stateid))
+
+
+def test_lock_owner_that_is_unknown_is_released_already(bench):
+    clientid = bench.client40()
+    release = pack_u32(Op.RELEASE_LOCKOWNER) + pack_u64(clientid) + pack_opaque(b"never")
+    bench.ok(release)
+    unknown = pack_u32(Op.RELEASE_LOCKOWNER) + pack_u64(1) + pack_opaque(b"never")
+    assert bench.call(unknown).status is Status.STALE_CLIENTID
