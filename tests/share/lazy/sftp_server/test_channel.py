@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import struct
+import threading
 
 import asyncssh
 import pytest
@@ -20,10 +21,15 @@ from tests.share.eager.pod import (
     fails,
     with_sftp,
 )
+from tests.share.lazy.sftp_server.client import Client
 from tests.soak import count
 from womm.share.fence import Fence
 from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.channel import SftpChannel
+from womm.wire.extensions import PosixRename, Tree, pack_request
+from womm.wire.fields import string
+from womm.wire.replies import message
+from womm.wire.sftp import Kind
 
 
 async def test_garbage_closes_the_channel_and_nothing_else(serving, folder):
@@ -163,3 +169,95 @@ async def test_a_reader_that_takes_nothing_costs_little_memory(serving, folder):
             await asyncio.sleep(0.01)
         assert pod.export.traffic.read_bytes < 128 << 20
         transport.resume_reading()
+
+
+# -- one channel, in packets
+def lstat(path: bytes) -> bytes:
+    return string(path)
+
+
+async def test_answers_are_the_same_in_whatever_pieces_requests_come(folder):
+    (folder / "f").touch()
+    found = []
+    for size in (1, 3, 1000):
+        async with Client(folder) as client:
+            data = b"".join(client.pack(Kind.LSTAT, lstat(path)) for path in (b"f", b"none", b""))
+            for at in range(0, len(data), size):
+                client.it.received(data[at : at + size])
+            found.append(client.packets)
+    assert found[0] == found[1] == found[2]
+    assert [packet[0] for packet in found[0].values()] == [Kind.ATTRS, Kind.STATUS, Kind.ATTRS]
+
+
+async def test_answers_of_one_batch_are_one_write(folder):
+    async with Client(folder) as client:
+        client.it.received(b"".join(client.pack(Kind.LSTAT, lstat(b"")) for _ in range(100)))
+        assert len(client.channel.writes) == 1 and len(client.packets) == 100
+
+
+@pytest.mark.parametrize(
+    "first", [b"\0\0\0\0", b"\0\0\0\4\1\0\0\0", b"\1\0\0\0", message(Kind.LSTAT, 1, lstat(b""))]
+)
+async def test_words_that_are_no_first_ones_end_the_channel(folder, first):
+    client = Client(folder)
+    client.it.received(first)
+    assert client.channel.aborted and client.channel.writes == []
+    await client.__aexit__()
+
+
+async def test_closed_channel_takes_and_says_nothing(folder):
+    async with Client(folder) as client:
+        number = client.begin(Kind.EXTENDED, pack_request(Tree(b"", 10)))  # in a thread
+        client.it.closed()
+        client.begin(Kind.LSTAT, lstat(b""))
+        await asyncio.to_thread(client.export.pool.shutdown)
+        await asyncio.sleep(0)
+        assert number not in client.packets and client.channel.writes == []
+        assert "closed" in repr(client.it)
+
+
+async def test_requests_wait_while_the_other_side_takes_no_answers(folder):
+    async with Client(folder) as client:
+        client.it.pause()
+        numbers = [client.begin(Kind.LSTAT, lstat(b"")) for _ in range(3)]
+        assert client.packets == {} and not client.channel.reading
+        client.it.resume()
+        assert list(client.packets) == numbers and client.channel.reading
+
+
+async def test_requests_wait_while_the_link_is_full_and_go_on_by_themselves(folder):
+    async with Client(folder) as client:
+        client.backlog = 100 << 20
+        number = client.begin(Kind.LSTAT, lstat(b""))
+        await asyncio.sleep(0.1)
+        assert client.packets == {} and not client.channel.reading
+        client.backlog = 0
+        await client.answer(number)
+        assert client.channel.reading
+
+
+async def test_request_that_is_alone_is_done_before_the_next_begins(folder):
+    (folder / "d").mkdir()
+    (folder / "d/f").touch()
+    async with Client(folder) as client:
+        rename = client.begin(Kind.EXTENDED, pack_request(PosixRename(b"d", b"e")))
+        look = client.begin(Kind.LSTAT, lstat(b"e/f"))
+        assert rename not in client.packets and not client.channel.reading
+        packet = await client.answer(look)
+        assert packet[0] == Kind.ATTRS and list(client.packets) == [rename, look]
+        assert client.channel.reading
+
+
+async def test_no_more_requests_run_in_threads_than_memory_is_meant_for(folder):
+    async with Client(folder) as client:
+        gate = threading.Event()
+        for _ in range(64):  # as many threads as there may be, and more
+            client.export.pool.submit(gate.wait, 30)
+        try:
+            numbers = [client.begin(Kind.EXTENDED, pack_request(Tree(b"", 10))) for _ in range(40)]
+            assert not client.channel.reading and "32 in threads" in repr(client.it)
+        finally:
+            gate.set()
+        for number in numbers:
+            assert (await client.answer(number))[0] == Kind.NAME
+        assert client.channel.reading
