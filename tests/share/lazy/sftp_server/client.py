@@ -5,7 +5,9 @@ from pathlib import Path
 
 from tests.loop import until
 from womm.share.fence import Fence
+from womm.share.ignore import Ignore
 from womm.share.lazy.exported_folder import ExportedFolder
+from womm.share.lazy.guard import Guard
 from womm.share.lazy.sftp_server.channel import SftpChannel
 from womm.wire.extensions import ExtendedRequest, pack_request
 from womm.wire.fields import U32, read_string, string
@@ -41,7 +43,9 @@ class Client:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.export = ExportedFolder(Fence(folder))
+        fence = Fence(folder)
+        guard = Guard(fence, Ignore(fence), None, lambda line: None)
+        self.export = ExportedFolder(fence, guard=guard)
         self.channel = Recorder()
         self.backlog = 0
         self.it = SftpChannel(self.export, self.channel, lambda: self.backlog)

@@ -5,6 +5,8 @@ import errno
 import os
 import stat
 
+import pytest
+
 from tests.share.eager.pod import (
     NONE,
     OPEN_EXISTING,
@@ -14,6 +16,15 @@ from tests.share.eager.pod import (
     pairs,
     with_sftp,
 )
+from tests.share.lazy.sftp_server.client import Client
+from womm.wire.extensions import (
+    Find,
+    FoundPath,
+    Tree,
+)
+from womm.wire.fields import Reader, read_string, string
+from womm.wire.replies import BODY_AT, read_names, read_status
+from womm.wire.sftp import Code, Kind
 
 
 async def test_directories_of_any_size_are_listed(serving, folder):
@@ -69,3 +80,54 @@ async def test_trees_are_listed_breadth_first_with_end_marks(serving, folder):
             await sftp.tree(b"none", 10)
         with fails(errno.ENOTDIR):
             await sftp.tree(b"f", 10)
+
+
+# -- one channel, in packets
+async def test_file_is_found_by_its_inode_wherever_it_was_moved(folder):
+    (folder / "a/b\udcff").mkdir(parents=True)
+    (folder / "a/b\udcff/f").touch()
+    found = os.stat(folder / "a/b\udcff/f")
+    async with Client(folder) as client:
+        packet = await client.extended(Find(found.st_dev, found.st_ino))
+        assert FoundPath.read(Reader(memoryview(packet), BODY_AT)).path == b"a/b\xff/f"
+        (folder / "a/b\udcff/f").unlink()
+        assert read_status(await client.extended(Find(found.st_dev, found.st_ino))).errno == errno.ENOENT
+        assert read_status(await client.extended(Find(found.st_dev + 1, 1))).errno == errno.ENOENT
+
+
+async def test_hidden_file_is_not_found_by_its_inode(folder):
+    (folder / ".wommignore").write_text("*.key\n")
+    (folder / "a.key").touch()
+    found = os.stat(folder / "a.key")
+    async with Client(folder) as client:
+        packet = await client.extended(Find(found.st_dev, found.st_ino))
+        assert read_status(packet).errno == errno.ENOENT
+
+
+async def test_names_that_are_removed_while_they_are_listed_are_no_error(folder):
+    for number in range(3000):
+        (folder / f"{number:0200}").touch()
+    async with Client(folder) as client:
+        packet = await client.ask(Kind.OPENDIR, string(b""))
+        handle = string(read_string(packet, BODY_AT)[0])
+        first, at_end = read_names(await client.ask(Kind.READDIR, handle))
+        assert not at_end and len(first) < 3000
+        for path in folder.iterdir():
+            path.unlink()
+        packet = await client.ask(Kind.READDIR, handle)
+        assert packet[0] == Kind.STATUS and read_status(packet).code == Code.EOF
+        assert read_status(await client.ask(Kind.CLOSE, handle)).code == Code.OK
+
+
+@pytest.mark.parametrize("path", [b"none", b"f", b"l", b"..", b"a\0"])
+async def test_what_is_no_directory_is_neither_opened_nor_removed(folder, path):
+    (folder / "f").touch()
+    (folder / "l").symlink_to("/etc")
+    before = sorted(os.listdir(folder))
+    async with Client(folder) as client:
+        for kind in (Kind.OPENDIR, Kind.RMDIR):
+            found = read_status(await client.ask(kind, string(path)))
+            assert found.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EINVAL)
+        packet = await client.extended(Tree(path, 10))
+        assert packet[0] == Kind.STATUS and read_status(packet).errno
+    assert sorted(os.listdir(folder)) == before

@@ -23,7 +23,18 @@ from tests.share.eager.pod import (
     fails,
     with_sftp,
 )
+from tests.share.lazy.sftp_server.client import Client
 from womm.share.lazy.sftp_server.files import largest_size
+from womm.share.lazy.versions import version_of
+from womm.wire.attributes import NewAttributes
+from womm.wire.extensions import (
+    Expect,
+    Largest,
+    Position,
+)
+from womm.wire.fields import U32, U64, Reader, string
+from womm.wire.replies import BODY_AT, read_status
+from womm.wire.sftp import Code, Kind
 
 
 async def test_files_are_written_and_read_in_any_order(serving, folder):
@@ -154,3 +165,99 @@ def test_largest_size_is_that_of_the_disk_and_of_the_process(tmp_path):
                 os.truncate(path, largest + 1)
         with largest_file(12345):
             assert largest_size(file.fileno()) == 12345
+
+
+# -- writes to a version of a file
+def write(handle: bytes, offset: int, data: bytes) -> bytes:
+    return string(handle) + U64.pack(offset) + string(data)
+
+
+async def ok(client: Client, kind: Kind, body: bytes) -> None:
+    assert read_status(await client.ask(kind, body)).code == Code.OK
+
+
+async def test_writes_to_an_expected_version_keep_what_the_user_has_made_of_it(folder):
+    (folder / "f").write_bytes(b"one\n")
+    async with Client(folder) as client:
+        handle = await client.open(b"f")
+        version = version_of(os.stat(folder / "f"))
+        assert read_status(await client.extended(Expect(handle, True, version))).code == Code.OK
+        await ok(client, Kind.WRITE, write(handle, 4, b"job 1\n"))
+        assert os.listdir(folder) == ["f"]
+        (folder / "f").write_bytes(b"user\n")
+        await ok(client, Kind.WRITE, write(handle, 5, b"job 2\n"))
+        await ok(client, Kind.WRITE, write(handle, 11, b"job 3\n"))
+    assert (folder / "f.womm-share").read_bytes() == b"user\n"
+    assert (folder / "f").read_bytes() == b"user\njob 2\njob 3\n"
+    assert sorted(os.listdir(folder)) == ["f", "f.womm-share"]
+
+
+async def test_size_that_is_set_in_an_expected_version_keeps_the_users(folder):
+    (folder / "f").write_bytes(b"one\n")
+    async with Client(folder) as client:
+        handle = await client.open(b"f")
+        await client.extended(Expect(handle, False, version_of(os.stat(folder / "f"))))
+        (folder / "f").write_bytes(b"one\ntwo\n")
+        mode = NewAttributes(permissions=0o600).pack()
+        await ok(client, Kind.FSETSTAT, string(handle) + mode)  # nothing is lost by that
+        assert os.listdir(folder) == ["f"]
+        await ok(client, Kind.FSETSTAT, string(handle) + NewAttributes(size=0).pack())
+    assert (folder / "f.womm-share").read_bytes() == b"one\ntwo\n"
+    assert (folder / "f").read_bytes() == b""
+
+
+async def test_writes_that_nobody_expects_anything_of_keep_nothing(folder):
+    (folder / "f").write_bytes(b"one\n")
+    async with Client(folder) as client:
+        handle = await client.open(b"f")
+        (folder / "f").write_bytes(b"user\n")
+        await ok(client, Kind.WRITE, write(handle, 0, b"job"))
+    assert os.listdir(folder) == ["f"] and (folder / "f").read_bytes() == b"jobr\n"
+
+
+@pytest.mark.parametrize("removed", ["before", "after"])
+async def test_file_that_must_have_a_name_is_stale_without_one(folder, removed):
+    (folder / "f").write_bytes(b"one\n")
+    version = version_of(os.stat(folder / "f"))
+    async with Client(folder) as client:
+        handle = await client.open(b"f")
+        if removed == "after":
+            await client.extended(Expect(handle, True, version))
+        (folder / "f").unlink()
+        if removed == "before":
+            found = await client.extended(Expect(handle, True, version))
+        else:
+            found = await client.ask(Kind.WRITE, write(handle, 0, b"x"))
+        assert read_status(found).errno == errno.ESTALE
+        await client.extended(Expect(handle, False, version))
+        await ok(client, Kind.WRITE, write(handle, 0, b"x"))  # as on any disk
+
+
+async def test_requests_of_one_handle_have_the_order_in_which_they_came_also_after_a_copy(folder):
+    (folder / "f").write_bytes(b"one\n")
+    async with Client(folder) as client:
+        handle = await client.open(b"f")
+        await client.extended(Expect(handle, True, ()))  # no version: the first write copies, in a thread
+        numbers = [
+            client.begin(Kind.WRITE, write(handle, 0, b"a" * 100)),
+            client.begin(Kind.WRITE, write(handle, 50, b"b" * 100)),
+            client.begin(Kind.FSETSTAT, string(handle) + NewAttributes(size=120).pack()),
+            client.begin(Kind.READ, string(handle) + U64.pack(0) + U32.pack(1000)),
+            client.begin(Kind.CLOSE, string(handle)),
+        ]
+        assert numbers[0] not in client.packets
+        for number in numbers:
+            await client.answer(number)
+        assert client.packets[numbers[3]][9:129] == b"a" * 50 + b"b" * 70
+        assert descriptors(folder / "f") == 0
+        found = await client.ask(Kind.CLOSE, string(handle))
+        assert read_status(found) == (Code.INVALID_HANDLE, errno.EBADF)
+    assert (folder / "f.womm-share").read_bytes() == b"one\n"
+
+
+async def test_largest_size_is_asked_of_an_open_file(folder):
+    async with Client(folder) as client:
+        handle = await client.open(b"f", how=0)
+        with largest_file(12345):
+            packet = await client.extended(Largest(handle))
+        assert Position.read(Reader(memoryview(packet), BODY_AT)).offset == 12345

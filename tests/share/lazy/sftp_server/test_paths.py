@@ -5,6 +5,7 @@ import os
 import stat
 
 import asyncssh
+import pytest
 from asyncssh.packet import String
 from asyncssh.sftp import SFTPAttrs
 
@@ -15,6 +16,18 @@ from tests.share.eager.pod import (
     pairs,
     with_sftp,
 )
+from tests.share.lazy.sftp_server.client import Client
+from womm.wire.extensions import (
+    Access,
+    Expect,
+    Get,
+    PosixRename,
+    Seek,
+    Stats,
+)
+from womm.wire.fields import U64, string
+from womm.wire.replies import read_names, read_status
+from womm.wire.sftp import Code, Kind
 
 
 async def test_names_are_made_moved_linked_and_removed(serving, folder):
@@ -142,3 +155,64 @@ async def test_get_and_put_need_one_request(serving, folder):
         assert (attrs.size, attrs.permissions & 0o777, attrs.mtime, attrs.mtime_ns) == (4, 0o444, 9, 8)
         attrs = await sftp.put(b"g", b"z", flags=4 | 16)
         assert (folder / "g").read_bytes() == b"z" and attrs.permissions & 0o777 == 0o444
+
+
+# -- one channel, in packets
+async def test_open_files_are_known_by_their_new_paths_after_a_rename(folder):
+    (folder / "d/e").mkdir(parents=True)
+    for name in ("d/e/f", "dd"):
+        (folder / name).write_bytes(b"user")
+    async with Client(folder) as client:
+        handle, other = await client.open(b"d/e/f"), await client.open(b"dd")
+        assert read_status(await client.extended(PosixRename(b"d", b"new"))).code == Code.OK
+        assert read_status(await client.extended(PosixRename(b"new/e/f", b"new/e/g"))).code == Code.OK
+        for one in (handle, other):
+            await client.extended(Expect(one, True, ()))  # what the user has there is kept at the first write
+            await client.ask(Kind.WRITE, string(one) + U64.pack(0) + string(b"job"))
+    assert (folder / "new/e/g.womm-share").read_bytes() == b"user"
+    assert (folder / "dd.womm-share").read_bytes() == b"user"
+
+
+async def test_open_files_keep_their_paths_when_a_rename_fails(folder):
+    for name in ("d", "full/inner"):
+        (folder / name).mkdir(parents=True)
+    (folder / "d/f").write_bytes(b"user")
+    async with Client(folder) as client:
+        handle = await client.open(b"d/f")
+        found = await client.extended(PosixRename(b"d", b"full"))
+        assert read_status(found).errno in (errno.ENOTEMPTY, errno.EEXIST)
+        await client.extended(Expect(handle, True, ()))
+        await client.ask(Kind.WRITE, string(handle) + U64.pack(0) + string(b"job"))
+    assert (folder / "d/f.womm-share").read_bytes() == b"user"
+
+
+@pytest.mark.parametrize(
+    "path, number",
+    [(b"none", errno.ENOENT), (b"f/below", errno.ENOTDIR), (b"..", errno.EACCES), (b"\0", errno.EINVAL)],
+)
+async def test_paths_that_lead_nowhere_are_errors_of_the_disk(folder, path, number):
+    (folder / "f").touch()
+    async with Client(folder) as client:
+        requests = [Access(path, os.R_OK), Get(path, 0, 10), Seek(path, 0, True), PosixRename(path, b"g")]
+        packets = [await client.extended(request) for request in requests]
+        packets += [await client.ask(kind, string(path)) for kind in (Kind.LSTAT, Kind.REMOVE, Kind.READLINK)]
+        assert [read_status(packet).errno for packet in packets] == [number] * len(packets)
+    assert os.listdir(folder) == ["f"]
+
+
+async def test_access_asks_what_the_user_may_and_a_read_only_share_more(folder):
+    (folder / "f").touch()
+    async with Client(folder) as client:
+        for mode in (os.F_OK, os.R_OK, os.R_OK | os.W_OK):
+            assert read_status(await client.extended(Access(b"f", mode))).code == Code.OK
+        assert read_status(await client.extended(Access(b"f", os.X_OK))).errno == errno.EACCES
+        client.export.read_only = True
+        assert read_status(await client.extended(Access(b"f", os.R_OK))).code == Code.OK
+        assert read_status(await client.extended(Access(b"f", os.W_OK))).errno == errno.EROFS
+
+
+async def test_stats_of_too_many_paths_are_of_the_first(folder):
+    (folder / "f").touch()
+    async with Client(folder) as client:
+        found, at_end = read_names(await client.extended(Stats((b"f",) * 5000)))
+        assert (len(found), at_end) == (4096, True)
