@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from womm.store.protocol import DIRECTORY, FILE, LINK
-from womm.store.tree import STAGING, Tree, Walk, walk
+from womm.store.tree import DEPTH, STAGING, Tree, Walk, walk
 
 
 @pytest.fixture
@@ -170,6 +171,21 @@ def test_walk_of_a_deep_tree_goes_below_the_longest_path_of_a_call(root: int, tm
         assert os.fstat(fd).st_size == 0
     tree.close()
     shutil.rmtree("n" * 200, dir_fd=root)
+
+
+def test_walk_leaves_out_what_is_below_too_many_directories_and_goes_on(root: int, tmp_path: Path) -> None:
+    (tmp_path / "z").touch()
+    here = os.dup(root)
+    for _ in range(DEPTH * 3):
+        os.mkdir("a", dir_fd=here)
+        inner = os.open("a", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    found = walk(root)
+    assert b"z" in found.entries and len(found.entries) == DEPTH + 1
+    assert found.unreadable == {b"/".join([b"a"] * (DEPTH + 1)): "below 500 directories"}
+    subprocess.run(["rm", "-r", tmp_path / "a"], check=True)  # pytest cannot
 
 
 def test_walk_names_what_cannot_be_read_and_goes_on(root: int, tmp_path: Path) -> None:

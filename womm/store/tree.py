@@ -15,6 +15,8 @@ from womm.store.protocol import DIRECTORY, FILE, LINK
 
 STAGING: Final = b".womm-sync-"
 """The names that a copy in progress makes in a folder begin so; they are never copied."""
+DEPTH: Final = 500
+"""Of directories in one another: each is a call of Python's in a walk, which has 1,000, and a descriptor."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -160,6 +162,9 @@ class _Walker:
         files, directories = found
         self._seen(walk, fd, path, files)
         for name, inner_path in directories:
+            if inner_path.count(b"/") >= DEPTH:
+                walk.unreadable[inner_path] = f"below {DEPTH} directories"
+                continue
             try:
                 inner = _open_directory(name, fd, self._force)
             except FileNotFoundError:
