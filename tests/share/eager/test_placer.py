@@ -216,6 +216,25 @@ def test_mode_alone_comes_back_unless_it_was_changed_here_too(placing: Placing) 
     assert modes == [0o755, 0o600]
 
 
+@pytest.mark.parametrize("here", ["directory", "link", "fifo"])
+def test_mode_of_a_file_is_not_given_to_what_took_its_place_here(placing: Placing, here: str) -> None:
+    placing.copied("f", "same", 0o777)
+    path = placing.folder / "f"
+    path.unlink()
+    if here == "directory":
+        path.mkdir()
+        path.chmod(0o777)
+    elif here == "link":
+        path.symlink_to("nowhere")
+    else:
+        os.mkfifo(path)
+        path.chmod(0o777)
+    before = os.lstat(path)
+    placing.file("f", "same", 0o700)
+    assert os.lstat(path) == before
+    assert (placing.it.result.refused, placing.it.result.conflicts) == ((), ())
+
+
 def test_name_that_no_disk_here_takes_is_refused_and_the_others_come(placing: Placing) -> None:
     placing.it.directory(b"n" * 256, FOLDER)
     placing.file("n" * 256, "theirs")

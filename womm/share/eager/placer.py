@@ -293,7 +293,9 @@ class Placer:
     def _mode(self, here: bytes, now: os.stat_result, base: Base | None, stamp: Stamp) -> None:
         """Only the mode has changed there: change it here, unless it was changed here too."""
         mode = stamp.mode & MODE
-        if base is None or stamp.kind != FILE or base.theirs.mode == stamp.mode:
+        if base is None or stamp.kind != FILE or not stat.S_ISREG(now.st_mode):
+            return
+        if base.theirs.mode == stamp.mode:
             return
         if now.st_mode & MODE == base.ours.mode & MODE != mode:
             with self._tree.reading(here) as file:
