@@ -360,6 +360,44 @@ def test_500_random_edit_pairs_lose_no_byte(rig: Rig) -> None:
         assert after[os.fsdecode(path)] == before[os.fsdecode(path)]
 
 
+def test_what_the_user_writes_stays_over_several_pulls_whatever_jobs_do(rig: Rig) -> None:
+    """The store never gets it: no version of theirs may take its place."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    names = [f"f{number}" for number in range(40)]
+    for name in names:
+        (rig.folder / name).write_bytes(rng.randbytes(rng.randrange(2000)))
+    rig.push()
+    mine: dict[str, bytes] = {}
+    for _ in range(count(4, 50)):
+        theirs = {}
+        for name in rng.sample(names, 15):
+            mine[name] = rng.randbytes(rng.randrange(1, 2000))
+            (rig.folder / name).write_bytes(mine[name])
+        for name in rng.sample(names, 25):
+            path = rig.store / name
+            how = rng.choice(["write", "same size", "touch", "mode", "delete"])
+            if how == "write" or not path.exists():
+                path.write_bytes(rng.randbytes(rng.randrange(1, 2000)))
+            elif how == "same size":
+                path.write_bytes(rng.randbytes(path.stat().st_size))
+            elif how == "delete":
+                path.unlink()
+            else:
+                path.chmod(0o755) if how == "mode" else os.utime(path)
+            if path.exists():
+                theirs[name] = path.read_bytes()
+        before = contents(rig.folder)
+        rig.pull()
+        after = contents(rig.folder)
+        assert {name: after[name] for name in mine} == mine
+        assert before.keys() <= after.keys()
+        assert {name: after[name] for name in theirs if name not in mine} == {
+            name: data for name, data in theirs.items() if name not in mine
+        }
+
+
 def test_pull_never_brings_back_womms_own_files_and_says_so_once(rig: Rig) -> None:
     (rig.folder / ".womm").write_text("mine")
     (rig.folder / "sub").mkdir()
