@@ -193,3 +193,17 @@ def womm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]
         yield home
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def place(womm_home: Home) -> Path:
+    """A folder with a short path: that of a Unix socket may have 107 bytes."""
+    return womm_home.runtime
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """The folder that a server serves."""
+    path = tmp_path / "top"
+    path.mkdir()
+    return path

@@ -62,13 +62,6 @@ def folder():
 
 
 @pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def full(top):
     """`top` is a disk without room for a file of 1 MB, until `hog` is removed."""
     if os.getuid() != 0:

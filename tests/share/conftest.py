@@ -37,12 +37,6 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def place(womm_home):
-    """A folder with a short path: that of a Unix socket may have 107 bytes."""
-    return womm_home.runtime
-
-
-@pytest.fixture
 def serving(folder, place):
     """Serve `folder` over SSH: `async with serving() as pod`; pod.sftp is the client."""
 

@@ -30,13 +30,6 @@ FILES_PER_FOLDER = 500
 SAVEFH = plain(Op.SAVEFH)
 
 
-@pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
-
-
 class Served:
     """Servers of one directory, one after the other, each with the state of the one before."""
 

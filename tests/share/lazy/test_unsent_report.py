@@ -24,13 +24,6 @@ NO_SPACE = os.strerror(28)
 
 
 @pytest.fixture
-def top(tmp_path):
-    path = tmp_path / "top"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def place():
     path = fresh_folder()
     yield path
