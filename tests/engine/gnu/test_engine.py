@@ -124,6 +124,24 @@ async def test_usr1_before_the_first_job_is_kept_from_the_engine(womm_home, tmp_
             assert engine.status(await engine.wait()) == 0
 
 
+async def test_usr1_after_the_first_job_has_the_engine_list_its_jobs(womm_home, tmp_path, capfd):
+    given = options("echo begun >begun; while [ ! -e go ]; do sleep 0.02; done; : {}", ":::", "1")
+    async with opened(womm_home, tmp_path, given) as (engine, running):
+        await engine.start()
+        await running.until((tmp_path / "begun").exists, "the job")
+        engine.pass_on(signal.SIGUSR1)
+        shown = []
+
+        def listed():
+            shown.append(capfd.readouterr().err)
+            return "echo begun" in "".join(shown)
+
+        await running.until(listed, "the list")
+        (tmp_path / "go").touch()
+        # As a status of the user's, of --halt: the shim was tried, so it is not start.pl's own.
+        assert (engine.status(await engine.wait()), engine.status(254)) == (0, 254)
+
+
 async def test_job_that_did_not_come_to_the_shim_is_an_error(womm_home, tmp_path):
     given = options("echo", ":::", "1")
     async with opened(womm_home, tmp_path, given) as (engine, _):
