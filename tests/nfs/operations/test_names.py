@@ -9,6 +9,7 @@ from tests.nfs.builder import (
     ROOT_USER,
     Bench,
     close,
+    fattr,
     getattr_,
     getfh,
     lookup,
@@ -142,3 +143,66 @@ def test_in_a_sticky_directory_only_owners_rename_and_replace(tmp_path, backend)
         assert bench.call(*at, rename(b"none", b"free"), credential=one).status is Status.NOENT
         bench.ok(*at, rename(b"one", b"free"), credential=one)
         bench.ok(*at, rename(b"two", b"free"))
+
+
+@pytest.mark.parametrize("kind", [0, 1, 8, 9, 0xFFFFFFFF])
+def test_kind_that_create_does_not_make_is_a_bad_type(bench, kind):
+    request = pack(">II", Op.CREATE, kind) + pack_opaque(b"n") + fattr()
+    assert bench.call(putrootfh(), request).status is Status.BADTYPE
+    assert not bench.ok(putrootfh(), readdir()).value(Op.READDIR)["entries"]
+
+
+@pytest.mark.parametrize("target", [b"", b"a\0b"])
+def test_link_without_a_target_is_invalid(bench, target):
+    assert bench.call(putrootfh(), symlink(b"l", target)).status is Status.INVAL
+
+
+def test_target_of_a_link_is_any_bytes_and_has_a_limit(bench):
+    target = b"\xff/../ \n" * 500
+    bench.ok(putrootfh(), symlink(b"l", target))
+    assert bench.ok(putrootfh(), lookup(b"l"), plain(Op.READLINK)).value(Op.READLINK) == target
+    assert bench.call(putrootfh(), symlink(b"m", b"x" * 65537)).status is Status.BADXDR
+
+
+def test_size_of_what_is_no_file_cannot_be_set_when_it_is_made(bench):
+    assert bench.call(putrootfh(), mkdir(b"d", {Attr.SIZE: bytes(8)})).status is Status.INVAL
+
+
+def test_names_go_into_directories_only_and_from_them(bench):
+    session = bench.session()
+    stateid, handle = session.open(b"f")
+    at, save = putfh(handle), plain(Op.SAVEFH)
+    for operations in (
+        [at, mkdir(b"d")],
+        [at, named(Op.REMOVE, b"x")],
+        [at, readdir()],
+        [at, lookup(b"x")],
+        [at, save, putrootfh(), rename(b"f", b"g")],
+        [putrootfh(), save, at, rename(b"f", b"g")],
+        [at, save, named(Op.LINK, b"g")],
+    ):
+        assert session.call(*operations).status is Status.NOTDIR
+    assert session.call(putrootfh(), rename(b"f", b"g")).status is Status.NOFILEHANDLE
+    assert session.call(putrootfh(), named(Op.LINK, b"g")).status is Status.NOFILEHANDLE
+    session.ok(at, close(stateid))
+
+
+@pytest.mark.parametrize("op", [Op.REMOVE, Op.LINK, Op.SECINFO, Op.LOOKUP])
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"a/b", b"a\0", b"x" * 256])
+def test_no_operation_takes_a_name_that_is_none(bench, op, name):
+    bench.ok(putrootfh(), mkdir(b"d"))
+    wanted = {b"": Status.INVAL, b"x" * 256: Status.NAMETOOLONG}
+    wanted |= dict.fromkeys((b"a/b", b"a\0"), Status.BADCHAR)
+    asked = (putrootfh(), symlink(b"l", b"t"), plain(Op.SAVEFH), putrootfh(), named(op, name))
+    assert bench.call(*asked).status is wanted.get(name, Status.BADNAME)
+    for request in (rename(b"d", name), rename(name, b"d")):
+        reply = bench.call(putrootfh(), plain(Op.SAVEFH), request)
+        assert reply.status is wanted.get(name, Status.BADNAME)
+
+
+def test_cookie_with_the_verifier_of_another_server_is_not_the_same(bench):
+    bench.ok(putrootfh(), mkdir(b"d"))
+    request = pack(">IQ", Op.READDIR, 5) + b"verifier" + pack(">III", 4096, 4096, 0)
+    assert bench.call(putrootfh(), request).status is Status.NOT_SAME
+    first = pack(">IQ", Op.READDIR, 0) + b"verifier" + pack(">III", 4096, 4096, 0)
+    assert bench.ok(putrootfh(), first).value(Op.READDIR)["eof"]

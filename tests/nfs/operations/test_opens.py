@@ -153,3 +153,61 @@ def test_owners_of_4_0_that_made_room_for_others_leave_nothing_behind():
         bench.clock.now += 100
         assert bench.server.state.clients.expire(0) == 1
         assert bench.server.state.opens.closed == {}
+
+
+@pytest.mark.parametrize(
+    ("claim", "rest", "status"),
+    [
+        (2, bytes(16) + b"\0\0\0\1f\0\0\0", Status.BAD_STATEID),  # with a delegation: there are none
+        (3, b"\0\0\0\1f\0\0\0", Status.NOTSUPP),
+        (5, bytes(16), Status.BAD_STATEID),
+        (6, b"", Status.NOTSUPP),
+        (7, b"", Status.BADXDR),
+    ],
+)
+def test_open_with_a_delegation_is_refused(bench, claim, rest, status):
+    session = bench.session()
+    whole = open_(None, claim=4)
+    assert session.call(putrootfh(), whole[:-4] + pack(">I", claim) + rest).status is status
+
+
+@pytest.mark.parametrize("how", [2, 0xFFFFFFFF])
+def test_open_that_is_neither_with_nor_without_creating_is_bad_xdr(bench, how):
+    request = open_(b"f")
+    at = request.index(pack(">I", 5) + b"owner") + 12
+    session = bench.session()
+    request = request[:at] + pack(">I", how) + request[at + 4 :]
+    assert session.call(putrootfh(), request).status is Status.BADXDR
+
+
+def test_exclusive_create_of_4_1_sets_only_what_is_no_time(bench):
+    session = bench.session()
+    for attribute, value, status in (
+        (Attr.MODE, pack(">I", 0o600), Status.OK),
+        (Attr.SIZE, bytes(8), Status.OK),
+        (Attr.TIME_MODIFY_SET, bytes(4), Status.INVAL),
+        (Attr.TIME_ACCESS_SET, bytes(4), Status.INVAL),
+    ):
+        request = open_(b"%d" % attribute, create=3, verifier=b"verifier", values={attribute: value})
+        assert session.call(putrootfh(), request).status is status
+
+
+def test_open_of_a_file_by_its_handle_is_of_that_file(bench):
+    session = bench.session()
+    stateid, handle = session.open(b"f")
+    session.ok(putfh(handle), write(b"content", stateid), close(stateid))
+    session.ok(putrootfh(), named(Op.REMOVE, b"f"))
+    assert session.call(putfh(handle), open_(None, claim=4)).status is Status.STALE
+    other, _ = session.open(b"f")
+    assert session.call(putfh(handle), open_(None, claim=4)).status is Status.STALE
+    session.ok(putrootfh(), open_(b"f", access=1), close(other._replace(seqid=0)))
+
+
+def test_close_of_one_owner_leaves_the_other_ones_open(bench):
+    session = bench.session()
+    one, handle = session.open(b"f", owner=b"one")
+    two, _ = session.open(b"f", owner=b"two")
+    session.ok(putfh(handle), close(one))
+    assert session.call(putfh(handle), close(one)).status is Status.BAD_STATEID
+    session.ok(putfh(handle), write(b"x", two), close(two))
+    assert bench.memory.open_files == 0
