@@ -8,7 +8,9 @@ import threading
 import pytest
 
 from tests.nfs.local import serving
-from womm.nfs.constants import SHARE_BOTH, SHARE_READ
+from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
+from womm.nfs.filesystem import NOTHING
+from womm.nfs.status import Status
 
 if not sys.platform.startswith("linux"):
     pytest.skip("the local backend needs Linux", allow_module_level=True)
@@ -100,3 +102,61 @@ def test_close_while_a_read_runs_waits_for_it(fs, top):
 
     fs(story())
     assert fs.attributes(node).size == len(data)
+
+
+def test_file_opened_for_reading_is_not_written_and_the_other_way_round_both_work(fs):
+    node = fs.make(b"f", b"content")
+    reading = fs(fs.real.open(node, SHARE_READ))
+    fs.fails(fs.real.write(reading, 0, memoryview(b"x"), False), Status.OPENMODE)
+    fs(fs.real.close(reading))
+    # To write a part of a page, it is read first.
+    writing = fs(fs.real.open(node, SHARE_WRITE))
+    assert fs(fs.real.read(writing, 0, 100)) == (b"content", True)
+    assert fs(fs.real.write(writing, 0, memoryview(b"C"), True)) == 1
+    fs(fs.real.close(writing))
+    assert fs.content(node) == b"Content"
+
+
+def test_commit_needs_no_open_file_and_leaves_none(fs):
+    node = fs.make(b"f", b"content")
+    fs(fs.real.commit(node, None))
+    file = fs(fs.real.open(node, SHARE_WRITE))
+    fs(fs.real.commit(node, file))
+    fs(fs.real.close(file))
+    directory, _ = fs(fs.real.mkdir(fs.root, b"d", NOTHING))
+    fs.fails(fs.real.commit(directory, None), Status.INVAL)
+
+
+def test_copy_keeps_both_files_open_that_are_closed_meanwhile(fs):
+    data = os.urandom(4 << 20)
+    one, two = fs.make(b"one", data), fs.make(b"two")
+
+    async def story():
+        source, target = await fs.real.open(one, SHARE_READ), await fs.real.open(two, SHARE_WRITE)
+        copying = asyncio.ensure_future(fs.real.copy(source, 0, target, 0, len(data)))
+        await asyncio.sleep(0)
+        await fs.real.close(source)
+        await fs.real.close(target)
+        assert source.read_fd >= 0 <= target.write_fd
+        assert await copying == len(data)
+        assert (source.read_fd, target.write_fd) == (-1, -1)
+
+    fs(story())
+    assert fs.content(two) == data[: 1 << 20]
+
+
+def test_many_large_writes_make_the_kernel_begin_and_leave_no_task(fs):
+    node = fs.make(b"f")
+    block = memoryview(bytes(1 << 20))
+
+    async def story():
+        file = await fs.real.open(node, SHARE_WRITE)
+        for number in range(20):
+            await fs.real.write(file, number << 20, block, False)
+        await fs.real.close(file)
+        while fs.real._begun:
+            await asyncio.gather(*fs.real._begun)
+        assert file.write_fd == -1
+
+    fs(story())
+    assert fs.attributes(node).size == 20 << 20
