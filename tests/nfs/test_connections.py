@@ -1,10 +1,12 @@
 """TCP connections: garbage, limits, repeated requests, what a lost connection leaves under way."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from struct import pack
 
 import pytest
 
+from tests.loop import until
 from tests.nfs import builder as b
 from tests.nfs.peer import Peer, null, record_of, serving
 from womm.nfs import Limits
@@ -124,6 +126,24 @@ async def test_request_goes_on_when_its_connection_is_lost():
         assert b.read_reply(await two.ask(request)).status is Status.OK
         assert slow.calls == 1
         await two.close()
+
+
+async def test_server_stops_after_the_requests_of_lost_connections():
+    slow = _Slow()
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(slow))
+        peer = await Peer.connect(server)
+        peer.writer.write(record_of(b.putrootfh(), b.mkdir(b"once")))
+        await slow.asked.wait()
+        await peer.close()
+        await until(lambda: len(server.connections) == 0)
+        stopping = asyncio.ensure_future(stack.pop_all().aclose())
+        await asyncio.wait([stopping], timeout=0.05)
+        assert not stopping.done()
+        slow.let_go.set()
+        await stopping
+    [entry] = (await slow.readdir(slow.root(), 0, 0, 10)).entries
+    assert entry.name == b"once"
 
 
 async def test_connection_with_too_much_under_way_is_not_read():

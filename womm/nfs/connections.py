@@ -45,6 +45,8 @@ class Connections:
         self.memory = RecordMemory(limits.memory_bytes)
         self.replies = Replies()
         self.now = clock
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Requests under way, also of connections that are lost."""
         self._open: dict[int, Connection] = {}
         self._numbers = 0
         self._talker: Connection | None = None
@@ -308,12 +310,14 @@ class Connection(asyncio.BufferedProtocol):
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
+        self._shared.tasks.add(task)
         task.add_done_callback(self._task_done)
         if len(self.tasks) >= self._limits.requests:
             self._flow()
 
     def _task_done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
+        self._shared.tasks.discard(task)
         if self._paused:
             self._flow()
 

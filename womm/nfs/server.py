@@ -135,7 +135,7 @@ class Server:
             self._sweeper.cancel()
         if self._listener is not None:
             self._listener.close()
-        tasks = [task for connection in self.connections for task in connection.tasks]
+        tasks = list(self.connections.tasks)
         for connection in self.connections:
             connection.abort("the server stops")
         if self._closer is not None:
