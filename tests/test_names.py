@@ -16,7 +16,6 @@ EXCEPTIONS: Final = {
     "womm/nfs/constants.py": "constants",
     "womm/nfs/filesystem.py": "a Protocol; tests/nfs/filesystem_contract.py holds its implementations",
     "womm/nfs/options.py": "dataclasses",
-    "womm/nfs/state/records.py": "dataclasses",
     "womm/share/eager/options.py": "a dataclass",
     "womm/wire/login.py": "constants",
 }

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.cluster.kubernetes.simulation import POD_SPEC
 from tests.conftest import Home
 from tests.dispatch.sinks import Sink
 from tests.faults.tasks import wait_for
-from tests.loop import run
+from tests.loop import run, until
 from tests.realcluster.fixtures import KubeCluster
 from tests.soak import count
 from womm.cluster.base import TaskSpec
@@ -88,13 +88,6 @@ async def cluster_of(kube: KubeCluster, namespace: str, place: Path, socket: str
     return KubernetesCluster(client, options, about, SimulatedExecs(client, socket))
 
 
-async def until(changed: asyncio.Event, done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not done():
-            changed.clear()
-            await changed.wait()
-
-
 def spec_of(task: str, place: Path, pods: int) -> TaskSpec:
     return TaskSpec(task, place, pods, 1, "1m", "1Mi", "/bin/sh", 600.0)
 
@@ -110,7 +103,7 @@ async def test_two_hundred_pods_of_a_task_are_followed(
         dispatcher = new_dispatcher(task, cluster, stack, place)
         logins = Logins(dispatcher, place)
         await cluster.start(spec_of(task, place, pods), dispatcher.workers)
-        await until(logins.changed, lambda: len(logins.pods) == pods)
+        await until(lambda: len(logins.pods) == pods, bell=logins.changed, deadline_s=DEADLINE_S)
         first = set(logins.pods)
         assert (place / "width").read_text() == f"{pods}\n"
 
@@ -123,7 +116,11 @@ async def test_two_hundred_pods_of_a_task_are_followed(
 
         gone = sorted(first)[: pods // 4]
         await asyncio.to_thread(delete, kube_cluster, kube_namespace, gone)
-        await until(logins.changed, lambda: len(logins.pods) == pods and not set(gone) & set(logins.pods))
+        await until(
+            lambda: len(logins.pods) == pods and not set(gone) & set(logins.pods),
+            bell=logins.changed,
+            deadline_s=DEADLINE_S,
+        )
         assert set(first) - set(gone) <= set(logins.pods) == set(dispatcher.pool.workers)
     labels = f"womm/task={task}"
     wait_for(lambda: kube_cluster.kubectl.objects(kube_namespace, labels) == [], "the end of all objects")
@@ -145,11 +142,11 @@ def test_every_pod_of_thousands_is_heard_of_once(
         try:
             await cluster.start(spec_of(task, place, 0), tracker)
             made = asyncio.create_task(asyncio.to_thread(nodes.ask, f"create {pods} {labels}"))
-            await until(tracker.changed, lambda: len(tracker.live) == pods)
+            await until(lambda: len(tracker.live) == pods, bell=tracker.changed, deadline_s=DEADLINE_S)
             assert await made == pods
             assert set(tracker.heard) <= set(nodes.ask("times"))  # which has the keeper, too
             await asyncio.to_thread(nodes.ask, f"remove {labels}")
-            await until(tracker.changed, lambda: not tracker.live)
+            await until(lambda: not tracker.live, bell=tracker.changed, deadline_s=DEADLINE_S)
             assert tracker.starts == pods
         finally:
             await asyncio.to_thread(nodes.ask, f"remove {labels}")

@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.cluster.cluster_contract import SPEC, Observer, linked_pod, unique_ta
 from tests.cluster.kubernetes.pods import about
 from tests.conftest import Home
 from tests.link.wires import Linked
+from tests.loop import until
 from tests.realcluster.fixtures import KubeCluster
 from womm import process
 from womm.cluster.base import ShareHost, ShareSpec, TaskSpec
@@ -116,16 +116,6 @@ def shared(
     return Shared(kube_cluster, kube_namespace, fileserver_image, nfs_nodes, womm_home.runtime)
 
 
-async def until(done: Callable[[], object], what: str) -> None:
-    """Images are pulled by nodes that are slow."""
-    try:
-        async with asyncio.timeout(SLOW_S):
-            while not done():
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(f"waited for {what}") from None
-
-
 async def result(to: Linked, job: int, command: str) -> bytes:
     """What the job prints; it must not fail."""
     ended = await to.run(command)
@@ -147,7 +137,7 @@ async def test_two_pods_see_each_others_files_in_the_folder_and_nothing_is_left(
         with observer.explains():
             await cluster.start(shared.spec(), observer)
             host_of(cluster).before_share_ends(share_ends)
-            await until(lambda: len(observer.started) == 2, "two workers")
+            await until(lambda: len(observer.started) == 2, "two workers", SLOW_S)
             assert any("file server" in reason for waits in observer.waits for reason in waits)
             one, other = observer.started
             async with linked_pod(cluster, one) as first, linked_pod(cluster, other) as second:
@@ -183,7 +173,7 @@ async def test_lazy_share_is_the_users_folder_and_what_pods_write_comes_back(
         )
         lazy.start(host_of(cluster).share_dial())
         host_of(cluster).before_share_ends(lambda: lazy.finish(30))
-        await until(lambda: observer.started, "a worker")
+        await until(lambda: observer.started, "a worker", SLOW_S)
         await lazy.ready()
         (pod,) = observer.started
         async with linked_pod(cluster, pod) as to:
@@ -220,13 +210,15 @@ async def test_keepers_end_takes_a_share_along_without_a_hanging_umount(shared: 
     try:
         spec = shared.spec(pods=1)
         await cluster.start(spec, observer)
-        await until(lambda: observer.started, "a worker")
+        await until(lambda: observer.started, "a worker", SLOW_S)
         words = ["delete", "job", f"womm-task-{spec.task}", "-n", shared.namespace]
         shared.kube.kubectl.run(*words, "--cascade=foreground", "--wait=false")
         began = time.monotonic()
-        await until(lambda: shared.objects() == [], "the end of all objects")
+        await until(lambda: shared.objects() == [], "the end of all objects", SLOW_S)
         assert time.monotonic() - began < ENDED_S
-        await until(lambda: any("removed" in r for waits in observer.waits for r in waits), "the news")
+        await until(
+            lambda: any("removed" in r for waits in observer.waits for r in waits), "the news", SLOW_S
+        )
     finally:
         await cluster.stop()
 

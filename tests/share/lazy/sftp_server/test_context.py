@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.fileserver.lazy import descriptors
+from tests.loop import until
 from womm.share.fence import Fence
 from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.sftp_server.context import Handle, RequestContext
@@ -49,12 +50,6 @@ def run_in(folder):
         asyncio.run(main())
 
     return run
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def test_what_comes_after_a_thread_waits_for_it_and_keeps_its_order(run_in, folder):
