@@ -7,7 +7,9 @@ import threading
 
 import pytest
 
+from tests.loop import until
 from tests.nfs.local import serving
+from womm.nfs.backends.local import LocalFilesystem
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ, SHARE_WRITE
 from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
@@ -160,3 +162,35 @@ def test_many_large_writes_make_the_kernel_begin_and_leave_no_task(fs):
 
     fs(story())
     assert fs.attributes(node).size == 20 << 20
+
+
+async def test_call_that_is_cancelled_keeps_its_descriptor_until_its_thread_is_done(top):
+    """Else what the thread writes would go to the next file that gets the descriptor's number."""
+    real = LocalFilesystem(top)
+    await real.start()
+    go = threading.Event()
+
+    async def make(name):
+        return (
+            await real.create(real.root(), name, NOTHING, verifier=None, exclusive=True, access=SHARE_BOTH)
+        )[1]
+
+    def slow():
+        go.wait(60)
+        return os.pwrite(fd, b"of the first", 0)
+
+    first = await make(b"first")
+    fd = first.write_fd
+    call = asyncio.ensure_future(real._in_thread(first, slow))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await real.close(first)
+    second = await make(b"second")
+    assert second.write_fd != fd
+    go.set()
+    await until(lambda: first.write_fd == -1)
+    assert ((top / "first").read_bytes(), (top / "second").read_bytes()) == (b"of the first", b"")
+    await real.close(second)
+    assert real._open_files == 0
+    await real.stop()

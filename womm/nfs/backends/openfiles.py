@@ -14,7 +14,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from womm.nfs.backends import linux
@@ -129,14 +129,19 @@ class OpenFiles:
         elif node.fd >= 0:
             self._tree.use(node)
 
-    async def _in_thread(self, file: LocalFile, call: Callable[[], T]) -> T:
-        """Run what may wait for the disk in a thread; the file stays open meanwhile."""
-        file.users += 1
+    async def _in_thread(self, file: LocalFile, call: Callable[[], T], *others: LocalFile) -> T:
+        """Run what may wait for the disk in a thread; its files stay open until the thread is done."""
+        files = (file, *others)
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+        for used in files:
+            used.users += 1
         self._threads += 1
-        try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, call))
-        finally:
-            self._threads -= 1
+        running.add_done_callback(lambda _: self._thread_done(files))
+        return await asyncio.shield(running)
+
+    def _thread_done(self, files: Sequence[LocalFile]) -> None:
+        self._threads -= 1
+        for file in files:
             file.users -= 1
             if file.closed and not file.users:
                 self._close(file)
@@ -253,15 +258,9 @@ class OpenFiles:
         assert isinstance(source, LocalFile) and isinstance(target, LocalFile)
         target.node.touched = True
         from_fd, to_fd = source.read_fd, target.write_fd
-        source.users += 1
-        try:
-            return await self._in_thread(
-                target, lambda: linux.copy_all(from_fd, offset, to_fd, target_offset, count)
-            )
-        finally:
-            source.users -= 1
-            if source.closed and not source.users:
-                self._close(source)
+        return await self._in_thread(
+            target, lambda: linux.copy_all(from_fd, offset, to_fd, target_offset, count), source
+        )
 
     def _forget_verifier(self, node: LocalNode) -> None:
         """Its client has had the answer of the exclusive create: there will be no retry."""
