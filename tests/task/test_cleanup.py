@@ -74,7 +74,9 @@ def test_clean_spares_processes_that_have_got_the_tasks_numbers(written, bystand
     assert observed().status is TaskStatus.CLEANED
 
 
-@pytest.mark.parametrize("name", ["womm-other", "precious", f"womm-{TASK}/precious"])
+@pytest.mark.parametrize(
+    "name", ["womm-other", "precious", f"womm-{TASK}/precious"], ids=["another", "theirs", "below"]
+)
 def test_clean_removes_no_folder_that_the_journal_was_made_to_name(written, tmp_path, name):
     """Others may have changed the journal."""
     folder = tmp_path / name
