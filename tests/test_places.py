@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,23 @@ except JournalError as exc:
 
 def state_folder_after(script: str, **env: str) -> str:
     """Print the state folder where /var/tmp and /tmp are empty and a script of sh has run."""
-    inside = ("unshare", "--mount", "sh", "-c")
-    mounts = "mount -t tmpfs none /var/tmp && mount -t tmpfs none /tmp || exit 125"
+    # The interpreter and womm may themselves lie in /tmp.
+    kept = f"mount --bind {shlex.quote(sys.prefix)} /mnt && mount --bind {shlex.quote(str(ROOT))} /media"
+    mounts = f"{kept} && mount -t tmpfs none /var/tmp && mount -t tmpfs none /tmp || exit 125"
+    python = f"/mnt/bin/{Path(sys.executable).name}"
     done = subprocess.run(
-        [*inside, f'{mounts}\n{script}\nexec "$@"', "sh", sys.executable, "-c", _PRINT_STATE_FOLDER],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/dev/null/home", **env},
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f'{mounts}\n{script}\nexec "$@"',
+            "sh",
+            python,
+            "-c",
+            _PRINT_STATE_FOLDER,
+        ],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": "/media", "HOME": "/dev/null/home", **env},
         capture_output=True,
         text=True,
         check=True,
