@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def state_folder_after(script: str, **env: str) -> str:
     # The interpreter and womm may themselves lie in /tmp.
     kept = f"mount --bind {shlex.quote(sys.prefix)} /mnt && mount --bind {shlex.quote(str(ROOT))} /media"
     mounts = f"{kept} && mount -t tmpfs none /var/tmp && mount -t tmpfs none /tmp || exit 125"
-    python = f"/mnt/bin/{Path(sys.executable).name}"
+    packages = Path("/mnt", Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
+    python = os.path.realpath(sys.executable)
     done = subprocess.run(
         [
             "unshare",
@@ -45,7 +47,7 @@ def state_folder_after(script: str, **env: str) -> str:
             "-c",
             _PRINT_STATE_FOLDER,
         ],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": "/media", "HOME": "/dev/null/home", **env},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"/media:{packages}", "HOME": "/dev/null/home", **env},
         capture_output=True,
         text=True,
         check=True,
