@@ -5,15 +5,16 @@ import os
 import shlex
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from womm import places
 from womm.errors import JournalError
 
 ROOT = Path(places.__file__).parents[1]
+LIBRARIES = Path(platformdirs.__file__).parents[1]
 NEEDS_MOUNTS = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 SPARE = f"/var/tmp/womm-{os.getuid()}"
 
@@ -30,10 +31,12 @@ except JournalError as exc:
 
 def state_folder_after(script: str, **env: str) -> str:
     """Print the state folder where /var/tmp and /tmp are empty and a script of sh has run."""
-    # The interpreter and womm may themselves lie in /tmp.
-    kept = f"mount --bind {shlex.quote(sys.prefix)} /mnt && mount --bind {shlex.quote(str(ROOT))} /media"
+    # womm and what it imports may themselves lie in /tmp.
+    kept = " && ".join(
+        f"mount --bind {shlex.quote(str(folder))} {place}"
+        for folder, place in ((ROOT, "/media"), (LIBRARIES, "/mnt"))
+    )
     mounts = f"{kept} && mount -t tmpfs none /var/tmp && mount -t tmpfs none /tmp || exit 125"
-    packages = Path("/mnt", Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
     python = os.path.realpath(sys.executable)
     done = subprocess.run(
         [
@@ -47,7 +50,7 @@ def state_folder_after(script: str, **env: str) -> str:
             "-c",
             _PRINT_STATE_FOLDER,
         ],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"/media:{packages}", "HOME": "/dev/null/home", **env},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": "/media:/mnt", "HOME": "/dev/null/home", **env},
         capture_output=True,
         text=True,
         check=True,
