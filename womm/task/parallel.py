@@ -31,7 +31,7 @@ from womm.task.clusters import Origin
 from womm.task.readiness import first_worker, none_left, saying_what_is_missing, where
 from womm.task.resume import Earlier, interrupted_runs
 from womm.task.session import JobOptions, OpenTask, TaskEvents, TaskRequest, open_task
-from womm.task.terminal import ask_terminal
+from womm.terminal import ask_terminal
 from womm.waiting import first_of
 from womm.words import duration
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from womm import programs, signals, words
+from womm import terminal as terminals
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
 from womm.errors import FAILURE_STATUS, ClusterError
@@ -21,7 +22,6 @@ from womm.journal.events import TaskEnded
 from womm.link.frames import RunRequest
 from womm.process import raise_file_limit
 from womm.settings import KUBERNETES, Settings
-from womm.task import terminal as terminals
 from womm.task.clusters import Origin
 from womm.task.readiness import say_what_is_missing, where
 from womm.task.session import JobOptions, OpenTask, TaskEvents, TaskRequest, open_task

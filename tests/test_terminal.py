@@ -12,7 +12,7 @@ import pytest
 from tests.cli.running import environment
 from tests.faults.tasks import WOMM
 from tests.trusting import accept
-from womm.task import terminal
+from womm import terminal
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_start_sets_a_locale_that_is_there_and_no_other(tmp_path):
 
 _READER = """
 import os, sys, threading
-from womm.task.terminal import Input, raw
+from womm.terminal import Input, raw
 room = threading.Event()
 room.set()
 def feed(data):
