@@ -14,7 +14,7 @@ from asyncssh.sftp import SFTPAttrs
 from tests.share.eager.pod import NONE, OPEN_EXISTING, OPEN_OR_CREATE, WRITE, Control, Pod, fails
 from womm import worker
 from womm.errors import ShareError
-from womm.share.lazy.connection import LazyConnection
+from womm.share.lazy.connection import LazyConnection, LazyOptions
 from womm.share.lazy.flushes import FlushResult
 from womm.share.lazy.unsent import MissingFiles
 from womm.wire.control import ShareStats
@@ -336,7 +336,7 @@ async def test_20_cuts_lose_no_change(sharing, folder):
 
 
 async def test_a_frozen_link_is_found_and_dialled_again(sharing):
-    async with sharing(keepalive_s=0.1) as (share, pod):
+    async with sharing(options=LazyOptions(keepalive_s=0.1)) as (share, pod):
         await connect(pod)
         await share.ready()
         await asyncio.sleep(0.5)
@@ -357,7 +357,7 @@ async def test_a_slow_busy_link_is_not_taken_for_a_dead_one(sharing, folder):
     """Nothing is heard for ten times the limit, while the answer to one request trickles out."""
     (folder / "f").write_bytes(bytes(4_000_000))
 
-    async with sharing(keepalive_s=0.05) as (share, pod):
+    async with sharing(options=LazyOptions(keepalive_s=0.05)) as (share, pod):
         await connect(pod)
         await share.ready()
         sftp = await pod.open_sftp()

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,39 +43,61 @@ ABSORB_EVERY_S: Final = 0.5
 """inotify's queue has room for 16,384 events. And a job that waits for a change here sees it so soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class LazyOptions:
+    """How a folder is shared.
+
+    read_only: pods change nothing. writable: the paths that they may change; None: all. task: a file that the
+    user changes while jobs write to it is kept as NAME.womm-TASK. keepalive_s: the time between two questions
+    to a server that is silent.
+    """
+
+    read_only: bool = False
+    writable: Writable | None = None
+    task: str = "share"
+    keepalive_s: float = login.KEEPALIVE_S
+
+
 class LazyConnection:
     """The share of one folder for one task. Every method is for the event loop's thread.
 
     `on_disk_lost` is called each time that another file server takes the place of one whose disk is lost:
     what that one had not written yet is gone. What is asked for waits, and the new one answers. `on_lost` is
     called once, with the reason, when there will be no server (to dial raises ShareError), and without
-    `on_disk_lost` for a lost disk, too. From then on every call raises ShareError. `say` tells the user a
-    line. Raises OSError when the folder cannot be opened.
+    `on_disk_lost` for a lost disk, too. From then on every call raises ShareError. `on_kept` hears of each
+    file of which the user's version is kept beside it: the file, and its copy (by os.fsdecode). `say` tells
+    the user a line. Raises OSError when the folder cannot be opened.
     """
 
     def __init__(
         self,
         folder: Path,
+        options: LazyOptions = LazyOptions(),
         *,
-        read_only: bool = False,
-        writable: Writable | None = None,
-        keepalive_s: float = login.KEEPALIVE_S,
         on_lost: Callable[[str], None],
         on_disk_lost: Callable[[], None] | None = None,
+        on_kept: Callable[[str, str], None] | None = None,
         say: Callable[[str], None],
     ) -> None:
         self.keys = TaskKeys.make()
         self._on_disk_lost = on_disk_lost
         self._folder = folder
         self._on_lost = on_lost
-        self._keepalive_s = keepalive_s
+        self._on_kept = on_kept
+        self._keepalive_s = options.keepalive_s
         self._say = say
         self._loop = asyncio.get_running_loop()
         fence = Fence(folder)
         self._ignore = Ignore(fence)
-        guard = Guard(fence, self._ignore, writable, self._say_from_thread)
+        guard = Guard(fence, self._ignore, options.writable, self._say_from_thread)
         self._watcher = Watcher(fence, self._ignore, control=guard.note)
-        self._export = ExportedFolder(fence, guard=guard, read_only=read_only, own=self._watcher)
+        self._export = ExportedFolder(
+            fence,
+            guard=guard,
+            read_only=options.read_only,
+            own=self._watcher,
+            versions=Versions(fence, options.task, self._kept_from_thread),
+        )
         self._names = NamesLog(os.stat(folder).st_dev)
         self._conversation = Conversation(
             self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up
@@ -111,15 +134,6 @@ class LazyConnection:
     def heard_s(self) -> float:
         """When the file server was heard of last, in seconds since 1970; 0: never."""
         return self._conversation.heard_s
-
-    def keep_versions(self, task: str, kept: Callable[[str, str], None]) -> None:
-        """Before `start`: have what the user changes while jobs write to it kept as NAME.womm-TASK; `kept`
-        hears of each: the file, and its copy (by os.fsdecode)."""
-
-        def told(path: bytes, beside: bytes) -> None:
-            self._loop.call_soon_threadsafe(kept, os.fsdecode(path), os.fsdecode(beside))
-
-        self._export.versions = Versions(self._export.fence, task, told)
 
     def start(self, dial: Dial) -> None:
         """Dial, and again after every cut, until `close`."""
@@ -246,6 +260,10 @@ class LazyConnection:
 
     def _say_from_thread(self, line: str) -> None:
         self._loop.call_soon_threadsafe(self._say, line)
+
+    def _kept_from_thread(self, path: bytes, copy: bytes) -> None:
+        if self._on_kept is not None:
+            self._loop.call_soon_threadsafe(self._on_kept, os.fsdecode(path), os.fsdecode(copy))
 
     # -- ends --------------------------------------------------------------------------------------
     def _replaced(self) -> str:

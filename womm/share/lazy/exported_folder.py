@@ -48,7 +48,8 @@ class Traffic:
 class ExportedFolder:
     """A folder as it is served: what all its sessions, one after the other, have in common.
 
-    `guard`: what pods may do in it; by itself it knows womm's own names, and hides nothing.
+    `guard`: what pods may do in it; by itself it knows womm's own names, and hides nothing. `versions`: what
+    its files were like when a pod's last change of them was done; by itself it tells nobody of copies.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class ExportedFolder:
         guard: Guard | None = None,
         read_only: bool = False,
         own: Own | None = None,
+        versions: Versions | None = None,
     ) -> None:
         self.fence = fence
         self.read_only = read_only
         self.traffic = Traffic()
         self.guard = Guard(fence) if guard is None else guard
-        self.versions = Versions(fence)
+        self.versions = Versions(fence) if versions is None else versions
         self._own = own
         self.write_s = 0.0
         """How long a write took of late (a moving average)."""

@@ -15,7 +15,7 @@ from womm.errors import ShareError
 from womm.link.frames import RunRequest, User
 from womm.share.base import SharedFolder, ShareEvents, sync_request, way_down
 from womm.share.control import Writable
-from womm.share.lazy.connection import LazyConnection
+from womm.share.lazy.connection import LazyConnection, LazyOptions
 from womm.share.lazy.kept_report import KeptReport
 from womm.share.lazy.unsent_report import NOT_SENT, UnsentReport
 from womm.wire.control import ShareStats
@@ -41,12 +41,15 @@ class LazyTaskShare:
         working: Path | None = None,
         end_s: float = END_S,
     ) -> None:
+        self._kept = KeptReport(voice.say, voice.unsent)
         self._share = LazyConnection(
             spec.folder,
-            read_only=spec.read_only,
-            writable=Writable.only(map(os.fsencode, spec.write)),
+            LazyOptions(
+                read_only=spec.read_only, writable=Writable.only(map(os.fsencode, spec.write)), task=task
+            ),
             on_lost=self._lost,
             on_disk_lost=self._disk_lost,
+            on_kept=self._kept.add,
             say=voice.say,
         )
         self.spec = replace(spec, secret=self._share.keys.secret())
@@ -59,8 +62,6 @@ class LazyTaskShare:
         self._end_s = end_s
         self._say = voice.say
         self._unsent = UnsentReport(voice.say, voice.unsent)
-        self._kept = KeptReport(voice.say, voice.unsent)
-        self._share.keep_versions(task, self._kept.add)
         self._refused: dict[str, str] = {}
         """Why files were not written, by their paths."""
         self._settled = False
