@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from womm import words
+from womm.background import Background, call_exception_handler
 from womm.cluster.base import Pod, ShareHost, SharePaths, ShareSpec
 from womm.errors import ShareError
 from womm.journal.store import TaskStore
@@ -68,12 +69,13 @@ class EagerTaskShare:
         self.words = ""
         self._host: ShareHost | None = None
         self._owner: User | None = None
-        self._owned: asyncio.Future[None] | None = None
+        self._owned: asyncio.Task[None] | None = None
         store = f"{paths.store}/{spec.store}" if spec.store else paths.store
         folder = TaskStore.default().root.parent / "shares"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ignore = Ignore(spec.folder)
         self._state = folder / (state_name(spec.folder, store) if spec.store else task)
+        self._background = Background(self._task_failed)
         self._checking: asyncio.Task[None] | None = None
         self._doubts = 0
         self._goes = False
@@ -115,7 +117,7 @@ class EagerTaskShare:
             return None
         if self._owner is None:
             self._owner = user
-            self._owned = asyncio.ensure_future(self._own(host))
+            self._owned = self._background.spawn(self._own(host), "eager share's owner")
         return self._known_owner()
 
     async def _own(self, host: ShareHost) -> None:
@@ -173,8 +175,7 @@ class EagerTaskShare:
             return
         self._folder.in_doubt()
         if self._checking is None:
-            self._checking = asyncio.create_task(self._check())
-            self._checking.add_done_callback(self._checked)
+            self._checking = self._background.spawn(self._check(), "eager share's check")
 
     async def _check(self) -> None:
         assert self._host is not None
@@ -193,19 +194,13 @@ class EagerTaskShare:
                 self._checking = None  # at once: what is doubted from now on nobody looks at any more
                 return
 
-    def _checked(self, task: asyncio.Task[None]) -> None:
-        if self._checking is task:
-            self._checking = None
-        if task.cancelled() or (error := task.exception()) is None:
-            return
+    def _task_failed(self, task: asyncio.Task[Any], error: BaseException) -> None:
         self._ending = True
         self._folder.end()
         if isinstance(error, ShareError):
             self._voice.lost(error.message)
         else:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "the share is not checked any more", "exception": error}
-            )
+            call_exception_handler(task, error)
 
     async def _pull(self, host: ShareHost) -> PullResult:
         """Bring back from the pod that is about to go, if one is; a part counts, too."""
@@ -283,10 +278,8 @@ class EagerTaskShare:
             await asyncio.wait({self._checking})
 
     async def close(self) -> None:
-        if self._owned is not None:
-            self._owned.cancel()
-            await asyncio.gather(self._owned, return_exceptions=True)
-        await self._stop_checking()
+        self._ending = True
+        await self._background.close()
         self._ignore.close()
         if not self.spec.store:  # the store is gone with the task
             await asyncio.to_thread(self._share.forget)
