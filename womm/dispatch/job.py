@@ -149,10 +149,6 @@ class Job:
         return words.shortened(words.printable(self.command.replace("\n", " ")), 60)
 
     @property
-    def has_output(self) -> bool:
-        return self.emitted[STDOUT] + self.emitted[STDERR] > 0
-
-    @property
     def unwanted(self) -> bool:
         """Nobody waits for an outcome: there is one already, or there will be none."""
         return self.phase in UNWANTED

@@ -67,10 +67,6 @@ class Session:
         return self._connected
 
     @property
-    def unacknowledged_bytes(self) -> int:
-        return len(self._sent)
-
-    @property
     def owes_ack(self) -> bool:
         """True when frames came in that are not acknowledged yet."""
         return self._owes_ack
