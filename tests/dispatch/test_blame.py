@@ -1,4 +1,4 @@
-"""Which workers and nodes are black holes. Together with the pool: see test_pool."""
+"""Which workers and nodes are black holes. Together with the pool: see test_pool_black_holes."""
 
 from itertools import count
 
