@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from womm.errors import TrustError
-from womm.named import BY_PATH, MISSING, SYSTEM, Kind, named_by, seal, steps
+from womm.named import BY_PATH, MISSING, SYSTEM, Files, Kind, named_by, seal, steps
 
 
 @pytest.fixture
@@ -245,3 +245,11 @@ def test_seal_changes_with_the_kubeconfig_and_its_programs_but_not_with_tokens(t
     assert changed != before
     config.write_text(config.read_text() + "\n")
     assert seal(str(config)) not in {before, changed}
+
+
+def test_seal_and_fingerprint_are_of_the_same_bytes(project, tmp_path):
+    config = kubeconfig(tmp_path / "k", {"exec": {"command": "/bin/true"}})
+    before, files = seal(str(config)), Files()
+    named_by(project, [(Kind.KUBECONFIG, "kubeconfig", str(config))], [], files=files)
+    config.write_text("")
+    assert seal(str(config), files) == before

@@ -70,11 +70,27 @@ class Named:
     told: tuple[str, ...] = ()
 
 
+class Files:
+    """Reads each file once, so that a fingerprint and a seal are of the same bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, bytes]] = {}
+
+    def read(self, path: str, by: str) -> tuple[str, bytes]:
+        """Return the hash of a file, and its content; MISSING and nothing without one. Raises TrustError."""
+        if path not in self._known:
+            content = _content(path, by)
+            found = MISSING if content is None else hashlib.sha256(content).hexdigest()
+            self._known[path] = found, content or b""
+        return self._known[path]
+
+
 def named_by(
     project: Path,
     values: Iterable[tuple[Kind, str, str]],
     writable: Sequence[Path],
     written_in: Callable[[Path], Sequence[Path]] = lambda folder: (),
+    files: Files | None = None,
 ) -> list[Named]:
     """Return the files that the values name, and the files that those name, sorted by path.
 
@@ -82,7 +98,7 @@ def named_by(
     returns such folders of another project, in which a file may lie. Raises TrustError for a file in such a
     folder, and for a file that has no fingerprint.
     """
-    collector = _Collector(project, writable, written_in)
+    collector = _Collector(files or Files(), project, writable, written_in)
     for kind, key, value in values:
         if kind is Kind.KUBECONFIG:
             collector.kubeconfigs([path for path in value.split(os.pathsep) if path], key)
@@ -93,12 +109,12 @@ def named_by(
     return sorted(collector.found.values(), key=lambda named: named.path)
 
 
-def seal(kubeconfig: str) -> str:
+def seal(kubeconfig: str, files: Files | None = None) -> str:
     """Return the hash of a kubeconfig, or of several joined by colons, and of the programs that it names.
 
     Raises TrustError.
     """
-    collector = _Collector(None, (), lambda folder: ())
+    collector = _Collector(files or Files(), None, (), lambda folder: ())
     collector.kubeconfigs([path for path in kubeconfig.split(os.pathsep) if path], "kubeconfig")
     lines = sorted(f"{named.path}\0{named.found}\0" for named in collector.found.values())
     return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
@@ -108,8 +124,13 @@ class _Collector:
     """Finds the files. `found`: by path. project: None, no file counts as one of it."""
 
     def __init__(
-        self, project: Path | None, writable: Sequence[Path], written_in: Callable[[Path], Sequence[Path]]
+        self,
+        files: Files,
+        project: Path | None,
+        writable: Sequence[Path],
+        written_in: Callable[[Path], Sequence[Path]],
     ) -> None:
+        self._files = files
         self.found: dict[str, Named] = {}
         self._project = None if project is None else _Folder(project)
         self._writable = [_Folder(folder) for folder in writable]
@@ -119,9 +140,9 @@ class _Collector:
     def file(self, path: str, by: str) -> bytes:
         """Take in a file by its content, and return that; empty: it is not there."""
         self._refuse_writable(path, by)
-        content = _content(path, by)
-        self._add(path, by, MISSING if content is None else hashlib.sha256(content).hexdigest())
-        return content or b""
+        found, content = self._files.read(path, by)
+        self._add(path, by, found)
+        return content
 
     def kubeconfigs(self, paths: Sequence[str], by: str) -> None:
         contents = [self.file(path, by) for path in paths]

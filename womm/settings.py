@@ -18,7 +18,7 @@ from typing import Any, Final
 from womm import places, project, trust
 from womm import values as read
 from womm.errors import USAGE_STATUS, ProjectError, SettingsError, TrustError
-from womm.named import Kind, Named, named_by, seal
+from womm.named import Files, Kind, Named, named_by, seal
 from womm.project import Project
 from womm.trust import Review
 
@@ -178,10 +178,11 @@ def _review(found: Project, cwd: Path, env: Mapping[str, str], flags: Mapping[st
     named: list[Named] = []
     refused = None
     sealed = ""
+    read = Files()
     try:
-        named = named_by(found.folder, files, list(writable), _written_in)
+        named = named_by(found.folder, files, list(writable), _written_in, read)
         if kubeconfig := alone.get("kubeconfig"):
-            sealed = seal(str(kubeconfig))
+            sealed = seal(str(kubeconfig), read)
     except TrustError as exc:
         refused = exc
     return trust.review(found, keys, named, env, refused=refused, seal=sealed)
