@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.fileserver.lazy import fresh_folder, remove
+from tests.fileserver.lazy import fresh_folder
 from tests.fileserver.process import FileServer, UserThread
 from tests.nfs.conftest import guest, net, other_guest
 from womm.share.lazy.exported_folder import ExportedFolder
@@ -52,13 +52,6 @@ def share(net, tmp_path):
             return SimpleNamespace(top=top, server=server, user=user, mount=mount)
 
         yield start
-
-
-@pytest.fixture
-def folder():
-    path = fresh_folder()
-    yield path
-    remove(path)
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ async def flushed(lazy):
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("how", ["appends", "rewrites", "overwrites"])
-async def test_what_the_user_writes_into_a_file_that_a_job_appends_to_is_kept(top, folder, how, told):
+async def test_what_the_user_writes_into_a_file_that_a_job_appends_to_is_kept(top, place, how, told):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -63,9 +63,9 @@ async def test_what_the_user_writes_into_a_file_that_a_job_appends_to_is_kept(to
         assert await content(fs, node) == (top / "f").read_bytes()
 
 
-async def test_file_that_only_jobs_write_to_or_that_was_changed_before_is_kept_nowhere(top, folder):
+async def test_file_that_only_jobs_write_to_or_that_was_changed_before_is_kept_nowhere(top, place):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         for number in range(6):
             node = await fs.lookup(root, b"f")
@@ -103,9 +103,9 @@ async def test_file_that_only_jobs_write_to_or_that_was_changed_before_is_kept_n
 
 
 @pytest.mark.parametrize("size", [0, 2])
-async def test_file_that_a_job_cuts_is_kept_if_the_user_has_changed_it_since(top, folder, size):
+async def test_file_that_a_job_cuts_is_kept_if_the_user_has_changed_it_since(top, place, size):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -117,9 +117,9 @@ async def test_file_that_a_job_cuts_is_kept_if_the_user_has_changed_it_since(top
 
 
 @pytest.mark.parametrize("how", ["removes", "replaces"])
-async def test_job_that_writes_to_a_file_that_the_user_takes_away_has_an_error(top, folder, how):
+async def test_job_that_writes_to_a_file_that_the_user_takes_away_has_an_error(top, place, how):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -152,9 +152,9 @@ class NoRoom(ExportedFolder):
         fence.open_file = open_file
 
 
-async def test_job_has_an_error_when_there_is_no_room_for_what_the_user_wrote(top, folder):
+async def test_job_has_an_error_when_there_is_no_room_for_what_the_user_wrote(top, place):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder, export=NoRoom) as lazy:
+    async with Lazy(top, place, export=NoRoom) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -167,9 +167,9 @@ async def test_job_has_an_error_when_there_is_no_room_for_what_the_user_wrote(to
         await fs.close(file)
 
 
-async def test_copies_do_not_fill_the_disk(top, folder):
+async def test_copies_do_not_fill_the_disk(top, place):
     (top / "f").write_bytes(b"one\n")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -291,8 +291,8 @@ class Pair:
         ]
 
 
-async def test_no_line_of_either_side_is_lost_whatever_they_do(top, folder):
-    async with Lazy(top, folder, export=OneThread) as lazy:
+async def test_no_line_of_either_side_is_lost_whatever_they_do(top, place):
+    async with Lazy(top, place, export=OneThread) as lazy:
         errors = 0
         for number in range(count(20, 500)):
             pair = Pair(lazy, top, number, random.Random(number))

@@ -12,8 +12,8 @@ async def raw(lazy, line):
     assert (await lazy.user.control.ask("stats"))["ok"]
 
 
-async def test_bad_lines_are_of_no_matter(top, folder, caplog):
-    async with Lazy(top, folder) as lazy:
+async def test_bad_lines_are_of_no_matter(top, place, caplog):
+    async with Lazy(top, place) as lazy:
         for line in (
             b"x",
             b"[]",
@@ -30,22 +30,22 @@ async def test_bad_lines_are_of_no_matter(top, folder, caplog):
     assert caplog.text.count("no request of the control channel") == 8
 
 
-async def test_a_request_that_nobody_knows_is_refused(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_a_request_that_nobody_knows_is_refused(top, place):
+    async with Lazy(top, place) as lazy:
         found = await lazy.user.control.ask("later")
         assert found == {"id": found["id"], "ok": False, "error": "unknown"}
 
 
-async def test_an_owner_without_a_number_is_set_and_not_answered(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_an_owner_without_a_number_is_set_and_not_answered(top, place):
+    async with Lazy(top, place) as lazy:
         await raw(lazy, json.dumps({"op": "owner", "uid": 5, "gid": 6}).encode())
         assert lazy.owner.now == (5, 6)
         assert (await lazy.user.control.ask("owner", uid=5, gid=6))["changed"] is False
         assert (await lazy.user.control.ask("owner", uid=5, gid=7))["changed"] is True
 
 
-async def test_what_a_flush_told_is_told_again_until_it_is_seen(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_what_a_flush_told_is_told_again_until_it_is_seen(top, place):
+    async with Lazy(top, place) as lazy:
         await make(lazy.fs, b"a", b"data")
         first = await lazy.user.control.ask("flush", seen=0)
         assert first["changed"] == ["a"] and first["bytes"] == 4

@@ -21,10 +21,10 @@ from womm.share.lazy.ssh import TaskKeys
 
 
 # -- fresh --------------------------------------------------------------------------------------------
-async def test_change_on_the_users_side_is_seen_once_it_is_told(top, folder):
+async def test_change_on_the_users_side_is_seen_once_it_is_told(top, place):
     (top / "f").write_bytes(b"old")
     (top / "gone").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         assert await content(fs, node) == b"old"
@@ -48,10 +48,10 @@ async def test_change_on_the_users_side_is_seen_once_it_is_told(top, folder):
         assert await names(fs) == [b"f", b"made"]
 
 
-async def test_what_is_known_is_answered_without_a_round_trip(top, folder):
+async def test_what_is_known_is_answered_without_a_round_trip(top, place):
     for number in range(20):
         (top / f"f{number}").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         await names(fs)
         session = lazy.link.session()
@@ -64,11 +64,11 @@ async def test_what_is_known_is_answered_without_a_round_trip(top, folder):
         assert session.sent_requests == before
 
 
-async def test_walk_over_many_directories_takes_a_few_round_trips(top, folder):
+async def test_walk_over_many_directories_takes_a_few_round_trips(top, place):
     for number in range(60):
         (top / f"d{number}" / "e").mkdir(parents=True)
         (top / f"d{number}" / "e" / "f").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         session = lazy.link.session()
         before = session.sent_requests
@@ -84,10 +84,10 @@ async def test_walk_over_many_directories_takes_a_few_round_trips(top, folder):
         assert session.sent_requests - before < 30
 
 
-async def test_directory_that_was_moved_keeps_its_handles(top, folder):
+async def test_directory_that_was_moved_keeps_its_handles(top, place):
     (top / "d" / "e").mkdir(parents=True)
     (top / "d" / "e" / "f").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(await fs.lookup(await fs.lookup(fs.root(), b"d"), b"e"), b"f")
         (top / "d").rename(top / "moved")
@@ -97,10 +97,10 @@ async def test_directory_that_was_moved_keeps_its_handles(top, folder):
 
 
 # -- reading ------------------------------------------------------------------------------------------
-async def test_many_readers_of_one_file_fetch_it_once(top, folder):
+async def test_many_readers_of_one_file_fetch_it_once(top, place):
     data = os.urandom(6 << 20)
     (top / "f").write_bytes(data)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         before = lazy.link.received_bytes
@@ -109,10 +109,10 @@ async def test_many_readers_of_one_file_fetch_it_once(top, folder):
         assert lazy.link.received_bytes - before <= 1.05 * len(data)
 
 
-async def test_blocks_that_left_memory_come_from_the_pods_disk(top, folder):
+async def test_blocks_that_left_memory_come_from_the_pods_disk(top, place):
     data = os.urandom(4 << 20)
     (top / "f").write_bytes(data)
-    async with Lazy(top, folder, memory_bytes=1 << 20) as lazy:
+    async with Lazy(top, place, memory_bytes=1 << 20) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         assert await content(fs, node) == data
@@ -121,12 +121,12 @@ async def test_blocks_that_left_memory_come_from_the_pods_disk(top, folder):
         assert lazy.link.received_bytes == before
 
 
-async def test_only_what_is_read_again_counts_as_from_the_cache(top, folder):
+async def test_only_what_is_read_again_counts_as_from_the_cache(top, place):
     """A file in two parts, and in small pieces: ahead of the reads, or with a block, it is fetched once."""
 
     size, piece = (5 << 20) + 12345, 100_000
     (top / "f").write_bytes(os.urandom(size))
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, counted = lazy.fs, lambda: lazy.contents.fetcher.from_cache
         node = await fs.lookup(fs.root(), b"f")
         for first, last in ((0, size // 2), (size // 2, size)):
@@ -141,10 +141,10 @@ async def test_only_what_is_read_again_counts_as_from_the_cache(top, folder):
         assert lazy.link.received_bytes < 1.1 * size
 
 
-async def test_file_that_is_rewritten_while_it_is_read_is_never_a_mix(top, folder):
+async def test_file_that_is_rewritten_while_it_is_read_is_never_a_mix(top, place):
     size = 3 << 20
     (top / "f").write_bytes(b"a" * size)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_READ)
@@ -167,7 +167,7 @@ async def test_file_that_is_rewritten_while_it_is_read_is_never_a_mix(top, folde
         await fs.close(file)
 
 
-async def test_file_that_grows_all_the_time_can_be_read(top, folder):
+async def test_file_that_grows_all_the_time_can_be_read(top, place):
     (top / "f").write_bytes(bytes(100_000))
     end = threading.Event()
 
@@ -176,7 +176,7 @@ async def test_file_that_grows_all_the_time_can_be_read(top, folder):
             while not end.is_set():
                 file.write(b"x" * 10)
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         file = await fs.open(await fs.lookup(fs.root(), b"f"), SHARE_READ)
         thread = threading.Thread(target=grow)
@@ -193,8 +193,8 @@ async def test_file_that_grows_all_the_time_can_be_read(top, folder):
 
 
 # -- writing ------------------------------------------------------------------------------------------
-async def test_written_bytes_are_on_the_users_disk_soon_with_their_time(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_written_bytes_are_on_the_users_disk_soon_with_their_time(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         data = os.urandom(700_000)
         node = await make(fs, b"f", data)
@@ -211,8 +211,8 @@ async def test_written_bytes_are_on_the_users_disk_soon_with_their_time(top, fol
         assert lazy.link.received_bytes - before < 1000, "what was written is in the cache"
 
 
-async def test_time_that_was_set_survives_the_flush(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_time_that_was_set_survives_the_flush(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         await fs.setattr(node, Settings(mtime_ns=1_234_567_890), None)
@@ -222,9 +222,9 @@ async def test_time_that_was_set_survives_the_flush(top, folder):
         assert os.stat(top / "f").st_mtime_ns > 1_234_567_890
 
 
-async def test_random_writes_reads_and_cuts_of_a_file_are_as_in_memory(top, folder):
+async def test_random_writes_reads_and_cuts_of_a_file_are_as_in_memory(top, place):
     chance = random.Random(4)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -255,20 +255,20 @@ async def test_random_writes_reads_and_cuts_of_a_file_are_as_in_memory(top, fold
         await lazy.contents.flusher.flush()
         assert (top / "f").read_bytes() == bytes(model)
         assert lazy.contents.backlog.unsent_bytes == 0
-        assert not any(path.stat().st_size for path in (folder / "state" / "spool").iterdir())
+        assert not any(path.stat().st_size for path in (place / "state" / "spool").iterdir())
 
 
-async def test_rename_waits_for_the_bytes_of_its_file(top, folder):
+async def test_rename_waits_for_the_bytes_of_its_file(top, place):
     (top / "config").write_bytes(b"old")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         await make(fs, b"tmp", b"new" * 100_000)
         await fs.rename(fs.root(), b"tmp", fs.root(), b"config")
         assert (top / "config").read_bytes() == b"new" * 100_000
 
 
-async def test_file_of_mode_0444_is_written_and_one_of_others_is_not(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_file_of_mode_0444_is_written_and_one_of_others_is_not(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         _node, file, _, _ = await fs.create(
             fs.root(), b"f", Settings(mode=0o444), verifier=None, exclusive=True, access=SHARE_WRITE
@@ -283,10 +283,10 @@ async def test_file_of_mode_0444_is_written_and_one_of_others_is_not(top, folder
 
 
 # -- cut links ----------------------------------------------------------------------------------------
-async def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_log(top, folder):
+async def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_log(top, place):
     (top / "f").write_bytes(b"cached")
     (top / "g").write_bytes(b"not")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         other = await fs.lookup(fs.root(), b"g")
@@ -308,9 +308,9 @@ async def test_without_a_link_what_is_cached_is_served_and_writes_wait_in_the_lo
         await fs.close(file)
 
 
-async def test_change_while_the_link_is_cut_is_seen_after_it(top, folder):
+async def test_change_while_the_link_is_cut_is_seen_after_it(top, place):
     (top / "f").write_bytes(b"old")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         assert await content(fs, node) == b"old"
@@ -323,9 +323,9 @@ async def test_change_while_the_link_is_cut_is_seen_after_it(top, folder):
         assert await names(fs) == [b"f", b"g"]
 
 
-async def test_changes_of_names_happen_once_however_often_the_link_is_cut(top, folder):
+async def test_changes_of_names_happen_once_however_often_the_link_is_cut(top, place):
     chance = random.Random(4)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         root = fs.root()
         target = await make(fs, b"target", b"t")
@@ -364,9 +364,9 @@ async def test_changes_of_names_happen_once_however_often_the_link_is_cut(top, f
                 assert (top / os.fsdecode(name + b"-moved")).read_bytes() == b"x"
 
 
-async def test_newer_connection_replaces_the_older(top, folder):
+async def test_newer_connection_replaces_the_older(top, place):
     (top / "f").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         old = lazy.user.connection
         await lazy.connect()
         await asyncio.wait_for(old.lost.wait(), 10)
@@ -374,12 +374,12 @@ async def test_newer_connection_replaces_the_older(top, folder):
         assert lazy.link.connections == 2
 
 
-async def test_user_side_with_another_key_is_refused(top, folder):
+async def test_user_side_with_another_key_is_refused(top, place):
     lines: list[object] = []
     link = UserLink()
     listener = Listener(
-        folder / "share",
-        Keys(write_secret(folder / "secret")),
+        place / "share",
+        Keys(write_secret(place / "secret")),
         link,
         connected=lines.append,
         received=lambda *_: None,
@@ -390,7 +390,7 @@ async def test_user_side_with_another_key_is_refused(top, folder):
     mixed = replace(other, client_private=KEYS.client_private, client_public=KEYS.client_public)
     user = UserSide(top, mixed)
     with pytest.raises((OSError, asyncio.TimeoutError)):
-        await user.dial(folder / "share")
+        await user.dial(place / "share")
     assert not link.up
     assert not lines
     await user.cut()

@@ -39,8 +39,8 @@ def warnings(caplog):
 # -- sizes --------------------------------------------------------------------------------------------
 
 
-async def test_write_beyond_what_the_disk_takes_is_too_large_at_once(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_write_beyond_what_the_disk_takes_is_too_large_at_once(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         with open(top / "other", "wb") as other:
             limit = largest_size(other.fileno())
@@ -62,9 +62,9 @@ async def test_write_beyond_what_the_disk_takes_is_too_large_at_once(top, folder
         await fs.close(file)
 
 
-async def test_limit_of_the_users_process_is_known_before_the_first_write(top, folder):
+async def test_limit_of_the_users_process_is_known_before_the_first_write(top, place):
     with largest_file(8 << 20):
-        async with Lazy(top, folder) as lazy:
+        async with Lazy(top, place) as lazy:
             fs = lazy.fs
             file = await fs.open(await make(fs, b"f"), SHARE_BOTH)
             await fails(errno.EFBIG, fs.write(file, 8 << 20, memoryview(b"x"), False))
@@ -74,10 +74,10 @@ async def test_limit_of_the_users_process_is_known_before_the_first_write(top, f
             assert (top / "f").read_bytes() == b"fine"
 
 
-async def test_limit_that_was_not_known_is_told_once_and_what_it_refuses_is_given_up(top, folder, caplog):
+async def test_limit_that_was_not_known_is_told_once_and_what_it_refuses_is_given_up(top, place, caplog):
     caplog.set_level(logging.WARNING, "womm.fileserver")
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, control = lazy.fs, lazy.user.control
         node = await make(fs, b"f", b"before", sync=True)
         assert (await control.ask("flush"))["ok"]
@@ -102,8 +102,8 @@ async def test_limit_that_was_not_known_is_told_once_and_what_it_refuses_is_give
         await fs.close(file)
 
 
-async def test_what_the_disk_takes_of_a_file_is_kept_when_it_refuses_the_rest(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_what_the_disk_takes_of_a_file_is_kept_when_it_refuses_the_rest(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         await make(fs, b"other", b"x")  # now the limit is known that is no longer true
         file = await fs.open(await make(fs, b"f"), SHARE_BOTH)
@@ -119,10 +119,10 @@ async def test_what_the_disk_takes_of_a_file_is_kept_when_it_refuses_the_rest(to
 
 
 # -- quotas -------------------------------------------------------------------------------------------
-async def test_programs_wait_for_the_users_side_while_it_refuses_files(top, folder, monkeypatch, caplog):
+async def test_programs_wait_for_the_users_side_while_it_refuses_files(top, place, monkeypatch, caplog):
     caplog.set_level(logging.WARNING, "womm.fileserver")
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, control = lazy.fs, lazy.user.control
         with failing_close(monkeypatch, top / "f", errno.EDQUOT):
             with suppress(OSError):  # who is quick enough hears nothing: nobody knew
@@ -147,8 +147,8 @@ async def test_programs_wait_for_the_users_side_while_it_refuses_files(top, fold
 
 
 @root
-async def test_small_disk_is_full_for_the_writer_and_takes_the_rest_when_it_is_mended(full, folder):
-    async with Lazy(full, folder) as lazy:
+async def test_small_disk_is_full_for_the_writer_and_takes_the_rest_when_it_is_mended(full, place):
+    async with Lazy(full, place) as lazy:
         fs = lazy.fs
         (full / "hog").write_bytes(bytes(3_500_000))
         file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
@@ -160,11 +160,11 @@ async def test_small_disk_is_full_for_the_writer_and_takes_the_rest_when_it_is_m
 
 
 @root
-async def test_disk_without_inodes_refuses_what_is_made(top, folder):
+async def test_disk_without_inodes_refuses_what_is_made(top, place):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=4", "tmpfs", top], check=True)
 
     try:
-        async with Lazy(top, folder) as lazy:
+        async with Lazy(top, place) as lazy:
             fs = lazy.fs
             for number in range(3):
                 await make(fs, b"%d" % number)
@@ -178,8 +178,8 @@ async def test_disk_without_inodes_refuses_what_is_made(top, folder):
 
 # -- a disk that becomes read-only ----------------------------------------------------------------------
 @root
-async def test_disk_that_is_read_only_refuses_the_open(full, folder):
-    async with Lazy(full, folder) as lazy:
+async def test_disk_that_is_read_only_refuses_the_open(full, place):
+    async with Lazy(full, place) as lazy:
         fs, top = lazy.fs, lazy.fs.root()
         node = await make(fs, b"f", b"x")
         assert (await lazy.user.control.ask("flush"))["ok"]
@@ -204,8 +204,8 @@ async def test_disk_that_is_read_only_refuses_the_open(full, folder):
 
 
 # -- names --------------------------------------------------------------------------------------------
-async def test_names_and_paths_that_are_too_long_are_refused_when_they_are_made(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_names_and_paths_that_are_too_long_are_refused_when_they_are_made(top, place):
+    async with Lazy(top, place) as lazy:
         fs, above = lazy.fs, lazy.fs.root()
         long = b"n" * 256
         node = await make(fs, b"f")

@@ -24,13 +24,13 @@ HELLO = {"op": "hello", "version": 2, "generation": 0, "change": 0, "whole": Tru
 class Served:
     """A listener, its link, and what it has called."""
 
-    def __init__(self, folder):
-        self.path = folder / "deep" / "share"
+    def __init__(self, place):
+        self.path = place / "deep" / "share"
         self.link = UserLink()
         self.events: list[bytes | str] = []
         self.listener = Listener(
             self.path,
-            Keys(write_secret(folder / "secret")),
+            Keys(write_secret(place / "secret")),
             self.link,
             connected=self._connected,
             received=lambda lines, line: self.events.append(line),
@@ -43,8 +43,8 @@ class Served:
 
 
 @asynccontextmanager
-async def _listening(folder):
-    served = Served(folder)
+async def _listening(place):
+    served = Served(place)
     await served.listener.start()
     try:
         yield served
@@ -63,19 +63,19 @@ async def _user(top, keys=KEYS):
         user.close()
 
 
-async def test_socket_is_the_servers_users_only_and_takes_the_place_of_an_old_one(folder):
-    (folder / "deep").mkdir()
-    (folder / "deep" / "share").write_text("what an earlier server has left")
+async def test_socket_is_the_servers_users_only_and_takes_the_place_of_an_old_one(place):
+    (place / "deep").mkdir()
+    (place / "deep" / "share").write_text("what an earlier server has left")
     before = os.umask(0o022)
     os.umask(before)
-    async with _listening(folder) as served:
+    async with _listening(place) as served:
         found = served.path.stat()
         assert stat.S_ISSOCK(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
         assert os.umask(before) == before
 
 
-async def test_connection_is_greeted_and_its_lines_are_received(folder, top):
-    async with _listening(folder) as served, _user(top) as user:
+async def test_connection_is_greeted_and_its_lines_are_received(place, top):
+    async with _listening(place) as served, _user(top) as user:
         await user.dial(served.path)
         assert await served.link.wait() is served.link.session()
         user.control.send("words", number=1)
@@ -83,8 +83,8 @@ async def test_connection_is_greeted_and_its_lines_are_received(folder, top):
         assert served.events == ["connected", b'{"op": "words", "number": 1}']
 
 
-async def test_newest_connection_replaces_the_one_before(folder, top):
-    async with _listening(folder) as served, _user(top) as one, _user(top) as two:
+async def test_newest_connection_replaces_the_one_before(place, top):
+    async with _listening(place) as served, _user(top) as one, _user(top) as two:
         await one.dial(served.path)
         first = await served.link.wait()
         await two.dial(served.path)
@@ -95,8 +95,8 @@ async def test_newest_connection_replaces_the_one_before(folder, top):
         assert served.events == ["connected", "connected"] and served.link.up
 
 
-async def test_end_of_the_connection_is_told_once_and_the_next_one_is_taken(folder, top):
-    async with _listening(folder) as served, _user(top) as user:
+async def test_end_of_the_connection_is_told_once_and_the_next_one_is_taken(place, top):
+    async with _listening(place) as served, _user(top) as user:
         await user.dial(served.path)
         await served.link.wait()
         await user.cut()
@@ -108,8 +108,8 @@ async def test_end_of_the_connection_is_told_once_and_the_next_one_is_taken(fold
 
 
 @pytest.mark.parametrize("words", [b"", b"GET / HTTP/1.0\r\n\r\n", b"SSH-2.0-x\r\n" + bytes(range(256)) * 8])
-async def test_stranger_does_not_disturb_the_link(folder, top, words):
-    async with _listening(folder) as served, _user(top) as user:
+async def test_stranger_does_not_disturb_the_link(place, top, words):
+    async with _listening(place) as served, _user(top) as user:
         await user.dial(served.path)
         session = await served.link.wait()
         reader, writer = await asyncio.open_unix_connection(str(served.path))
@@ -121,16 +121,16 @@ async def test_stranger_does_not_disturb_the_link(folder, top, words):
         assert served.events == ["connected"]
 
 
-async def test_stranger_that_says_nothing_keeps_nobody_out(folder, top):
-    async with _listening(folder) as served, _user(top) as user:
+async def test_stranger_that_says_nothing_keeps_nobody_out(place, top):
+    async with _listening(place) as served, _user(top) as user:
         with socket.socket(socket.AF_UNIX) as silent:
             silent.connect(str(served.path))
             await user.dial(served.path)
             await served.link.wait()
 
 
-async def test_user_with_the_keys_of_another_task_is_refused(folder, top):
-    async with _listening(folder) as served, _user(top) as user, _user(top, TaskKeys.make()) as other:
+async def test_user_with_the_keys_of_another_task_is_refused(place, top):
+    async with _listening(place) as served, _user(top) as user, _user(top, TaskKeys.make()) as other:
         await user.dial(served.path)
         session = await served.link.wait()
         with pytest.raises((asyncssh.Error, OSError, TimeoutError)):
@@ -138,8 +138,8 @@ async def test_user_with_the_keys_of_another_task_is_refused(folder, top):
         assert served.link.session() is session and served.events == ["connected"]
 
 
-async def test_connection_that_comes_when_no_descriptor_is_free_waits_for_one(folder, top, caplog):
-    async with _listening(folder) as served, _user(top) as user:
+async def test_connection_that_comes_when_no_descriptor_is_free_waits_for_one(place, top, caplog):
+    async with _listening(place) as served, _user(top) as user:
         with socket.socket(socket.AF_UNIX) as early:
             early.setblocking(False)
             limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -156,8 +156,8 @@ async def test_connection_that_comes_when_no_descriptor_is_free_waits_for_one(fo
         assert served.events == ["connected"]
 
 
-async def test_listener_that_never_started_stops(folder):
-    await Served(folder).listener.stop()
+async def test_listener_that_never_started_stops(place):
+    await Served(place).listener.stop()
 
 
 # -- keys ------------------------------------------------------------------------------------------------

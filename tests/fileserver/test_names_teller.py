@@ -22,8 +22,8 @@ class Recorder:
 
 
 @contextmanager
-def telling(folder):
-    table = Table(folder)
+def telling(place):
+    table = Table(place)
     teller = NamesTeller(table)
     try:
         yield table, teller

@@ -32,8 +32,8 @@ async def _owner(fs, node=None):
     return found.uid, found.gid
 
 
-async def test_owner_that_is_told_is_everybodys_and_kept_over_a_restart(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_owner_that_is_told_is_everybodys_and_kept_over_a_restart(top, place):
+    async with Lazy(top, place) as lazy:
         node = await make(lazy.fs, b"f", b"x")
         assert await _owner(lazy.fs, node) == (0, 0)
         answers = [await lazy.user.control.ask("owner", uid=1000, gid=100) for _ in range(2)]
@@ -42,15 +42,15 @@ async def test_owner_that_is_told_is_everybodys_and_kept_over_a_restart(top, fol
         assert (await lazy.user.control.ask("flush"))["ok"]
     # On the user's disk they are the user's.
     assert (top / "f").stat().st_uid == os.getuid()
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         assert await _owner(lazy.fs) == (1000, 100)
 
 
 @pytest.mark.parametrize("uid", [-1, 0xFFFFFFFF, "root", None])
-async def test_owner_that_is_none_is_not_taken(top, folder, uid, caplog):
+async def test_owner_that_is_none_is_not_taken(top, place, uid, caplog):
     caplog.set_level(logging.WARNING)
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         lazy.user.control.send("owner", uid=uid, gid=0)
         assert (await lazy.user.control.ask("flush"))["ok"]
         assert await _owner(lazy.fs) == (0, 0)
@@ -65,9 +65,9 @@ def _seen(client, export):
     return reader.text(20), reader.text(20)
 
 
-async def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(top, folder):
+async def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(top, place):
     share = LazyConnection(top, on_lost=print, on_disk_lost=lambda: None, say=print)
-    server = FileServer(folder / "s", "--grace", "0")
+    server = FileServer(place / "s", "--grace", "0")
     write_secret(server.secret, share.keys)
     export = "/womm-" + (server.secret / "export").read_text()
     loop = asyncio.get_running_loop()
@@ -100,9 +100,9 @@ async def test_share_tells_the_owner_again_to_a_server_that_has_lost_its_disk(to
 
 
 @contextmanager
-def _local(folder, port=0):
+def _local(place, port=0):
     """A file server of a directory of its own."""
-    words = ["--local", folder / "files", "--secret", folder / "secret", "--state", folder / "state"]
+    words = ["--local", place / "files", "--secret", place / "secret", "--state", place / "state"]
     argv = [sys.executable, "-m", "womm.fileserver", *words, "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen([*map(str, argv), "--grace", "0"], stdout=subprocess.PIPE) as process:
         out = process.stdout
@@ -114,8 +114,8 @@ def _local(folder, port=0):
             process.send_signal(signal.SIGKILL)
 
 
-async def test_program_in_its_pod_tells_the_server_of_a_directory(folder):
-    secret = write_secret(folder / "secret")
+async def test_program_in_its_pod_tells_the_server_of_a_directory(place):
+    secret = write_secret(place / "secret")
     export = "/womm-" + (secret / "export").read_text()
 
     def seen(port):
@@ -125,14 +125,14 @@ async def test_program_in_its_pod_tells_the_server_of_a_directory(folder):
         finally:
             client.close()
 
-    with _local(folder) as port:
+    with _local(place) as port:
         assert seen(port) == (b"0", b"0")
         async with LocalStore() as store:
 
             def dial(command):
                 return store.exec_dial([sys.executable if word == "python3" else word for word in command])
 
-            await tell_owner(dial, str(folder / "state"), User(1000, 100))
+            await tell_owner(dial, str(place / "state"), User(1000, 100))
         assert seen(port) == (b"1000", b"100")
-    with _local(folder) as port:
+    with _local(place) as port:
         assert seen(port) == (b"1000", b"100")

@@ -10,41 +10,34 @@ from typing import Any
 
 import pytest
 
-from tests.fileserver.lazy import KEYS, fresh_folder, remove, write_secret
+from tests.fileserver.lazy import KEYS, write_secret
 from tests.fileserver.process import FileServer, UserThread
 
 
-@pytest.fixture
-def folder():
-    path = fresh_folder()
-    yield path
-    remove(path)
-
-
-def _argv(folder, *words):
-    options = ["--secret", str(folder / "secret"), "--state", str(folder / "state"), "--port", "0"]
+def _argv(place, *words):
+    options = ["--secret", str(place / "secret"), "--state", str(place / "state"), "--port", "0"]
     return [sys.executable, "-m", "womm.fileserver", *options, *words]
 
 
-def _start(folder, *words) -> Any:
-    return subprocess.Popen(_argv(folder, *words), stdout=subprocess.PIPE, text=True)
+def _start(place, *words) -> Any:
+    return subprocess.Popen(_argv(place, *words), stdout=subprocess.PIPE, text=True)
 
 
-def test_local_serves_and_ends_at_sigterm(folder):
-    write_secret(folder / "secret")
-    process = _start(folder, "--local", str(folder / "new"))
+def test_local_serves_and_ends_at_sigterm(place):
+    write_secret(place / "secret")
+    process = _start(place, "--local", str(place / "new"))
     line = process.stdout.readline()
     assert line.startswith("womm-fileserver ready port=")
-    assert (folder / "new").is_dir()
+    assert (place / "new").is_dir()
     socket.create_connection(("127.0.0.1", int(line.split("=")[1]))).close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     process.stdout.close()
 
 
-def test_local_waits_for_its_clients_to_go(folder):
-    write_secret(folder / "secret")
-    process = _start(folder, "--local", str(folder / "d"))
+def test_local_waits_for_its_clients_to_go(place):
+    write_secret(place / "secret")
+    process = _start(place, "--local", str(place / "d"))
     port = int(process.stdout.readline().split("=")[1])
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"\x80\0\0\x28" + b"\0\0\0\1" + bytes(4) + b"\0\0\0\2\0\1\x86\xa3\0\0\0\4" + bytes(20))
@@ -65,10 +58,10 @@ def test_local_waits_for_its_clients_to_go(folder):
         (lambda secret: (secret / "host_key.pub").write_text("?"), "secret: "),
     ],
 )
-def test_bad_secret_is_one_clear_line(folder, break_it, words):
-    break_it(write_secret(folder / "secret"))
+def test_bad_secret_is_one_clear_line(place, break_it, words):
+    break_it(write_secret(place / "secret"))
     found = subprocess.run(
-        _argv(folder, "--lazy", str(folder / "share")),
+        _argv(place, "--lazy", str(place / "share")),
         capture_output=True,
         text=True,
         check=False,
@@ -81,10 +74,10 @@ def test_bad_secret_is_one_clear_line(folder, break_it, words):
     assert found.stderr.count("\n") == 1
 
 
-def test_lazy_flushes_tells_and_ends(folder, tmp_path):
+def test_lazy_flushes_tells_and_ends(place, tmp_path):
     top = tmp_path / "top"
     top.mkdir()
-    with FileServer(folder / "s") as server:
+    with FileServer(place / "s") as server:
         assert os.stat(server.socket).st_mode & 0o777 == 0o600
         user = UserThread(top, server.socket)
         try:
@@ -107,10 +100,10 @@ def test_lazy_flushes_tells_and_ends(folder, tmp_path):
             user.close()
 
 
-def test_lazy_with_a_stranger_on_its_socket_goes_on(folder, tmp_path):
+def test_lazy_with_a_stranger_on_its_socket_goes_on(place, tmp_path):
     top = tmp_path / "top"
     top.mkdir()
-    with FileServer(folder / "s") as server:
+    with FileServer(place / "s") as server:
         for words in (b"", b"GET / HTTP/1.0\r\n\r\n", b"SSH-2.0-x\r\n" + os.urandom(2000)):
             with socket.socket(socket.AF_UNIX) as stranger:
                 stranger.connect(str(server.socket))

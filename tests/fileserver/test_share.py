@@ -29,12 +29,12 @@ class Shared(Lazy):
 
 
 @asynccontextmanager
-async def sharing(top, folder):
+async def sharing(top, place):
     lost: list[str] = []
     said: list[str] = []
     share = LazyConnection(top, on_lost=lost.append, say=said.append)
     try:
-        shared = Shared(top, folder, keys=share.keys, share=share)
+        shared = Shared(top, place, keys=share.keys, share=share)
         async with shared:
             yield shared
     finally:
@@ -62,8 +62,8 @@ def there(path):
     }
 
 
-async def test_whatever_the_user_does_is_seen_after_a_barrier(top, folder):
-    async with sharing(top, folder) as shared:
+async def test_whatever_the_user_does_is_seen_after_a_barrier(top, place):
+    async with sharing(top, place) as shared:
         chance = random.Random(11)
         fs, share = shared.fs, shared.share
         for number in range(count(150, 2000)):
@@ -98,8 +98,8 @@ async def test_whatever_the_user_does_is_seen_after_a_barrier(top, folder):
                 assert await seen(fs) == there(top), number
 
 
-async def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, folder):
-    async with sharing(top, folder) as shared:
+async def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, place):
+    async with sharing(top, place) as shared:
         fs, share = shared.fs, shared.share
         await share.barrier()
         for number in range(20):
@@ -116,8 +116,8 @@ async def test_what_clients_write_is_flushed_and_is_no_change_of_the_users(top, 
         await share.finish(1)
 
 
-async def test_cut_links_lose_no_write_and_no_change(top, folder):
-    async with sharing(top, folder) as shared:
+async def test_cut_links_lose_no_write_and_no_change(top, place):
+    async with sharing(top, place) as shared:
         fs, share = shared.fs, shared.share
         written = {}
         for number in range(count(6, 100)):
@@ -147,10 +147,10 @@ async def test_cut_links_lose_no_write_and_no_change(top, folder):
                     await asyncio.sleep(0.02)
 
 
-async def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top, folder):
+async def test_lock_that_the_user_removes_is_free_for_jobs_that_have_been_running(top, place):
     """Without a barrier: no other job starts. Until then it is refused without a question."""
 
-    async with sharing(top, folder) as shared:
+    async with sharing(top, place) as shared:
         fs = shared.fs
         node = await make(fs, b"own")
         (top / "lock").touch()

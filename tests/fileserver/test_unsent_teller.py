@@ -35,8 +35,8 @@ async def refused(lazy, name, directory=None):
     await lazy.fs.close(file)
 
 
-async def test_file_that_cannot_be_sent_is_told_until_it_is(full, folder):
-    async with Lazy(full, folder) as lazy:
+async def test_file_that_cannot_be_sent_is_told_until_it_is(full, place):
+    async with Lazy(full, place) as lazy:
         control = lazy.user.control
         assert control.told == [{"op": "unsent", "files": [], "sent": [], "more": 0, "whole": True}]
         await refused(lazy, b"a\xff\n")
@@ -52,9 +52,9 @@ async def test_file_that_cannot_be_sent_is_told_until_it_is(full, folder):
         assert (full / os.fsdecode(b"a\xff\n")).stat().st_size == 1 << 20
 
 
-async def test_file_whose_directory_was_renamed_is_told_by_its_new_name(full, folder):
+async def test_file_whose_directory_was_renamed_is_told_by_its_new_name(full, place):
     (full / "d").mkdir()
-    async with Lazy(full, folder) as lazy:
+    async with Lazy(full, place) as lazy:
         fs = lazy.fs
         await refused(lazy, b"f", await fs.lookup(fs.root(), b"d"))
         await until(hears_of(lazy, "d/f"))
@@ -63,16 +63,16 @@ async def test_file_whose_directory_was_renamed_is_told_by_its_new_name(full, fo
         assert list((await lazy.user.control.ask("flush"))["failed"]) == ["e/f"]
 
 
-async def test_file_that_a_client_removes_is_nobodys_loss(full, folder):
-    async with Lazy(full, folder) as lazy:
+async def test_file_that_a_client_removes_is_nobodys_loss(full, place):
+    async with Lazy(full, place) as lazy:
         await refused(lazy, b"f")
         await until(hears_of(lazy, "f"))
         await lazy.fs.remove(lazy.fs.root(), b"f")
         await until(hears_of(lazy))
 
 
-async def test_what_was_sent_meanwhile_is_never_told(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_what_was_sent_meanwhile_is_never_told(top, place):
+    async with Lazy(top, place) as lazy:
         file = await lazy.fs.open(await make(lazy.fs, b"f"), SHARE_BOTH)
         before = len(lazy.user.control.told)
         for number in range(200):
@@ -87,9 +87,9 @@ async def test_what_was_sent_meanwhile_is_never_told(top, folder):
         assert lazy.user.control.unsent.now == MissingFiles()
 
 
-async def test_what_was_written_under_a_cut_is_told_to_the_next_connection_first(top, folder):
+async def test_what_was_written_under_a_cut_is_told_to_the_next_connection_first(top, place):
     (top / "f").write_bytes(b"old")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -107,24 +107,24 @@ async def test_what_was_written_under_a_cut_is_told_to_the_next_connection_first
         await fs.close(file)
 
 
-async def test_what_an_earlier_process_has_left_is_told(top, folder):
+async def test_what_an_earlier_process_has_left_is_told(top, place):
     (top / "f").write_bytes(b"old")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         file = await lazy.fs.open(await lazy.fs.lookup(lazy.fs.root(), b"f"), SHARE_BOTH)
         await lazy.cut()
         await lazy.fs.write(file, 0, memoryview(b"new"), True)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         assert [name for _, name in lazy.user.control.told[0]["files"]] == ["f"]
         await lazy.user.control.ask("flush")
         assert lazy.user.control.unsent.now == MissingFiles()
         assert (top / "f").read_bytes() == b"new"
 
 
-async def test_of_many_files_the_oldest_are_named_and_the_others_counted(top, folder):
+async def test_of_many_files_the_oldest_are_named_and_the_others_counted(top, place):
     number = NAMES + 5
     for one in range(number):
         (top / f"{one}").touch()
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         files = [await fs.open(await fs.lookup(fs.root(), b"%d" % one), SHARE_BOTH) for one in range(number)]
         await lazy.cut()
@@ -174,7 +174,7 @@ class Client:
         self._socket.close()
 
 
-async def test_server_process_that_is_killed_was_heard_of_by_name(full, folder):
+async def test_server_process_that_is_killed_was_heard_of_by_name(full, place):
     with open(full / "f", "wb") as file:
         file.truncate(1 << 20)  # a hole: what is written into it needs room
     with contextlib.suppress(OSError):
@@ -182,7 +182,7 @@ async def test_server_process_that_is_killed_was_heard_of_by_name(full, folder):
 
     said: list[str] = []
     share = LazyConnection(full, on_lost=said.append, say=said.append)
-    server = FileServer(folder / "s", "--grace", "0")
+    server = FileServer(place / "s", "--grace", "0")
     write_secret(server.secret, share.keys)
     export = "/womm-" + (server.secret / "export").read_text()
     loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="gives files to others"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def setgid(tmp_path):
     path = tmp_path / "top" / "d"
     path.mkdir(parents=True)
     os.chown(path, 0, GROUP)
@@ -39,8 +39,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture(params=[STRANGER, MEMBER], ids=["stranger", "member"])
-def session(request, folder):
-    with Bench(LocalFilesystem(folder.parent)) as bench:
+def session(request, setgid):
+    with Bench(LocalFilesystem(setgid.parent)) as bench:
         yield Session41(bench, credential=request.param)
 
 
@@ -58,49 +58,49 @@ def _open(session, name, mode):
     return reply.value(Op.OPEN)["stateid"], reply.value(Op.GETFH)
 
 
-def test_what_is_made_in_a_setgid_directory_belongs_to_its_group(session, folder):
+def test_what_is_made_in_a_setgid_directory_belongs_to_its_group(session, setgid):
     uid = session.credential.uid
     _open(session, b"f", 0o644)
     session.ok(putrootfh(), lookup(b"d"), mkdir(b"x", _mode(0o755)), mkdir(b"y", _mode(0o700)))
-    assert _look(folder / "f") == (uid, GROUP, 0o644)
-    assert _look(folder / "x") == (uid, GROUP, 0o2755)
-    assert _look(folder / "x/y") == (uid, GROUP, 0o2700)
+    assert _look(setgid / "f") == (uid, GROUP, 0o644)
+    assert _look(setgid / "x") == (uid, GROUP, 0o2755)
+    assert _look(setgid / "x/y") == (uid, GROUP, 0o2700)
     # Elsewhere it is the caller's.
-    folder.parent.chmod(0o777)
+    setgid.parent.chmod(0o777)
     session.ok(putrootfh(), mkdir(b"plain", _mode(0o755)))
-    assert _look(folder.parent / "plain") == (uid, session.credential.gid, 0o755)
+    assert _look(setgid.parent / "plain") == (uid, session.credential.gid, 0o755)
 
 
-def test_who_is_not_of_a_files_group_makes_it_not_setgid(session, folder):
+def test_who_is_not_of_a_files_group_makes_it_not_setgid(session, setgid):
     member = session.credential is MEMBER
     _, handle = _open(session, b"f", 0o6755)
-    assert _look(folder / "f")[2] == (0o6755 if member else 0o4755)
+    assert _look(setgid / "f")[2] == (0o6755 if member else 0o4755)
     session.ok(putfh(handle), setattr_(_mode(0o644)))
     session.ok(putfh(handle), setattr_(_mode(0o2755)))
-    assert _look(folder / "f")[2] == (0o2755 if member else 0o755)
+    assert _look(setgid / "f")[2] == (0o2755 if member else 0o755)
     # One's own group is another matter.
     own = {**_mode(0o2755), Attr.OWNER_GROUP: pack_opaque(b"%d" % session.credential.gid)}
     session.ok(putfh(handle), setattr_(own))
-    assert _look(folder / "f")[1:] == (session.credential.gid, 0o2755)
+    assert _look(setgid / "f")[1:] == (session.credential.gid, 0o2755)
 
 
 @pytest.mark.parametrize("how", ["write", "truncate"])
 @pytest.mark.parametrize(
     ("mode", "after"), [(0o6777, 0o777), (0o4666, 0o666), (0o2666, 0o2666), (0o1777, 0o1777)]
 )
-def test_write_of_another_user_ends_setuid_and_setgid(session, folder, how, mode, after):
-    (folder / "f").write_bytes(b"program")
-    (folder / "f").chmod(mode)
+def test_write_of_another_user_ends_setuid_and_setgid(session, setgid, how, mode, after):
+    (setgid / "f").write_bytes(b"program")
+    (setgid / "f").chmod(mode)
     reply = session.ok(putrootfh(), lookup(b"d"), open_(b"f"), getfh())
     stateid, handle = reply.value(Op.OPEN)["stateid"], reply.value(Op.GETFH)
     work = write(b"x", stateid) if how == "write" else setattr_({Attr.SIZE: pack_u64(1)}, stateid)
     session.ok(putfh(handle), work)
-    assert _look(folder / "f")[2] == after
+    assert _look(setgid / "f")[2] == after
     # Root's writes leave them.
-    (folder / "f").chmod(mode)
+    (setgid / "f").chmod(mode)
     session.credential = Credential(0, 0)
     session.ok(putfh(handle), work)
-    assert _look(folder / "f")[2] == mode
+    assert _look(setgid / "f")[2] == mode
 
 
 def test_owner_that_is_empty_is_invalid(session):

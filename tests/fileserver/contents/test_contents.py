@@ -5,8 +5,8 @@ from tests.fileserver.lazy import Lazy
 from womm.nfs.constants import SHARE_BOTH
 
 
-async def test_unsent_writes_are_recovered_by_the_next_start_and_sent(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_unsent_writes_are_recovered_by_the_next_start_and_sent(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -14,14 +14,14 @@ async def test_unsent_writes_are_recovered_by_the_next_start_and_sent(top, folde
         await fs.write(file, 0, memoryview(b"content"), True)
         await fs.close(file)
         assert (top / "f").read_bytes() == b""
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         await lazy.contents.flusher.flush()
         assert (top / "f").read_bytes() == b"content"
         assert (await lazy.user.control.ask("flush"))["changed"] == ["f"]
 
 
-async def test_last_close_forgets_the_error_that_its_writers_have_had(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_last_close_forgets_the_error_that_its_writers_have_had(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)

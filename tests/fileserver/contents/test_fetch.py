@@ -7,9 +7,9 @@ from womm.fileserver.contents.blocks import BLOCK_BYTES
 from womm.nfs.constants import SHARE_READ
 
 
-async def test_many_who_read_one_block_fetch_it_once(top, folder):
+async def test_many_who_read_one_block_fetch_it_once(top, place):
     (top / "f").write_bytes(b"x" * BLOCK_BYTES)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         files = [await fs.open(node, SHARE_READ) for _ in range(5)]
@@ -21,9 +21,9 @@ async def test_many_who_read_one_block_fetch_it_once(top, folder):
             await fs.close(file)
 
 
-async def test_reader_that_reads_on_finds_the_next_blocks_fetched(top, folder):
+async def test_reader_that_reads_on_finds_the_next_blocks_fetched(top, place):
     (top / "f").write_bytes(b"x" * (16 * BLOCK_BYTES))
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_READ)

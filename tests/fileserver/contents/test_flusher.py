@@ -20,7 +20,7 @@ from womm.nfs.status import NFSError, Status
 
 @pytest.mark.parametrize("how", ["told", "cut", "seen by nobody"])
 async def test_blocks_that_were_read_before_the_user_changed_a_file_with_unsent_bytes_are_not_read_again(
-    top, folder, how
+    top, place, how
 ):
     (top / "f").write_bytes(b"A" * (4 * BLOCK_BYTES))
 
@@ -29,7 +29,7 @@ async def test_blocks_that_were_read_before_the_user_changed_a_file_with_unsent_
             file.seek(2 * BLOCK_BYTES)
             file.write(b"USER")
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         assert await content(fs, node) == b"A" * (4 * BLOCK_BYTES)
@@ -50,10 +50,10 @@ async def test_blocks_that_were_read_before_the_user_changed_a_file_with_unsent_
 
 
 @pytest.mark.parametrize("what", ["file", "directory"])
-async def test_what_was_committed_follows_what_the_user_renames_while_the_link_is_cut(top, folder, what):
+async def test_what_was_committed_follows_what_the_user_renames_while_the_link_is_cut(top, place, what):
     (top / "runs").mkdir()
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         runs = await fs.lookup(fs.root(), b"runs")
         node = await make(fs, b"out", b"x" * 10, directory=runs, sync=True)
@@ -75,10 +75,10 @@ async def test_what_was_committed_follows_what_the_user_renames_while_the_link_i
         assert lazy.contents.backlog.unsent_bytes == 0
 
 
-async def test_nothing_is_written_to_a_file_that_may_only_have_got_the_inode(top, folder):
+async def test_nothing_is_written_to_a_file_that_may_only_have_got_the_inode(top, place):
     """A number of a removed file is soon another's. This one differs from what was seen last."""
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"out", b"x" * 10, sync=True)
         assert (await lazy.user.control.ask("flush"))["ok"]
@@ -138,11 +138,11 @@ async def carrying(path, target, limit_bytes):
         await asyncio.gather(*loops, return_exceptions=True)
 
 
-def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, folder):
+def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, place):
     data = random.Random(1).randbytes(12 << 20)
 
     async def work():
-        async with Lazy(top, folder) as lazy:
+        async with Lazy(top, place) as lazy:
             fs = lazy.fs
             node = await make(fs, b"f")
             await lazy.contents.flusher.flush()
@@ -151,9 +151,9 @@ def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, fo
             for offset in range(0, len(data), 1 << 20):
                 await fs.write(file, offset, memoryview(data)[offset : offset + (1 << 20)], False)
             await fs.close(file)
-            async with carrying(folder / "cut", lazy.socket, 5 << 20):
+            async with carrying(place / "cut", lazy.socket, 5 << 20):
                 while lazy.contents.backlog.unsent_bytes:
-                    await lazy.user.dial(folder / "cut")
+                    await lazy.user.dial(place / "cut")
                     with suppress(NFSError):  # cut
                         assert await content(fs, node) == data
                     while lazy.link.up and lazy.contents.backlog.unsent_bytes:
@@ -170,8 +170,8 @@ def test_file_that_is_larger_than_what_any_connection_carries_gets_there(top, fo
 # ---- room
 
 
-async def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_logs(full, folder):
-    async with Lazy(full, folder, log_bytes=1 << 20) as lazy:
+async def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_the_logs(full, place):
+    async with Lazy(full, place, log_bytes=1 << 20) as lazy:
         fs = lazy.fs
         failing, other = [await fs.open(await make(fs, name), SHARE_BOTH) for name in (b"a", b"b")]
         await lazy.contents.disk.space(now=True)
@@ -190,8 +190,8 @@ async def test_writers_are_refused_and_do_not_wait_when_only_what_fails_fills_th
             await fs.close(file)
 
 
-async def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top, folder):
-    async with Lazy(top, folder, log_bytes=4 << 20) as lazy:
+async def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_disk(top, place):
+    async with Lazy(top, place, log_bytes=4 << 20) as lazy:
         fs = lazy.fs
         file = await fs.open(await make(fs, b"f"), SHARE_BOTH)
         await lazy.contents.flusher.flush()
@@ -200,7 +200,7 @@ async def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_di
             for number in range(100):
                 await fs.write(file, 0, memoryview(bytes([number]) * (1 << 20)), False)
         assert raised.value.status is Status.DELAY and number == 3
-        logs = folder / "state" / "spool"
+        logs = place / "state" / "spool"
         assert sum(path.stat().st_size for path in logs.iterdir()) < 4 << 20
         await lazy.connect()
         await lazy.contents.flusher.flush()
@@ -213,8 +213,8 @@ async def test_what_is_written_again_and_again_while_the_link_is_cut_fills_no_di
 # ---- told
 
 
-async def test_flush_tells_what_clients_changed_until_the_reply_was_seen(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_flush_tells_what_clients_changed_until_the_reply_was_seen(top, place):
+    async with Lazy(top, place) as lazy:
         control = lazy.user.control
         await make(lazy.fs, b"a\xff", b"x")
         first = await control.ask("flush", seen=0)
@@ -229,8 +229,8 @@ async def test_flush_tells_what_clients_changed_until_the_reply_was_seen(top, fo
         assert stats["unwritten"] == 0
 
 
-async def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         await lazy.contents.flusher.flush()
@@ -253,11 +253,11 @@ async def test_file_that_the_user_removes_under_unsent_writes_is_named_once(top,
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
-async def test_full_disk_of_the_user_is_an_error_of_the_writer(top, folder):
+async def test_full_disk_of_the_user_is_an_error_of_the_writer(top, place):
 
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
     try:
-        async with Lazy(top, folder) as lazy:
+        async with Lazy(top, place) as lazy:
             fs = lazy.fs
             node = await make(fs, b"small", b"x" * 1000)
             file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
@@ -276,11 +276,11 @@ async def test_full_disk_of_the_user_is_an_error_of_the_writer(top, folder):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs")
-async def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, folder):
+async def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, place):
 
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", top], check=True)
     try:
-        async with Lazy(top, folder) as lazy:
+        async with Lazy(top, place) as lazy:
             fs = lazy.fs
             file = await fs.open(await make(fs, b"f"), SHARE_WRITE)
             await lazy.contents.disk.space(now=True)
@@ -300,8 +300,8 @@ async def test_disk_that_fills_up_behind_our_back_is_told_and_tried_again(top, f
         subprocess.run(["umount", top], check=True)
 
 
-async def test_disk_that_complains_at_close_is_told_and_tried_again(top, folder, monkeypatch):
-    async with Lazy(top, folder) as lazy:
+async def test_disk_that_complains_at_close_is_told_and_tried_again(top, place, monkeypatch):
+    async with Lazy(top, place) as lazy:
         with failing_close(monkeypatch, top / "f", errno.EDQUOT):
             with suppress(OSError):  # who is quick enough hears nothing
                 await make(lazy.fs, b"f", b"y" * 1000, sync=True)

@@ -22,9 +22,9 @@ class Counted(ExportedFolder):
         return super().open(path, flags, wanted, force=force)
 
 
-async def test_many_who_want_a_handle_open_the_file_once(top, folder):
+async def test_many_who_want_a_handle_open_the_file_once(top, place):
     (top / "f").write_bytes(b"x")
-    async with Lazy(top, folder, export=Counted) as lazy:
+    async with Lazy(top, place, export=Counted) as lazy:
         node = await lazy.fs.lookup(lazy.fs.root(), b"f")
         handles = lazy.contents.handles
         found = await asyncio.gather(*(handles.open(node, write=True) for _ in range(5)))
@@ -34,9 +34,9 @@ async def test_many_who_want_a_handle_open_the_file_once(top, folder):
         assert node.use.held is None
 
 
-async def test_handle_for_reading_gives_way_to_one_for_writing(top, folder):
+async def test_handle_for_reading_gives_way_to_one_for_writing(top, place):
     (top / "f").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         node = await lazy.fs.lookup(lazy.fs.root(), b"f")
         handles = lazy.contents.handles
         first = await handles.open(node, write=False)
@@ -45,9 +45,9 @@ async def test_handle_for_reading_gives_way_to_one_for_writing(top, folder):
         handles.release(node)
 
 
-async def test_path_that_leads_to_another_file_gives_no_handle_and_is_doubted(top, folder):
+async def test_path_that_leads_to_another_file_gives_no_handle_and_is_doubted(top, place):
     (top / "f").write_bytes(b"x")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         node = await lazy.fs.lookup(lazy.fs.root(), b"f")
         (top / "new").write_bytes(b"other")
         os.rename(top / "new", top / "f")
@@ -57,8 +57,8 @@ async def test_path_that_leads_to_another_file_gives_no_handle_and_is_doubted(to
         assert node.checked_epoch == 0 and b"f" in lazy.fs.root().directory.stale_names
 
 
-async def test_file_that_the_user_has_renamed_is_found_again_by_its_inode(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_file_that_the_user_has_renamed_is_found_again_by_its_inode(top, place):
+    async with Lazy(top, place) as lazy:
         fs, handles = lazy.fs, lazy.contents.handles
         node = await make(fs, b"f", b"content")
         await lazy.contents.flusher.flush()
@@ -76,9 +76,9 @@ async def test_file_that_the_user_has_renamed_is_found_again_by_its_inode(top, f
         await fs.close(file)
 
 
-async def test_open_file_outlives_the_removal_of_its_name(top, folder):
+async def test_open_file_outlives_the_removal_of_its_name(top, place):
     (top / "f").write_bytes(b"content")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_READ)

@@ -6,9 +6,9 @@ from womm.fileserver.contents.blocks import BLOCK_BYTES
 from womm.nfs.constants import SHARE_BOTH, SHARE_READ
 
 
-async def test_unsent_writes_are_read_over_the_blocks_and_beyond_them(top, folder):
+async def test_unsent_writes_are_read_over_the_blocks_and_beyond_them(top, place):
     (top / "f").write_bytes(b"a" * (BLOCK_BYTES + 10))
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -24,9 +24,9 @@ async def test_unsent_writes_are_read_over_the_blocks_and_beyond_them(top, folde
         assert lazy.contents.reader.reads == 3
 
 
-async def test_removed_file_is_read_from_its_handle(top, folder):
+async def test_removed_file_is_read_from_its_handle(top, place):
     (top / "f").write_bytes(b"content")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_READ)
@@ -35,9 +35,9 @@ async def test_removed_file_is_read_from_its_handle(top, folder):
         await fs.close(file)
 
 
-async def test_file_is_read_again_from_the_cache(top, folder):
+async def test_file_is_read_again_from_the_cache(top, place):
     (top / "f").write_bytes(b"x" * 1000)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         node = await lazy.fs.lookup(lazy.fs.root(), b"f")
         assert await content(lazy.fs, node) == b"x" * 1000
         assert lazy.contents.fetcher.from_cache == 0

@@ -86,7 +86,7 @@ def refused(status, *others):
     ids=["womm's own", "share-write"],
 )
 async def test_refused_changes_are_errors_at_once_and_leave_what_is_known_right(
-    top, folder, listed, rules, number
+    top, place, listed, rules, number
 ):
     """`rules`: share-write, and what it refuses."""
     write, places = rules
@@ -95,10 +95,10 @@ async def test_refused_changes_are_errors_at_once_and_leave_what_is_known_right(
     for name in ("f", "sub/f", ".womm", "sub/.womm", "out/own"):
         (top / name).write_text(name)
 
-    async with Lazy(top, folder, export=guarded(*write)) as lazy:
+    async with Lazy(top, place, export=guarded(*write)) as lazy:
         fs = lazy.fs
-        for place in places:
-            above_name, _, name = place.rpartition(b"/")
+        for path in places:
+            above_name, _, name = path.rpartition(b"/")
             above = await fs.lookup(fs.root(), above_name) if above_name else fs.root()
             there = sorted(os.listdir(os.path.join(os.fsencode(top), above_name)))
             if listed:
@@ -122,12 +122,12 @@ async def test_refused_changes_are_errors_at_once_and_leave_what_is_known_right(
     assert (top / "out/next").read_text() == "next" and (top / "out/own").read_text() == "out/own"
 
 
-async def test_refused_open_is_refused_too_when_the_link_was_cut(top, folder):
+async def test_refused_open_is_refused_too_when_the_link_was_cut(top, place):
     """It is not found out when bytes were taken; who had a file open goes on."""
     for name in ("f", ".womm", "out"):
         (top / name).write_text("before")
 
-    async with Lazy(top, folder, export=guarded(b"out")) as lazy:
+    async with Lazy(top, place, export=guarded(b"out")) as lazy:
         fs = lazy.fs
         node = {path: await fs.lookup(fs.root(), path) for path in (b"f", b".womm", b"out")}
         assert [await content(fs, one) for one in node.values()] == [b"before"] * 3
@@ -149,13 +149,13 @@ async def test_refused_open_is_refused_too_when_the_link_was_cut(top, folder):
     assert (top / "out").read_text() == "during!"
 
 
-async def test_directory_that_must_stay_is_where_it_was_and_one_that_is_moved_is_whole(top, folder):
+async def test_directory_that_must_stay_is_where_it_was_and_one_that_is_moved_is_whole(top, place):
     (top / "a/b").mkdir(parents=True)
     (top / "a/b/.womm").touch()
     (top / "c/d").mkdir(parents=True)
     (top / "c/d/f").write_text("f")
 
-    async with Lazy(top, folder, export=guarded()) as lazy:
+    async with Lazy(top, place, export=guarded()) as lazy:
         fs = lazy.fs
         await fails(errno.EACCES, fs.rename(fs.root(), b"a", fs.root(), b"z"))
         a = await fs.lookup(fs.root(), b"a")
@@ -168,11 +168,11 @@ async def test_directory_that_must_stay_is_where_it_was_and_one_that_is_moved_is
         assert await names(fs) == [b"a"] and await names(fs, a) == [b"b", b"c"]
 
 
-async def test_file_that_is_there_is_opened_by_who_would_have_made_it(top, folder):
+async def test_file_that_is_there_is_opened_by_who_would_have_made_it(top, place):
     """flock(1) opens what it locks so. Nobody has looked at it before."""
     (top / "f").write_text("f")
 
-    async with Lazy(top, folder, export=guarded(b"out")) as lazy:
+    async with Lazy(top, place, export=guarded(b"out")) as lazy:
         fs = lazy.fs
         made = {"verifier": None, "exclusive": False, "access": SHARE_READ}
         node, file, _, new = await fs.create(fs.root(), b"f", NOTHING, **made)

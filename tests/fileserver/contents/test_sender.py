@@ -31,8 +31,8 @@ async def written(lazy, name=b"f", data=b"content"):
     return node, file
 
 
-async def test_turn_sends_the_bytes_and_the_time_of_the_last_write(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_turn_sends_the_bytes_and_the_time_of_the_last_write(top, place):
+    async with Lazy(top, place) as lazy:
         node, file = await written(lazy)
         mtime_ns = node.stat.mtime_ns
         async with node.use.lock():
@@ -45,8 +45,8 @@ async def test_turn_sends_the_bytes_and_the_time_of_the_last_write(top, folder):
 
 
 @pytest.mark.parametrize(("error", "left"), [(errno.EDQUOT, 7), (errno.EFBIG, 0)])
-async def test_refused_turn_leaves_what_may_be_taken_later(top, folder, error, left):
-    async with Lazy(top, folder, export=Refusing) as lazy:
+async def test_refused_turn_leaves_what_may_be_taken_later(top, place, error, left):
+    async with Lazy(top, place, export=Refusing) as lazy:
         node, file = await written(lazy)
         lazy.user.export.error = error
         with pytest.raises(OSError) as caught:
@@ -60,8 +60,8 @@ async def test_refused_turn_leaves_what_may_be_taken_later(top, folder, error, l
         await lazy.fs.close(file)
 
 
-async def test_turn_without_a_link_leaves_everything(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_turn_without_a_link_leaves_everything(top, place):
+    async with Lazy(top, place) as lazy:
         node, file = await written(lazy)
         await lazy.cut()
         with pytest.raises(NFSError) as caught:

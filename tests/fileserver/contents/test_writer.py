@@ -10,8 +10,8 @@ from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.status import Status
 
 
-async def test_write_is_acknowledged_without_a_link_and_sent_with_the_next(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_write_is_acknowledged_without_a_link_and_sent_with_the_next(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -27,8 +27,8 @@ async def test_write_is_acknowledged_without_a_link_and_sent_with_the_next(top, 
         assert (node.use.log, lazy.contents.backlog.unsent_bytes) == (None, 0)
 
 
-async def test_write_that_does_not_fit_into_the_logs_waits_for_the_link(top, folder):
-    async with Lazy(top, folder, log_bytes=1000) as lazy:
+async def test_write_that_does_not_fit_into_the_logs_waits_for_the_link(top, place):
+    async with Lazy(top, place, log_bytes=1000) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -40,8 +40,8 @@ async def test_write_that_does_not_fit_into_the_logs_waits_for_the_link(top, fol
         await fs.close(file)
 
 
-async def test_error_of_the_last_flush_is_the_next_writers(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_error_of_the_last_flush_is_the_next_writers(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)

@@ -6,8 +6,8 @@ from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.filesystem import NOW, Settings
 
 
-async def test_mode_and_times_are_set_on_the_users_side(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_mode_and_times_are_set_on_the_users_side(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         await fs.setattr(node, Settings(mode=0o600, mtime_ns=5_000_000_000), None)
@@ -18,10 +18,10 @@ async def test_mode_and_times_are_set_on_the_users_side(top, folder):
         assert (top / "f").read_bytes() == b"content"  # sent first, or its time would change again
 
 
-async def test_what_is_so_already_is_not_asked_for(top, folder):
+async def test_what_is_so_already_is_not_asked_for(top, place):
     (top / "f").touch(mode=0o644)
     (top / "f").chmod(0o644)
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         asked, change = lazy.link.session().sent_requests, node.change
@@ -29,8 +29,8 @@ async def test_what_is_so_already_is_not_asked_for(top, folder):
         assert (lazy.link.session().sent_requests, node.change) == (asked, change)
 
 
-async def test_times_that_end_an_exclusive_create_are_those_of_its_making(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_times_that_end_an_exclusive_create_are_those_of_its_making(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node, file, _, made = await fs.create(
             fs.root(), b"f", Settings(), verifier=b"12345678", exclusive=True, access=SHARE_BOTH
@@ -42,8 +42,8 @@ async def test_times_that_end_an_exclusive_create_are_those_of_its_making(top, f
         await fs.close(file)
 
 
-async def test_file_that_is_cut_to_nothing_loses_what_was_not_sent(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_file_that_is_cut_to_nothing_loses_what_was_not_sent(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f")
         file = await fs.open(node, SHARE_BOTH)

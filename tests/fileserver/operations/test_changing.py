@@ -10,10 +10,10 @@ from tests.fileserver.tree.test_tree import Overtaken
 from womm.nfs.filesystem import NOTHING
 
 
-async def test_changes_in_a_directory_that_is_being_moved_are_done_in_it(top, folder):
+async def test_changes_in_a_directory_that_is_being_moved_are_done_in_it(top, place):
     (top / "d").mkdir()
     (top / "d" / "f").write_bytes(b"x")
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs, root, export = lazy.fs, lazy.fs.root(), lazy.user.export
         await names(fs)
         directory = await fs.lookup(root, b"d")
@@ -36,9 +36,9 @@ async def test_changes_in_a_directory_that_is_being_moved_are_done_in_it(top, fo
         assert os.listdir(top) == ["moved"]
 
 
-async def test_rename_that_waits_for_bytes_finds_its_directory_where_it_was_moved(top, folder):
+async def test_rename_that_waits_for_bytes_finds_its_directory_where_it_was_moved(top, place):
     (top / "d").mkdir()
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs, root, export = lazy.fs, lazy.fs.root(), lazy.user.export
         await names(fs)
         directory = await fs.lookup(root, b"d")

@@ -14,8 +14,8 @@ from womm.share.lazy.exported_folder import ExportedFolder
 
 
 @pytest.mark.parametrize("how", ["all", "cut", "untold"])
-async def test_create_of_a_file_that_the_user_has_removed_makes_it(top, folder, how):
-    async with Lazy(top, folder) as lazy:
+async def test_create_of_a_file_that_the_user_has_removed_makes_it(top, place, how):
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await make(fs, b"out", b"x")
         assert (await lazy.user.control.ask("flush"))["ok"]
@@ -49,8 +49,8 @@ class Flickering(ExportedFolder):
             raise
 
 
-async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
-    async with Lazy(top, folder, export=Flickering) as lazy:
+async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, place):
+    async with Lazy(top, place, export=Flickering) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await fails(Status.NOENT, fs.lookup(root, b"out"))
         (top / "out").touch()
@@ -72,8 +72,8 @@ async def test_create_of_a_file_that_comes_and_goes_is_tried_again(top, folder):
         (Settings(size=3, mode=0o600), None, bytes(3)),
     ],
 )
-async def test_create_with_times_or_a_size_sets_them_and_ends(top, folder, settings, mtime_ns, data):
-    async with Lazy(top, folder) as lazy, asyncio.timeout(60):
+async def test_create_with_times_or_a_size_sets_them_and_ends(top, place, settings, mtime_ns, data):
+    async with Lazy(top, place) as lazy, asyncio.timeout(60):
         fs, root = lazy.fs, lazy.fs.root()
         node, file, _, created = await fs.create(
             root, b"f", settings, verifier=None, exclusive=True, access=SHARE_BOTH

@@ -7,8 +7,8 @@ from womm.nfs.constants import SHARE_BOTH
 from womm.nfs.status import Status
 
 
-async def test_allocate_makes_a_file_larger_and_never_smaller(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_allocate_makes_a_file_larger_and_never_smaller(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         file = await fs.open(node, SHARE_BOTH)
@@ -19,8 +19,8 @@ async def test_allocate_makes_a_file_larger_and_never_smaller(top, folder):
         assert await content(fs, node) == b"content" + bytes(8)
 
 
-async def test_deallocate_writes_zeros_up_to_the_end_of_the_file(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_deallocate_writes_zeros_up_to_the_end_of_the_file(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         file = await fs.open(node, SHARE_BOTH)
@@ -31,8 +31,8 @@ async def test_deallocate_writes_zeros_up_to_the_end_of_the_file(top, folder):
         await fs.close(file)
 
 
-async def test_copy_ends_at_the_end_of_its_source(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_copy_ends_at_the_end_of_its_source(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         nodes = [await make(fs, b"f", b"content"), await make(fs, b"g", b"0123456789")]
         source, target = [await fs.open(node, SHARE_BOTH) for node in nodes]
@@ -43,8 +43,8 @@ async def test_copy_ends_at_the_end_of_its_source(top, folder):
         await fs.close(target)
 
 
-async def test_seek_finds_data_and_holes_and_fails_beyond_the_end(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_seek_finds_data_and_holes_and_fails_beyond_the_end(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         file = await fs.open(node, SHARE_BOTH)

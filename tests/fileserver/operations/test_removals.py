@@ -9,8 +9,8 @@ from womm.nfs.filesystem import NOTHING
 from womm.nfs.status import Status
 
 
-async def test_removed_file_that_nobody_has_open_is_never_sent(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_removed_file_that_nobody_has_open_is_never_sent(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"content")
         await fs.remove(fs.root(), b"f")
@@ -19,8 +19,8 @@ async def test_removed_file_that_nobody_has_open_is_never_sent(top, folder):
         assert os.listdir(top) == []
 
 
-async def test_removed_file_that_is_open_is_read_and_written_on(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_removed_file_that_is_open_is_read_and_written_on(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node, file, _, _ = await fs.create(
             fs.root(), b"f", NOTHING, verifier=None, exclusive=True, access=SHARE_BOTH
@@ -34,8 +34,8 @@ async def test_removed_file_that_is_open_is_read_and_written_on(top, folder):
         assert (node.gone, lazy.tree.nodes.get(node.fileid)) == (True, None)
 
 
-async def test_rename_sends_the_bytes_first(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_rename_sends_the_bytes_first(top, place):
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         (top / "g").write_bytes(b"before")
         node = await make(fs, b"f", b"content")
@@ -47,8 +47,8 @@ async def test_rename_sends_the_bytes_first(top, folder):
         assert set(lazy.contents.report.touched) == {b"f", b"g"}
 
 
-async def test_rename_onto_another_name_of_the_same_file_leaves_both(top, folder):
-    async with Lazy(top, folder) as lazy:
+async def test_rename_onto_another_name_of_the_same_file_leaves_both(top, place):
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         node = await make(fs, b"f", b"x")
         await fs.link(node, root, b"g")

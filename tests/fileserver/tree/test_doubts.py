@@ -17,10 +17,10 @@ async def lose_rename(lazy, work):
     await lazy.connect()
 
 
-async def test_rename_of_a_new_file_is_done_although_an_older_one_was_in_doubt(top, folder):
+async def test_rename_of_a_new_file_is_done_although_an_older_one_was_in_doubt(top, place):
     """Who asked for the older one was killed: nobody has repeated it."""
 
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await make(fs, b"tmp", b"first")
         assert (await lazy.user.control.ask("flush"))["ok"]
@@ -33,8 +33,8 @@ async def test_rename_of_a_new_file_is_done_although_an_older_one_was_in_doubt(t
         assert await content(fs, await fs.lookup(root, b"final")) == b"second"
 
 
-async def test_rename_in_doubt_is_found_done_after_another_cut(top, folder):
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+async def test_rename_in_doubt_is_found_done_after_another_cut(top, place):
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         node = await make(fs, b"tmp", b"first")
         assert (await lazy.user.control.ask("flush"))["ok"]

@@ -6,10 +6,10 @@ from tests.fileserver.client import names
 from tests.fileserver.lazy import Lazy
 
 
-async def test_second_name_of_a_directory_has_all_of_it_listed(top, folder):
+async def test_second_name_of_a_directory_has_all_of_it_listed(top, place):
     for number in range(50):
         (top / f"f{number}").touch()
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         root = lazy.tree.root
         await lazy.lookup.lookup(root, b"f0")
         await lazy.lookup.lookup(root, b"f1")
@@ -21,11 +21,11 @@ async def test_second_name_of_a_directory_has_all_of_it_listed(top, folder):
         assert lazy.link.session().sent_requests == asked
 
 
-async def test_walk_through_directories_asks_less_often_than_there_are_directories(top, folder):
+async def test_walk_through_directories_asks_less_often_than_there_are_directories(top, place):
     for number in range(60):
         (top / f"d{number}").mkdir()
         (top / f"d{number}" / "f").touch()
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         asked = lazy.link.session().sent_requests
         for name in await names(lazy.fs):
             below = await lazy.fs.lookup(lazy.fs.root(), name)

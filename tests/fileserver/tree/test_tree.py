@@ -88,9 +88,9 @@ def fill(top, count=12):
 
 
 # -- questions that get no answer ---------------------------------------------------------------------
-async def test_first_looks_at_a_tree_larger_than_walks_find_what_is_there(top, folder):
+async def test_first_looks_at_a_tree_larger_than_walks_find_what_is_there(top, place):
     fill(top)
-    async with Lazy(top, folder, export=ShortTrees) as lazy:
+    async with Lazy(top, place, export=ShortTrees) as lazy:
         fs = lazy.fs
 
         async def find(number):
@@ -101,9 +101,9 @@ async def test_first_looks_at_a_tree_larger_than_walks_find_what_is_there(top, f
         assert [node.path() for node in found] == [b"d%d/data" % number for number in range(12)]
 
 
-async def test_reads_after_a_barrier_in_a_tree_larger_than_walks_see_what_the_user_wrote(top, folder):
+async def test_reads_after_a_barrier_in_a_tree_larger_than_walks_see_what_the_user_wrote(top, place):
     fill(top)
-    async with Lazy(top, folder, export=ShortTrees) as lazy:
+    async with Lazy(top, place, export=ShortTrees) as lazy:
         fs = lazy.fs
         above = [await fs.lookup(fs.root(), name) for name in await names(fs)]
         for directory in above:
@@ -117,9 +117,9 @@ async def test_reads_after_a_barrier_in_a_tree_larger_than_walks_see_what_the_us
         assert set(found) == {b"newer"}
 
 
-async def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top, folder):
+async def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_old(top, place):
     (top / "f").write_bytes(b"old")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         with lazy.tree.freshness.changing((root, b"f")):  # a client's change that gets no answer
             await fails(Status.DELAY, fs.lookup(root, b"f"))
@@ -132,11 +132,11 @@ async def test_name_of_which_no_answer_can_be_believed_is_neither_missing_nor_ol
         assert await content(fs, node) == b"newer"
 
 
-async def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missing(top, folder):
+async def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_missing(top, place):
     """The client's change fails, say: of this name the listing has said nothing."""
 
     (top / "f").write_bytes(b"content")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         with lazy.tree.freshness.changing((root, b"f")):
             await names(fs)
@@ -144,11 +144,11 @@ async def test_name_that_a_client_was_about_to_change_when_it_was_listed_is_not_
         assert await names(fs) == [b"f"]
 
 
-async def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
+async def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, place):
     (top / "slow").mkdir()
     (top / "slow" / "f").write_bytes(b"old")
     (top / "slow" / "gone").write_bytes(b"old")
-    async with Lazy(top, folder, export=Late) as lazy:
+    async with Lazy(top, place, export=Late) as lazy:
         fs, late, control = lazy.fs, lazy.user.export, lazy.user.control
         assert await names(fs) == [b"slow"]
         slow = await fs.lookup(fs.root(), b"slow")
@@ -174,9 +174,9 @@ async def test_late_answer_does_not_undo_what_a_newer_one_has_said(top, folder):
         assert await listing == [b"f", b"made"]
 
 
-async def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_late(top, folder):
+async def test_name_that_a_client_has_changed_is_looked_at_while_an_older_answer_is_late(top, place):
     (top / "slow").mkdir()
-    async with Lazy(top, folder, export=Late) as lazy:
+    async with Lazy(top, place, export=Late) as lazy:
         fs, late = lazy.fs, lazy.user.export
         assert await names(fs) == [b"slow"]
         slow = await fs.lookup(fs.root(), b"slow")
@@ -205,12 +205,12 @@ class Unwritable(ExportedFolder):
         return super().open(path, flags, wanted, force=force)
 
 
-async def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(top, folder):
+async def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a_wait(top, place):
     """What is sent after a cut may be large: it is under way for as long as that takes."""
 
     (top / "d").mkdir()
     (top / "d" / "f").write_bytes(b"old")
-    async with Lazy(top, folder, export=Unwritable) as lazy:
+    async with Lazy(top, place, export=Unwritable) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         above = await fs.lookup(root, b"d")
         node = await fs.lookup(above, b"f")
@@ -229,10 +229,10 @@ async def test_file_that_is_being_sent_and_its_directory_are_looked_at_without_a
 
 
 @pytest.mark.parametrize("how", ["told", "cut"])
-async def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, folder, how):
+async def test_users_change_of_a_file_with_unsent_writes_is_seen_under_them(top, place, how):
     (top / "d").mkdir()
     (top / "d" / "f").write_bytes(b"old content")
-    async with Lazy(top, folder, export=Unwritable) as lazy:
+    async with Lazy(top, place, export=Unwritable) as lazy:
         fs = lazy.fs
         node = await fs.lookup(await fs.lookup(fs.root(), b"d"), b"f")
         assert await content(fs, node) == b"old content"
@@ -267,9 +267,9 @@ async def move_under_a_walk(lazy, kind, held, above, moved):
     return new
 
 
-async def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, folder):
+async def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_walk_saw(top, place):
     fill(top)
-    async with Lazy(top, folder, export=Late) as lazy:
+    async with Lazy(top, place, export=Late) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await names(fs)
         new = await move_under_a_walk(lazy, "tree", b"", root, b"d0")
@@ -280,10 +280,10 @@ async def test_directory_made_in_the_place_of_a_moved_one_is_empty_whatever_a_wa
         assert await content(fs, await fs.lookup(old, b"data")) == b"old"
 
 
-async def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder):
+async def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, place):
     (top / "top").mkdir()
     fill(top / "top", 3)
-    async with Lazy(top, folder, export=Late) as lazy:
+    async with Lazy(top, place, export=Late) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         above = await fs.lookup(root, b"top")
         await names(fs, above)
@@ -296,10 +296,10 @@ async def test_top_of_a_walk_that_is_moved_meanwhile_keeps_its_names(top, folder
         assert await names(fs, await fs.lookup(above, b"d0")) == [b"a", b"b", b"data"]
 
 
-async def test_looks_at_a_directory_that_is_being_moved_are_no_errors(top, folder):
+async def test_looks_at_a_directory_that_is_being_moved_are_no_errors(top, place):
     (top / "d" / "e").mkdir(parents=True)
     (top / "d" / "f").write_bytes(b"x")
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await names(fs)
         directory = await fs.lookup(root, b"d")

@@ -68,11 +68,11 @@ class Clients:
 @pytest.mark.parametrize("number", [2, 10])
 @pytest.mark.parametrize("kind", ["link", "mkdir", "symlink", "create", "rename"])
 async def test_lock_that_clients_contend_for_delays_nobody_and_costs_its_winner_only(
-    top, folder, kind, number
+    top, place, kind, number
 ):
     rounds = count(200, 5000) // number
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         clients = Clients(lazy)
         (top / "free").touch()
         for who in range(number):
@@ -121,9 +121,9 @@ class Removing(Overtaken):
 @pytest.mark.parametrize("how", ["remove", "replace"])
 @pytest.mark.parametrize("when", ["before", "meanwhile", "closed before"])
 async def test_file_that_is_opened_while_another_client_removes_it_is_read_on_or_stale_at_once(
-    top, folder, how, when
+    top, place, how, when
 ):
-    async with Lazy(top, folder, export=Removing) as lazy:
+    async with Lazy(top, place, export=Removing) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         node = await make(fs, b"f", b"content")
         await make(fs, b"new", b"other")
@@ -151,10 +151,10 @@ async def test_file_that_is_opened_while_another_client_removes_it_is_read_on_or
         assert handles == [] and not node.use.held, "left open on the user's side"
 
 
-async def test_name_that_is_replaced_again_and_again_is_always_read_whole(top, folder):
+async def test_name_that_is_replaced_again_and_again_is_always_read_whole(top, place):
     opens = count(300, 10_000)
 
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         await make(fs, b"f", b"0" * 1000)
         done = 0
@@ -186,10 +186,10 @@ async def test_name_that_is_replaced_again_and_again_is_always_read_whole(top, f
         assert all(node.use.held is None for node in lazy.tree.nodes.values())
 
 
-async def test_link_and_chmod_while_their_file_is_renamed_meet_no_other_file(top, folder):
+async def test_link_and_chmod_while_their_file_is_renamed_meet_no_other_file(top, place):
     """The path is another file's once the rename is done."""
 
-    async with Lazy(top, folder, export=Removing) as lazy:
+    async with Lazy(top, place, export=Removing) as lazy:
         fs, root = lazy.fs, lazy.fs.root()
         node = await make(fs, b"f", b"old")
         other = await make(fs, b"new", b"other")
@@ -210,8 +210,8 @@ async def test_link_and_chmod_while_their_file_is_renamed_meet_no_other_file(top
         assert await content(fs, other) == b"other"
 
 
-async def test_allocate_cuts_nothing_that_another_client_has_written_meanwhile(top, folder):
-    async with Lazy(top, folder, export=Overtaken) as lazy:
+async def test_allocate_cuts_nothing_that_another_client_has_written_meanwhile(top, place):
+    async with Lazy(top, place, export=Overtaken) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"x" * 10)
         one, two = await fs.open(node, SHARE_BOTH), await fs.open(node, SHARE_BOTH)
@@ -226,10 +226,10 @@ async def test_allocate_cuts_nothing_that_another_client_has_written_meanwhile(t
             await fs.close(file)
 
 
-async def test_hard_link_of_the_users_gets_the_last_bytes_of_a_name_that_is_removed(top, folder):
+async def test_hard_link_of_the_users_gets_the_last_bytes_of_a_name_that_is_removed(top, place):
     (top / "f").write_bytes(b"old")
     (top / "kept").hardlink_to(top / "f")
-    async with Lazy(top, folder) as lazy:
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await fs.lookup(fs.root(), b"f")
         file = await fs.open(node, SHARE_BOTH)
@@ -240,10 +240,8 @@ async def test_hard_link_of_the_users_gets_the_last_bytes_of_a_name_that_is_remo
         assert (top / "kept").read_bytes() == b"new"
 
 
-async def test_file_that_is_taken_away_by_the_user_is_stale_when_it_is_opened_not_when_it_is_read(
-    top, folder
-):
-    async with Lazy(top, folder) as lazy:
+async def test_file_that_is_taken_away_by_the_user_is_stale_when_it_is_opened_not_when_it_is_read(top, place):
+    async with Lazy(top, place) as lazy:
         fs = lazy.fs
         node = await make(fs, b"f", b"old")
         await lazy.contents.flusher.flush()

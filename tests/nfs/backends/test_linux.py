@@ -19,7 +19,7 @@ from womm.nfs.backends import linux
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
@@ -34,7 +34,7 @@ def file(tmp_path):
 
 # -- statx -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
-def test_statx_says_what_lstat_says(tmp_path, folder, kind):
+def test_statx_says_what_lstat_says(tmp_path, directory, kind):
     path = tmp_path / "f\udcff\n"
     {
         "file": lambda: path.write_bytes(b"x" * 100_000),
@@ -43,7 +43,7 @@ def test_statx_says_what_lstat_says(tmp_path, folder, kind):
         "fifo": lambda: os.mkfifo(path, 0o640),
     }[kind]()
     os.utime(path, ns=(-1_500_000_000, 2**33 * 10**9 + 7), follow_symlinks=False)
-    found = linux.statx(folder, os.fsencode(path.name))
+    found = linux.statx(directory, os.fsencode(path.name))
     expected = path.lstat()
     assert (found.ino, found.mode, found.nlink) == (expected.st_ino, expected.st_mode, expected.st_nlink)
     assert (found.uid, found.gid, found.size) == (expected.st_uid, expected.st_gid, expected.st_size)
@@ -64,25 +64,25 @@ def test_statx_of_a_descriptor_needs_no_name(tmp_path, file):
     assert (found.ino, found.nlink) == (os.fstat(file).st_ino, 0)
 
 
-def test_birth_of_a_file_stays_when_it_changes(tmp_path, folder, file):
-    before = linux.statx(folder, b"f").birth_ns
+def test_birth_of_a_file_stays_when_it_changes(tmp_path, directory, file):
+    before = linux.statx(directory, b"f").birth_ns
     os.write(file, b"x")
     os.utime(tmp_path / "f", ns=(1, 1))
-    assert linux.statx(folder, b"f").birth_ns == before
+    assert linux.statx(directory, b"f").birth_ns == before
     assert before == 0 or abs(before - time.time_ns()) < 3600 * 10**9
 
 
-def test_birth_that_the_filesystem_does_not_know_is_0(folder):
-    known = linux.statx(folder, b"")
+def test_birth_that_the_filesystem_does_not_know_is_0(directory):
+    known = linux.statx(directory, b"")
     assert known._replace(mask=known.mask & ~0x800).birth_ns == 0
 
 
 @pytest.mark.parametrize(
     ("name", "number"), [(b"none", errno.ENOENT), (b"x" * 256, errno.ENAMETOOLONG), (b"f/x", errno.ENOTDIR)]
 )
-def test_statx_fails_with_the_errno_of_the_kernel(folder, file, name, number):
+def test_statx_fails_with_the_errno_of_the_kernel(directory, file, name, number):
     with pytest.raises(OSError) as caught:
-        linux.statx(folder, name)
+        linux.statx(directory, name)
     assert caught.value.errno == number
 
 
@@ -95,36 +95,36 @@ def _entries(fd, size=65536):
     return found
 
 
-def test_entries_have_the_numbers_and_names_of_the_directory(tmp_path, folder):
+def test_entries_have_the_numbers_and_names_of_the_directory(tmp_path, directory):
     names = [b"x", b"y" * 255, b"\xff\n ", b".hidden", b"..."]
     for name in names:
         (tmp_path / os.fsdecode(name)).touch()
-    found = {name: ino for ino, _, name in _entries(folder)}
+    found = {name: ino for ino, _, name in _entries(directory)}
     assert found == {name: os.lstat(os.fsencode(tmp_path) + b"/" + name).st_ino for name in names}
 
 
-def test_position_of_an_entry_is_where_the_next_one_is(tmp_path, folder):
+def test_position_of_an_entry_is_where_the_next_one_is(tmp_path, directory):
     for number in range(40):
         (tmp_path / str(number)).touch()
-    whole = _entries(folder, 1024)
+    whole = _entries(directory, 1024)
     for index in (0, 17, 38):
-        os.lseek(folder, whole[index][1], os.SEEK_SET)
-        assert _entries(folder) == whole[index + 1 :]
+        os.lseek(directory, whole[index][1], os.SEEK_SET)
+        assert _entries(directory) == whole[index + 1 :]
 
 
-def test_buffer_that_holds_no_entry_is_an_io_error(tmp_path, folder):
+def test_buffer_that_holds_no_entry_is_an_io_error(tmp_path, directory):
     (tmp_path / ("x" * 200)).touch()
     buffer = ctypes.create_string_buffer(65536)
     with pytest.raises(OSError) as caught:
-        linux.getdents(folder, buffer, 8)
+        linux.getdents(directory, buffer, 8)
     assert caught.value.errno == errno.EIO
 
 
-def test_getdents_never_writes_beyond_its_buffer(tmp_path, folder):
+def test_getdents_never_writes_beyond_its_buffer(tmp_path, directory):
     for number in range(100):
         (tmp_path / str(number)).touch()
     small = ctypes.create_string_buffer(256)
-    assert 0 < linux.getdents(folder, small, 1 << 30) <= 256
+    assert 0 < linux.getdents(directory, small, 1 << 30) <= 256
 
 
 def test_entries_are_parsed_by_their_sizes_and_dots_are_left_out():

@@ -23,13 +23,6 @@ from womm.share.lazy.unsent_report import KEPT, UnsentReport
 NO_SPACE = os.strerror(28)
 
 
-@pytest.fixture
-def place():
-    path = fresh_folder()
-    yield path
-    remove(path)
-
-
 class Cluster:
     """As much of a Cluster as a lazy share asks for: a way to a socket, which can be closed."""
 
