@@ -2,7 +2,8 @@
 
 A block is indented by four spaces. The user types the lines in it that begin with `$ `; what follows such
 a line is what he sees. After `$ womm shell` he types into the worker's shell, until he types `exit`: its
-prompt is `$ `, `# ` or that of a bash, `root@POD:/# `.
+prompt is `$ `, `# ` or that of a bash, `root@POD:/# `. A command that asks shows `> ` or `[default] > `
+before each answer; the testbed that it opens has the prompt `testbed:FOLDER# `.
 """
 
 import os
@@ -24,7 +25,7 @@ _OF_A_SLOW_MACHINE = ("waiting for a worker: ", "no worker is there", "the shell
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`section`: the heading above it. `inner`: what is typed into the shell that it opens."""
+    """`section`: the heading above it. `inner`: what is typed into a shell that it opens, and its answers."""
 
     section: str
     text: str
@@ -43,33 +44,43 @@ class Done:
         return [*self.out.splitlines(), *self.err.splitlines()]
 
 
+_ASKING = re.compile(r"womm (?:setup|shell --local)(?!.* --yes)(?!.* -- )")
+
+
 def commands(page: str) -> list[Command]:
     """Every command of a page, in order."""
     found: list[Command] = []
     section = ""
-    is_open = is_in_shell = False
+    is_open = is_in_shell = asks = False
     for line in page.splitlines():
-        typed = re.match(r"    (\w+@\S+:\S*[$#]|[$#]) (.+)", line)
+        typed = re.match(r"    (\w+@\S+:\S*[$#]|testbed:\S*#|[$#]) (.+)", line)
+        answered = re.match(r"    (?:\[[^\]]+\] )?>(?: (.*))?$", line)
         if not line.startswith("    "):
             is_open &= not line.strip()  # a block may have empty lines
             is_in_shell &= is_open
+            asks &= is_open
             if heading := re.match(r"#+ (.+)", line):
                 section = heading[1]
+        elif asks and typed and typed[1].startswith("testbed:"):
+            _add(found, inner=typed[2])
+        elif asks and answered:
+            _add(found, inner=answered[1] or "")
         elif typed and is_in_shell:
             _add(found, inner=typed[2])
             is_in_shell = not typed[2].startswith("exit")
         elif typed and typed[1] == "$":
             found.append(Command(section, typed[2], ()))
             is_open = True
-            is_in_shell = re.match(r"womm shell(?!.* -- )", typed[2]) is not None
+            asks = _ASKING.match(typed[2]) is not None
+            is_in_shell = not asks and re.match(r"womm shell(?!.* -- )", typed[2]) is not None
         elif is_open:
             _add(found, output=line[4:])
     return found
 
 
-def _add(found: list[Command], *, inner: str = "", output: str = "") -> None:
+def _add(found: list[Command], *, inner: str | None = None, output: str = "") -> None:
     last = found[-1]
-    more_inner = (inner,) if inner else ()
+    more_inner = () if inner is None else (inner,)
     more_output = (output,) if output else ()
     found[-1] = Command(last.section, last.text, last.output + more_output, last.inner + more_inner)
 
@@ -210,13 +221,13 @@ class Terminal:
         return done
 
     def _in_shell(self, lines: Sequence[str]) -> str:
-        """Type lines into the shell that a command opens, and leave it."""
+        """Type lines into the shell that a command opens, and leave it; or answer what a command asks."""
         seen = ""
-        prompt = re.compile(rf"(?:{re.escape(PROMPT)}|[#$] )\Z")
+        prompt = re.compile(rf"(?:{re.escape(PROMPT)}|[#$] |(?:^|\n)(?:\[[^\]\n]*\] )?> )\Z")
         for line in lines:
             self._child.expect(prompt)
-            seen += self._child.before
-            self._child.sendline(line)
+            seen += self._child.before + "\n"
+            self._child.sendline(self.spelled(line))
         self._child.expect_exact(PROMPT)
         return (seen + str(self._child.before)).replace("\r", "")
 
