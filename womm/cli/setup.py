@@ -142,7 +142,7 @@ def _file_server(
     chosen: Mapping[str, object], before: Mapping[str, object], base: str, *, asking: bool
 ) -> str:
     """Return the image of the file server: one that `.womm` names by hand, else this womm's own."""
-    from womm.image import fileserver
+    from womm.image import fileserver, progress
     from womm.values import prefix
 
     given = str(chosen.get("prefix") or before.get("prefix") or "")
@@ -156,7 +156,11 @@ def _file_server(
         )
     if not given:
         given = click.prompt("Where may womm push images (REGISTRY/NAME/)?", err=True)
-    return fileserver.provide(prefix(given), base=base, say=lambda text: tables.say(f"womm: {text}"))
+
+    def say(text: str) -> None:
+        tables.say(f"womm: {text}")
+
+    return fileserver.provide(prefix(given), base=base, say=say, progress=progress.on_stderr(say))
 
 
 def _chosen(given: Mapping[str, _Value], before: Mapping[str, object], *, asking: bool) -> dict[str, _Value]:
