@@ -18,6 +18,7 @@ def request(doing=Doing.PUSH, *, has_login=False, name="reg.example.org/me/image
         ("no basic auth credentials", False, "wants a login"),
         ("unauthorized: authentication required", True, "does not accept the login"),
         ("unexpected status from HEAD request to https://x/v2/: 401 Unauthorized", False, "wants a login"),
+        ("denied: Your authorization token has expired. Reauthenticate", True, "does not accept the login"),
         (HUB, False, "wants a login"),
         (HUB, True, "no right to push"),
         ("error parsing HTTP 403 response body: unexpected end of JSON input", False, "no right to push"),
@@ -63,3 +64,12 @@ def test_missing_image_is_plain_or_hidden():
     assert not is_absent(HUB)
     assert is_hidden(HUB) and is_hidden("name unknown") and is_hidden("unauthorized")
     assert not is_hidden("connection refused")
+    assert not is_hidden("x509: certificate signed by unknown authority")
+
+
+def test_push_into_a_repository_that_must_be_made_first_is_told():
+    why = "name unknown: The repository with name 'me/image' does not exist in the registry"
+    assert "has no such repository" in refused(request(), why).message
+    why = "An image does not exist locally with the tag: reg.example.org/me/image"
+    assert "it is not on this machine any more" in refused(request(), why).message
+    assert "there is no such image" in refused(request(Doing.PULL), "manifest unknown").message

@@ -145,8 +145,9 @@ def failed(doing: str, exc: BaseException, hint: str | None = None) -> ImageErro
         urllib3.exceptions.ProtocolError,
     )
     if gone or _behind(exc, cut):
+        why = words_of(exc) if found is not None else "the connection has ended"
         return ImageError(
-            f"{doing}: the container engine has gone away ({words_of(exc)})",
+            f"{doing}: the container engine has gone away ({why})",
             "docker info; when it answers again, the same command goes on",
         )
     return ImageError(f"{doing}: {words_of(exc)}", hint or "docker info")
@@ -183,9 +184,8 @@ def _open(one: Endpoint, stack: ExitStack) -> Daemon:
     elif one.socket:
         _knock(one.socket)
     try:
-        client = docker.DockerClient(base_url=url, tls=one.tls or False, timeout=_ANSWER_S)
-        stack.callback(client.close)
-        version, info = client.version(), client.info()
+        version, client = _client(url, one.tls, stack)
+        info = client.info() if _api(version) >= OLDEST_API else {}
     except NOT_DONE as exc:
         complaint = forward.complaint() if forward is not None else ""
         if complaint:
@@ -199,6 +199,20 @@ def _open(one: Endpoint, stack: ExitStack) -> Daemon:
     return _described(client, one, version, info)
 
 
+def _client(url: str, tls: Any, stack: ExitStack) -> tuple[Mapping[str, Any], Any]:
+    """Return what the engine says of its version, and a client that speaks its version of the API."""
+
+    def client(spoken: str) -> Any:
+        # Without a version the library asks by itself, and leaves a connection open when that fails.
+        made = docker.DockerClient(base_url=url, version=spoken, tls=tls or False, timeout=_ANSWER_S)
+        stack.callback(made.close)
+        return made
+
+    oldest = ".".join(map(str, OLDEST_API))
+    version: Mapping[str, Any] = client(oldest).api.version(api_version=False)
+    return version, client(str(version["ApiVersion"]) if _api(version) > OLDEST_API else oldest)
+
+
 def _knock(path: str) -> None:
     """Raise the system's own error for a socket at which nobody listens; the library hides it."""
     with socket.socket(socket.AF_UNIX) as connection:
@@ -209,7 +223,7 @@ def _knock(path: str) -> None:
 def _described(client: Any, one: Endpoint, version: Mapping[str, Any], info: Mapping[str, Any]) -> Daemon:
     parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
     podman = any("podman" in part.lower() for part in parts)
-    api = _numbers(str(version.get("ApiVersion", "")))
+    api = _api(version)
     rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
     kernel = _numbers(str(info.get("KernelVersion", "")))
     return Daemon(
@@ -227,6 +241,10 @@ def _described(client: Any, one: Endpoint, version: Mapping[str, Any], info: Map
         and api >= _HOST_MOUNT_API
         and kernel >= _HOST_MOUNT_KERNEL,
     )
+
+
+def _api(version: Mapping[str, Any]) -> tuple[int, int]:
+    return _numbers(str(version.get("ApiVersion", "")))
 
 
 def _numbers(version: str) -> tuple[int, int]:

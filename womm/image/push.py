@@ -8,6 +8,7 @@ the registry is asked whether it has it. An engine may push an index of images f
 
 import base64
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,12 +24,13 @@ from womm.errors import ImageError
 from womm.image.daemon import NOT_DONE, Daemon, failed, shown, words_of
 from womm.image.progress import Progress
 from womm.image.refusal import Doing, Request, is_absent, is_hidden, refused
-from womm.image.stream import error_of, events
+from womm.image.stream import Event, error_of, events
 
 log = logging.getLogger(__name__)
 
 _NO_LOGIN: Final = base64.urlsafe_b64encode(b"{}").decode()
 """What docker wants in the header where there is no login."""
+_TOLD: Final = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: ")
 
 
 def pull(daemon: Daemon, name: str, progress: Progress) -> None:
@@ -59,7 +61,7 @@ def push(daemon: Daemon, repository: str, tag: str, progress: Progress) -> str:
 def digest_in_registry(daemon: Daemon, name: str) -> str | None:
     """Return the digest of an image in its registry; None: it is not there, or this user may not see it.
 
-    podman cannot ask a registry: always None. Raises ImageError.
+    podman before 6 cannot ask a registry: always None. Raises ImageError.
     """
     request = _request(daemon, Doing.LOOK, name)
     try:
@@ -102,12 +104,19 @@ def _run(daemon: Daemon, request: Request, path: str, params: Mapping[str, str],
             why = error_of(event)
             if why:
                 break
-            aux = event.get("aux")
-            if isinstance(aux, Mapping) and aux.get("Digest"):
-                digest = str(aux["Digest"])
+            digest = _digest_of(event) or digest
     if why:
         raise refused(request, shown(why))
     return digest
+
+
+def _digest_of(event: Event) -> str:
+    """Return the digest that an event tells; empty: none. podman before 6 has it in its words only."""
+    aux = event.get("aux")
+    if isinstance(aux, Mapping) and aux.get("Digest"):
+        return str(aux["Digest"])
+    found = _TOLD.search(str(event.get("status") or ""))
+    return found[1] if found else ""
 
 
 def _request(daemon: Daemon, doing: Doing, name: str) -> Request:
@@ -151,9 +160,10 @@ def _is_missing(daemon: Daemon, name: str) -> bool:
     """Return whether the registry says plainly that it does not have an image."""
     try:
         _distribution(daemon, name)
+    except docker.errors.APIError as exc:
+        why = words_of(exc)
+        # podman before 6 has no such request, and its words for that are "not found", too.
+        return "manifest unknown" in why or (daemon.name != "podman" and is_absent(why))
     except NOT_DONE as exc:
         log.debug("is %s in the registry: %s", name, words_of(exc))
-        return (
-            daemon.name != "podman" and isinstance(exc, docker.errors.APIError) and is_absent(words_of(exc))
-        )
     return False

@@ -46,10 +46,15 @@ class Request:
 
 
 # In small letters.
-_LOGIN: Final = re.compile(r"\b401\b|unauthorized|authentication required|no basic auth|incorrect username")
+_LOGIN: Final = re.compile(
+    r"\b401\b|unauthorized|authentication required|no basic auth|incorrect username|expired"
+)
 _RIGHT: Final = re.compile(r"\b403\b|forbidden")
 _DENIED: Final = re.compile(r"denied|insufficient_scope|authorization failed|may require")
-_ABSENT: Final = re.compile(r"manifest unknown|name unknown|not found|does not exist|no such image|\b404\b")
+_ABSENT: Final = re.compile(
+    r"manifest unknown|name unknown|not known to registry|not found|does not exist|no such image|\b404\b"
+)
+_HERE: Final = re.compile(r"does not exist locally|no such image")
 _OTHERS: Final = (
     (
         r"toomanyrequests|\b429\b|rate limit|quota|\b413\b|too large",
@@ -77,7 +82,6 @@ _OTHERS: Final = (
         "the connection to {registry} has broken off",
         "the same command again sends only what is missing",
     ),
-    (_ABSENT.pattern, "there is no such image", "see how its name is spelled in its registry"),
     (
         r"\b5\d\d\b|internal server error|bad gateway|unavailable|unknown error",
         "{registry} has failed",
@@ -94,6 +98,8 @@ def refused(request: Request, why: str) -> ImageError:
         return daemon.disk_full(request.failed)
     if _LOGIN.search(text) or _DENIED.search(text) or _RIGHT.search(text):
         said, hint = _login_or_right(request, text)
+    elif _ABSENT.search(text):
+        said, hint = _absent(request, text)
     else:
         found = (template for pattern, *template in _OTHERS if re.search(pattern, text))
         said, hint = next(found, ("", "{program} info"))
@@ -111,7 +117,7 @@ def is_absent(why: str) -> bool:
 def is_hidden(why: str) -> bool:
     """Return whether the registry may say so of an image that nobody has pushed yet."""
     text = why.lower()
-    return any(pattern.search(text) for pattern in (_ABSENT, _LOGIN, _RIGHT, _DENIED)) or "unknown" in text
+    return any(pattern.search(text) for pattern in (_ABSENT, _LOGIN, _RIGHT, _DENIED))
 
 
 def _login_or_right(request: Request, text: str) -> tuple[str, str]:
@@ -125,3 +131,12 @@ def _login_or_right(request: Request, text: str) -> tuple[str, str]:
     if request.doing is Doing.PULL and _DENIED.search(text):
         return "{registry} has no such image, or wants a login", "{login}"
     return "{registry} wants a login", "{login}"
+
+
+def _absent(request: Request, text: str) -> tuple[str, str]:
+    if request.doing is not Doing.PUSH:
+        return "there is no such image", "see how its name is spelled in its registry"
+    if _HERE.search(text):
+        return "it is not on this machine any more", "womm setup"
+    # Some registries want a repository to be made first.
+    return "{registry} has no such repository", "make it there, then the same command again"
