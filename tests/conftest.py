@@ -22,6 +22,7 @@ from tests.soak import SOAK
 
 if TYPE_CHECKING:
     from tests.image import dockerd
+    from tests.image.bases import Bases
 
 processes.usual_signals()
 CI = os.environ.get("CI", "").lower() in {"true", "1"}
@@ -129,6 +130,14 @@ def own_docker() -> "Iterator[dockerd.Docker]":
 
     with dockerd.running() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def bases(own_docker: "dockerd.Docker") -> "Bases":
+    """Images to begin a testbed with, in the tests' docker."""
+    from tests.image.bases import Bases
+
+    return Bases(own_docker)
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ class Leftover:
 
     name: str
     id: str
-    image_id: str
+    images: tuple[str, ...]
+    """What the engine calls its image: by id, by name."""
     state: str
     """As the engine calls it: created, running, paused, exited, dead and so on."""
 
@@ -90,6 +91,6 @@ def _parsed(listed: Mapping[str, Any], project_hash: str) -> Leftover | None:
     return Leftover(
         name=label,
         id=str(listed["Id"]),
-        image_id=str(listed.get("ImageID", "")),
+        images=(str(listed.get("ImageID", "")), str(listed.get("Image", ""))),
         state=str(listed.get("State", "")),
     )

@@ -4,7 +4,9 @@ A container is womm's if its label LABEL is its own name. An image made from it 
 a container that the user makes of that image. So womm finds exactly its own ones again after a kill.
 """
 
+import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +25,11 @@ from womm.testbed.container import HOST_ROOT, SHELL_FOLDER, Testbed, why_ended
 from womm.testbed.leftovers import Leftover
 from womm.testbed.state import Record, State
 
+log = logging.getLogger(__name__)
+
+_COMMIT_S: Final = 120.0
+"""How long a commit may go on whose client was killed: gigabytes take a minute."""
+_LOOK_S: Final = 0.2
 _TRIES: Final = 20
 """A project has 65,536 names for its containers."""
 _NO_PLACES: Final = frozenset(
@@ -40,7 +47,6 @@ def opened(daemon: Daemon, base: Base, state: State, *, network: str = "", say: 
     removes that one. network: of the engine, by name; empty: the engine's default. Raises ImageError.
     """
     _check(state.project)
-    _elsewhere(daemon, state, say)
     testbed = _left_by_a_kill(daemon, base, state, network=network, say=say)
     try:
         if testbed is None:
@@ -59,6 +65,11 @@ def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, s
     """Return the container to go on in, and remove the others."""
     record = state.load()
     found = leftovers.find(daemon, state.hash)
+    if record.container and record.host != daemon.host and not found:
+        say(
+            f"an interrupted setup left the testbed {record.container} in another engine; "
+            f"remove it there: docker -H {record.host} rm -f -v {record.container}"
+        )
     usable = [one for one in found if _is_of(one, base) and one.state not in {"dead", "removing"}]
     usable.sort(key=lambda one: one.name != record.container)
     for one in found:
@@ -77,12 +88,26 @@ def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, s
         if network and has != network:
             say(f"its network stays {words.name(has)}; for {network}: docker rm -f -v {one.name}; womm setup")
         if one.state == "paused":
-            daemon.client.api.unpause(one.id)
+            _resume(daemon, one, say)
     return testbed
 
 
+def _resume(daemon: Daemon, one: Leftover, say: Say) -> None:
+    """Have a paused container go on. Raises NOT_DONE.
+
+    An engine pauses a container while it commits it, and it goes on with a commit whose client was killed.
+    """
+    say(f"{one.name} is paused: waiting for the commit that was interrupted")
+    deadline_s = time.monotonic() + _COMMIT_S
+    while time.monotonic() < deadline_s:
+        if not daemon.client.api.inspect_container(one.id)["State"]["Paused"]:
+            return
+        time.sleep(_LOOK_S)
+    daemon.client.api.unpause(one.id)
+
+
 def _is_of(one: Leftover, base: Base) -> bool:
-    return one.image_id.removeprefix("sha256:") == base.id.removeprefix("sha256:")
+    return base.id.removeprefix("sha256:") in {image.removeprefix("sha256:") for image in one.images}
 
 
 def _created(daemon: Daemon, base: Base, state: State, network: str) -> Testbed:
@@ -166,17 +191,6 @@ def _check(project: Path) -> None:
         ) from exc
 
 
-def _elsewhere(daemon: Daemon, state: State, say: Say) -> None:
-    """Tell of a testbed that a killed setup has left in another engine; it can be removed only there."""
-    record = state.load()
-    if record.container and record.host and record.host != daemon.host:
-        say(
-            f"an interrupted setup left the testbed {record.container} in another engine; "
-            f"remove it there: docker -H {record.host} rm -f -v {record.container}"
-        )
-        state.save(replace(record, container="", host=""))
-
-
 def _start(testbed: Testbed, network: str) -> None:
     daemon, base = testbed.daemon, testbed.base
     try:
@@ -239,5 +253,7 @@ def _close(daemon: Daemon, state: State, testbed: Testbed | None, say: Say) -> N
         elif record.container:
             leftovers.remove(daemon, record.container)
             state.save(replace(record, container="", host=""))
+            # The engine may have finished only now what a killed setup had asked for.
+            leftovers.sweep(daemon, state.hash, log.info)
     except ImageError as exc:
         say(f"the testbed {record.container} may stay until the next womm setup: {exc.message}")
