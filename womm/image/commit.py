@@ -59,8 +59,10 @@ def commit(
     name = f"{repository}:{tag}"
     before = inspect(daemon, name)
     config = _config(base, variables, labels)
+    api = daemon.client.api
+    limit_s, api.timeout = api.timeout, None  # it takes as long as it takes to read what was changed
     try:
-        made = daemon.client.api.commit(
+        made = api.commit(
             container_id,
             repository=repository,
             tag=tag,
@@ -70,6 +72,8 @@ def commit(
         )
     except NOT_DONE as exc:
         raise failed(f"the testbed cannot be kept as {words.name(name)}", exc, "womm setup") from exc
+    finally:
+        api.timeout = limit_s
     found = inspect(daemon, name)
     if found is None:
         raise ImageError(f"{daemon.name} has made the image {words.name(name)}, and does not find it")

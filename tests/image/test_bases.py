@@ -1,0 +1,76 @@
+"""The image that a testbed begins with: what is read of it, and the default for a distribution."""
+
+import json
+
+import pytest
+
+from womm.errors import ImageError
+from womm.image import bases as womm_bases
+from womm.image.bases import BASE_DIGEST, BASE_NAME, LABEL, distribution, find
+from womm.image.progress import Progress
+
+
+@pytest.mark.parametrize(
+    ("image", "lines"),
+    [
+        ("debian:12", 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm'),
+        ("debian:trixie", 'PRETTY_NAME="Debian GNU/Linux trixie/sid"\nID=debian\nVERSION_CODENAME=trixie'),
+        ("ubuntu:22.04", 'ID=ubuntu\nVERSION_ID="22.04"\nUBUNTU_CODENAME=jammy'),
+        ("ubuntu:jammy", 'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_ID="21.3"\nUBUNTU_CODENAME=jammy'),
+        ("debian:bookworm", 'ID=linuxmint\nID_LIKE=debian\nVERSION_ID="6"\nDEBIAN_CODENAME=bookworm'),
+        ("fedora:40", "ID=fedora\nVERSION_ID=40"),
+        ("alpine:3.20", "ID=alpine\nVERSION_ID=3.20.3"),
+        ("archlinux", "ID=arch\nBUILD_ID=rolling"),
+        ("archlinux", "ID=manjaro\nID_LIKE=arch"),
+        ("opensuse/leap:15.6", 'ID="opensuse-leap"\nVERSION_ID="15.6"'),
+        ("opensuse/tumbleweed", 'ID="opensuse-tumbleweed"\nVERSION_ID="20241101"'),
+        ("rockylinux:9", "ID='rocky'\nVERSION_ID='9.4'"),
+        ("debian:12", "ID=nixos\nVERSION_ID=24.05"),
+        ("debian:12", "ID=fedora\nVERSION_ID=40; rm -rf"),
+        ("debian:12", ""),
+    ],
+)
+def test_distribution_gives_its_own_image_else_the_usual_one(image, lines):
+    assert distribution(lines) == image
+
+
+def test_own_distribution_is_the_name_of_an_image():
+    assert womm_bases.own_distribution()
+
+
+@pytest.mark.slow
+def test_find_tells_what_the_engine_knows_of_an_image(daemon, bases):
+    found = find(daemon, bases.configured(), Progress(print))
+    assert (found.name, found.digest, found.is_ours) == (bases.configured(), "", False)
+    assert (found.architecture, found.os) == (daemon.architecture, "linux")
+    assert found.volumes == ("/data",)
+    assert found.config["User"] == "1000:1000"
+    assert found.id == find(daemon, found.id, Progress(print)).id
+
+
+@pytest.mark.slow
+def test_find_of_an_image_of_ours_names_what_it_was_made_of(daemon, bases):
+    labels = {LABEL: "", BASE_NAME: "debian:12", BASE_DIGEST: "sha256:1"}
+    lines = [
+        f"FROM {bases.busybox()}",
+        *(f"LABEL {name}={json.dumps(text)}" for name, text in labels.items()),
+    ]
+    found = find(daemon, bases.built("ours", "\n".join(lines)), Progress(print))
+    assert (found.name, found.digest, found.is_ours) == ("debian:12", "sha256:1", True)
+
+
+@pytest.mark.slow
+def test_find_pulls_what_is_missing_by_tag_or_digest_and_knows_the_digest(pusher, registry):
+    daemon, repository = pusher.daemon, pusher.image(registry.host)
+    digest = pusher.push(repository)
+    for name in (f"{repository}:1", f"{repository}:1@{digest}"):
+        daemon.client.images.remove(pusher.made[0], force=True)
+        assert find(daemon, name, pusher.progress).digest == digest
+    daemon.client.images.remove(f"{repository}@{digest}")
+    find(daemon, f"{repository}:1", pusher.progress)
+
+
+@pytest.mark.slow
+def test_find_of_an_image_that_no_registry_has_is_one_line(daemon, registry):
+    with pytest.raises(ImageError, match=r"/none:1 cannot be pulled"):
+        find(daemon, f"{registry.host}/none:1", Progress(print))

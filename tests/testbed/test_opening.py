@@ -1,0 +1,160 @@
+"""How a testbed comes and goes: mounts, network, a killed setup's container, and all that can be wrong."""
+
+import random
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.soak import count
+from womm.errors import ImageError
+from womm.image.bases import LABEL
+from womm.testbed import leftovers
+from womm.testbed.opening import opened
+from womm.testbed.state import State
+
+pytestmark = pytest.mark.slow
+
+
+def test_testbed_has_the_folder_at_its_own_path_and_the_shells_files_outside_the_image(beds):
+    (beds.project / "seen").write_text("by both")
+    (beds.state.shared / "rc").write_text("of the shell")
+    with beds.open() as testbed:
+        assert testbed.folder == beds.project
+        assert testbed.run(["cat", "seen"], cwd=str(beds.project)).out == b"by both"
+        assert testbed.run(["cat", "/dev/womm/rc"]).out == b"of the shell"
+        assert testbed.run(["ls", "/mnt"]).status != 0
+        testbed.run(["touch", "/dev/womm/history"])
+        assert testbed.changes() == []
+    assert beds.state.history.exists()
+    assert len(beds.said) == 1 and beds.said[0].startswith("the testbed has no /mnt: docker 20.10")
+
+
+def test_volumes_of_the_image_go_with_the_testbed(beds):
+    before = beds.volumes()
+    with beds.open(beds.bases.configured()):
+        assert len(beds.volumes()) == len(before) + 1
+    assert beds.volumes() == before
+
+
+def test_testbed_goes_when_the_block_fails(beds):
+    with pytest.raises(KeyboardInterrupt), beds.open():
+        raise KeyboardInterrupt
+    assert beds.containers() == []
+
+
+def test_kept_testbed_is_gone_on_in_with_its_changes(beds):
+    with beds.open() as testbed:
+        testbed.run(["touch", "/made"])
+        testbed.keep()
+    assert beds.containers() == [testbed.name]
+    beds.daemon.client.api.stop(testbed.name)  # as at a restart of the machine
+    with beds.open() as again:
+        assert again.name == testbed.name
+        assert again.run(["test", "-e", "/made"]).status == 0
+
+
+def test_testbed_of_a_killed_setup_is_gone_on_in_and_removed_at_the_end(beds):
+    name = beds.killed("echo work > /made")
+    with beds.open() as testbed:
+        assert testbed.name == name
+        assert testbed.run(["cat", "/made"]).out == b"work\n"
+    assert f"an interrupted setup left the testbed {name}: this one goes on in it" in beds.said
+
+
+def test_testbed_of_a_killed_setup_that_was_of_another_image_is_removed(beds):
+    name = beds.killed()
+    with beds.open(beds.bases.configured()) as testbed:
+        assert testbed.name != name
+        assert beds.containers() == [testbed.name]
+    assert [line for line in beds.said if line.startswith(f"{name} is removed")]
+
+
+def test_network_of_the_setting_is_used_and_a_killed_setups_is_kept_with_a_word(beds):
+    name = beds.killed()
+    with beds.open(network="host"):
+        pass
+    assert [line for line in beds.said if line.startswith("its network stays") and name in line]
+    with beds.open(network="host") as testbed:
+        found = beds.daemon.client.api.inspect_container(testbed.id)
+        assert found["HostConfig"]["NetworkMode"] == "host"
+
+
+def test_network_that_does_not_exist_is_one_line_that_names_the_setting(beds):
+    with pytest.raises(ImageError) as refused, beds.open(network="no-such"):
+        pass
+    assert refused.value.message == "docker has no network no-such, which testbed-network names"
+    assert refused.value.hint == "docker network ls"
+
+
+def test_image_without_a_shell_is_one_line_and_what_to_do(beds):
+    name = beds.bases.without_shell()
+    with pytest.raises(ImageError) as refused, beds.open(name):
+        pass
+    assert refused.value.message == f"{name} has no shell (sh), which the testbed and every job need"
+    assert "--base debian:12" in (refused.value.hint or "")
+
+
+def test_image_of_another_architecture_is_one_line_that_names_both(beds):
+    name = beds.bases.foreign()
+    with pytest.raises(ImageError) as refused, beds.open(name):
+        pass
+    assert refused.value.message.startswith(
+        f"{name} does not run here: it is for linux/arm64, and docker has"
+    )
+
+
+def test_engine_on_another_machine_gives_a_testbed_without_a_folder(beds):
+    with beds.open(daemon=replace(beds.daemon, is_remote=True)) as testbed:
+        assert testbed.folder is None
+        assert not testbed.has_shell_folder
+        assert testbed.run(["ls", "/dev/womm"]).status != 0
+        assert testbed.run(["ls", str(beds.project)]).status != 0
+    assert "the testbed does not have this folder" in beds.said[0]
+
+
+@pytest.mark.parametrize("folder", ["/", "/usr"])
+def test_folder_that_would_hide_the_images_programs_is_refused(beds, folder):
+    state = State(Path(folder), beds.state.folder)
+    with (
+        pytest.raises(ImageError, match="at its own path"),
+        opened(beds.daemon, beds.base(), state, say=beds.said.append),
+    ):
+        pass
+
+
+def test_containers_that_are_not_womms_are_never_touched(beds):
+    """One of an image of ours, one with our label and another name, one with our name and no label."""
+    api = beds.daemon.client.api
+    name = leftovers.name_of(beds.state.hash, "0123")
+    command = ["sleep", "60"]
+    theirs = [
+        api.create_container(beds.bases.busybox(), command, labels={LABEL: ""}),
+        api.create_container(beds.bases.busybox(), command, labels={LABEL: name}),
+        api.create_container(beds.bases.busybox(), command, name=name),
+    ]
+    try:
+        beds.killed()
+        with beds.open():
+            pass
+        listed = {one["Id"] for one in api.containers(all=True)}
+        assert {one["Id"] for one in theirs} <= listed
+    finally:
+        for one in theirs:
+            api.remove_container(one["Id"], force=True)
+
+
+def test_kill_at_any_instant_leaves_nothing_after_the_next_setup(beds):
+    tag, images = "womm-test-killed", beds.daemon.client.images
+    chance = random.Random(16)
+    for _ in range(count(2, 50)):
+        with beds.child("head -c 1000 /dev/urandom > /made", tag=tag) as child:
+            time.sleep(chance.uniform(0.2, 1.6))
+            child.send_signal(signal.SIGKILL)
+        with beds.open():
+            pass
+        assert beds.containers() == []
+    for image in images.list(tag):
+        images.remove(image.id, noprune=True)
