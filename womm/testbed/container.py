@@ -25,6 +25,8 @@ SHELL_FOLDER: Final = "/dev/womm"
 """Where the container sees `State.shared`: docker's /dev is no part of the image."""
 HOST_ROOT: Final = "/mnt"
 _ROOT: Final = "0"
+_NO_DETACHING: Final = "ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_"
+"""Docker's keys for leaving a terminal would else be Ctrl-P, Ctrl-Q: it holds each Ctrl-P back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,17 @@ class Testbed:
         is not there has the status 126 or 127, and says so on STDOUT.
         """
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
+        api, keys = self.daemon.client.api, _NO_DETACHING if tty else None
         try:
-            made = self.daemon.client.api.exec_create(
-                self.id, list(argv), user=_ROOT, environment=settings, workdir=cwd, stdin=stdin, tty=tty
+            made = api.exec_create(
+                self.id,
+                list(argv),
+                user=_ROOT,
+                environment=settings,
+                workdir=cwd,
+                stdin=stdin,
+                tty=tty,
+                detach_keys=keys,
             )
         except NOT_DONE as exc:
             raise self._failed(exc) from exc
