@@ -1,5 +1,6 @@
 """Programs in a testbed: their bytes, their status, and a container or an engine that goes away."""
 
+import json
 import os
 
 import pytest
@@ -51,6 +52,17 @@ def test_programs_are_roots_whatever_user_the_image_names(beds):
         assert found.out.decode().split("\n") == ["0", str(beds.project), "hello  world/a b=c", ""]
         assert testbed.base.volumes == ("/data",)
     assert (beds.project / "made-by-root").read_text() == "x\n"
+
+
+def test_proxies_of_dockers_configuration_are_there_and_do_not_get_into_the_image(beds, tmp_path):
+    config = tmp_path / "docker-config" / "config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"proxies": {"default": {"httpProxy": "http://name:word@proxy:3128"}}}))
+    with connect("docker", endpoints=[Endpoint(beds.daemon.host, "DOCKER_HOST")]) as daemon:
+        with beds.open(daemon=daemon) as testbed:
+            assert testbed.run(["sh", "-c", "echo $http_proxy"]).out == b"http://name:word@proxy:3128\n"
+            found = daemon.client.api.inspect_container(testbed.id)
+            assert "3128" not in json.dumps(found)
 
 
 def test_stream_shows_both_outputs_on_stderr_as_they_come(testbed, capfd):

@@ -48,6 +48,8 @@ def build(
     params["labels"] = json.dumps({**labels, LABEL: ""})
     if network:
         params["networkmode"] = network
+    if proxies := daemon.client.api._proxy_configs.get_environment():
+        params["buildargs"] = json.dumps(proxies)  # the image does not get them
     headers = {"Content-Type": "application/x-tar", **_logins(daemon)}
     why = ""
     with (

@@ -83,11 +83,13 @@ class Testbed:
     ) -> Process:
         """Start a program as root; use the result in a `with`.
 
-        env: in addition to the image's. The words must be UTF-8: other bytes go in by stdin. A program that
-        is not there has the status 126 or 127, and says so on STDOUT.
+        env: in addition to the image's, and to the proxies of docker's configuration, as `docker run` has it.
+        The words must be UTF-8: other bytes go in by stdin. A program that is not there has the status 126 or
+        127, and says so on STDOUT.
         """
-        settings = [f"{name}={value}" for name, value in (env or {}).items()]
         api, keys = self.daemon.client.api, _NO_DETACHING if tty else None
+        settings = [f"{name}={value}" for name, value in (env or {}).items()]
+        settings = api._proxy_configs.inject_proxy_environment(settings)
         try:
             made = api.exec_create(
                 self.id,
