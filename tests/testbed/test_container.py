@@ -58,11 +58,10 @@ def test_proxies_of_dockers_configuration_are_there_and_do_not_get_into_the_imag
     config = tmp_path / "docker-config" / "config.json"
     config.parent.mkdir()
     config.write_text(json.dumps({"proxies": {"default": {"httpProxy": "http://name:word@proxy:3128"}}}))
-    with connect("docker", endpoints=[Endpoint(beds.daemon.host, "DOCKER_HOST")]) as daemon:
-        with beds.open(daemon=daemon) as testbed:
-            assert testbed.run(["sh", "-c", "echo $http_proxy"]).out == b"http://name:word@proxy:3128\n"
-            found = daemon.client.api.inspect_container(testbed.id)
-            assert "3128" not in json.dumps(found)
+    endpoints = [Endpoint(beds.daemon.host, "DOCKER_HOST")]
+    with connect("docker", endpoints=endpoints) as daemon, beds.open(daemon=daemon) as testbed:
+        assert testbed.run(["sh", "-c", "echo $http_proxy"]).out == b"http://name:word@proxy:3128\n"
+        assert "3128" not in json.dumps(daemon.client.api.inspect_container(testbed.id))
 
 
 def test_stream_shows_both_outputs_on_stderr_as_they_come(testbed, capfd):
