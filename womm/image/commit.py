@@ -91,7 +91,8 @@ def remove_untagged(daemon: Daemon, image_id: str) -> bool:
         found = inspect(daemon, image_id)
         if found is None:
             return True
-        if found.get("RepoTags") or (found.get("Config") or {}).get("Labels", {}).get(LABEL) != "":
+        labels = (found.get("Config") or {}).get("Labels") or {}
+        if found.get("RepoTags") or labels.get(LABEL) != "":
             return False
         daemon.client.api.remove_image(image_id, noprune=True)
         return True
@@ -109,13 +110,16 @@ def _config(base: Base, variables: Mapping[str, str], labels: Mapping[str, str])
     return config
 
 
-def _changes(config: Mapping[str, Any]) -> list[str]:
-    """Return the configuration as lines of a Dockerfile: podman reads these, and no `conf`."""
+def _changes(config: Mapping[str, Any]) -> str:
+    """Return the configuration as lines of a Dockerfile: podman before 5 ignores `conf` (its issue 13770).
+
+    The container's HOME, HOSTNAME and `container` get into podman's image nevertheless.
+    """
     lines = [f"ENTRYPOINT {json.dumps(config.get('Entrypoint') or [])}"]
     lines += [f"CMD {json.dumps(config.get('Cmd') or [])}"]
     pairs = [("ENV", *entry.partition("=")[::2]) for entry in config["Env"]]
     pairs += [("LABEL", name, value) for name, value in config["Labels"].items()]
-    return lines + [f"{word} {name}={_quoted(value)}" for word, name, value in pairs]
+    return "\n".join(lines + [f"{word} {name}={_quoted(value)}" for word, name, value in pairs])
 
 
 def _quoted(value: str) -> str:
