@@ -74,7 +74,8 @@ def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, s
     usable.sort(key=lambda one: one.name != record.container)
     for one in found:
         if one not in usable[:1]:
-            say(f"{one.name} is removed: an interrupted setup left it, and it is of another image")
+            why = "" if _is_of(one, base) else ", and it is of another image"
+            say(f"{one.name} is removed: an interrupted setup left it{why}")
             leftovers.remove(daemon, one.id)
     leftovers.sweep_images(daemon, state.hash)
     if not usable:
@@ -198,9 +199,13 @@ def _start(testbed: Testbed, network: str) -> None:
         running = daemon.client.api.inspect_container(testbed.id)["State"]["Running"]
     except NOT_DONE as exc:
         raise _not_made(daemon, base, network, exc) from exc
-    foreign = bool(base.architecture) and base.architecture != daemon.architecture
-    # The kernel may run programs of another architecture by an emulator.
-    if not running or (foreign and testbed.run(["sh", "-c", ":"]).status):
+    if base.architecture != daemon.architecture:
+        # The kernel may run programs of another architecture by an emulator.
+        try:
+            running = running and not testbed.run(["sh", "-c", ":"]).status
+        except ImageError:
+            running = False
+    if not running:
         raise _not_started(daemon, base, why_ended(daemon, testbed.id))
 
 

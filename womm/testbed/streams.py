@@ -188,18 +188,15 @@ class Process:
         data: empty for a program without an input. take: gets the stream and a piece.
         """
         left, ended = memoryview(data), not data
-        while True:
+        while (pieces := self.read()) is not None:
+            for stream, piece in pieces:
+                take(stream, piece)
+            if left:
+                left = left[self.send(left[:_READ_BYTES]) :]
             if not left and not ended:
                 self.end_input()
                 ended = True
             select.select([self], [self] if left else [], [])
-            if left:
-                left = left[self.send(left[:_READ_BYTES]) :]
-            pieces = self.read()
-            if pieces is None:
-                return
-            for stream, piece in pieces:
-                take(stream, piece)
 
     def wait(self) -> int:
         """Return the program's status once it has ended. Raises ImageError.
