@@ -71,7 +71,8 @@ def raw() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it has been hung up
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 def size() -> tuple[int, int]:
