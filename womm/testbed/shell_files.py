@@ -17,6 +17,7 @@ Root in the container could replace any of them, so womm follows no link there a
 """
 
 import errno
+import functools
 import os
 import re
 import shlex
@@ -178,6 +179,7 @@ def _run(testbed: Testbed, argv: Sequence[str], stdin: bytes) -> None:
         raise ImageError(f"the testbed takes no files in {SHELL_FOLDER}: {why}", "docker info")
 
 
+@functools.cache
 def _resource(name: str) -> str:
     return resources.files("womm.testbed").joinpath("rc", name).read_text(encoding="utf-8")
 

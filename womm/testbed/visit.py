@@ -30,6 +30,7 @@ from womm.testbed.container import SHELL_FOLDER, Testbed
 from womm.testbed.shell_files import Typed
 from womm.testbed.state import State
 from womm.testbed.streams import STDERR, STDOUT, Process
+from womm.testbed.variables import exported
 
 _RESIZE_TRIES: Final = 40
 _RESIZE_PAUSE_S: Final = 0.05
@@ -44,15 +45,15 @@ _HANG_UP: Final = 'read -r pid </dev/womm-shell && { kill -HUP "-$pid" || kill -
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What a visit has left, together with earlier ones in the same container."""
+    """What a visit has left, and those before it in the same container: not to be added to theirs."""
 
     status: int
     """Of the shell or the command; 128 + n when signal n ended it."""
     commands: tuple[Typed, ...]
     variables: Mapping[str, str]
-    """The environment of the shell at its end; empty: there was no shell for people."""
-    before: Mapping[str, str]
-    """The environment in which the shell began: for variables.exported."""
+    """Those that the shell has exported: new or different, and fit to be kept in the image."""
+    left_out: Mapping[str, str]
+    """Those that are not: why, by name."""
 
 
 def visit(testbed: Testbed, state: State, *, command: Sequence[str] = ()) -> Visit:
@@ -84,7 +85,8 @@ def left(testbed: Testbed, state: State, status: int = 0) -> Visit:
         return Visit(status, (), {}, {})
     shell_files.collect(testbed, state)
     found = shell_files.read(state)
-    return Visit(status, found.commands, found.variables, found.before)
+    of_shell = exported(found.before, found.variables)
+    return Visit(status, found.commands, of_shell.kept, of_shell.left_out)
 
 
 def _folder(testbed: Testbed) -> str:
