@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
@@ -295,22 +298,53 @@ def test_visit_after_a_kill_goes_on_with_what_was_typed_and_exported(debian):
     assert debian.containers() == []
 
 
-def test_engine_that_goes_away_ends_the_visit_in_a_line(debian, place):
-    relay = subprocess.Popen(
-        [
-            "socat",
-            f"UNIX-LISTEN:{place}/relay,fork",
-            f"UNIX-CONNECT:{debian.docker.host.removeprefix('unix://')}",
-        ],
-        start_new_session=True,
-    )
+@contextmanager
+def relay(one: Visitor, listen: str) -> Iterator[None]:
+    """Another way to the engine; leaving cuts all connections."""
+    words = ["socat", f"{listen},fork", f"UNIX-CONNECT:{one.docker.host.removeprefix('unix://')}"]
+    process = subprocess.Popen(words, start_new_session=True)
     try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_engine_that_goes_away_ends_the_visit_in_a_line(debian, place):
+    with relay(debian, f"UNIX-LISTEN:{place}/relay"):
+        until_there(place / "relay")
         child = debian.terminal(VISIT_HOST=f"unix://{place}/relay")
         prompted(child)
-    finally:
-        (place / "relay").unlink(missing_ok=True)
-        os.killpg(relay.pid, signal.SIGKILL)
-        relay.wait()
+        (place / "relay").unlink()
     child.expect(r"womm: [^\r\n]+\r\n")
     assert settled(child) == 254
     assert debian.piped("left").returncode == 0  # removes the container
+
+
+def until_there(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_engine_of_another_machine_gives_the_same_without_the_folder(user):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    with relay(user, f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr"):
+        for number in (1, 2):
+            child = user.terminal(VISIT_HOST=f"tcp://127.0.0.1:{port}")
+            prompted(child)
+            if number == 2:
+                child.send("\x1b[A\x1b[A")
+                child.expect_exact("export MODE=fast")
+                child.send("\r")
+                prompted(child)
+            typed(child, "export MODE=fast")
+            child.sendline("exit 3")
+            assert settled(child) == 3
+            result = user.result()
+            assert result["variables"] == {"MODE": "fast"}
+            assert [one["text"] for one in result["commands"]][-2:] == ["export MODE=fast", "exit 3"]
+            assert [path for path in result["changes"] if path != "/"] == []
