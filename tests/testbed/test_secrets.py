@@ -1,0 +1,184 @@
+"""Secrets: 20 planted ones are named, none is shown; what only looks like one is left alone."""
+
+import pytest
+
+from tests.testbed.planting import BASE64, CAPITALS, HEX, PRIVATE, SMALL, jwt, made, pem
+from womm.testbed import secrets
+from womm.testbed.secrets import Finding
+
+GOOD = made(20)
+"""A value that counts as a secret."""
+PLANTED = [
+    ("/root/.bash_history", f"ls\nexport DB_PASSWORD={made(14)}\n"),
+    ("/root/.docker/config.json", f'{{"auths": {{"r.example": {{"auth": "{made(32, BASE64)}"}}}}}}'),
+    ("/root/.netrc", f"machine r.example login me password {made(12)}"),
+    ("/root/.ssh/id_rsa", pem()),
+    ("/root/.ssh/id_ed25519", pem("OPENSSH ")),
+    ("/etc/ssl/private/server.key", pem("")),
+    ("/root/.aws/credentials", f"[default]\naws_secret_access_key = {made(40, BASE64)}"),
+    ("/opt/gcp.json", f'{{"type": "service_account", "private_key_id": "{made(40, HEX)}"}}'),
+    ("/root/.azure/accessTokens.json", "[]"),
+    ("/root/.kube/config", f"users:\n- name: me\n  user:\n    client-key-data: {made(400, BASE64)}"),
+    ("/opt/app/main.py", 'import os\nTOKEN = "ghp_' + made(36) + '"\n'),
+    ("/opt/app/slack.js", f"const bot = 'xoxb-{made(12, '123456789')}-{made(12, '123456789')}-{made(24)}'"),
+    ("/opt/app/config.yaml", f"database:\n  password: {made(16)}\n"),
+    ("/opt/app/settings.ini", f"[api]\napi_key = {made(32, SMALL)}\n"),
+    ("/opt/app/.env", f"SECRET_KEY={made(30)}\n"),
+    ("/root/.npmrc", f"//registry.example/:_authToken={made(36)}\n"),
+    ("/root/.pypirc", "[pypi]\nusername = __token__\npassword = pypi-AgEIcHlwaS5vcmc" + made(100)),
+    ("/root/.git-credentials", f"https://me:{made(20)}@git.example.org"),
+    ("/opt/app/deploy.sh", f"curl -H 'Authorization: Bearer {jwt()}' https://a.example.org\n"),
+    ("/opt/app/aws.tf", 'access_key = "AKIA' + made(16, CAPITALS) + '"\n'),
+]
+
+
+def test_twenty_planted_secrets_are_twenty_named_files():
+    assert len(PLANTED) == 20
+    found = secrets.scan((path, text.encode()) for path, text in PLANTED)
+    assert {finding.path for finding in found} == {path for path, _ in PLANTED}
+
+
+def test_finding_never_shows_its_value():
+    for path, text in PLANTED:
+        shown = "".join(f"{finding}{finding!r}" for finding in secrets.scan([(path, text.encode())]))
+        words = {word for word in text.replace('"', " ").replace("'", " ").split() if len(word) >= 12}
+        assert not [word for word in words if word in shown and word not in path]
+
+
+def test_finding_names_the_place():
+    text = f"a\nb\npassword = {GOOD}\n"
+    [finding] = secrets.scan([("/opt/a b.conf", text.encode())])
+    assert finding == Finding("/opt/a b.conf", 3, "assigned secret")
+    assert str(finding) == "/opt/a b.conf, line 3: assigned secret"
+
+
+def test_service_token_in_an_assignment_is_one_finding():
+    found = secrets.scan([("/opt/app.conf", ("token = ghp_" + made(36)).encode())])
+    assert [finding.rule for finding in found] == ["GitHub token"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'password = "{GOOD}"',
+        f"'api_key': '{GOOD}',",
+        f'client_secret="{GOOD}"',
+        f'config["token"] = "{GOOD}"',
+        f'private String dbPassword = "{made(12)}";',
+    ],
+)
+def test_assignment_in_a_program_is_found(line):
+    assert secrets.scan([("/opt/a.py", line.encode())])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = getpass.getpass()",
+        'password = "password"',
+        'token = "your-token-here-123"',
+        'token = os.environ["TOKEN_2"]',
+        'secret = "${SECRET_1}"',
+        'api_key = "<api key 1>"',
+        'password = ""',
+        'token = "authorization_code2"',
+        'secret_path = "/etc/ssl/private/key1.pem"',
+        'token_url = "https://example.org/oauth2/token"',
+        "access_key = AKIAIOSFODNN7EXAMPLE",
+        f"-----BEGIN {PRIVATE}-----",
+        'url = "http://user:password@host/"',
+        'url = "http://%s:%s@host/"',
+    ],
+)
+def test_program_without_a_secret_is_left_alone(line):
+    assert secrets.scan([("/opt/a.py", line.encode())]) == []
+
+
+def test_assignment_in_a_page_is_an_example():
+    line = f"password = {GOOD}".encode()
+    assert secrets.scan([("/opt/app/README.md", line), ("/usr/share/doc/app/guide", line)]) == []
+
+
+def test_binary_is_told_by_its_name_only():
+    data = b"\0" + pem().encode()
+    found = secrets.scan([("/opt/program", data), ("/root/.azure/msal_token_cache.bin", data)])
+    assert [finding.path for finding in found] == ["/root/.azure/msal_token_cache.bin"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_TOKEN", "anything"),
+        ("DB_PASSWORD", "hunter22"),
+        ("AWS_SECRET_ACCESS_KEY", "word"),
+        ("OPENAI_API_KEY", "word"),
+        ("PGPASSWORD", "word"),
+        ("apiKey", "word"),
+        ("MYSQL_PWD", "word"),
+        ("DATABASE_URL", f"postgres://me:{made(9)}@db/x"),
+        ("ANYTHING", "ghp_" + made(36)),
+    ],
+)
+def test_variable_with_a_secret_is_found(name, value):
+    assert [finding.path for finding in secrets.in_variables({"MODE": "fast", name: value})] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODE", "fast"),
+        ("PATH", "/usr/bin:/bin"),
+        ("OLDPWD", "word"),
+        ("SSH_AUTH_SOCK", "/run/agent"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("MAX_TOKENS", "1024"),
+        ("TOKEN_FILE", "tokens.txt"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/opt/gcp.json"),
+        ("GITHUB_TOKEN", ""),
+        ("KEYBOARD", "english-uk"),
+        ("COMPASS", "north"),
+        ("DATABASE_URL", "postgres://db/x"),
+    ],
+)
+def test_variable_without_a_secret_is_left_alone(name, value):
+    assert secrets.in_variables({name: value}) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export TOKEN=hunter22",
+        "PGPASSWORD='word' psql -h db",
+        "docker login -u me -p word r.example",
+        "curl -u me:word https://a.example.org",
+        f"git clone https://me:{made(20)}@git.example.org/a",
+        "mysql -uroot -pword db",
+        "tool --token word",
+        "tool --password=word12",
+        "echo one\nexport API_KEY=word",
+    ],
+)
+def test_command_with_a_secret_is_found(command):
+    assert secrets.in_text(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "apt-get update && apt-get install -y jq",
+        "export MODE=fast",
+        "pip install token-bucket==1.2.3 passlib",
+        "docker login --password-stdin",
+        'curl -u "$ME:$WORD" https://a.example.org',
+        "export PATH=/opt/bin:$PATH",
+        "tool --token-file /run/token",
+        "ssh-keygen -A",
+    ],
+)
+def test_command_without_a_secret_is_left_alone(command):
+    assert secrets.in_text(command) == []
+
+
+def test_many_findings_of_a_file_are_cut():
+    text = "".join("ghp_" + made(36, seed=seed) + "\n" for seed in range(50))
+    assert len(secrets.scan([("/opt/tokens.txt", text.encode())])) == 20

@@ -1,0 +1,264 @@
+"""Find what looks like a secret: in the files of a layer, in variables, in commands. Never show a value.
+
+Strategy: most texts hold no secret, so a text is searched for the rules' words first, and a rule's pattern
+runs only where one of its words is. A token with a prefix of its service is told by its shape. An assignment
+(`password = ...`) is told by its value: it must look random, and in a program it must stand in quotes.
+Pages that explain a program are full of examples, so assignments do not count there.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from womm import words
+from womm.testbed import secret_files, secret_rules
+from womm.testbed.secret_rules import Rule
+
+LARGEST_TEXT: Final = 1 << 20
+"""In bytes. A file that is larger is data, and is told by its name only."""
+_PER_FILE: Final = 20
+"""The most findings in one file: a list of tokens needs no longer answer."""
+_VALUES: Final = 500
+"""The most matches of one rule that are looked at in one file: generated files have many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A place that looks like a secret. The value is not kept."""
+
+    path: str
+    """The file, or the name of the variable; empty for a command."""
+    line: int
+    """The first is 1. 0: the file as a whole, a variable, a command."""
+    rule: str
+
+    def __str__(self) -> str:
+        place = words.name(self.path) + (f", line {self.line}" if self.line else "")
+        return f"{place}: {self.rule}" if place else self.rule
+
+
+def scan(files: Iterable[tuple[str, bytes]]) -> list[Finding]:
+    """Return the findings in files: absolute path and content, which is empty where it is not known.
+
+    A file without content is told by its name alone.
+    """
+    return [finding for path, content in files for finding in _in_file(path, content)]
+
+
+def in_text(text: str, path: str = "") -> list[Finding]:
+    """Return the findings in a text, such as a command: there `NAME=value` counts as a variable does."""
+    data = text.encode("utf-8", "surrogateescape")
+    lines = {finding.line: finding.rule for finding in _in_content(path, data, secret_rules.ANY)}
+    for match in _OPTION.finditer(text):
+        lines.setdefault(_line_of(text, match.start()), "password in a command")
+    for match in _ASSIGNED.finditer(text):
+        if rule := _of_variable(match["name"], match["value"].strip("'\"")):
+            lines.setdefault(_line_of(text, match.start()), rule)
+    return [Finding(path, line, rule) for line, rule in sorted(lines.items())]
+
+
+def _line_of(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
+def in_variables(variables: Mapping[str, str]) -> list[Finding]:
+    """Return the variables that look like secrets, by their name or their value: `path` is the name."""
+    return [
+        Finding(name, 0, rule) for name, value in variables.items() if (rule := _of_variable(name, value))
+    ]
+
+
+def needs_content(path: str) -> bool:
+    """Return whether the name of a file alone is a reason to read it."""
+    return _named().search(path) is not None
+
+
+@cache
+def keywords() -> tuple[bytes, ...]:
+    """Return the words, in small letters: a text without any of them, and without MARKS, has no secret."""
+    return tuple(_by_keyword())
+
+
+MARKS: Final = rb"://[^\s:/@]*:[^\s/@]+@"
+"""A pattern for what rules without words look for, in the language of Python and perl."""
+
+
+# Variables and commands.
+
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE|CODE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|PAT"
+    r"|(?:API|ACCESS|AUTH|ACCOUNT|PRIVATE|SECRET|ENCRYPTION|SIGNING|MASTER|SERVICE|LICENSE)_?KEY)(?:$|_|\d)"
+    r"|(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY|ACCESSKEY|SECRETKEY)(?:$|_)"
+)
+_WORDS_OF_NAMES: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
+_NO_SECRET_NAME: Final = re.compile(
+    r"^(?:OLD)?PWD$|_(?:FILE|PATH|DIR|URL|URI|ENDPOINT|NAME|TYPE|ID|LENGTH|LIMIT|EXPIRY|TTL|TIMEOUT|COUNT)$"
+)
+_HARMLESS: Final = re.compile(
+    r"(?:|[./~].*|\$.*|true|false|yes|no|on|off|none|null|auto|never|always|\d{1,5}|(?:\w+/)+\w+)",
+    re.I | re.S,
+)
+_ASSIGNED: Final = re.compile(
+    r"""(?:^|(?<=[\s;&|("']))-{0,2}(?P<name>[A-Za-z_][\w.-]*)=(?!=)(?P<value>"[^"]*"|'[^']*'|[^\s;&|()]+)"""
+)
+_OPTION: Final = re.compile(
+    r"""(?<!\S)--?(?:password|passwd|passphrase|token|secret|api-?key|access-?token)[ \t]+(?!["']?[-$])\S"""
+    r"""|\bcurl\b[^;|&\n]*\s(?:-u|--user)[ \t=]*["']?[^\s:$"']+:[^\s$]"""
+    r"""|\bsshpass\s+-p[ \t]*["']?[^\s$-]"""
+    r"""|\blogin\b[^;|&\n]*\s-p[ \t]+["']?[^\s$-]"""
+    r"""|\bmysql\w*\b[^;|&\n]*\s-p[^\s$-]"""
+)
+"""Options of commands that have a password as their value."""
+
+
+def _of_variable(name: str, value: str) -> str:
+    """Return the rule by which a variable is a secret; empty: it is none."""
+    data = value.encode("utf-8", "surrogateescape")
+    if found := _in_content("", data, None):
+        return found[0].rule
+    plain = _WORDS_OF_NAMES.sub("_", name).upper()
+    if _SECRET_NAME.search(plain) and not _NO_SECRET_NAME.search(plain) and not _HARMLESS.fullmatch(value):
+        return "its name says that it is a secret"
+    return ""
+
+
+# Files.
+
+_SOURCE: Final = re.compile(
+    r"\.(?:py|pyi|pyx|ipynb|c|h|cc|cpp|cxx|hpp|hh|m|js|mjs|cjs|jsx|ts|tsx|go|rs|java|kt|scala|groovy|rb|pl|pm|t|php"
+    r"|lua|swift|cs|fs|vb|r|jl|tcl|vim|el|lisp|hs|ml|erl|ex|exs|dart|sql|css|scss|less|awk|m4|ac|am|in|cmake|map)$",
+    re.I,
+)
+_PAGES: Final = re.compile(
+    r"\.(?:md|rst|txt|html?|adoc|tex|texi|info|pod|[1-9][a-z]*|gz|po|pot|xml|xsd|xsl|dtd|svg|csv|tsv|json5?|lock|sum)$"
+    r"|/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/man/man\d"
+    r"|/(?:changelog|news|readme|copying|licen[cs]e)[^/]*$",
+    re.I,
+)
+_SETTINGS: Final = re.compile(
+    r"(?:config|settings|secret|credential|auth|token|env)[\w.-]*\.(?:json|xml|txt)$", re.I
+)
+
+
+def _in_file(path: str, content: bytes) -> Iterator[Finding]:
+    yield from _by_name(path, content)
+    if content and b"\0" not in content:
+        if _SOURCE.search(path):
+            assignments: re.Pattern[bytes] | None = secret_rules.QUOTED
+        elif _PAGES.search(path) and not _SETTINGS.search(path):
+            assignments = None
+        else:
+            assignments = secret_rules.ANY
+        yield from _in_content(path, content, assignments)
+
+
+def _by_name(path: str, content: bytes) -> Iterator[Finding]:
+    match = _named().search(path)
+    if match is None:
+        return
+    rule = secret_files.FILES[int((match.lastgroup or "_0")[1:])]
+    if rule.content is None:
+        yield Finding(path, 0, rule.name)
+    elif found := rule.content.search(content):
+        # A pattern may begin with blanks and the ends of lines.
+        start = found.start() + len(found[0]) - len(found[0].lstrip())
+        yield Finding(path, content.count(b"\n", 0, start) + 1, rule.name)
+
+
+@cache
+def _named() -> re.Pattern[str]:
+    """One pattern for all files that have a rule; the group's name is the rule's place in FILES."""
+    parts = [f"(?P<_{place}>{rule.path})" for place, rule in enumerate(secret_files.FILES)]
+    return re.compile("(?:" + "|".join(parts) + r")\Z")
+
+
+@cache
+def _by_keyword() -> dict[bytes, tuple[Rule | None, ...]]:
+    """The rules of each word; None is the rule of assignments."""
+    found: dict[bytes, list[Rule | None]] = {}
+    for rule in secret_rules.RULES:
+        for keyword in rule.keywords:
+            found.setdefault(keyword, []).append(rule)
+    for keyword in secret_rules.ASSIGNMENTS:
+        found.setdefault(keyword, []).append(None)
+    return {keyword: tuple(rules) for keyword, rules in found.items()}
+
+
+_ALWAYS: Final = tuple(rule for rule in secret_rules.RULES if not rule.keywords)
+
+
+def _in_content(path: str, content: bytes, assignments: re.Pattern[bytes] | None) -> list[Finding]:
+    """Return the findings in a text, in the order of lines, one for each line. None: no assignments count."""
+    small = content.lower()
+    wanted = dict.fromkeys(_ALWAYS)
+    assigned = False
+    for keyword, rules in _by_keyword().items():
+        if keyword in small:
+            wanted |= dict.fromkeys(rule for rule in rules if rule is not None)
+            assigned = assigned or None in rules
+    lines: dict[int, str] = {}
+    for rule in sorted(wanted, key=secret_rules.RULES.index):
+        for start, value in _values(rule.pattern, content):
+            if _is_password(value) if rule.is_password else _is_token(value, rule.entropy):
+                lines.setdefault(content.count(b"\n", 0, start) + 1, rule.name)
+    if assigned and assignments is not None:
+        for start, value in _values(assignments, content):
+            if looks_random(value):
+                lines.setdefault(content.count(b"\n", 0, start) + 1, "assigned secret")
+    return [Finding(path, line, rule) for line, rule in sorted(lines.items())[:_PER_FILE]]
+
+
+def _values(pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where each match begins, and its value."""
+    for count, match in enumerate(pattern.finditer(content)):
+        if count == _VALUES:
+            return
+        yield match.start(), match[match.lastindex or 0]
+
+
+# Values.
+
+_EXAMPLE: Final = re.compile(rb"(?i)example|x{5,}|\*{3,}|\.{3,}|0{8,}|your[-_]|redacted|placeholder")
+_PLACEHOLDER: Final = re.compile(
+    rb"(?i)(?:my|your|our|some|the|new|old|db|root|admin|test|default|super)*[-_. ]?"
+    rb"(?:pass(?:word|wd|phrase|w)?|pwd?|secret|token|(?:api)?[-_]?key|user(?:name)?|login|auth|value|string"
+    rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
+)
+_TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]")
+_HEX: Final = re.compile(rb"(?:0x)?[0-9a-fA-F-]+")
+_RUNS: Final = re.compile(rb"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]+")
+_TOKEN_LENGTH: Final = 16
+
+
+def _is_token(value: bytes, least: float) -> bool:
+    return _EXAMPLE.search(value) is None and entropy(value) >= least
+
+
+def _is_password(value: bytes) -> bool:
+    """Return whether a person may have chosen this as a password that counts."""
+    return not (_PLACEHOLDER.fullmatch(value) or _EXAMPLE.search(value) or _TEMPLATE.search(value))
+
+
+def looks_random(value: bytes) -> bool:
+    """Return whether an assigned value is hardly a word, a name, a path or a placeholder.
+
+    Words have long runs of one kind of character (small, capital, digit, other); random text has short ones.
+    """
+    if not _is_password(value) or not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
+        return False
+    length, runs = len(value), len(_RUNS.findall(value))
+    if length < _TOKEN_LENGTH:
+        return runs >= max(3, length / 4) and entropy(value) >= 0.75 * math.log2(length)
+    if _HEX.fullmatch(value):
+        return runs >= length / 5 and entropy(value) >= 2.8
+    return runs >= length / 4 and entropy(value) >= 3.5
+
+
+def entropy(value: bytes) -> float:
+    """Return Shannon's entropy in bits a byte; 0 for nothing."""
+    length = len(value)
+    return -sum(count / length * math.log2(count / length) for count in Counter(value).values()) + 0.0
