@@ -20,7 +20,7 @@ from womm.errors import ImageError
 from womm.image.bases import LABEL, Base
 from womm.image.commit import holder
 from womm.image.daemon import NOT_DONE, Daemon, failed, words_of
-from womm.testbed import leftovers
+from womm.testbed import leftovers, shell_files
 from womm.testbed.container import HOST_ROOT, SHELL_FOLDER, Testbed, why_ended
 from womm.testbed.leftovers import Leftover
 from womm.testbed.state import Record, State
@@ -258,6 +258,7 @@ def _close(daemon: Daemon, state: State, testbed: Testbed | None, say: Say) -> N
         elif record.container:
             leftovers.remove(daemon, record.container)
             state.save(replace(record, container="", host=""))
+            shell_files.forget(state)
             # The engine may have finished only now what a killed setup had asked for.
             leftovers.sweep(daemon, state.hash, log.info)
     except ImageError as exc:

@@ -39,6 +39,8 @@ _RC: Final = ("bashrc", "shrc")
 _HISTORIES: Final = ("history", "history.sh")
 _VISIT: Final = ("before", "environ", "typed")
 """What is about the visits of one container."""
+_CONTAINER: Final = "container"
+"""The file, out of the container's sight, that names the container of these."""
 _MOST_BYTES: Final = 64 << 20
 _BASH_LINE: Final = re.compile(r"\s*(\d+)[* ] (.*)", re.DOTALL)
 _PLACE: Final = 'umask 077; mkdir -p "$1" && cat >"$1/$2"'
@@ -76,7 +78,7 @@ def lay(testbed: Testbed, state: State) -> None:
     if not is_of(testbed, state):
         for name in _VISIT:
             _write(state.shared / name, b"")
-        _write(state.folder / "container", testbed.id.encode())
+        _write(state.folder / _CONTAINER, testbed.id.encode())
     for name in _RC:
         _write(state.shared / name, _resource(name).encode())
     found = read(state)
@@ -110,6 +112,13 @@ def collect(testbed: Testbed, state: State) -> None:
             os.fchmod(descriptor, 0o600)
 
 
+def forget(state: State) -> None:
+    """Remove what is about one container, with what may be secret in it. The histories stay."""
+    for path in [*(state.shared / name for name in (*_VISIT, "restore")), state.folder / _CONTAINER]:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def read(state: State) -> Found:
     """Return what the visits in the container have left; nothing where there was none."""
     before = _environment(_read(state.shared / "before"))
@@ -119,7 +128,7 @@ def read(state: State) -> Found:
 
 def is_of(testbed: Testbed, state: State) -> bool:
     """Return whether the files are about visits in this container."""
-    return _read(state.folder / "container") == testbed.id.encode()
+    return _read(state.folder / _CONTAINER) == testbed.id.encode()
 
 
 def typed(record: bytes) -> Iterator[Typed]:
