@@ -61,7 +61,8 @@ def visit(testbed: Testbed, state: State, *, command: Sequence[str] = ()) -> Vis
 
     command: one word is a line for the shell, as with ssh; several are a command. For the main thread: it
     takes SIGWINCH. When the container or the engine goes away it raises ImageError, and the terminal is as
-    before; `left` returns what is known then.
+    before; `left` returns what is known then. With an engine that is reached by TLS, the end of a piped stdin
+    does not reach the command: Python cannot close one direction.
     """
     tty = os.isatty(0) and os.isatty(1)
     shell_files.collect(testbed, state)  # of a visit that was killed
@@ -102,10 +103,16 @@ def _attended(testbed: Testbed, process: Process, tty: bool) -> int:
     except (KeyboardInterrupt, SystemExit):
         _hang_up(testbed)
         raise
-    if refused is None:
-        return process.wait()
-    _hang_up(testbed)
-    return refused
+    if refused is not None:
+        _hang_up(testbed)
+        return refused
+    status = 128 + signal.SIGKILL
+    try:
+        status = process.wait()
+    finally:
+        if tty and status == 128 + signal.SIGKILL:  # with its container, as a rule
+            _calm()
+    return status
 
 
 def _hang_up(testbed: Testbed) -> None:
