@@ -98,6 +98,12 @@ def test_command_that_uses_the_folder_is_not_for_a_build(text, tmp_path):
     assert sort(text, str(tmp_path), tmp_path) is Sort.HOST
 
 
+def test_command_that_goes_elsewhere_first_is_a_step(tmp_path):
+    (tmp_path / "a").touch()
+    assert sort("cd /opt/source && make a", str(tmp_path), tmp_path) is Sort.STEP
+    assert sort("cd sub; cd ..; install a", str(tmp_path), tmp_path) is Sort.HOST
+
+
 def test_command_that_names_the_folder_is_not_for_a_build():
     folder = Path("/home/me/project")
     assert sort("cp /home/me/project/a /opt", "/", folder) is Sort.HOST

@@ -38,7 +38,7 @@ RULES: Final = (
     # A header alone is no key: programs that read keys have it, too.
     _rule(
         "private key",
-        "private",
+        "-----begin",
         r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.){0,400}?(" + _BASE64 + r"{40})",
         3.0,
     ),
@@ -96,7 +96,7 @@ RULES: Final = (
     _rule("GitHub token", "github_pat_", r"\bgithub_pat_\w{82}" + _END, 3.0),
     _rule(
         "GitLab token",
-        "gl",
+        "glpat- glptt- gldt- glrt- glrtr- glcbt- glsoat- glagent- glft- glimt- gloas- glffct- glat-",
         r"\bgl(?:pat|ptt|dt|rt|rtr|cbt|soat|agent|ft|imt|oas|ffct|at)-[\w.-]{20,300}",
         3.0,
     ),
@@ -136,12 +136,12 @@ RULES: Final = (
     _rule("npm token", "npm_", r"\bnpm_[A-Za-z0-9]{36}" + _END, 3.0),
     _rule(
         "npm login",
-        "_authtoken _auth _password",
-        r"(?m)^[^#;\n]{0,200}?:?_(?:authToken|auth|password)\s*=\s*\"?([^\s\"$]{8,})",
+        ":_auth :_password",
+        r"//[\w.:/-]{3,200}:_(?:authToken|auth|password)\s*=\s*\"?([^\s\"$]{8,})",
         2.5,
     ),
     _rule("PyPI token", "pypi-age", r"\bpypi-AgE[\w-]{50,}", 3.0),
-    _rule("crates.io token", "cio", r"\bcio[A-Za-z0-9]{32}" + _END, 3.5),
+    _rule("crates.io token", "cargo crates", r"\bcio[A-Za-z0-9]{32}" + _END, 3.5),
     _rule("RubyGems key", "rubygems_", r"\brubygems_[a-f0-9]{48}\b", 3.0),
     _rule("NuGet key", "oy2", r"\boy2[a-z0-9]{43}" + _END, 3.5),
     _rule("Docker token", "dckr_pat_ dckr_oat_", r"\bdckr_[po]at_[\w-]{27,}", 3.0),
@@ -151,7 +151,7 @@ RULES: Final = (
         r"\b(?:SWMTKN-1-[a-z0-9]{40,}-[a-z0-9]{20,}|SWMKEY-1-[A-Za-z0-9+/]{40,})",
         3.0,
     ),
-    _rule("registry login", '"auth"', r'"auth"\s*:\s*"([A-Za-z0-9+/]{12,}={0,2})"', 2.5),
+    _rule("registry login", '"auth"', r'"auth"\s*:\s*"((?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{12,}={0,2})"', 3.0),
     _rule(
         "registry login",
         "identitytoken registrytoken",
@@ -180,7 +180,7 @@ RULES: Final = (
         3.5,
     ),
     _rule("1Password token", "ops_eyj", r"\bops_eyJ[A-Za-z0-9+/]{200,}", 3.5),
-    _rule("SendGrid key", "sg.", r"\bSG\.[\w-]{20,24}\.[\w-]{39,50}", 3.5),
+    _rule("SendGrid key", "sendgrid =sg. \"sg. 'sg.", r"\bSG\.[\w-]{20,24}\.[\w-]{39,50}", 3.5),
     _rule("Mailgun key", "mailgun", r"\bkey-[a-f0-9]{32}\b", 3.0),
     _rule("Twilio key", "twilio", r"\bSK[0-9a-f]{32}\b", 3.0),
     _rule("DigitalOcean token", "doo_v1_ dop_v1_ dor_v1_", r"\bdo[opr]_v1_[a-f0-9]{64}\b", 3.0),
@@ -233,16 +233,21 @@ RULES: Final = (
     ),
 )
 
-# After the name, `_IS` with blanks of the same line only; then a value in quotes, or one without.
+_KEYS: Final = "access account api auth encryption master private signing".split()
 _NAMES: Final = (
-    r"(?i:pass(?:word|wd|phrase)|secret|token|api[_-]?key|(?:access|auth|account|private|encryption|signing|master)[_-]?key"
-    r"|credentials?)"
+    r"(?:(?i:pass(?:word|wd|phrase)|secret|token|credentials?|(?:"
+    + "|".join(_KEYS)
+    + r")[_-]?key)|(?<=[_.-])(?i:pass|pwd))"
 )
+# As `_IS`, with blanks of the same line only; then a value in quotes, or one without.
 _ASSIGNED: Final = _NAMES + r"""[\w.-]{0,20}["']?\]?[ \t]{0,8}(?:=>|:=|[=:](?!=))[ \t]{0,8}"""
 _QUOTED: Final = r"""(?:[bru]{0,2}"([^"\s\\]{8,200})"|[bru]{0,2}'([^'\s\\]{8,200})')"""
 _BARE: Final = r"""([^\s"'<>(){}\[\],;#`$&|\\]{8,200})(?![^\s,;#])"""
-ASSIGNMENTS: Final = ("pass", "secret", "token", "key", "credential")
-"""The words that are in each assignment, in small letters."""
+ASSIGNMENTS: Final = (
+    *"password passwd passphrase secret token credential _pass -pass .pass _pwd -pwd .pwd".split(),
+    *(f"{name}{between}key" for name in _KEYS for between in ("", "_", "-")),
+)
+"""Words in small letters: one of them is in each assignment."""
 QUOTED: Final = re.compile((_ASSIGNED + _QUOTED).encode())
 """An assignment in a program: names and calls stand without quotes, so the value must have some."""
 ANY: Final = re.compile((_ASSIGNED + f"(?:{_QUOTED}|{_BARE})").encode())

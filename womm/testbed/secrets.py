@@ -16,7 +16,6 @@ from typing import Final
 
 from womm import words
 from womm.testbed import secret_files, secret_rules
-from womm.testbed.secret_rules import Rule
 
 LARGEST_TEXT: Final = 1 << 20
 """In bytes. A file that is larger is data, and is told by its name only."""
@@ -98,10 +97,13 @@ _WORDS_OF_NAMES: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.]")
 _NO_SECRET_NAME: Final = re.compile(
     r"^(?:OLD)?PWD$|_(?:FILE|PATH|DIR|URL|URI|ENDPOINT|NAME|TYPE|ID|LENGTH|LIMIT|EXPIRY|TTL|TIMEOUT|COUNT)$"
 )
+_KEY_NAME: Final = re.compile(r"KEY(?:$|_)|(?:^|_)(?:AUTH|CRED|CREDS|LOGIN|COOKIE|SESSION)(?:$|_)")
+"""Names whose value is a secret if it looks random."""
 _HARMLESS: Final = re.compile(
-    r"(?:|[./~].*|\$.*|true|false|yes|no|on|off|none|null|auto|never|always|\d{1,5}|(?:\w+/)+\w+)",
+    r"|\$.*|(?:~|\.{0,2})/.*|\.{1,2}|true|false|yes|no|on|off|none|null|auto|never|always|\d{1,5}|(?:[a-z_.-]+/)+[a-z_.-]+",
     re.I | re.S,
 )
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{36,}={0,2}")
 _ASSIGNED: Final = re.compile(
     r"""(?:^|(?<=[\s;&|("']))-{0,2}(?P<name>[A-Za-z_][\w.-]*)=(?!=)(?P<value>"[^"]*"|'[^']*'|[^\s;&|()]+)"""
 )
@@ -121,9 +123,13 @@ def _of_variable(name: str, value: str) -> str:
     if found := _in_content("", data, None):
         return found[0].rule
     plain = _WORDS_OF_NAMES.sub("_", name).upper()
-    if _SECRET_NAME.search(plain) and not _NO_SECRET_NAME.search(plain) and not _HARMLESS.fullmatch(value):
+    if _NO_SECRET_NAME.search(plain):
+        return ""
+    # A key in base64 may begin with a slash, as a path does.
+    harmless = _HARMLESS.fullmatch(value) and not (_BASE64.fullmatch(data) and _is_dense(data))
+    if _SECRET_NAME.search(plain) and not harmless:
         return "its name says that it is a secret"
-    return ""
+    return "a key by its name" if _KEY_NAME.search(plain) and looks_random(data) else ""
 
 
 # Files.
@@ -140,7 +146,7 @@ _PAGES: Final = re.compile(
     re.I,
 )
 _SETTINGS: Final = re.compile(
-    r"(?:config|settings|secret|credential|auth|token|env)[\w.-]*\.(?:json|xml|txt)$", re.I
+    r"(?:config|settings|secret|password|credential|auth|token|env)[\w.-]*\.(?:json|xml|txt)$", re.I
 )
 
 
@@ -176,36 +182,36 @@ def _named() -> re.Pattern[str]:
     return re.compile("(?:" + "|".join(parts) + r")\Z")
 
 
+_ASSIGNED_SECRET: Final = len(secret_rules.RULES)
+"""Stands for the rule of assignments beside the places in RULES."""
+_ALWAYS: Final = frozenset(place for place, rule in enumerate(secret_rules.RULES) if not rule.keywords)
+
+
 @cache
-def _by_keyword() -> dict[bytes, tuple[Rule | None, ...]]:
-    """The rules of each word; None is the rule of assignments."""
-    found: dict[bytes, list[Rule | None]] = {}
-    for rule in secret_rules.RULES:
+def _by_keyword() -> dict[bytes, frozenset[int]]:
+    """The rules of each word, by their place in RULES."""
+    found: dict[bytes, set[int]] = {}
+    for place, rule in enumerate(secret_rules.RULES):
         for keyword in rule.keywords:
-            found.setdefault(keyword, []).append(rule)
-    for keyword in secret_rules.ASSIGNMENTS:
-        found.setdefault(keyword, []).append(None)
-    return {keyword: tuple(rules) for keyword, rules in found.items()}
-
-
-_ALWAYS: Final = tuple(rule for rule in secret_rules.RULES if not rule.keywords)
+            found.setdefault(keyword, set()).add(place)
+    for word in secret_rules.ASSIGNMENTS:
+        found.setdefault(word.encode(), set()).add(_ASSIGNED_SECRET)
+    return {keyword: frozenset(places) for keyword, places in found.items()}
 
 
 def _in_content(path: str, content: bytes, assignments: re.Pattern[bytes] | None) -> list[Finding]:
     """Return the findings in a text, in the order of lines, one for each line. None: no assignments count."""
-    small = content.lower()
-    wanted = dict.fromkeys(_ALWAYS)
-    assigned = False
-    for keyword, rules in _by_keyword().items():
+    small, places = content.lower(), set(_ALWAYS)
+    for keyword, of_keyword in _by_keyword().items():
         if keyword in small:
-            wanted |= dict.fromkeys(rule for rule in rules if rule is not None)
-            assigned = assigned or None in rules
+            places |= of_keyword
     lines: dict[int, str] = {}
-    for rule in sorted(wanted, key=secret_rules.RULES.index):
+    for place in sorted(places - {_ASSIGNED_SECRET}):
+        rule = secret_rules.RULES[place]
         for start, value in _values(rule.pattern, content):
             if _is_password(value) if rule.is_password else _is_token(value, rule.entropy):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, rule.name)
-    if assigned and assignments is not None:
+    if assignments is not None and _ASSIGNED_SECRET in places:
         for start, value in _values(assignments, content):
             if looks_random(value):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, "assigned secret")
@@ -229,6 +235,10 @@ _PLACEHOLDER: Final = re.compile(
     rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
 )
 _TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]")
+_IDENTIFIER: Final = re.compile(
+    rb"[A-Za-z_][a-z]*[0-9]{0,4}(?:[._-]+[A-Za-z][a-z]*[0-9]{0,4})+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
+)
+"""Words with separators between, or a name with dots."""
 _HEX: Final = re.compile(rb"(?:0x)?[0-9a-fA-F-]+")
 _RUNS: Final = re.compile(rb"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]+")
 _TOKEN_LENGTH: Final = 16
@@ -248,8 +258,13 @@ def looks_random(value: bytes) -> bool:
 
     Words have long runs of one kind of character (small, capital, digit, other); random text has short ones.
     """
-    if not _is_password(value) or not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
+    if not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
         return False
+    return _is_password(value) and not _IDENTIFIER.fullmatch(value) and _is_dense(value)
+
+
+def _is_dense(value: bytes) -> bool:
+    """Return whether a text has as many short runs, and as many different characters, as a random one."""
     length, runs = len(value), len(_RUNS.findall(value))
     if length < _TOKEN_LENGTH:
         return runs >= max(3, length / 4) and entropy(value) >= 0.75 * math.log2(length)

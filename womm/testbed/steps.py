@@ -89,8 +89,7 @@ def sort(text: str, cwd: str, folder: Path | None) -> Sort:
         return Sort.EXPORT
     if any(_is_by_hand(words) for words in bare):
         return Sort.BY_HAND
-    inside = folder is not None and Path(cwd).is_relative_to(folder)
-    if _names_the_host(text, folder) or (inside and _uses(commands, bare, cwd)):
+    if _names_the_host(text, folder) or (folder is not None and _uses(commands, cwd, folder)):
         return Sort.HOST
     return Sort.STEP
 
@@ -189,17 +188,24 @@ def _names_the_host(text: str, folder: Path | None) -> bool:
     return any(re.search(rf"(?<![\w./-]){re.escape(place)}(?![\w.-])", text) for place in places)
 
 
-def _uses(commands: Iterable[Sequence[str]], bare: Iterable[Sequence[str]], cwd: str) -> bool:
-    """Return whether commands that ran in the project's folder needed it, or wrote to it."""
-    if any(words[0] in _OF_THE_FOLDER and not _GLOBAL & set(words) for words in bare):
-        return True
-    return any(
-        _is_of_the_folder(part, cwd, first=place == 0)
-        for words in commands
-        for place, word in enumerate(words)
-        for part in {word, word.partition("=")[2]}
-        if part
-    )
+def _uses(commands: Iterable[Sequence[str]], cwd: str, folder: Path) -> bool:
+    """Return whether commands needed the project's folder, or wrote to it."""
+    for words in commands:
+        bare = _without_prefix(words)
+        if bare[0] == "cd":
+            cwd = os.path.normpath(os.path.join(cwd, "/root" if bare[1:2] in ([], ["~"]) else bare[1]))
+        elif Path(cwd).is_relative_to(folder):
+            if bare[0] in _OF_THE_FOLDER and not _GLOBAL & set(bare):
+                return True
+            parts = ((part, place == 0) for place, word in enumerate(words) for part in _parts(word))
+            if any(_is_of_the_folder(part, cwd, first=first) for part, first in parts):
+                return True
+    return False
+
+
+def _parts(word: str) -> list[str]:
+    """A word, and the value in `--option=value`."""
+    return [part for part in (word, word.partition("=")[2]) if part]
 
 
 def _is_of_the_folder(word: str, cwd: str, *, first: bool) -> bool:
