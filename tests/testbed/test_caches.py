@@ -1,6 +1,8 @@
 """What could go."""
 
-from womm.testbed import caches
+import pytest
+
+from womm.testbed import caches, changes
 from womm.testbed.changes import Changes, File
 
 
@@ -40,3 +42,23 @@ def test_histories_are_among_them():
 
 def test_folders_alone_are_no_cache():
     assert caches.find(Changes(files=(File("/var/cache/apt/archives/partial", 0, "A", "d"),))) == []
+
+
+@pytest.mark.slow
+def test_caches_that_go_leave_nothing(beds):
+    script = """
+        mkdir -p /root/.cache/pip/http/a /root/.cache/models /var/lib/apt/lists/partial
+        echo a > /root/.cache/pip/http/a/b; echo a > /root/.cache/models/m; echo a > /var/lib/apt/lists/x
+        echo a > "/var/lib/apt/lists/odd
+        name"
+    """
+    with beds.open(beds.bases.debian()) as testbed:
+        testbed.run(["sh", "-c", script])
+        found = changes.look(testbed)
+        caches.clean(testbed, [cache for cache in caches.find(found) if cache.sure], found)
+        assert [file.path for file in changes.look(testbed).files] == [
+            "/root/.cache/models/m",
+            "/var/lib/apt/lists/partial",
+        ]
+        left = testbed.run(["ls", "-A", "/root/.cache"])
+        assert left.out == b"models\n"

@@ -167,3 +167,43 @@ def test_cut_answer_is_not_complete():
     reader = Reader(["/a"])
     assert list(reader.feed(b"1\nf 420 0 5 7 5\nhel")) == []
     assert not reader.complete
+
+
+@pytest.mark.slow
+def test_look_tells_what_a_testbed_has_changed(beds):
+    with beds.open(beds.bases.debian()) as testbed:
+        assert changes.look(testbed).nothing
+
+        def do(script: str) -> Changes:
+            finished = testbed.run(["sh", "-c", script])
+            assert finished.status == 0, finished.err
+            return changes.look(testbed)
+
+        assert do("touch /tmp/a && rm /tmp/a && echo ls > /root/.bash_history").nothing
+        token = "ghp_" + made(36)
+        found = do(
+            f"mkdir -p /opt/app/empty && echo 'TOKEN = \"{token}\"' > /opt/app/main.py && chmod 700 /srv"
+            " && head -c 1000000 /dev/zero > /opt/app/data && ln -s /etc/passwd /opt/link && rm /etc/issue"
+        )
+        assert [(file.path, file.type) for file in found.files] == [
+            ("/opt/app/data", "f"),
+            ("/opt/app/empty", "d"),
+            ("/opt/app/main.py", "f"),
+            ("/opt/link", "l"),
+            ("/srv", "d"),
+        ]
+        assert found.removed == ("/etc/issue",)
+        assert found.lines()[0].startswith("/opt/app  3 files  1 MB")
+        assert {(finding.path, finding.line) for finding in found.findings} == {
+            ("/opt/app/main.py", 1),
+            ("/root/.bash_history", 1),
+        }
+        assert token not in repr(found) + "".join(found.lines())
+
+
+@pytest.mark.slow
+def test_look_without_perl_is_a_clear_error(beds):
+    with beds.open() as testbed:
+        testbed.run(["touch", "/a"])
+        with pytest.raises(ImageError, match="does not tell what has changed"):
+            changes.look(testbed)

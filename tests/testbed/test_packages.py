@@ -1,5 +1,6 @@
 """The packages before and after."""
 
+import pytest
 from womm.testbed.container import Change
 
 from womm.testbed import packages
@@ -77,3 +78,14 @@ def test_lines_are_few():
     assert lines[0].endswith("p11 1 and 28 more")
     assert lines[1:] == ["- 1 package removed: old"]
     assert Difference().lines() == []
+
+
+@pytest.mark.slow
+def test_packages_of_a_debian_are_read(beds):
+    with beds.open(beds.bases.debian()) as testbed:
+        assert {"libc6", "perl-base"} <= packages.read(testbed).installed.keys()
+
+
+@pytest.mark.slow
+def test_image_without_a_package_manager_has_no_packages(testbed):
+    assert packages.read(testbed).installed == {}

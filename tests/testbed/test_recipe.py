@@ -1,6 +1,8 @@
 """The recipe: what it says of a visit, what stays of it, and that docker makes the same image of it."""
 
 import pytest
+from womm.image.build import build
+from womm.image.progress import Progress
 from womm.testbed.shell_files import Typed
 
 from tests.testbed.planting import made
@@ -172,3 +174,52 @@ def test_root_does_what_the_images_user_cannot():
     assert lines(Visit(NOW, given=["b"]), origin) == ["USER root", "RUN b", "USER 1000:1000"]
     assert lines(Visit(NOW, variables={"A": "b"}), origin) == ['ENV A="b"']
     assert lines(Visit(NOW, given=["b"]), Origin("a", user="root")) == ["RUN b"]
+
+
+@pytest.mark.slow
+def test_docker_makes_the_same_image_of_a_recipe(daemon, bases, tmp_path):
+    values = {
+        "A": "plain",
+        "SPACES": "  two  words ",
+        "QUOTES": "'single' \"double\" `back`",
+        "DOLLARS": "$PATH ${A} $$ \\$x",
+        "SLASHES": "\\ \\\\ \\n end\\",
+        "HASH": "# no comment",
+        "EMPTY": "",
+        "UMLAUT": "ü",
+    }
+    visit = Visit(
+        NOW,
+        given=["echo given > /work/given"],
+        typed=(
+            *typed("echo \"it's\" '$here' \\\\ > /work/quotes"),
+            *typed("cat > '/work/here document' <<'EOF'\n# first\n  $second \\\n\nEOF"),
+            *typed("for name in a b\ndo\n    # note\n    echo $name >> loop\ndone", cwd="/work"),
+            *typed("[ -e /work ] && echo yes > bracket", cwd="/work"),
+            *typed("cat <<< word > arrow; echo {x,y} > braces", cwd="/work"),
+            *typed("export A=plain"),
+            *typed("echo $A > /work/variable; id -u > /work/user"),
+        ),
+        variables=values,
+        bash=True,
+    )
+    base = bases.built("recipe", f"FROM {bases.debian()}\nRUN mkdir -m 777 /work\nUSER 1000\nWORKDIR /opt\n")
+    origin = Origin(base, user="1000", workdir="/opt")
+    path = recipe.write(tmp_path, origin, visit, None)
+    assert path is not None
+    image = build(daemon, path, "womm-test-recipe", "1", labels={}, progress=Progress(print), network="none")
+    try:
+        config = daemon.client.api.inspect_image(image)["Config"]
+        env = dict(entry.split("=", 1) for entry in config["Env"])
+        assert {name: env.get(name) for name in values} == values
+        assert (config["User"], config["WorkingDir"]) == ("1000", "/opt")
+        script = 'cd /work && for file in *; do printf \'%s=\' "$file"; cat "$file"; done'
+        out = daemon.client.containers.run(
+            image, ["sh", "-c", script], network_mode="none", remove=True
+        ).decode()
+    finally:
+        daemon.client.images.remove(image, force=True)
+    assert out == (
+        "arrow=word\nbraces=x y\nbracket=yes\ngiven=given\nhere document=# first\n  $second \\\n\n"
+        "loop=a\nb\nquotes=it's $here \\\nuser=0\nvariable=plain\n"
+    )

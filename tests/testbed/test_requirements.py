@@ -2,7 +2,7 @@
 
 import pytest
 
-from womm.testbed.requirements import install_command
+from womm.testbed.requirements import advice, install_command, missing
 
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nID=debian\n'
 MINT = "ID=linuxmint\nID_LIKE='ubuntu debian'\n"
@@ -42,3 +42,19 @@ def test_manager_tells_more_than_an_unknown_distribution():
 
 def test_several_programs_are_one_command():
     assert install_command(ALPINE, ["sh", "perl"]) == "apk add busybox perl"
+
+
+@pytest.mark.slow
+def test_missing_program_is_named_with_its_command(beds):
+    with beds.open() as testbed:
+        assert missing(testbed) == ("perl",)
+        assert advice(testbed, ["perl"]) == "apk add perl"
+    with beds.open(beds.bases.debian_without_perl()) as testbed:
+        assert missing(testbed) == ("perl",)
+        assert advice(testbed, ["perl"]) == "apt-get update && apt-get install -y perl-base"
+
+
+@pytest.mark.slow
+def test_debian_lacks_nothing(beds):
+    with beds.open(beds.bases.debian()) as testbed:
+        assert missing(testbed) == ()
