@@ -207,7 +207,7 @@ def test_docker_makes_the_same_image_of_a_recipe(daemon, bases, tmp_path):
     origin = Origin(base, user="1000", workdir="/opt")
     path = recipe.write(tmp_path, origin, visit, None)
     assert path is not None
-    image = build(daemon, path, "womm-test-recipe", "1", labels={}, progress=Progress(print), network="none")
+    image = build(daemon, path, "womm-test-again", "1", labels={}, progress=Progress(print), network="none")
     try:
         config = daemon.client.api.inspect_image(image)["Config"]
         env = dict(entry.split("=", 1) for entry in config["Env"])

@@ -177,7 +177,7 @@ def _typed(one: "Typed", origin: Origin, folder: Path | None, *, bash: bool) -> 
         yield dockerfile.comment(f"failed with status {one.status}: {text}")
     elif kind is not Sort.STEP:
         yield _comment_of(kind, text)
-    elif not text.isascii() and not _is_text(text):
+    elif not _is_text(text):
         yield dockerfile.comment(f"its bytes are not UTF-8: {text}")
     else:
         yield dockerfile.run(_in_place(steps.unattended(text), one.cwd, origin, folder), bash=bash)

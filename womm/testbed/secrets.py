@@ -151,7 +151,8 @@ _SETTINGS: Final = re.compile(
 
 
 def _in_file(path: str, content: bytes) -> Iterator[Finding]:
-    yield from _by_name(path, content)
+    named = list(_by_name(path, content))
+    yield from named
     if content and b"\0" not in content:
         if _SOURCE.search(path):
             assignments: re.Pattern[bytes] | None = secret_rules.QUOTED
@@ -159,7 +160,8 @@ def _in_file(path: str, content: bytes) -> Iterator[Finding]:
             assignments = None
         else:
             assignments = secret_rules.ANY
-        yield from _in_content(path, content, assignments)
+        lines = {finding.line for finding in named}
+        yield from (one for one in _in_content(path, content, assignments) if one.line not in lines)
 
 
 def _by_name(path: str, content: bytes) -> Iterator[Finding]:
