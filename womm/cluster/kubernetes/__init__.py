@@ -19,7 +19,7 @@ The API server:
 client        requests, lists, watches, execs; channel: an exec as an asyncio transport
 watch         a list and a watch, for ever
 execs         commands in pods, as connections of links
-kubeconfig    which cluster, with what credentials
+kubeconfig    which cluster, with what credentials; contexts: which contexts there are, without the client
 lean          the official client, without the half that is not used
 
 Words:

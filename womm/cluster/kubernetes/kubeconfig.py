@@ -11,15 +11,12 @@ import errno
 import functools
 import json
 import os
-import re
 import shlex
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Any
 
 import womm.cluster.kubernetes.lean  # noqa: F401 before all that follows
 
@@ -30,10 +27,9 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.exec_provider import ExecProvider
 
 from womm import places, programs
+from womm.cluster.kubernetes import contexts
 from womm.errors import ClusterError
 from womm.process import usual_file_limit
-
-_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,69 +47,28 @@ async def load(path: str, context: str, folder: Path) -> Found:
     Keys become files in `folder`. Raises ClusterError.
     """
     wanted = bool(path or context)
-    path = path or _default_path()
-    files = [Path(os.path.expanduser(name)) for name in path.split(os.pathsep) if name]
+    path = path or contexts.default_path()
     configuration = Configuration()
     configuration.connection_pool_maxsize = 0  # one exec a worker and some watches: no limit
-    try:
-        if any(file.exists() for file in files):
-            return await _from_files(files, context, configuration, folder)
-        if not wanted and _SERVICE_ACCOUNT.is_dir():
+    with contexts.translated(path):
+        try:
+            if found := contexts.read(path, wanted=wanted):
+                return await _from_files(found, context, configuration, folder)
             incluster_config.load_incluster_config(configuration)
-            return Found(configuration, "", (_SERVICE_ACCOUNT / "namespace").read_text().strip())
-    except (ConfigException, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as exc:
-        raise ClusterError(f"the kubeconfig {path}: {_words(exc)}", "kubectl config view") from exc
-    except ssl.SSLError as exc:
-        raise ClusterError(f"the kubeconfig {path}: a key or certificate is none") from exc
-    except OSError as exc:
-        raise ClusterError(f"cannot read the kubeconfig {path}: {_words(exc)}", f"ls -l {path}") from exc
-    if wanted:
-        raise ClusterError(f"there is no kubeconfig {path}", "kubectl config view")
-    raise ClusterError(
-        f"no cluster is configured: there is no kubeconfig {path or 'and no home folder'}",
-        "womm setup --cluster local",
-    )
+            namespace = (contexts.SERVICE_ACCOUNT / "namespace").read_text().strip()
+            return Found(configuration, "", namespace)
+        except ConfigException as exc:
+            raise ClusterError(
+                f"the kubeconfig {path}: {contexts.problem(exc)}", "kubectl config view"
+            ) from exc
+        except ssl.SSLError as exc:
+            raise ClusterError(f"the kubeconfig {path}: a key or certificate is none") from exc
 
 
-def _default_path() -> str:
-    """Return where kubectl looks; empty where there is no home folder."""
-    home = places.home()
-    return os.environ.get("KUBECONFIG") or (str(home / ".kube/config") if home is not None else "")
-
-
-def contexts(path: str) -> tuple[list[str], str]:
-    """Return the names of all contexts, and the current one (empty: none). Raises ClusterError."""
-    path = path or _default_path()
-    names: dict[str, None] = {}
-    current = ""
-    try:
-        for name in path.split(os.pathsep):
-            file = Path(os.path.expanduser(name))
-            if name and file.exists():
-                content = yaml.safe_load(file.read_text()) or {}
-                names |= dict.fromkeys(str(context["name"]) for context in content.get("contexts") or ())
-                current = current or str(content.get("current-context") or "")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as exc:
-        raise ClusterError(
-            f"cannot read the kubeconfig {path}: {_words(exc)}", "kubectl config view"
-        ) from exc
-    return list(names), current
-
-
-async def _from_files(files: list[Path], context: str, configuration: Configuration, folder: Path) -> Found:
-    read = [(file, yaml.safe_load(file.read_text())) for file in files if file.exists()]
-    for file, content in read:
-        if not isinstance(content, dict):
-            raise ValueError(f"{file} is not a kubeconfig")
-    contexts = [named for _, content in read for named in content.get("contexts") or ()]
-    name = context or next((c["current-context"] for _, c in read if c.get("current-context")), "")
-    if not name:
-        raise ClusterError("the kubeconfig names no current context", "kubectl config get-contexts")
-    chosen = next((named for named in contexts if named["name"] == name), None)
-    if chosen is None:
-        raise ClusterError(f"the kubeconfig has no context {name!r}", "kubectl config get-contexts")
-    path = os.pathsep.join(str(file) for file, _ in read)
-    merged = kube_config.KubeConfigMerger(path).config
+async def _from_files(read: contexts.Read, context: str, configuration: Configuration, folder: Path) -> Found:
+    named = {str(entry["name"]): entry for entry in reversed(contexts.entries(read))}  # the first one counts
+    name = contexts.chosen(named, context or contexts.current(read))
+    merged = kube_config.KubeConfigMerger(os.pathsep.join(str(file) for file, _ in read)).config
     for kind in ("clusters", "users"):
         for node in merged.value[kind]:
             _to_files(node.value.get(kind[:-1]) or {}, folder)
@@ -121,7 +76,7 @@ async def _from_files(files: list[Path], context: str, configuration: Configurat
     loader: Any = _Loader(merged, active_context=name, config_base_path=None)  # type: ignore[no-untyped-call]
     loader.folder = folder
     await loader.load_and_set(configuration)
-    return Found(configuration, name, str((chosen.get("context") or {}).get("namespace") or "default"))
+    return Found(configuration, name, contexts.namespace(named[name]))
 
 
 def _to_files(given: dict[str, Any], folder: Path) -> None:
@@ -164,10 +119,10 @@ class _Loader(kube_config.KubeConfigLoader):
         except OSError as exc:
             hint = given.safe_get("installHint")
             raise ConfigException(
-                f"its credential plugin {command}: {_words(exc)}" + (f" ({hint})" if hint else "")
+                f"its credential plugin {command}: {contexts.problem(exc)}" + (f" ({hint})" if hint else "")
             ) from exc
         except ConfigException as exc:
-            raise ConfigException(f"its credential plugin {command} failed: {_words(exc)}") from exc
+            raise ConfigException(f"its credential plugin {command} failed: {contexts.problem(exc)}") from exc
         if "token" in status:
             self.token = f"Bearer {status['token']}"
         if "clientCertificateData" in status and "clientKeyData" in status:
@@ -211,16 +166,3 @@ async def _run(words: Sequence[str], env: Mapping[str, str], folder: str, given:
     if not known or not isinstance(status, dict):
         raise ConfigException(f"its answer is no ExecCredential of {version}")
     return status
-
-
-def _words(exc: BaseException) -> str:
-    """Return one line. The official client names objects by their content, which must not be shown."""
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
-    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
-        return f"line {exc.problem_mark.line + 1} is not YAML"
-    if isinstance(exc, json.JSONDecodeError):
-        return "not JSON"
-    text = re.sub(r"\bb'(.*)'", r"\1", str(exc))  # what a plugin has written
-    text = text.replace("\\n", " ")
-    return " ".join(re.sub(r"\{.*\}", "...", text, flags=re.DOTALL).split()) or type(exc).__name__
