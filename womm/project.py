@@ -29,6 +29,15 @@ class Project:
         return self.folder / FILE_NAME
 
 
+class OriginalError(ProjectError):
+    """A `.womm` of the original womm, which wrote JSON: `womm setup` reads it."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__(f"{path} is the original womm's, in JSON: womm setup rewrites it", "womm setup")
+        self.path = path
+        self.content = content
+
+
 def find(cwd: Path) -> Project | None:
     """Return the project that `cwd`, an absolute path, is in; raises ProjectError for a bad one."""
     for folder in (cwd, *cwd.parents):
@@ -65,6 +74,8 @@ def at(folder: Path) -> Project | None:
 
 def parsed(path: Path, content: bytes) -> Project:
     """Return the project whose `.womm`, at `path`, has this content; raises ProjectError."""
+    if _is_originals(content):
+        raise OriginalError(path, content)
     values = _toml(path, content)
     version = values.pop("version", None)
     if version is None:
@@ -75,6 +86,19 @@ def parsed(path: Path, content: bytes) -> Project:
             "pip install --upgrade womm",
         )
     return Project(path.parent, values, content)
+
+
+def _is_originals(content: bytes) -> bool:
+    """Whether it is the JSON of the original womm. No TOML begins with a brace."""
+    if not content.lstrip().startswith(b"{"):
+        return False
+    import json  # noqa: PLC0415 hardly ever
+
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "share_kind" in found
 
 
 class Sharing(Enum):

@@ -61,6 +61,8 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = ""
     image: str = ""
+    base: str = ""
+    testbed_network: str = ""
     share: str = NO_SHARE
     share_cache_bytes: int = 4 << 30
     share_readonly: bool = False
@@ -317,6 +319,8 @@ def _file_values(path: Path, values: Mapping[str, object]) -> Iterator[_Given]:
 def _near(written: str) -> str:
     """Return the keys that the user may have meant, or the place of the list of all keys."""
     name = written.replace("_", "-")
+    if name in _ORIGINALS:
+        return f"the original womm's {written} is {_ORIGINALS[name]} here"
     near = difflib.get_close_matches(name, _BY_NAME, 3, 0.8) or difflib.get_close_matches(name, _BY_NAME, 1)
     return f"did you mean {' or '.join(near)}?" if near else 'all keys: womm\'s reference, "Settings"'
 
@@ -367,6 +371,18 @@ KEYS: Final = (
         names=Kind.KUBECONFIG,
     ),
     Key("image", "image", read.text("the name of an image", r"[^\s]+"), "the workers' image"),
+    Key(
+        "base",
+        "base",
+        read.text("the name of an image", r"[^\s]+"),
+        "the image that the workers' image began with",
+    ),
+    Key(
+        "testbed-network",
+        "testbed_network",
+        read.text("the name of a network of docker's", r"[^\s]+"),
+        "the testbed's network",
+    ),
     Key("share", "share", read.one_of(*SHARES), "how the folder gets into the pods"),
     Key("share-cache", "share_cache_bytes", read.parse_size, "what a lazy share keeps in the cluster"),
     Key("share-readonly", "share_readonly", read.yes_no, "pods cannot change the folder"),
@@ -404,4 +420,10 @@ KEYS: Final = (
     Key("node-selector", "node_selector", read.selector, "labels that a pod's node must have"),
     Key("tolerations", "tolerations", read.tolerations, "taints that a pod may live with"),
 )
+_ORIGINALS: Final = {
+    "share-kind": "share",
+    "share-path": "the folder that .womm is in",
+    "secret-name": "pull-secret",
+}
+"""Keys of the original womm's `.womm`, and what they are now."""
 _BY_NAME: Final = {key.name: key for key in KEYS}
