@@ -39,15 +39,16 @@ sys.exit(status)
 """
 
 
-def imported(*words, **env):
-    """Return the modules that a command line adds to those of a bare interpreter."""
+def imported(*words, status=0, **env):
+    """Return the modules that a command line, ending with `status`, adds to those of a bare interpreter."""
     result = subprocess.run(
         [sys.executable, "-c", _PRINT_MODULES, *words],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         env=environment(**env),
     )
+    assert result.returncode == status, result.stderr
     return set(result.stderr.splitlines()[-1].split())
 
 
@@ -81,6 +82,13 @@ def test_commands_that_read_import_no_coordinator(words, womm_home):
     assert ours <= {"womm.task.listing", "womm.task.targets"}
     for layer in ("engine", "dispatch", "cluster", "link"):
         assert f"womm.{layer}" not in modules
+
+
+def test_setup_imports_no_client_before_its_first_question(womm_home):
+    """What the question needs is the same as what the line about a missing answer needs."""
+    modules = imported("setup", "--yes", status=2)
+    assert packages(modules) == THIRD_PARTY | {"womm", "platformdirs", "yaml"}
+    assert not modules & {"asyncio", "concurrent.futures", "ssl", "urllib.request"}
 
 
 def test_completing_a_command_imports_no_command(womm_home):

@@ -1,6 +1,7 @@
 """`womm setup`: what it writes, what it asks, and what it leaves alone."""
 
 import os
+import socket
 import stat
 import sys
 import tomllib
@@ -153,6 +154,13 @@ def test_setup_through_a_link_changes_the_file_behind_it(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "kubeconfig", "proj", "shared.toml"]
 
 
+def test_setup_with_an_image_forgets_the_base_of_another(folder):
+    (folder / ".womm").write_text('version = 1\nimage = "old:1"\nbase = "debian:12"\n')
+    accept(folder)
+    assert setup(folder, "--image", "new:2", "--yes").status == 0
+    assert (written(folder)["image"], "base" in written(folder)) == ("new:2", False)
+
+
 def test_setup_line_ends_of_another_system_stay(folder):
     (folder / ".womm").write_bytes(b'version = 1\r\nimage = "old"\r\n')
     accept(folder)
@@ -276,11 +284,33 @@ def test_setup_without_a_kubeconfig_is_one_line_and_a_hint(folder):
     assert second == "womm: hint: womm setup --cluster local"
 
 
-def test_setup_without_an_image_says_which_option(folder):
-    assert refused(folder, "--yes") == (
-        2,
-        "womm: which image? --image is missing\nwomm: hint: womm setup --image NAME --share none --yes\n",
+def test_setup_without_an_answer_says_which_option(folder):
+    status, err = refused(folder, "--share", "lazy", "--yes")
+    message, hint = err.splitlines()
+    assert status == 2
+    assert message == "womm: --base and --prefix are missing, and womm setup does not ask here"
+    assert hint.startswith(
+        "womm: hint: womm setup --share lazy --base debian:12 --prefix REGISTRY/NAME/ --yes;"
     )
+
+
+def test_setup_options_that_exclude_each_other_are_refused(folder):
+    status, err = refused(folder, "--image", "t", "--run", "true", "--yes")
+    assert status == 2
+    assert "leave out --run, or --image" in err
+
+
+@pytest.mark.parametrize("given", ["MODE", "=x", "1A=x", "a-b=c"])
+def test_setup_variable_that_is_none_is_refused(folder, given):
+    status, err = refused(folder, "--env", given, "--yes")
+    assert status == 2
+    assert f"--env {given!r}: must be NAME=VALUE" in err
+
+
+def test_setup_dockerfile_that_is_not_there_is_named(folder):
+    status, err = refused(folder, "--dockerfile", "none", "--share", "none", "--prefix", "r/", "--yes")
+    assert status == 2
+    assert "'none' does not exist" in err
 
 
 def test_setup_without_a_terminal_needs_yes(folder):
@@ -309,12 +339,12 @@ def test_setup_where_nothing_can_be_written_says_so(folder):
 
 
 @contextmanager
-def asking(folder, *words):
+def asking(folder, *words, **env):
     child = pexpect.spawn(
         WOMM[0],
         [*WOMM[1:], "setup", *words],
         cwd=str(folder),
-        env=environment(),
+        env=environment(**env),
         encoding="utf-8",
         timeout=60,
     )
@@ -331,21 +361,77 @@ def status_of(child):
     return child.exitstatus
 
 
-def test_setup_in_a_terminal_asks_for_everything(folder):
+@pytest.fixture
+def engine(place, monkeypatch):
+    """A socket at which a container engine seems to listen."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place / "engine"))
+        listener.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{place}/engine")
+        yield
+
+
+ANSWERS = ("2", "1", "mine", "key", "debian:12", "r.example.org/me/")
+"""To the questions of a new project: context, share, namespace, pull secret, base image, prefix."""
+
+
+@pytest.mark.parametrize("answered", range(len(ANSWERS)))
+def test_setup_ctrl_c_at_each_question_changes_nothing(folder, womm_home, engine, answered):
     with asking(folder) as child:
-        child.expect("1\\) kubernetes\r\n.*2\\) local\r\n.*Where are the pods.*\\[1\\]")
-        child.sendline("")
-        child.expect("1\\) lab\r\n.*2\\) cloud\r\n.*Which context.*\\[1\\]")
-        child.sendline("3")
-        child.expect("not in the range")
+        for answer in ANSWERS[:answered]:
+            child.expect_exact("> ")
+            child.sendline(answer)
+            child.expect_exact("\r\n")
+        child.expect_exact("> ")
+        child.sendintr()
+        assert status_of(child) == 130
+    assert list(folder.iterdir()) == []
+    assert list(womm_home.config.iterdir()) == []
+
+
+def test_setup_end_of_stdin_at_a_question_changes_nothing_and_says_so(folder, engine):
+    with asking(folder) as child:
+        child.expect_exact("Where do the jobs of this folder run?")
+        child.expect_exact("> ")
+        child.sendeof()
+        child.expect_exact("womm: stdin has ended, and womm needs an answer")
+        assert status_of(child) == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_setup_quits_by_the_star(folder, engine):
+    with asking(folder, "--context", "lab") as child:
+        child.expect_exact("[*] > ")
+        child.sendline("*")
+        child.expect_exact("never mind")
+        assert status_of(child) == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_setup_without_an_engine_says_so_before_it_asks(folder):
+    with asking(folder, "--context", "lab", DOCKER_HOST=f"unix://{folder}/none") as child:
+        assert child.expect_exact(["womm: docker is needed for the testbed", "> "]) == 0
+        child.expect_exact("womm setup --image NAME")
+        assert status_of(child) == 254
+
+
+def test_setup_asks_only_for_what_is_not_said(folder):
+    with asking(folder, "--image", "tools", "--context", "lab", "-n", "mine", "--share", "none") as child:
+        assert child.expect_exact(["Write it? y/n\r\n[y] > ", "Which", "Where"]) == 0
+        child.sendline("n")
+        assert status_of(child) == 130
+    assert not (folder / ".womm").exists()
+
+
+def test_setup_with_an_image_in_a_terminal_asks_for_the_rest(folder):
+    with asking(folder, "--image", "tools:1") as child:
+        child.expect_exact("1) context lab\r\n2) context cloud\r\n*) never mind, quit\r\n[1] > ")
         child.sendline("2")
-        child.expect("Which namespace.*\\[default\\]")
-        child.sendline("mine")
-        child.expect("Which image.*perl and sh")
-        child.sendline("tools:1")
-        child.expect("1\\) lazily.*4\\) not at all\r\n.*How do pods get this folder.*\\[1\\]")
+        child.expect_exact("4) not at all\r\n*) never mind, quit\r\n[*] > ")
         child.sendline("4")
-        child.expect('image = "tools:1".*Write it\\? \\[Y/n\\]')
+        child.expect_exact("In which namespace of the cluster may your jobs run?\r\n[default] > ")
+        child.sendline("mine")
+        child.expect('image = "tools:1".*Write it\\? y/n')
         child.sendline("y")
         assert status_of(child) == 0
     assert written(folder) == {
@@ -358,32 +444,95 @@ def test_setup_in_a_terminal_asks_for_everything(folder):
     }
 
 
-def test_setup_asks_only_for_what_is_not_said(folder):
-    with asking(folder, "--image", "tools", "--context", "lab", "-n", "mine", "--share", "none") as child:
-        assert child.expect(["Write it", "Which", "Where"]) == 0
-        child.sendline("n")
-        assert status_of(child) == 130
-    assert not (folder / ".womm").exists()
-
-
 def test_setup_asks_a_local_project_whether_it_stays_so(folder):
     (folder / ".womm").write_text('version = 1\ncluster = "local"\n')
     accept(folder)
     with asking(folder) as child:
-        child.expect("Where are the pods.*\\[2\\]")
+        child.expect_exact("3) this machine, without Kubernetes\r\n*) never mind, quit\r\n[3] > ")
         child.sendline("")
-        child.expect("Write it")
-        child.sendline("")
-        assert status_of(child) == 0
+        assert status_of(child) == 0  # nothing has changed: there is nothing to ask
     assert written(folder) == {"version": 1, "cluster": "local"}
 
 
-def test_setup_ctrl_c_at_a_question_writes_nothing(folder):
+def test_setup_second_run_in_a_terminal_changes_what_is_asked_for_and_keeps_comments(folder):
+    (folder / ".womm").write_text(OLD + 'cluster = "kubernetes"\ncontext = "lab"\nshare = "none"\n')
+    accept(folder)
     with asking(folder) as child:
-        child.expect("Where are the pods")
-        child.sendintr()
-        assert status_of(child) == 130
-    assert not (folder / ".womm").exists()
+        child.expect_exact("Do you want to change your share, cluster or base image? y/n\r\n[n] > ")
+        child.sendline("y")
+        for answer in ("", "", "mine", "-", ""):  # context, share, namespace, pull secret, base image
+            child.expect_exact("> ")
+            child.sendline(answer)
+            child.expect_exact("\r\n")
+        child.expect_exact("Do you want to edit your image? y/n\r\n[n] > ")
+        child.sendline("")
+        child.expect_exact("Write it? y/n\r\n[y] > ")
+        child.sendline("")
+        assert status_of(child) == 0
+    text = (folder / ".womm").read_text()
+    assert text.startswith(OLD.replace('pull_secret = "old"\n', ""))
+    assert written(folder)["namespace"] == "mine"
+
+
+# ---- the original womm's file
+
+ORIGINAL = """\
+{"share_kind": "none", "share_path": "/old", "image": "docker.io/rhelmot/womm-image-awtmaomf",
+ "cwd": "/old", "hostname": "laptop", "namespace": "mine", "secret_name": null}
+"""
+
+
+def test_setup_rewrites_the_originals_file_with_a_word(folder):
+    (folder / ".womm").write_text(ORIGINAL)
+    with asking(folder) as child:
+        child.expect_exact(f"womm: {folder}/.womm is the original womm's file. This womm reads it so:")
+        child.expect('image = "docker.io/rhelmot/womm-image-awtmaomf".*Do you accept this\\? y/n')
+        child.sendline("y")
+        for answer in ("", "1", ""):  # change nothing; context; do not edit
+            child.expect_exact("> ")
+            child.sendline(answer)
+            child.expect_exact("\r\n")
+        child.expect_exact("now it is TOML")
+        child.expect_exact("it shared /old")
+        child.expect_exact("Write it? y/n")
+        child.sendline("")
+        assert status_of(child) == 0
+    assert written(folder) == {
+        "version": 1,
+        "cluster": "kubernetes",
+        "context": "lab",
+        "namespace": "mine",
+        "image": "docker.io/rhelmot/womm-image-awtmaomf",
+        "share": "none",
+        "prefix": "docker.io/rhelmot/",
+    }
+
+
+def test_setup_without_a_terminal_does_not_accept_the_originals_file(folder):
+    (folder / ".womm").write_text(ORIGINAL)
+    status, err = refused(folder, "--yes")
+    assert (status, err.splitlines()[1]) == (254, "womm: hint: womm setup")
+    assert f"{folder}/.womm is the original womm's: accept what it says, in a terminal" in err
+
+
+def test_originals_file_is_named_by_other_commands(folder):
+    (folder / ".womm").write_text(ORIGINAL)
+    result = run("parallel", "--kube-pods", "1", "--", "echo", ":::", "1", cwd=folder)
+    assert result.status == 254
+    assert result.err == (
+        f"womm: {folder}/.womm is the original womm's, in JSON: womm setup rewrites it\n"
+        "womm: hint: womm setup\n"
+    )
+
+
+def test_originals_keys_in_toml_are_named_with_todays(folder):
+    (folder / ".womm").write_text('version = 1\nsecret_name = "key"\n')
+    status, err = refused(folder, "--yes")
+    assert status == 254
+    assert err.endswith("womm: hint: the original womm's secret_name is pull-secret here\n")
+
+
+# ---- without questions
 
 
 def test_setup_with_yes_asks_nothing_in_a_terminal(folder):

@@ -251,7 +251,7 @@ def test_setup_in_a_terminal_shows_a_clones_keys_and_asks_first(folder):
     child = pexpect.spawn(
         WOMM[0], [*WOMM[1:], "setup"], cwd=folder, env=environment(), encoding="utf-8", timeout=60
     )
-    child.expect("is new to you:.*only with your acceptance count.*Do you accept this\\? \\[y/N\\]")
+    child.expect("is new to you:.*only with your acceptance count.*Do you accept this\\? y/n\r\n\\[n\\] > ")
     child.sendline("")
     child.expect(pexpect.EOF)
     child.close()

@@ -7,15 +7,13 @@ not have, and the answer would bring the secret's content here. `womm doctor` st
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from womm import settings, words
+from womm import words
 from womm.cluster.kubernetes import contexts
-from womm.errors import ClusterError, WommError
+from womm.errors import ClusterError
 from womm.settings import KUBERNETES, LOCAL
 from womm.setup.asking import Asker
 
@@ -109,18 +107,3 @@ def architectures(context: str, kubeconfig: str, selector: Mapping[str, str]) ->
     except (ClusterError, TimeoutError) as exc:
         log.debug("no architectures of nodes: %s", exc)
         return None
-
-
-def selector(folder: Path, before: Mapping[str, object]) -> Mapping[str, str]:
-    """Return the labels that the pods' nodes must have by the settings.
-
-    before: the keys of the present `.womm`, which the user may have accepted only just now.
-    """
-    from womm import values
-
-    if "node-selector" in before:
-        return values.selector(before["node-selector"])
-    try:
-        return settings.load(folder, os.environ, {}, lambda text: None).node_selector
-    except WommError:
-        return {}

@@ -4,7 +4,9 @@ Nothing is changed before all questions have been answered, and `.womm` never na
 has. If a step fails after the image was pushed, `.womm` names that image, and the next `womm setup` goes on.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import click
 
 from womm import settings, values
 from womm.errors import ProjectError, UsageError, WommError
-from womm.settings import LOCAL, NO_SHARE, absolute
+from womm.settings import LOCAL, NO_SHARE, Settings, absolute
 from womm.setup import cluster_choice, dotfile, questions, remembered
 from womm.setup.asking import Asker, terminal
 from womm.setup.dotfile import Dotfile
@@ -96,6 +98,8 @@ def _values(answers: Answers, found: Dotfile) -> dict[str, object]:
         "share": answers.share,
         **answers.given,
     }
+    if answers.given.get("image"):
+        chosen["base"] = ""  # the next testbed begins with this image
     if answers.pull_secret or "pull-secret" in found.values:
         chosen["pull-secret"] = answers.pull_secret
     known = str(found.values.get("prefix") or "")
@@ -108,12 +112,25 @@ def _image(answers: Answers, asker: Asker, say: Callable[[str], None]) -> dict[s
     """Make the workers' image; return the keys that name it. Raises ImageError, click.Abort."""
     from womm.setup import image_story
 
-    def architectures() -> frozenset[str] | None:
-        selector = cluster_choice.selector(answers.folder, answers.before)
-        return cluster_choice.architectures(answers.context, answers.kubeconfig, selector)
+    others = _settings(answers)
 
+    def architectures() -> frozenset[str] | None:
+        return cluster_choice.architectures(answers.context, answers.kubeconfig, others.node_selector)
+
+    answers = replace(answers, network=answers.network or others.testbed_network)
     made = image_story.make_image(answers, asker, say, architectures)
     return {"image": made.image, "base": made.base}
+
+
+def _settings(answers: Answers) -> Settings:
+    """Return the settings with the user's own and the environment's; a bad one counts as none.
+
+    The user may have accepted the present `.womm` only just now: settings.load does not know that.
+    """
+    with suppress(WommError):
+        flags = {key: answers.before.get(key) for key in ("node-selector", "testbed-network")}
+        return settings.load(answers.folder, os.environ, flags, lambda text: None)
+    return Settings()
 
 
 def _file_server(answers: Answers, base: str, say: Callable[[str], None]) -> dict[str, object]:
