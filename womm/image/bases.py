@@ -1,9 +1,7 @@
-"""The image that a testbed begins with: what the engine knows of it, and the default for this machine."""
+"""The image that a testbed begins with: what the engine knows of it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import docker.errors
@@ -18,20 +16,6 @@ LABEL: Final = "womm.testbed"
 """A testbed's container has its own name in this label; an image of ours has it empty."""
 BASE_NAME: Final = "org.opencontainers.image.base.name"
 BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
-USUAL: Final = "debian:12"
-"""Where nobody can say what this machine runs, or no image is made of it."""
-_OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")  # os-release(5)
-_MAJOR: Final = {
-    "almalinux": "almalinux",
-    "amzn": "amazonlinux",
-    "debian": "debian",
-    "ol": "oraclelinux",
-    "rocky": "rockylinux",
-}
-"""Images by ID of os-release, tagged by the first number of VERSION_ID."""
-_WHOLE: Final = {"fedora": "fedora", "opensuse-leap": "opensuse/leap", "ubuntu": "ubuntu"}
-"""Images that are tagged by VERSION_ID."""
-_ROLLING: Final = {"arch": "archlinux", "opensuse-tumbleweed": "opensuse/tumbleweed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,42 +64,6 @@ def inspect(daemon: Daemon, name: str) -> Mapping[str, Any] | None:
     except NOT_DONE as exc:
         raise failed(f"{daemon.name} does not say what it knows of {words.name(name)}", exc) from exc
     return found
-
-
-def own_distribution() -> str:
-    """Return the image of what this machine runs: `debian:12`, `fedora:40`."""
-    for path in map(Path, _OS_RELEASE):
-        try:
-            return distribution(path.read_text(errors="replace"))
-        except OSError:
-            continue
-    return USUAL
-
-
-def distribution(os_release: str) -> str:
-    """Return the image of the distribution that an os-release(5) file describes."""
-    found = {
-        match[1]: match[2].strip().strip("\"'")
-        for match in re.finditer(r"^([A-Z_]+)=(.*)$", os_release, re.MULTILINE)
-    }
-    name, version = found.get("ID", ""), found.get("VERSION_ID", "")
-    numbers = version.split(".")
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
-        if name in _MAJOR:
-            return f"{_MAJOR[name]}:{numbers[0]}"
-        if name in _WHOLE:
-            return f"{_WHOLE[name]}:{version}"
-        if name == "alpine":
-            return f"alpine:{'.'.join(numbers[:2])}"
-    if name in _ROLLING:
-        return _ROLLING[name]
-    # Mint and the like name the Ubuntu or the Debian below; testing has a codename and no number.
-    for key, image in (("UBUNTU_CODENAME", "ubuntu"), ("DEBIAN_CODENAME", "debian")):
-        if re.fullmatch(r"[a-z]+", found.get(key, "")):
-            return f"{image}:{found[key]}"
-    if name == "debian" and re.fullmatch(r"[a-z]+", found.get("VERSION_CODENAME", "")):
-        return f"debian:{found['VERSION_CODENAME']}"
-    return _ROLLING["arch"] if "arch" in found.get("ID_LIKE", "").split() else USUAL
 
 
 def _by_digest(name: str) -> str:

@@ -14,8 +14,9 @@ import click
 
 from womm import places, project, values, words
 from womm.errors import ShareError, UsageError
+from womm.image import distribution
 from womm.settings import EAGER, EAGER_SYNCBACK, KEYS, LAZY, LOCAL, NO_SHARE
-from womm.setup import cluster_choice, distribution, nearby
+from womm.setup import cluster_choice, nearby
 from womm.setup.asking import Asker
 from womm.trust import listed
 
