@@ -60,11 +60,13 @@ def run(options: Options, folder: Path, teller: Teller) -> None:
     except WommError:
         if answers.makes_image:
             _write(found, chosen, teller.say)
+            _settle(answers)
         raise
     if answers.remember_prefix:
         _remember(answers.prefix, teller.say)
     _write(found, chosen, teller.say, asker=None if answers.makes_image else asker)
     if answers.makes_image:
+        _settle(answers)
         teller.say(f"womm: try it: {_example(answers)}")
     teller.say("womm: written; see if all is well: womm doctor")
 
@@ -133,6 +135,13 @@ def _settings(answers: Answers) -> Settings:
     return Settings()
 
 
+def _settle(answers: Answers) -> None:
+    """`.womm` names the image now: the next setup need not look for it."""
+    from womm.setup import image_story
+
+    image_story.settled(answers.folder)
+
+
 def _file_server(answers: Answers, base: str, say: Callable[[str], None]) -> dict[str, object]:
     """Return the key of the file server's image: one that `.womm` names by hand, else this womm's own.
 
@@ -140,13 +149,17 @@ def _file_server(answers: Answers, base: str, say: Callable[[str], None]) -> dic
     """
     if answers.cluster == LOCAL or answers.share == NO_SHARE or answers.given.get("fileserver-image"):
         return {}
-    from womm.image import fileserver
+    from womm.image import fileserver, progress
 
     named = str(answers.before.get("fileserver-image") or "")
     own = f"{answers.prefix}{fileserver.NAME}@"
     if named and not (answers.prefix and named.startswith(own)):
         return {"fileserver-image": named}
-    image = fileserver.provide(answers.prefix, base=base, say=lambda text: say(f"womm: {text}"))
+
+    def tell(text: str) -> None:
+        say(f"womm: {text}")
+
+    image = fileserver.provide(answers.prefix, base=base, say=tell, progress=progress.on_stderr(tell))
     return {"fileserver-image": image}
 
 
