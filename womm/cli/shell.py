@@ -1,8 +1,13 @@
 """`womm shell`: a shell, or one command, in a fresh worker."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
+
+from womm.cli import tables
+from womm.errors import UsageError
 
 
 @click.command(
@@ -12,6 +17,7 @@ import click
 Examples:
   womm shell --kube-cpu 32 --kube-mem 16Gi
   womm shell -- 'tar c src | xz' > src.tar.xz
+  womm shell --local
 
 \b
 One word after -- is a line for the shell, several are a command and its arguments.
@@ -31,12 +37,18 @@ Exit status: that of the shell or command; 254 when womm itself failed.""",
 @click.option(
     "--keep", is_flag=True, default=None, help="The copy of an eager share stays for the next task."
 )
+@click.option("--local", is_flag=True, help="No pod: the project's image, in a container on this machine.")
 @click.argument("words", nargs=-1, metavar="[-- COMMAND]")
-def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str | bool | None) -> int:
+def command(
+    words: tuple[str, ...], share_write: tuple[str, ...], local: bool, **flags: str | bool | None
+) -> int:
     """Open a shell in a fresh pod, or run a command there.
 
     From a terminal the shell gets a whole terminal: raw keys, window size, Ctrl-C. Without one, stdin, stdout
     and stderr are pipes and stay byte for byte.
+
+    With --local it is a container here, as root, with the folder at its path. What has changed in it can be
+    kept in the image at the end.
     """
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
@@ -45,6 +57,8 @@ def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str |
 
     folder = current_folder()
     flags["share_write"] = ",".join(share_write) or None
+    if local:
+        return _local(words, flags, folder)
     settings = settings_module.load(folder, os.environ, with_cluster(flags))
     return shell.run(
         shell.ShellTask(
@@ -57,3 +71,18 @@ def command(words: tuple[str, ...], share_write: tuple[str, ...], **flags: str |
             quiet=is_quiet(),
         )
     )
+
+
+def _local(words: tuple[str, ...], flags: Mapping[str, str | bool | None], folder: Path) -> int:
+    """Run a shell, or a command, in a container on this machine. Raises UsageError for options of pods."""
+    from womm import settings
+    from womm.setup import local_shell
+    from womm.setup.asking import Asker, terminal
+
+    given = ["--" + name.replace("_", "-") for name, value in flags.items() if value]
+    if given:
+        raise UsageError(f"{' and '.join(given)}: of pods, and --local starts none", "womm shell --local")
+    task = local_shell.LocalShell(
+        settings.load(folder, os.environ, {}), words, Asker(asks=terminal()), tables.say
+    )
+    return local_shell.run(task)

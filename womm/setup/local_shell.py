@@ -1,0 +1,132 @@
+"""`womm shell --local`: the image of the project as a container on this machine, with the folder in it.
+
+It is the testbed, with another end: what changed is offered to be kept, and without a terminal it is dropped.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from womm import project, values, words
+from womm.errors import ImageError, UsageError
+from womm.image import bases
+from womm.image.bases import Base
+from womm.image.daemon import Daemon, connect
+from womm.image.progress import Progress, on_stderr
+from womm.settings import Settings
+from womm.setup import dotfile, publishing
+from womm.setup.asking import Asker
+from womm.setup.dotfile import Dotfile
+from womm.setup.publishing import Target
+from womm.setup.testbed_work import Bench, Order, Work
+from womm.testbed import changes, leftovers
+from womm.testbed.container import Testbed
+from womm.testbed.opening import opened
+from womm.testbed.state import State
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalShell:
+    """One call. settings: of a project whose `.womm` counts. command: without, a shell for people."""
+
+    settings: Settings
+    command: tuple[str, ...]
+    asker: Asker
+    say: Say
+
+
+def run(task: LocalShell) -> int:
+    """Return the exit status of the shell or the command. Raises ImageError, ProjectError, UsageError."""
+    settings = task.settings
+    if settings.project is None or not settings.image:
+        raise UsageError("womm shell --local runs the project's image, and there is none here", "womm setup")
+    state = State.of(settings.project)
+    with state.locked(), connect("docker is needed for womm shell --local") as daemon:
+        return _Shell(task, settings.project, state, daemon, on_stderr(task.say)).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    task: LocalShell
+    folder: Path
+    state: State
+    daemon: Daemon
+    progress: Progress
+
+    def run(self) -> int:
+        task, settings = self.task, self.task.settings
+        base = bases.find(self.daemon, settings.image, self.progress)
+        left = self._left(base)
+        asks = task.asker.asks
+
+        def tell(text: str) -> None:
+            if asks or left:
+                task.say(f"womm: {text}")
+
+        network = settings.testbed_network
+        with opened(self.daemon, base, self.folder, self.state, network=network, say=tell) as testbed:
+            testbed.kept = bool(left)
+            bench = Bench(testbed, self.state, Order(), task.asker, task.say)
+            if asks:
+                task.say(f"womm: {self.daemon}")
+            status = bench.visit(task.command)
+            kept = self._kept(testbed, bench, bool(left)) if asks else self._dropped(testbed)
+            testbed.kept = bool(left) and kept is None
+        if kept is not None:
+            self._publish(base, *kept)
+        return status
+
+    def _left(self, base: Base) -> str:
+        """Return the testbed that a setup has left, in which this shell goes on; empty: none.
+
+        Raises ImageError for one of another image: womm shell must not remove what the user has made there.
+        """
+        found = leftovers.find(self.daemon, self.state.hash)
+        for one in found:
+            if one.image_id.removeprefix("sha256:") != base.id.removeprefix("sha256:"):
+                raise ImageError(
+                    f"a setup that was interrupted has left the testbed {one.name}",
+                    "womm setup goes on in it",
+                )
+        return found[0].name if found else ""
+
+    def _kept(self, testbed: Testbed, bench: Bench, was_left: bool) -> tuple[Work, Target] | None:
+        """Ask whether what has changed is to be kept; commit it. None: it is not."""
+        work, asker = bench.looked_at(), self.task.asker
+        if not work.nothing:
+            if asker.confirm("Keep this in the image of the project?", False) and bench.may_be_kept(work):
+                prefix = self.task.settings.prefix or asker.text(
+                    "Where may womm push images (REGISTRY/NAME/)?", option="--prefix", check=values.prefix
+                )
+                place = publishing.target(values.prefix(prefix), self.folder)
+                publishing.keep(testbed, self.state, place, work.variables)
+                return work, place
+            self.task.say("womm: it is dropped")
+        testbed.kept = was_left
+        return None
+
+    def _dropped(self, testbed: Testbed) -> None:
+        """Say, where nobody can be asked, that changes are lost."""
+        found = changes.look(testbed)
+        if not found.nothing:
+            count = words.counted(len(found.files) + len(found.removed), "file")
+            self.task.say(
+                f"womm: {count} changed in the container, {words.shown_bytes(found.size_bytes)}: dropped; "
+                "to keep changes: womm setup --run COMMAND"
+            )
+
+    def _publish(self, base: Base, work: Work, place: Target) -> None:
+        """Push the image; `.womm` gets it, and is accepted so."""
+        task = self.task
+        publishing.write_recipe(self.state, base, work)
+        image = publishing.publish(self.daemon, place, self.progress, task.say, nodes=None)
+        existing = project.at(self.folder)
+        if existing is None:
+            raise ImageError(f"{self.folder} has no .womm any more", f"womm setup --image {image}")
+        found = Dotfile(existing.path, existing.values, existing)
+        prefix = {} if task.settings.prefix else {"prefix": place.prefix}
+        dotfile.write(found.path, dotfile.edited(found, {"image": image, "base": base.name, **prefix}))
+        publishing.note(self.state, "")
+        task.say(f"womm: {found.path} names the new image: {image}")
