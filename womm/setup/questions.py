@@ -18,6 +18,7 @@ from womm.image import distribution
 from womm.settings import EAGER, EAGER_SYNCBACK, KEYS, LAZY, LOCAL, NO_SHARE
 from womm.setup import cluster_choice, nearby
 from womm.setup.asking import Asker
+from womm.testbed.state import State
 from womm.trust import listed
 
 Value: TypeAlias = str | bool | list[str]
@@ -304,7 +305,7 @@ class _Dialogue:
         if self.options.run or self.options.variables or not kept:
             return True
         if by_options or not self.asker.asks:
-            return False
+            return State.of(self.folder).load().is_unfinished
         # One that the user has named is not womm's: it may be somebody else's.
         return self.asker.confirm("Do you want to edit your image?", "base" in self.before)
 

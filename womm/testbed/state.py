@@ -34,7 +34,12 @@ class Record:
     root_owned: frozenset[str] | None = None
     """Paths that were root's before the visit, as os.fsdecode has them; None: no visit is open."""
     image: str = ""
-    """REPOSITORY:TAG that is committed and not pushed yet; empty: none."""
+    """REPOSITORY:TAG that is committed, and that `.womm` does not name yet; empty: none."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a setup has left something to go on from."""
+        return bool(self.container or self.image)
 
 
 class State:
