@@ -149,9 +149,7 @@ class _Story:
         left = self.state.load().container
         with (
             self._told_when_interrupted(),
-            opened(
-                self.daemon, base, answers.folder, self.state, network=answers.network, say=self._tell
-            ) as testbed,
+            opened(self.daemon, base, self.state, network=answers.network, say=self._tell) as testbed,
         ):
             # Somebody has worked in it, unless it was a script that was killed.
             testbed.kept = testbed.name == left and self.asker.asks

@@ -66,7 +66,7 @@ class _Shell:
                 task.say(f"womm: {text}")
 
         network = settings.testbed_network
-        with opened(self.daemon, base, self.folder, self.state, network=network, say=tell) as testbed:
+        with opened(self.daemon, base, self.state, network=network, say=tell) as testbed:
             testbed.kept = bool(left)
             bench = Bench(testbed, self.state, Order(), task.asker, task.say)
             if asks:
