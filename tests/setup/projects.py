@@ -8,7 +8,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,23 +72,9 @@ class Project:
             process_group=0,
         )
 
-    @contextmanager
-    def asking(self, *words: str, **env: str | None) -> Iterator["pexpect.spawn[str]"]:
+    def asking(self, *words: str, **env: str | None) -> AbstractContextManager["pexpect.spawn[str]"]:
         """Run womm with these words in a terminal."""
-        child = pexpect.spawn(
-            WOMM[0],
-            [*WOMM[1:], *words],
-            cwd=str(self.folder),
-            env=environment(**{"TERM": "xterm", **env}),
-            encoding="utf-8",
-            timeout=120,
-            dimensions=(40, 200),
-        )
-        child.logfile_read = sys.stdout
-        try:
-            yield child
-        finally:
-            child.close(force=True)
+        return in_terminal(self.folder, *words, **env)
 
     @property
     def written(self) -> dict[str, Any]:
@@ -164,6 +150,25 @@ class Project:
 
 
 NOTHING: dict[str, list[str]] = {"containers": [], "volumes": [], "images": []}
+
+
+@contextmanager
+def in_terminal(folder: Path, *words: str, **env: str | None) -> Iterator["pexpect.spawn[str]"]:
+    """Run womm with these words in a terminal."""
+    child = pexpect.spawn(
+        WOMM[0],
+        [*WOMM[1:], *words],
+        cwd=str(folder),
+        env=environment(**{"TERM": "xterm", **env}),
+        encoding="utf-8",
+        timeout=120,
+        dimensions=(40, 200),
+    )
+    child.logfile_read = sys.stdout
+    try:
+        yield child
+    finally:
+        child.close(force=True)
 
 
 def answer(child: "pexpect.spawn[str]", question: str, typed: str) -> None:

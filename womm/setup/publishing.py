@@ -77,14 +77,8 @@ def write_recipe(state: State, base: Base, work: Work, run: Sequence[str] = ()) 
 
     run: the commands of --run. Raises ImageError.
     """
-    config = base.config
-    origin = recipe.Origin(
-        base.name, base.digest, str(config.get("User") or ""), str(config.get("WorkingDir") or "")
-    )
-    when = time.strftime("%Y-%m-%d %H:%M")
-    return recipe.write(
-        state.project, origin, recipe.Visit(when, run, work.typed, work.variables), work.folder
-    )
+    visit = recipe.Visit(time.strftime("%Y-%m-%d %H:%M"), run, work.typed, work.variables)
+    return recipe.write(state.project, recipe.Origin.of(base), visit, work.folder)
 
 
 def note(state: State, name: str) -> None:
