@@ -1,4 +1,4 @@
-"""`womm setup` killed with -9 at any instant: the next one finds what is there, and nothing stays after it."""
+"""`womm setup` killed with -9 at any instant: the next one finds what is there; nothing stays after it."""
 
 import os
 import random

@@ -3,7 +3,6 @@
 The program that the script needs comes from a file in the folder: the tests' docker has no network.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,23 +22,11 @@ SCRIPT = "#!/bin/sh\ntool <$1 >$1.out\ntool <$1\n"
 
 
 @pytest.fixture
-def folder(
-    kube_cluster: KubeCluster,
-    kube_namespace: str,
-    nfs_nodes: list[str],
-    makes_images: dict[str, str],
-    womm_home: Home,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Path]:
-    folder = tmp_path / "proj"
-    folder.mkdir()
-    for name, text in (("tool", TOOL), ("script", SCRIPT)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    for number in range(3):
-        (folder / f"{number}.txt").write_text(f"line of {number}\n")
-    settings = {
+def settings(
+    kube_cluster: KubeCluster, nfs_nodes: list[str], makes_images: dict[str, str], tmp_path: Path
+) -> dict[str, str]:
+    """The environment of somebody who has a kubeconfig; pods are small, and on nodes that can mount NFS."""
+    return {
         "KUBECONFIG": str(kube_cluster.kubeconfig),
         "DOCKER_CONFIG": str(tmp_path / "docker"),
         "WOMM_KUBE_CPU": "100m",
@@ -47,9 +34,23 @@ def folder(
         **NFS_SETTINGS,
         **makes_images,
     }
+
+
+@pytest.fixture
+def folder(
+    settings: dict[str, str], womm_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with a script, and no `.womm`."""
+    folder = tmp_path / "proj"
+    folder.mkdir()
+    for name, text in (("tool", TOOL), ("script", SCRIPT)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    for number in range(3):
+        (folder / f"{number}.txt").write_text(f"line of {number}\n")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    yield folder
+    return folder
 
 
 @pytest.fixture

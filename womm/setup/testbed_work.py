@@ -25,6 +25,16 @@ _VALUE_WIDTH: Final = 60
 _FINDINGS: Final = 40
 """The most that are named; the rest is counted."""
 
+# Ends all programs but the one that holds the container, whose session is 1: proc_pid_stat(5). A command that
+# goes on would make files in the folder after they have been given back.
+_END_ALL: Final = """
+for process in /proc/[0-9]*; do
+    read -r line <"$process/stat" || continue
+    set -- ${line##*) }
+    [ "$4" = 1 ] || [ "${process#/proc/}" = $$ ] || kill -9 "${process#/proc/}"
+done 2>/dev/null
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -68,8 +78,10 @@ class Bench:
         After a visit the container stays if an error comes, or Ctrl-C: the next setup goes on in it. What
         only commands have done can be done again, so it goes.
         """
-        for number, line in enumerate(self._order.run, 1):
-            self._run(number, line)
+        if self._order.run:
+            with self._owned():
+                for number, line in enumerate(self._order.run, 1):
+                    self._run(number, line)
         if self._visits:
             self._welcome()
             self.visit()
@@ -97,8 +109,7 @@ class Bench:
         secret = secrets.in_text(line)
         shown = f"command {number}, which may hold a secret" if secret else words.name(line)
         self._say(f"womm: running {shown}")
-        with self._owned():
-            status = self._testbed.stream(["sh", "-c", line], cwd=str(self._testbed.folder or "/"))
+        status = self._testbed.stream(["sh", "-c", line], cwd=str(self._testbed.folder or "/"))
         if status:
             raise ImageError(
                 f"the command has ended with status {status}: {shown}",
@@ -195,6 +206,9 @@ class Bench:
             self._state.save(replace(self._state.load(), root_owned=ownership.root_owned(folder)))
         try:
             yield
+        except KeyboardInterrupt:
+            self._testbed.run(["sh", "-c", _END_ALL])
+            raise
         finally:
             self._give_back()
 
