@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,22 @@ def lacking() -> str:
 
 
 @contextmanager
-def running() -> Iterator[Docker]:
-    """Start a daemon that knows the image BASE, and remove it afterwards; skips where none can run."""
+def running(disk: str = "") -> Iterator[Docker]:
+    """Start a daemon that knows the image BASE, and remove it afterwards; skips where none can run.
+
+    disk: the size of a disk of its own, such as 500m.
+    """
     if why := lacking():
         pytest.skip(why)
-    with tempfile.TemporaryDirectory(prefix="womm-d-", dir="/tmp") as name:  # short, for its sockets
-        folder = Path(name)
+    with ExitStack() as stack:
+        # Short, for its sockets.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="womm-d-", dir="/tmp")))
         host = f"unix://{folder}/s"
+        if disk:
+            (folder / "data").mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}", "none", str(folder / "data")]
+            subprocess.run(mount, check=True)
+            stack.callback(subprocess.run, ["umount", "-l", str(folder / "data")], check=True)
         words = ["dockerd", "--host", host, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/run"]
         words += ["--pidfile", f"{folder}/pid", "--bridge=none", "--iptables=false", "--ip-forward=false"]
         with open(folder / "log", "wb") as log:

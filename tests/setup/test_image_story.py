@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.image import dockerd
 from tests.image.bases import CONFIGURED, Bases
 from tests.image.dockerd import Docker
 from tests.image.relay import relayed
@@ -237,6 +238,21 @@ def test_engine_that_goes_away_is_told_in_a_line(
         for container in client.containers.list():
             assert container.name in project.setup("--run", "touch /made").err
             container.remove(force=True, v=True)
+
+
+@pytest.mark.soak
+def test_full_disk_of_the_engine_is_told_in_a_line(project: Project) -> None:
+    with dockerd.running(disk="600m") as small:
+        base = Bases(small).debian()
+        there = replace(project, base=base, docker=small)
+        # A commit needs the room of the change once more.
+        result = there.setup("--run", "head -c 230M /dev/zero >/big", DOCKER_HOST=small.host)
+        assert result.status == 254
+        assert "the disk of the container engine is full" in result.err
+        assert "Traceback" not in result.err
+        assert there.left() == NOTHING
+        again = there.setup("--run", "touch /made", DOCKER_HOST=small.host)
+        assert again.status == 0, again.err
 
 
 # ---- Ctrl-C

@@ -5,7 +5,7 @@ a secret in it. Without a terminal there is no visit, and each of these is an er
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -207,7 +207,8 @@ class Bench:
         try:
             yield
         except KeyboardInterrupt:
-            self._testbed.run(["sh", "-c", _END_ALL])
+            with suppress(ImageError):
+                self._testbed.run(["sh", "-c", _END_ALL])
             raise
         finally:
             self._give_back()
