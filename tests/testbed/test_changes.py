@@ -3,12 +3,12 @@
 import subprocess
 
 import pytest
-from womm.testbed.container import Change
 
 from tests.testbed.planting import made
 from womm.errors import ImageError
 from womm.testbed import changes, secrets
 from womm.testbed.changes import Changes, Facts, File, Reader
+from womm.testbed.container import Change
 
 START_S = 1_000_000
 DIRECTORY = Facts("d", 0o755, 0, 4096, START_S + 5)

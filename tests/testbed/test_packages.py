@@ -1,9 +1,9 @@
 """The packages before and after."""
 
 import pytest
-from womm.testbed.container import Change
 
 from womm.testbed import packages
+from womm.testbed.container import Change
 from womm.testbed.packages import Difference, Packages
 
 DPKG = b"""\

@@ -1,14 +1,14 @@
 """The recipe: what it says of a visit, what stays of it, and that docker makes the same image of it."""
 
 import pytest
-from womm.image.build import build
-from womm.image.progress import Progress
-from womm.testbed.shell_files import Typed
 
 from tests.testbed.planting import made
 from womm.errors import ImageError
+from womm.image.build import build
+from womm.image.progress import Progress
 from womm.testbed import recipe
 from womm.testbed.recipe import Origin, Visit
+from womm.testbed.shell_files import Typed
 
 DIGEST = "sha256:" + "a" * 64
 BASE = Origin("debian:12", DIGEST)
