@@ -13,6 +13,7 @@ from womm.cluster.kubernetes.advice import advice_for, pull_words, readable
         ("Unschedulable (0/1 nodes are available: 1 Insufficient cpu.)", "--kube-cpu"),
         ("ImagePullBackOff (Back-off pulling image)", "--pull-secret"),
         ('RunContainerError (exec: "perl": executable file not found in $PATH)', "perl-base"),
+        ("CrashLoopBackOff (exit status 255: exec /usr/bin/perl: exec format error)", "kubernetes.io/arch"),
         ('error looking up service account: serviceaccount "x" not found', "service-account"),
         ('User "bob" cannot create resource "jobs"', "cluster-setup"),
         ("something new", "womm doctor"),

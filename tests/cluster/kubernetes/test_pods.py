@@ -122,6 +122,10 @@ def test_restart_between_two_events_is_both_at_once() -> None:
             ended(2, message="Can't locate Socket.pm in @INC at /womm/bin/agent.pl line 26.\n"),
             ": Can't locate",
         ),
+        (
+            ended(255, message="exec /usr/bin/perl: exec format error\n"),
+            "255: exec /usr/bin/perl: exec format",
+        ),
         (ended(128, "StartError", 'exec: "perl": not found'), '128, StartError: exec: "perl": not found'),
     ],
 )

@@ -31,6 +31,11 @@ _ADVICE: Final = (
         r"ImagePull|ErrImage|InvalidImageName",
         "check the image, or name its --pull-secret: womm setup --image NAME",
     ),
+    (
+        r"exec format error",
+        "the image is for another architecture than the node: another image (womm setup --base NAME),"
+        ' or node-selector = { "kubernetes.io/arch" = "amd64" } in .womm',
+    ),
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
     (f"{NO_NFS_CLIENT}.*--share eager", f"{_NFS_NODES}; or --share eager"),

@@ -30,7 +30,10 @@ _DISRUPTED: Final = frozenset(
 """Reasons of a failed pod that are not its containers' doing."""
 _NOT_STARTED: Final = frozenset(["StartError", "ContainerCannotRun", "RunContainerError"])
 """Reasons of containers whose program could not be started: the message is the runtime's."""
-_OWN_WORDS: Final = re.compile(r"^womm agent: (?!listening)| at \S*agent\.pl line [0-9]+")
+_OWN_WORDS: Final = re.compile(
+    r"^womm agent: (?!listening)| at \S*agent\.pl line [0-9]+|^exec \S*perl: exec format error$"
+)
+"""Lines of the agent, and the runtime's for a perl of another architecture."""
 _WORDS_LIMIT: Final = 200
 
 
