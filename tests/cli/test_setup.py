@@ -474,6 +474,19 @@ def test_setup_second_run_in_a_terminal_changes_what_is_asked_for_and_keeps_comm
     assert written(folder)["namespace"] == "mine"
 
 
+def test_setup_asks_again_for_a_bad_value_of_the_file(folder):
+    text = 'version = 1\ncluster = "kubernetes"\ncontext = "lab"\nimage = "t"\nshare = "lazily"\n'
+    (folder / ".womm").write_text(text)
+    accept(folder)
+    with asking(folder, "-n", "mine") as child:
+        child.expect_exact("4) not at all\r\n*) never mind, quit\r\n[*] > ")
+        child.sendline("4")
+        child.expect_exact("Write it? y/n")
+        child.sendline("y")
+        assert status_of(child) == 0
+    assert written(folder)["share"] == "none"
+
+
 # ---- the original womm's file
 
 ORIGINAL = """\

@@ -23,6 +23,8 @@ from womm.trust import listed
 
 Value: TypeAlias = str | bool | list[str]
 _READ: Final = {key.name: key.read for key in KEYS}
+_ASKED: Final = frozenset(["cluster", "share", "namespace", "pull-secret", "base", "prefix"])
+"""Keys that have a question, and a value that womm can tell from a bad one."""
 _SHARES: Final = {
     LAZY: "lazily",
     EAGER: "eagerly (no syncback)",
@@ -111,9 +113,9 @@ def ask(
 ) -> Answers:
     """Return the answers.
 
-    folder: the project's. before: the keys of its `.womm`, empty for a new one. remembered: the prefix of the
-    user's last project. no_engine: called when there is surely no container engine, and one is needed; raises
-    ImageError. Raises UsageError, SettingsError, ClusterError, click.Abort.
+    folder: the project's. before: the keys of its `.womm`, with good values; empty for a new one. remembered:
+    the prefix of the user's last project. no_engine: called when there is surely no container engine, and one
+    is needed; raises ImageError. Raises UsageError, ClusterError, ShareError, click.Abort.
     """
     _refuse_contradictions(options)
     missing = [] if asker.asks else _missing(options, before, remembered)
@@ -121,6 +123,19 @@ def ask(
         are = "is" if len(missing) == 1 else "are"
         raise UsageError(f"{listed(missing)} {are} missing, and womm setup does not ask here", _EXAMPLES)
     return _Dialogue(options, folder, before, asker, remembered, no_engine, say).answers()
+
+
+def readable(before: Mapping[str, object]) -> dict[str, object]:
+    """Return the keys of `.womm` without the bad values that a question can mend."""
+
+    def is_bad(key: str, value: object) -> bool:
+        try:
+            _READ[key](value)
+        except ValueError:
+            return True
+        return False
+
+    return {key: value for key, value in before.items() if key not in _ASKED or not is_bad(key, value)}
 
 
 def _refuse_contradictions(options: Options) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from womm import settings, values
+from womm import settings
 from womm.errors import ProjectError, UsageError, WommError
 from womm.settings import LOCAL, NO_SHARE, Settings, absolute
 from womm.setup import cluster_choice, dotfile, questions, remembered
@@ -39,11 +39,12 @@ def run(options: Options, folder: Path, teller: Teller) -> None:
         raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
     found = dotfile.accepted(folder, asker, show=teller.show, say=teller.say)
     options = replace(options, keys=_absolute(options.keys, folder))
-    settings.check_values(found.path, options.keys)
+    before = questions.readable(found.values) if asker.asks else found.values
+    settings.check_values(found.path, {**before, **options.keys})
     answers = questions.ask(
         options,
         found.path.parent,
-        _absolute(found.values, found.path.parent),
+        _absolute(before, found.path.parent),
         asker,
         remembered=remembered.prefix(),
         no_engine=_no_engine,
@@ -104,8 +105,7 @@ def _values(answers: Answers, found: Dotfile) -> dict[str, object]:
         chosen["base"] = ""  # the next testbed begins with this image
     if answers.pull_secret or "pull-secret" in found.values:
         chosen["pull-secret"] = answers.pull_secret
-    known = str(found.values.get("prefix") or "")
-    if answers.prefix and (not known or values.prefix(known) != answers.prefix):
+    if answers.prefix and answers.prefix != str(found.values.get("prefix")).rstrip("/") + "/":
         chosen["prefix"] = answers.prefix
     return chosen
 
