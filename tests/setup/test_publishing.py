@@ -11,6 +11,7 @@ from womm.errors import ImageError
 from womm.image.bases import Base
 from womm.image.daemon import Daemon
 from womm.setup import publishing
+from womm.testbed.state import State
 
 BASE = Base(
     id="sha256:1",
@@ -36,11 +37,11 @@ DAEMON = Daemon(None, "docker", "1", "unix:///s", "tests", (1, 41), False, False
         ("a\nb\udcff", "a-nb-xff"),
     ],
 )
-def test_tag_is_the_folders_name_made_safe_and_a_hash_of_its_path(name: str, begins: str) -> None:
-    found = publishing.target("registry.example.org/me/", Path("/home/me", name))
+def test_tag_is_the_folders_name_made_safe_and_a_hash_of_its_path(womm_home, name: str, begins: str) -> None:
+    found = publishing.target("registry.example.org/me/", State.of(Path("/home/me", name)))
     assert found.repository == "registry.example.org/me/womm-image"
     assert re.fullmatch(rf"{re.escape(begins)}-[0-9a-f]{{8}}", found.tag)
-    assert found.tag != publishing.target("registry.example.org/me/", Path("/home/you", name)).tag
+    assert found.tag != publishing.target("registry.example.org/me/", State.of(Path("/home/you", name))).tag
     assert len(found.tag) <= 128
 
 

@@ -26,9 +26,16 @@ def test_state_is_this_users_alone_and_the_record_and_the_lock_are_not_in_the_sh
 
 
 def test_hash_is_the_same_each_time_and_another_for_another_folder():
-    assert project_hash(Path("/a")) == project_hash(Path("/a"))
-    assert len({project_hash(Path(os.fsdecode(name))) for name in (b"/a", b"/b", b"/\xff")}) == 3
-    assert len(project_hash(Path("/a"))) == 8
+    assert project_hash(Path("/a"), b"k") == project_hash(Path("/a"), b"k")
+    assert len({project_hash(Path(os.fsdecode(name)), b"k") for name in (b"/a", b"/b", b"/\xff")}) == 3
+    assert len(project_hash(Path("/a"), b"k")) == 8
+
+
+def test_hash_is_another_for_another_user_who_may_share_engine_and_registry(womm_home, tmp_path, monkeypatch):
+    mine = State.of(tmp_path).hash
+    assert State.of(tmp_path).hash == mine
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another user's"))
+    assert State.of(tmp_path).hash != mine
 
 
 def test_record_comes_back_as_it_was_with_names_that_are_not_utf8(state):

@@ -82,7 +82,7 @@ class _Story:
 
     @property
     def _place(self) -> Target:
-        return publishing.target(self.answers.prefix, self.answers.folder)
+        return publishing.target(self.answers.prefix, self.state)
 
     def by_dockerfile(self, dockerfile: Path) -> Image:
         """Build it with the engine's own builder."""

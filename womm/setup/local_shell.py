@@ -100,7 +100,7 @@ class _Shell:
                 prefix = self.task.settings.prefix or asker.text(
                     "Where may womm push images (REGISTRY/NAME/)?", option="--prefix", check=values.prefix
                 )
-                place = publishing.target(values.prefix(prefix), self.folder)
+                place = publishing.target(values.prefix(prefix), self.state)
                 publishing.keep(testbed, self.state, place, work.variables)
                 return work, place
             self.task.say("womm: it is dropped")

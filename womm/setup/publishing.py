@@ -22,7 +22,7 @@ from womm.image.push import digest_in_registry, platforms, push
 from womm.setup.testbed_work import Work
 from womm.testbed import recipe
 from womm.testbed.container import Testbed
-from womm.testbed.state import State, project_hash
+from womm.testbed.state import State
 
 REPOSITORY: Final = "womm-image"
 _NAME_CHARACTERS: Final = 60
@@ -50,10 +50,12 @@ class Target:
         return f"{self.name}@{digest}"
 
 
-def target(prefix: str, project: Path) -> Target:
-    """Return the name of the image of a project, which is a folder."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", words.printable(project.name)).strip(".-")[:_NAME_CHARACTERS]
-    return Target(prefix, f"{safe or 'project'}-{project_hash(project)}")
+def target(prefix: str, state: State) -> Target:
+    """Return the name of the image of a project."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", words.printable(state.project.name)).strip(".-")[
+        :_NAME_CHARACTERS
+    ]
+    return Target(prefix, f"{safe or 'project'}-{state.hash}")
 
 
 def keep(testbed: Testbed, state: State, place: Target, variables: Mapping[str, str]) -> None:

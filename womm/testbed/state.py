@@ -21,6 +21,8 @@ from womm.errors import ImageError
 _FOLDER: Final = "testbeds"
 _VERSION: Final = 1
 _HASH_DIGITS: Final = 8
+_KEY: Final = "key"
+_KEY_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class State:
     @classmethod
     def of(cls, project: Path) -> "State":
         """Make the folder if it is not there, for this user alone. Raises ImageError, JournalError."""
-        state = cls(project, places.state_folder() / _FOLDER / project_hash(project))
+        above = places.state_folder() / _FOLDER
+        state = cls(project, above / project_hash(project, _key(above)))
         try:
             state.shared.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (state.folder, state.shared):
@@ -142,9 +145,28 @@ class State:
         return self.folder / "record.json"
 
 
-def project_hash(project: Path) -> str:
-    """Return 8 hex digits that stand for the folder of a project, as it is written: names of containers."""
-    return hashlib.sha256(os.fsencode(project)).hexdigest()[:_HASH_DIGITS]
+def project_hash(project: Path, key: bytes) -> str:
+    """Return 8 hex digits that stand for the folder of a project, as it is written: names of containers.
+
+    key: of this user on this machine. Others may have a project at the same path, and the same container
+    engine or registry.
+    """
+    return hashlib.sha256(key + os.fsencode(project)).hexdigest()[:_HASH_DIGITS]
+
+
+def _key(folder: Path) -> bytes:
+    """Return the bytes that tell this user on this machine from others; made once. Raises ImageError."""
+    path, beside = folder / _KEY, folder / f"{_KEY}.{os.getpid()}"
+    try:
+        if not path.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            beside.write_bytes(os.urandom(_KEY_BYTES))
+            with suppress(FileExistsError):  # another womm was first
+                os.link(beside, path)
+            beside.unlink()
+        return path.read_bytes()
+    except OSError as exc:
+        raise _failed("make", path, exc) from exc
 
 
 def _parsed(found: Any) -> Record:
