@@ -172,11 +172,14 @@ class Progress:
         return found
 
     def _write(self, text: str) -> None:
+        if self._terminal is None:
+            return
+        # Not into the stream's buffer: what a terminal that is gone refuses would stay there.
+        data = text.encode(errors="backslashreplace")
         try:
-            if self._terminal is not None:
-                self._terminal.write(text)
-                self._terminal.flush()
-        except OSError:  # the terminal is gone; the push is not
+            while data:
+                data = data[os.write(self._terminal.fileno(), data) :]
+        except OSError:  # the terminal is gone, the push is not
             self._terminal = None
 
 
