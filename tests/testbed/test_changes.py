@@ -74,13 +74,13 @@ def test_lines_name_the_largest_folders_first():
     files += [File("/usr/bin/jq", 2_000_000, "A"), File("/a", 1, "A")]
     files += [File(f"/{name}/x/file", 0, "A") for name in "bcdefg"]
     assert Changes(files=tuple(files), removed=tuple(f"/r/{number}" for number in range(9))).lines() == [
-        "/usr/bin               1 file  2 MB",
-        "/usr/lib/jq           3 files  3 kB",
-        "/                      1 file  1 B",
-        "/b/x                   1 file  0 B",
-        "/c/x                   1 file  0 B",
-        "/d/x                   1 file  0 B",
-        "and 3 other folders   3 files  0 B",
+        "/usr/bin              1 file  2 MB",
+        "/usr/lib/jq          3 files  3 kB",
+        "/                     1 file  1 B",
+        "/b/x                  1 file  0 B",
+        "/c/x                  1 file  0 B",
+        "/d/x                  1 file  0 B",
+        "and 3 other folders  3 files  0 B",
         "removed: /r/0, /r/1, /r/2, /r/3, /r/4, /r/5 and 3 more",
     ]
 

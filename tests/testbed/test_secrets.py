@@ -151,7 +151,7 @@ def test_variable_without_a_secret_is_left_alone(name, value):
         "PGPASSWORD='word' psql -h db",
         "docker login -u me -p word r.example",
         "curl -u me:word https://a.example.org",
-        f"git clone https://me:{made(20)}@git.example.org/a",
+        f"git clone https://me:{made(20)}@git.internal/a",
         "mysql -uroot -pword db",
         "tool --token word",
         "tool --password=word12",

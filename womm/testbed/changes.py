@@ -128,7 +128,7 @@ def program() -> list[str]:
     """Return look.pl as a command."""
     wanted = b" ".join(secrets.keywords()).decode()
     source = LOOK.read_text(encoding="utf-8")
-    return ["perl", "-e", source, wanted, secrets.MARKS.decode(), str(secrets.LARGEST_TEXT)]
+    return ["perl", "-e", source, "--", wanted, secrets.MARKS.decode(), str(secrets.LARGEST_TEXT)]
 
 
 def questions(paths: Iterable[str]) -> bytes:
