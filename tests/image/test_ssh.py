@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.conftest import archive
 from womm.errors import ImageError
 from womm.image import ssh
 from womm.image.daemon import connect
@@ -73,9 +74,10 @@ def test_engine_on_another_machine_is_reached_by_ssh(own_docker, sshd):
         assert daemon.is_remote and daemon.host == url
         assert not daemon.can_mount_host
         assert daemon.client.api.images() is not None
-        with daemon.client.api.events(filters={"type": "image"}) as stream:
-            daemon.client.api.import_image_from_data(bytes(1024), repository="by-ssh", tag="1")
-            assert b"import" in next(iter(stream))
+        stream = daemon.client.api.events(filters={"type": "image"})  # a second connection meanwhile
+        daemon.client.api.import_image_from_data(archive(1000), repository="by-ssh", tag="1")
+        assert b"by-ssh:1" in next(iter(stream))
+        stream.close()
         daemon.client.images.remove("by-ssh:1")
 
 

@@ -93,6 +93,14 @@ class Daemon:
         return words.line(f"{self.name} {self.version} at {self.host}{by}")
 
 
+class _Complaint(docker.errors.DockerException):
+    """What the other end of an ssh says: more than the connection that has ended does."""
+
+    @property
+    def explanation(self) -> str:
+        return str(self)
+
+
 @contextmanager
 def connect(
     need: str, otherwise: str = WAYS, *, endpoints: Sequence[Endpoint] | None = None
@@ -189,7 +197,7 @@ def _open(one: Endpoint, stack: ExitStack) -> Daemon:
     except NOT_DONE as exc:
         complaint = forward.complaint() if forward is not None else ""
         if complaint:
-            raise ConnectionError(complaint) from exc
+            raise _Complaint(complaint) from exc
         raise
     except ValueError as exc:
         raise ImageError(
