@@ -44,7 +44,7 @@ class Registry:
         if login:
             request.add_header("Authorization", "Basic " + auth())
         with urllib.request.urlopen(request) as answer:
-            return answer.headers["Docker-Content-Digest"]
+            return str(answer.headers["Docker-Content-Digest"])
 
 
 def auth(password: str = PASSWORD) -> str:

@@ -13,7 +13,7 @@ import urllib3
 
 from tests.image import sockets
 from womm.errors import ImageError
-from womm.image.daemon import NOT_DONE, Daemon, connect, failed
+from womm.image.daemon import NOT_DONE, connect, failed
 from womm.image.endpoint import PODMAN, USUAL, Endpoint
 
 NEED = "docker is needed for the testbed"
@@ -167,9 +167,3 @@ def test_failure_of_the_library_becomes_a_sentence(exc, meaning):
     found = failed("it cannot be done", exc, "again")
     assert meaning in found.message
     assert "\n" not in found.message
-
-
-def test_daemon_shows_no_client_in_logs():
-    assert "secret" not in repr(
-        Daemon("secret", "docker", "1", "h", "s", (1, 41), *[False] * 2, "amd64", False)
-    )

@@ -35,7 +35,7 @@ PULL = [
 
 
 def test_log_has_a_line_for_each_phase_and_not_for_each_event():
-    said = []
+    said: list[str] = []
     progress = Progress(said.append)
     for event in PULL:
         progress.event(event)
@@ -51,7 +51,7 @@ def test_log_has_a_line_for_each_phase_and_not_for_each_event():
 
 
 def test_retries_are_one_line_and_not_one_for_each_second():
-    said = []
+    said: list[str] = []
     progress = Progress(said.append)
     for left in (5, 4, 3, 2, 1):
         progress.event(at("aaa", f"Retrying in {left} seconds"))
@@ -59,7 +59,7 @@ def test_retries_are_one_line_and_not_one_for_each_second():
 
 
 def test_output_of_a_build_comes_in_whole_lines():
-    said = []
+    said: list[str] = []
     progress = Progress(said.append)
     for text in ("Step 1/2 : FROM ", "debian:12\n", " ---> 1234\n", "\n", "end"):
         progress.event({"stream": text})
@@ -107,7 +107,7 @@ def screen_of(fd, written):
 
 def test_words_of_a_registry_do_nothing_to_a_terminal(terminal):
     screen, file = terminal
-    said = []
+    said: list[str] = []
     for where in (None, file):
         progress = Progress(said.append, where)
         progress.event({"status": "\x1b[2Jgone"})
@@ -147,7 +147,7 @@ def test_terminal_has_a_bar_for_each_layer_in_its_place(terminal):
 
 def test_layers_that_are_done_make_room_on_a_small_terminal(terminal):
     screen, file = terminal
-    progress = Progress(str, file)
+    progress = Progress(lambda text: None, file)
     for number in range(20):
         progress.event(at(f"l{number}", "Pushed" if number < 15 else "Preparing"))
     assert screen() == [
@@ -158,7 +158,7 @@ def test_layers_that_are_done_make_room_on_a_small_terminal(terminal):
 
 
 def test_terminal_that_is_gone_ends_the_bars_and_not_the_push(terminal):
-    said = []
+    said: list[str] = []
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as file:
         os.close(ours)
@@ -169,7 +169,7 @@ def test_terminal_that_is_gone_ends_the_bars_and_not_the_push(terminal):
 
 
 def test_stall_is_told_again_only_when_it_has_doubled():
-    said = []
+    said: list[str] = []
     progress = Progress(said.append, stall_s=0.1)
     with progress.watched("the.registry"):
         time.sleep(0.9)  # told after 0.1, 0.2, 0.4 and 0.8 s

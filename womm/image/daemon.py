@@ -22,6 +22,7 @@ import docker
 import docker.errors
 import requests
 import urllib3
+from docker.transport import UnixHTTPAdapter
 
 from womm import programs, words
 from womm.errors import ImageError
@@ -93,12 +94,19 @@ class Daemon:
         return words.line(f"{self.name} {self.version} at {self.host}{by}")
 
 
-class _Complaint(docker.errors.DockerException):
+class _Complaint(OSError):
     """What the other end of an ssh says: more than the connection that has ended does."""
 
     @property
     def explanation(self) -> str:
         return str(self)
+
+
+class _OnePool(UnixHTTPAdapter):  # type: ignore[misc] # the library has no annotations
+    """Keeps connections for all requests. The library's own adapter makes one for each URL, an ssh each."""
+
+    def get_connection(self, url: str, proxies: object = None) -> Any:
+        return super().get_connection("http+docker://localhost", proxies)
 
 
 @contextmanager
@@ -192,7 +200,7 @@ def _open(one: Endpoint, stack: ExitStack) -> Daemon:
     elif one.socket:
         _knock(one.socket)
     try:
-        version, client = _client(url, one.tls, stack)
+        version, client = _client(url, one.tls, stack, is_forwarded=forward is not None)
         info = client.info() if _api(version) >= OLDEST_API else {}
     except NOT_DONE as exc:
         complaint = forward.complaint() if forward is not None else ""
@@ -207,13 +215,15 @@ def _open(one: Endpoint, stack: ExitStack) -> Daemon:
     return _described(client, one, version, info)
 
 
-def _client(url: str, tls: Any, stack: ExitStack) -> tuple[Mapping[str, Any], Any]:
+def _client(url: str, tls: Any, stack: ExitStack, *, is_forwarded: bool) -> tuple[Mapping[str, Any], Any]:
     """Return what the engine says of its version, and a client that speaks its version of the API."""
 
     def client(spoken: str) -> Any:
         # Without a version the library asks by itself, and leaves a connection open when that fails.
         made = docker.DockerClient(base_url=url, version=spoken, tls=tls or False, timeout=_ANSWER_S)
         stack.callback(made.close)
+        if is_forwarded:
+            made.api.mount("http+docker://", _OnePool(f"http+{url}", _ANSWER_S))
         return made
 
     oldest = ".".join(map(str, OLDEST_API))
