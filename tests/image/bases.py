@@ -56,7 +56,7 @@ class Bases:
 
     def configured(self) -> str:
         """The same with CONFIGURED."""
-        return self._imported("configured", busybox_layer, CONFIGURED)
+        return self.built("configured", "\n".join([f"FROM {self.plain()}", *CONFIGURED]))
 
     def without_shell(self) -> str:
         return self._imported("noshell", lambda: tar({"hello": BUSYBOX.read_bytes()}), ['CMD ["/hello"]'])

@@ -8,6 +8,7 @@ Root is uid 0, whatever user the image names.
 import os
 import select
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,6 +26,13 @@ SHELL_FOLDER: Final = "/dev/womm"
 """Where the container sees `State.shared`: docker's /dev is no part of the image."""
 HOST_ROOT: Final = "/mnt"
 _ROOT: Final = "0"
+_KILLED: Final = 128 + 9
+_NOT_STARTED_STATUS: Final = frozenset([126, 127])
+_CONTAINERS_END_S: Final = 1.0
+"""How much later than the end of its last program a container's end may be known."""
+_LOOK_S: Final = 0.05
+_NOT_STARTED: Final = b"OCI runtime exec failed"
+"""So begins what docker writes in the place of the output of a program that it cannot start."""
 _NO_DETACHING: Final = "ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_"
 """Docker's keys for leaving a terminal would else be Ctrl-P, Ctrl-Q: it holds each Ctrl-P back."""
 
@@ -84,8 +92,8 @@ class Testbed:
         """Start a program as root; use the result in a `with`.
 
         env: in addition to the image's, and to the proxies of docker's configuration, as `docker run` has it.
-        The words must be UTF-8: other bytes go in by stdin. A program that is not there has the status 126 or
-        127, and says so on STDOUT.
+        The words must be UTF-8: other bytes go in by stdin. When a program cannot be started the status is
+        126 or 127, and the engine's words come on STDOUT.
         """
         api, keys = self.daemon.client.api, _NO_DETACHING if tty else None
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
@@ -130,11 +138,15 @@ class Testbed:
         """Run a program to its end, as `start` says. For output of any size use `output`."""
         out = bytearray()
         finished = self.output(argv, out.extend, stdin=stdin, env=env, cwd=cwd)
+        if finished.status in _NOT_STARTED_STATUS and out.startswith(_NOT_STARTED):
+            return replace(finished, err=bytes(out))
         return replace(finished, out=bytes(out))
 
     def stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = "/") -> int:
         """Run a program without an input, show its output on stderr as it comes, and return its status."""
-        with self.start(argv, env=env, cwd=cwd) as process:
+        # With two streams nobody knows which of two lines came first.
+        in_order = ["sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
+        with self.start(in_order, env=env, cwd=cwd) as process:
             process.pump(b"", lambda _, data: _show(data))
             return self._status(process)
 
@@ -158,11 +170,21 @@ class Testbed:
 
     def _status(self, process: Process) -> int:
         status = process.wait()
-        if status == 128 + 9:  # it was killed: alone, or with the container?
-            with suppress(*NOT_DONE):
-                if not self.daemon.client.api.inspect_container(self.id)["State"]["Running"]:
-                    raise self._ended()
+        if status == _KILLED or status in _NOT_STARTED_STATUS:  # alone, or with the container?
+            # The engine tells of the program's end first.
+            deadline_s = time.monotonic() + (_CONTAINERS_END_S if status == _KILLED else 0)
+            while self._runs():
+                if time.monotonic() >= deadline_s:
+                    return status
+                time.sleep(_LOOK_S)
+            raise self._ended()
         return status
+
+    def _runs(self) -> bool:
+        try:
+            return bool(self.daemon.client.api.inspect_container(self.id)["State"]["Running"])
+        except NOT_DONE as exc:
+            raise self._failed(exc) from exc
 
     def _failed(self, exc: BaseException) -> ImageError:
         """Say what an error of the engine means for this container."""
