@@ -98,9 +98,10 @@ def test_container_that_is_removed_under_us_is_one_line(beds):
 
 def test_container_that_is_stopped_under_a_command_is_one_line(beds):
     with beds.open() as testbed:
-        killing = [lambda _: beds.daemon.client.api.kill(testbed.id)]
         with pytest.raises(ImageError, match="has stopped"):
-            testbed.output(["sh", "-c", "echo up; sleep 60"], lambda data: killing.pop()(data))
+            testbed.output(
+                ["sh", "-c", "echo up; sleep 60"], lambda _: beds.daemon.client.api.kill(testbed.id)
+            )
         with pytest.raises(ImageError, match="has stopped"):
             testbed.run(["true"])
 
