@@ -100,7 +100,7 @@ def answer(paths) -> bytes:
 
 def read(paths, data: bytes) -> tuple[Reader, dict[str, bytes]]:
     reader = Reader(paths)
-    texts = dict(reader.feed(data))
+    texts = {path: text for path, text, _ in reader.feed(data)}
     assert reader.complete
     return reader, texts
 
@@ -138,11 +138,12 @@ def test_perl_knows_when_the_container_began():
 
 
 def test_answer_in_single_bytes_is_the_same():
-    data = b"100\nf 420 0 5 7 5\nhelloD"[:-1] + b"d 493 0 1 7 0\nf 420 0 3 7 3\na\nb"
+    token = secrets.keywords().index(b"token")
+    data = b"100\nf 420 0 5 7 5\nhellod 493 0 1 7 0\nf 420 0 3 7 3 %d\na\nb" % token
     reader = Reader(["/a", "/b", "/c"])
     texts = [pair for byte in data for pair in reader.feed(bytes([byte]))]
     assert reader.complete
-    assert texts == [("/a", b"hello"), ("/c", b"a\nb")]
+    assert texts == [("/a", b"hello", []), ("/c", b"a\nb", [b"token"])]
     assert reader.facts[1] == Facts("d", 493, 0, 1, 7)
 
 
@@ -151,6 +152,7 @@ def test_answer_in_single_bytes_is_the_same():
     [
         b"secret\n",
         b"1\nf 1 2 3\n",
+        b"1\nf 420 0 1 7 1 999\n",
         b"1\nf 420 0 1 7 99999999\n",
         b"1\nf 420 0 1 7 -1\n",
         b"1\nf 420 0 1 7 0\nf 420 0 1 7 0\n",

@@ -114,8 +114,8 @@ def look(testbed: "Testbed") -> Changes:
     if paths:
 
         def take(data: bytes) -> None:
-            for path, content in reader.feed(data):
-                findings.extend(secrets.scan([(path, content)]))
+            for path, content, present in reader.feed(data):
+                findings.extend(secrets.in_file(path, content, present))
 
         finished = testbed.output(program(), take, stdin=questions(paths))
         if finished.status or not reader.complete:
@@ -148,13 +148,17 @@ class Reader:
         self._lacking = -1
         """How many bytes of a text are to come; -1: a line comes."""
         self._begun = False
+        self._present: list[bytes] = []
 
     @property
     def complete(self) -> bool:
         return self._begun and len(self.facts) == len(self._paths) and not self._buffer and self._lacking < 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
-        """Yield the path of each file, and its text if it may hold a secret. Raises ImageError."""
+    def feed(self, data: bytes) -> Iterator[tuple[str, bytes, list[bytes]]]:
+        """Yield the path of each file; its text, if it may hold a secret, and which words are in it.
+
+        Raises ImageError.
+        """
         self._buffer += data
         while True:
             if self._lacking < 0:
@@ -169,7 +173,7 @@ class Reader:
                 del self._buffer[: self._lacking]
                 self._lacking = -1
                 if self.facts[-1].type == "f":
-                    yield self._paths[len(self.facts) - 1], content
+                    yield self._paths[len(self.facts) - 1], content, self._present
 
     def _line(self) -> bytes | None:
         end = self._buffer.find(b"\n", 0, _LONGEST_LINE)
@@ -187,13 +191,20 @@ class Reader:
                 self.start_s, self._begun = int(line), True
                 return
             type_, *numbers = line.decode("ascii").split(" ")
-            mode, uid, size, mtime, length = map(int, numbers)
-        except ValueError as exc:
+            mode, uid, size, mtime, length = map(int, numbers[:5])
+            self._present = _with_shorter(secrets.keywords()[int(one)] for one in numbers[5:])
+        except (ValueError, IndexError) as exc:
             raise _failed("its answer is garbled") from exc
         if len(self.facts) == len(self._paths) or not 0 <= length <= secrets.LARGEST_TEXT:
             raise _failed("its answer is garbled")
         self.facts.append(Facts(type_, mode, uid, size, mtime))
         self._lacking = length
+
+
+def _with_shorter(found: Iterable[bytes]) -> list[bytes]:
+    """Return the words, and those with which they begin: look.pl tells the longest at each place."""
+    longest = tuple(found)
+    return [word for word in secrets.keywords() if any(one.startswith(word) for one in longest)]
 
 
 def found(

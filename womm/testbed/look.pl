@@ -8,13 +8,16 @@
 #
 # The answer: the container's start, in seconds since 1970, as a line. Then for each path, in the same order, a line
 # `TYPE MODE UID SIZE MTIME LENGTH`, and LENGTH bytes of text after it. TYPE: f file, d directory, l link,
-# o other, - gone.
+# o other, - gone. With a text the line goes on with the places of the words in it, from 0, each after a blank.
+# If one word begins another, the longer one stands first in WORDS, and is told for both.
 use strict;
 use warnings;
 use Fcntl qw(O_RDONLY O_NOFOLLOW O_NONBLOCK S_ISREG S_ISDIR S_ISLNK);
 
 my ( $words, $marks, $largest ) = @ARGV;
-my $wanted = join '|', map { quotemeta } split ' ', $words;
+my @words = split ' ', $words;
+my %place = map { $words[$_] => $_ } 0 .. $#words;
+my $wanted = join '|', map { quotemeta } @words;
 my $any = qr/$wanted/;      # perl makes one automaton of it
 my $mark = qr/$marks/;
 
@@ -27,6 +30,17 @@ sub slurp {
         last unless $count;
     }
     return length $data > $largest ? '' : $data;
+}
+
+# The places of the words in a text.
+sub present {
+    my ($text) = @_;
+    my %seen;
+    while ( $text =~ /$any/g ) {
+        $seen{ substr $text, $-[0], $+[0] - $-[0] } = 1;
+        pos($text) = $-[0] + 1;
+    }
+    return map { $place{$_} } keys %seen;
 }
 
 # The start of process 1, which is the container's: field 22 counts hundredths of seconds since the machine's start.
@@ -52,6 +66,7 @@ for my $path (@paths) {
     my $type = S_ISREG($mode) ? 'f' : S_ISDIR($mode) ? 'd' : S_ISLNK($mode) ? 'l' : 'o';
     my $data = $type eq 'f' && $size && $size <= $largest ? slurp($path) : '';
     $data = '' if index( $data, "\0" ) >= 0;
-    $data = '' if $data ne '' && !$always && lc($data) !~ $any && $data !~ $mark;
-    print join( ' ', $type, $mode & 07777, $uid, $size, $mtime, length $data ), "\n", $data;
+    my @present = $data eq '' ? () : present( lc $data );
+    $data = '' if $data ne '' && !$always && !@present && $data !~ $mark;
+    print join( ' ', $type, $mode & 07777, $uid, $size, $mtime, length $data, @present ), "\n", $data;
 }

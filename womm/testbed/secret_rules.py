@@ -23,10 +23,15 @@ class Rule:
     """In bits a character; a value below it is a placeholder."""
     is_password: bool = False
     """A person has chosen the value: it may be short, or a word."""
+    has_examples: bool = False
+    """Pages that explain programs, and tests of programs, have values of this kind that are nobody's."""
 
 
-def _rule(name: str, keywords: str, pattern: str, entropy: float = 2.5) -> Rule:
-    return Rule(name, tuple(keywords.encode().split()), re.compile(pattern.encode()), entropy)
+def _rule(
+    name: str, keywords: str, pattern: str, entropy: float = 2.5, *, has_examples: bool = False
+) -> Rule:
+    words = tuple(keywords.encode().split())
+    return Rule(name, words, re.compile(pattern.encode()), entropy, has_examples=has_examples)
 
 
 _END: Final = r"(?![A-Za-z0-9_-])"
@@ -39,8 +44,11 @@ RULES: Final = (
     _rule(
         "private key",
         "-----begin",
-        r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.){0,400}?(" + _BASE64 + r"{40})",
+        r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:(?!-----END).){0,400}?("
+        + _BASE64
+        + r"{40})",
         3.0,
+        has_examples=True,
     ),
     _rule(
         "PuTTY key",
@@ -49,7 +57,13 @@ RULES: Final = (
         3.0,
     ),
     _rule("age key", "age-secret-key-1", r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}"),
-    _rule("AWS access key", "akia asia abia acca", r"\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})\b", 3.0),
+    _rule(
+        "AWS access key",
+        "akia asia abia acca",
+        r"\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})\b",
+        3.0,
+        has_examples=True,
+    ),
     _rule(
         "AWS secret key",
         "aws",
@@ -214,22 +228,24 @@ RULES: Final = (
         r"client-key-data\s*:\s*[\"']?([A-Za-z0-9+/]{100,}={0,2})",
         3.5,
     ),
-    _rule("JSON web token", "eyj", r"\b(eyJ[\w-]{14,}\.eyJ[\w-]{14,}\.[\w-]{16,})", 3.5),
+    _rule("JSON web token", "eyj", r"\b(eyJ[\w-]{14,}\.eyJ[\w-]{14,}\.[\w-]{16,})", 3.5, has_examples=True),
     _rule(
         "authorization header",
         "authorization",
         r"(?i:authorization)" + _IS + r"(?i:bearer|basic|token)\s+([A-Za-z0-9+/=_.~-]{16,})",
         3.3,
+        has_examples=True,
     ),
     Rule(
         "password in an address",
         (),
         re.compile(
-            rb"""://[^\s:/@'"<>{}()\[\]$%|\\]{0,100}:([^\s/@'"<>{}()\[\]$%|\\]{3,200})@"""
+            rb"""://[^\s:/@'"<>{}()\[\]$%|\\]{0,100}:([^\s:/@'"<>{}()\[\]$%|\\]{3,200})@"""
             rb"""(?!(?:[\w-]+\.)*(?:example|invalid|test)\b)[\w\[]"""
         ),
         0.0,
         is_password=True,
+        has_examples=True,
     ),
 )
 
@@ -237,7 +253,7 @@ _KEYS: Final = "access account api auth encryption master private signing".split
 _NAMES: Final = (
     r"(?:(?i:pass(?:word|wd|phrase)|secret|token|credentials?|(?:"
     + "|".join(_KEYS)
-    + r")[_-]?key)|(?<=[_.-])(?i:pass|pwd))"
+    + r")[_-]?key)|[_.-](?i:pass|pwd))"
 )
 # As `_IS`, with blanks of the same line only; then a value in quotes, or one without.
 _ASSIGNED: Final = _NAMES + r"""[\w.-]{0,20}["']?\]?[ \t]{0,8}(?:=>|:=|[=:](?!=))[ \t]{0,8}"""
@@ -247,7 +263,7 @@ ASSIGNMENTS: Final = (
     *"password passwd passphrase secret token credential _pass -pass .pass _pwd -pwd .pwd".split(),
     *(f"{name}{between}key" for name in _KEYS for between in ("", "_", "-")),
 )
-"""Words in small letters: one of them is in each assignment."""
+"""Words in small letters: each assignment begins with one of them. QUOTED and ANY match from there on."""
 QUOTED: Final = re.compile((_ASSIGNED + _QUOTED).encode())
 """An assignment in a program: names and calls stand without quotes, so the value must have some."""
 ANY: Final = re.compile((_ASSIGNED + f"(?:{_QUOTED}|{_BARE})").encode())

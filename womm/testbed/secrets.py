@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Final
 
 from womm import words
@@ -45,13 +46,22 @@ def scan(files: Iterable[tuple[str, bytes]]) -> list[Finding]:
 
     A file without content is told by its name alone.
     """
-    return [finding for path, content in files for finding in _in_file(path, content)]
+    return [finding for path, content in files for finding in in_file(path, content)]
+
+
+def in_file(path: str, content: bytes, present: Iterable[bytes] | None = None) -> Iterator[Finding]:
+    """Yield the findings in a file. present: which of keywords() are in it; None: look for them."""
+    named = list(_by_name(path, content))
+    yield from named
+    if content and b"\0" not in content:
+        lines = {finding.line for finding in named}
+        yield from (one for one in _in_content(path, content, _kind(path), present) if one.line not in lines)
 
 
 def in_text(text: str, path: str = "") -> list[Finding]:
     """Return the findings in a text, such as a command: there `NAME=value` counts as a variable does."""
     data = text.encode("utf-8", "surrogateescape")
-    lines = {finding.line: finding.rule for finding in _in_content(path, data, secret_rules.ANY)}
+    lines = {finding.line: finding.rule for finding in _in_content(path, data, _Kind(secret_rules.ANY))}
     for match in _OPTION.finditer(text):
         lines.setdefault(_line_of(text, match.start()), "password in a command")
     for match in _ASSIGNED.finditer(text):
@@ -78,8 +88,11 @@ def needs_content(path: str) -> bool:
 
 @cache
 def keywords() -> tuple[bytes, ...]:
-    """Return the words, in small letters: a text without any of them, and without MARKS, has no secret."""
-    return tuple(_by_keyword())
+    """Return the words, in small letters: a text without any of them, and without MARKS, has no secret.
+
+    A word stands before those that it begins with.
+    """
+    return tuple(sorted(_by_keyword(), reverse=True))
 
 
 MARKS: Final = rb"://[^\s:/@]*:[^\s/@]+@"
@@ -120,7 +133,7 @@ _OPTION: Final = re.compile(
 def _of_variable(name: str, value: str) -> str:
     """Return the rule by which a variable is a secret; empty: it is none."""
     data = value.encode("utf-8", "surrogateescape")
-    if found := _in_content("", data, None):
+    if found := _in_content("", data, _Kind(None)):
         return found[0].rule
     plain = _WORDS_OF_NAMES.sub("_", name).upper()
     if _NO_SECRET_NAME.search(plain):
@@ -145,23 +158,33 @@ _PAGES: Final = re.compile(
     r"|/(?:changelog|news|readme|copying|licen[cs]e)[^/]*$",
     re.I,
 )
+_EXAMPLES_IN: Final = re.compile(
+    r"/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/lib/python[\d.]+/test/"
+    r"|/(?:dist-packages|site-packages|node_modules)/(?:.*/)?(?:tests?|testing|examples?|docs?)/"
+    r"|^/(?:usr|opt)/.*\.(?:md|rst|html?|adoc|texi|info|pod)$|\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$"
+)
 _SETTINGS: Final = re.compile(
     r"(?:config|settings|secret|password|credential|auth|token|env)[\w.-]*\.(?:json|xml|txt)$", re.I
 )
 
 
-def _in_file(path: str, content: bytes) -> Iterator[Finding]:
-    named = list(_by_name(path, content))
-    yield from named
-    if content and b"\0" not in content:
-        if _SOURCE.search(path):
-            assignments: re.Pattern[bytes] | None = secret_rules.QUOTED
-        elif _PAGES.search(path) and not _SETTINGS.search(path):
-            assignments = None
-        else:
-            assignments = secret_rules.ANY
-        lines = {finding.line for finding in named}
-        yield from (one for one in _in_content(path, content, assignments) if one.line not in lines)
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What counts in a text."""
+
+    assignments: re.Pattern[bytes] | None
+    """None: no assignments count."""
+    examples: bool = False
+    """It may have examples: rules with `has_examples` do not count."""
+
+
+def _kind(path: str) -> _Kind:
+    examples = _EXAMPLES_IN.search(path) is not None
+    if _SOURCE.search(path):
+        return _Kind(secret_rules.QUOTED, examples)
+    if _PAGES.search(path) and not _SETTINGS.search(path):
+        return _Kind(None, examples)
+    return _Kind(secret_rules.ANY, examples)
 
 
 def _by_name(path: str, content: bytes) -> Iterator[Finding]:
@@ -201,49 +224,65 @@ def _by_keyword() -> dict[bytes, frozenset[int]]:
     return {keyword: frozenset(places) for keyword, places in found.items()}
 
 
-def _in_content(path: str, content: bytes, assignments: re.Pattern[bytes] | None) -> list[Finding]:
-    """Return the findings in a text, in the order of lines, one for each line. None: no assignments count."""
+def _in_content(
+    path: str, content: bytes, kind: _Kind, present: Iterable[bytes] | None = None
+) -> list[Finding]:
+    """Return the findings in a text, in the order of lines, one for each line."""
     small, places = content.lower(), set(_ALWAYS)
-    for keyword, of_keyword in _by_keyword().items():
-        if keyword in small:
-            places |= of_keyword
+    for keyword in [word for word in _by_keyword() if word in small] if present is None else present:
+        places |= _by_keyword()[keyword]
     lines: dict[int, str] = {}
     for place in sorted(places - {_ASSIGNED_SECRET}):
         rule = secret_rules.RULES[place]
-        for start, value in _values(rule.pattern, content):
+        if kind.examples and rule.has_examples:
+            continue
+        for start, value in _values(rule.pattern.finditer(content)):
             if _is_password(value) if rule.is_password else _is_token(value, rule.entropy):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, rule.name)
-    if assignments is not None and _ASSIGNED_SECRET in places:
-        for start, value in _values(assignments, content):
+    if kind.assignments is not None and _ASSIGNED_SECRET in places:
+        for start, value in _values(_assigned(kind.assignments, content, small)):
             if looks_random(value):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, "assigned secret")
     return [Finding(path, line, rule) for line, rule in sorted(lines.items())[:_PER_FILE]]
 
 
-def _values(pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, bytes]]:
+def _assigned(pattern: re.Pattern[bytes], content: bytes, small: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the assignments: the search for each word is much faster than a search for the pattern."""
+    for name in secret_rules.ASSIGNMENTS:
+        word = name.encode()
+        place = small.find(word)
+        while place >= 0:
+            if match := pattern.match(content, place):
+                yield match
+            place = small.find(word, place + len(word))
+
+
+def _values(matches: Iterable[re.Match[bytes]]) -> Iterator[tuple[int, bytes]]:
     """Where each match begins, and its value."""
-    for count, match in enumerate(pattern.finditer(content)):
-        if count == _VALUES:
-            return
+    for match in islice(matches, _VALUES):
         yield match.start(), match[match.lastindex or 0]
 
 
 # Values.
 
-_EXAMPLE: Final = re.compile(rb"(?i)example|x{5,}|\*{3,}|\.{3,}|0{8,}|your[-_]|redacted|placeholder")
+_EXAMPLE: Final = re.compile(
+    rb"(?i)example|x{5,}|\*{3,}|\.{3,}|0{8,}|your[-_]|redacted|placeholder"
+    rb"|czZCaGRSa3F0Mz|QWxhZGRpbjpvcGVu"  # the logins of RFC 6749 and RFC 7617
+)
 _PLACEHOLDER: Final = re.compile(
     rb"(?i)(?:my|your|our|some|the|new|old|db|root|admin|test|default|super)*[-_. ]?"
     rb"(?:pass(?:word|wd|phrase|w)?|pwd?|secret|token|(?:api)?[-_]?key|user(?:name)?|login|auth|value|string"
-    rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
+    rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|xyzzy|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
 )
 _TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]")
 _IDENTIFIER: Final = re.compile(
-    rb"[A-Za-z_][a-z]*[0-9]{0,4}(?:[._-]+[A-Za-z][a-z]*[0-9]{0,4})+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
+    rb"[A-Za-z_][a-z]*[0-9]{0,4}(?:[._-]+(?:[A-Za-z][a-z]*)?[0-9]{0,4})+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 )
 """Words with separators between, or a name with dots."""
 _HEX: Final = re.compile(rb"(?:0x)?[0-9a-fA-F-]+")
 _RUNS: Final = re.compile(rb"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]+")
 _TOKEN_LENGTH: Final = 16
+_HEX_LENGTH: Final = 20
 
 
 def _is_token(value: bytes, least: float) -> bool:
@@ -271,7 +310,7 @@ def _is_dense(value: bytes) -> bool:
     if length < _TOKEN_LENGTH:
         return runs >= max(3, length / 4) and entropy(value) >= 0.75 * math.log2(length)
     if _HEX.fullmatch(value):
-        return runs >= length / 5 and entropy(value) >= 2.8
+        return length >= _HEX_LENGTH and runs >= length / 5 and entropy(value) >= 2.8
     return runs >= length / 4 and entropy(value) >= 3.5
 
 
