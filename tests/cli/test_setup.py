@@ -262,7 +262,7 @@ def test_setup_share_without_a_docker_says_so(folder):
     line = result.err.splitlines()[0]
     assert line == (
         "womm: docker is needed for the file server's image, and is not running:"
-        f" nobody listens at unix://{folder}/none"
+        f" nobody listens at unix://{folder}/none (DOCKER_HOST)"
     )
     assert "womm setup --fileserver-image NAME" in result.err
     assert not (folder / ".womm").exists()

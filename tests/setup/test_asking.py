@@ -97,8 +97,9 @@ def test_end_of_stdin_at_a_question_ends_it_with_a_word():
 
 
 def test_bytes_that_are_no_text_are_asked_for_again():
-    with asking(CONFIRM, PYTHONUTF8="1") as child:
+    with asking(CONFIRM, PYTHONIOENCODING="utf-8:strict") as child:
         child.expect_exact("[y] > ")
+        child.setecho(False)
         os.write(child.child_fd, b"\xff\n")
         child.expect_exact("That is not text in this terminal's encoding.")
         child.expect_exact("[y] > ")

@@ -4,6 +4,9 @@ A question has a line of its own, its choices are numbered lines, and `[default]
 Ctrl-C ends womm with status 130. So does the end of stdin (Ctrl-D), with a line that says so.
 """
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Mapping
 
@@ -91,21 +94,43 @@ class Asker:
         prompt = f"[{words.name(default)}] > " if default else "> "
         while True:
             try:
-                answer = click.prompt(prompt, default="", show_default=False, prompt_suffix="", err=True)
+                click.echo(prompt, nl=False, err=True)
+                answer = _line()
             except UnicodeDecodeError:
                 _echo("That is not text in this terminal's encoding.")
                 continue
-            except click.Abort as exc:
+            except KeyboardInterrupt as exc:
                 _echo("")  # the shell's prompt gets a line of its own
-                if isinstance(exc.__context__, EOFError):
-                    _echo("womm: stdin has ended, and womm needs an answer")
-                raise
+                raise click.Abort from exc
+            if not answer:
+                _echo("")
+                _echo("womm: stdin has ended, and womm needs an answer")
+                raise click.Abort
             return answer.strip() or default
 
 
 def terminal() -> bool:
     """Return whether somebody sits there: womm asks on stderr, and reads stdin."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _line() -> str:
+    """Read a line from stdin; empty at its end. Raises KeyboardInterrupt, UnicodeDecodeError.
+
+    Python sees a Ctrl-C between two of its steps only: one that comes just before read(2) would do nothing
+    until the next line. So the signal itself ends the wait (signal.set_wakeup_fd).
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        while sys.stdin not in select.select([sys.stdin, reader], [], [])[0]:
+            os.read(reader, 1)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+    return sys.stdin.readline()
 
 
 def _echo(line: str) -> None:

@@ -73,7 +73,7 @@ def _original(exc: project.OriginalError, asker: Asker, say: Callable[[str], Non
     """Read the original's file, and ask whether what it says is the user's own."""
     if not asker.asks:
         raise TrustError(
-            f"{exc.path} is the original womm's: somebody must accept what it says, in a terminal",
+            f"{exc.path} is the original womm's: accept what it says, in a terminal",
             "womm setup",
         )
     found = original(exc.path, exc.content)
