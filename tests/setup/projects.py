@@ -76,6 +76,16 @@ class Project:
         """Run womm with these words in a terminal."""
         return in_terminal(self.folder, *words, **env)
 
+    @contextmanager
+    def dialogue(self, **env: str | None) -> Iterator["pexpect.spawn[str]"]:
+        """Run womm setup in a terminal, until somebody is in the testbed."""
+        with self.asking("setup", *self.words, **env) as child:
+            answer(child, "In which namespace", "")
+            answer(child, "Which pull secret", "")
+            child.expect_exact("Make it work!")
+            child.expect_exact("testbed:")
+            yield child
+
     @property
     def written(self) -> dict[str, Any]:
         return tomllib.loads((self.folder / ".womm").read_text())

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 TOOL = "#!/bin/sh\necho from the tool: $MODE\n"
 MB = 1_000_000
+UNKNOWN = '{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN", "message": "blob upload unknown to registry"}]}'
 
 
 def set_up(project: Project, *words: str) -> None:
@@ -160,12 +160,12 @@ def failed(project: Project, *words: str) -> str:
 def test_registry_that_refuses_keeps_the_image_for_the_next_setup(
     project: Project, status: int, told: str
 ) -> None:
-    project.proxy.statuses = {"POST": status}
+    project.proxy.refuse("POST", status)
     said = failed(project, "--run", "echo kept >/kept")
     assert told in said
     assert "womm: the image is kept here as" in said
     assert project.left() == NOTHING
-    project.proxy.statuses = {}
+    project.proxy.answers.clear()
     again = project.setup()
     assert again.status == 0, again.err
     assert "an earlier setup did not finish with its image" in again.err
@@ -175,11 +175,10 @@ def test_registry_that_refuses_keeps_the_image_for_the_next_setup(
 
 def test_push_that_breaks_off_goes_on_with_the_next_setup(project: Project) -> None:
     (project.folder / "blob").write_bytes(os.urandom(3 * MB))
-    # docker tries five times.
-    project.proxy.statuses = {"PATCH": 404}
+    project.proxy.refuse("PATCH", 404, UNKNOWN)
     said = failed(project, "--run", "cp blob /blob")
     assert "womm: the image is kept here as" in said
-    project.proxy.statuses = {}
+    project.proxy.answers.clear()
     set_up(project)
     assert project.run_in_image("wc -c </blob") == b"3000000\n"
 
@@ -234,10 +233,7 @@ def test_engine_that_goes_away_is_told_in_a_line(
     assert process.returncode == 254, err
     assert "gone" in err
     assert "Traceback" not in err
-    with project.client() as client:  # another engine, as far as womm knows: it names the container
-        for container in client.containers.list():
-            assert container.name in project.setup("--run", "touch /made").err
-            container.remove(force=True, v=True)
+    set_up(project, "--run", "touch /made")  # it finds the container by its label
 
 
 @pytest.mark.soak
@@ -269,7 +265,7 @@ def test_ctrl_c_in_a_command_leaves_nothing(project: Project) -> None:
 
 
 def test_ctrl_c_in_a_push_keeps_the_image(project: Project) -> None:
-    project.proxy.hold, project.proxy.hold_after = threading.Event(), 1
+    project.proxy.hold_after(1)
     (project.folder / "blob").write_bytes(os.urandom(3 * MB))
     process = project.start("--run", "cp blob /blob")
     project.proxy.wait_for(1)
@@ -278,15 +274,13 @@ def test_ctrl_c_in_a_push_keeps_the_image(project: Project) -> None:
     assert process.returncode == 130, err
     assert "womm: the image is kept here as" in err
     assert project.left() == NOTHING
-    project.proxy.hold.set()
-    project.proxy.hold = None
+    project.proxy.go_on()
     set_up(project)
     assert project.run_in_image("wc -c </blob") == b"3000000\n"
 
 
 def test_ctrl_c_at_a_question_keeps_the_testbed(project: Project) -> None:
-    with project.asking("setup", *project.words) as child:
-        child.expect_exact("testbed:")
+    with project.dialogue() as child:
         child.sendline("touch /made; export MODE=fast")
         child.expect_exact("testbed:")
         child.sendline("exit")

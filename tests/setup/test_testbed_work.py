@@ -18,9 +18,7 @@ KEY = "PRIVATE" + " KEY"  # for programs that look for keys in sources
 
 def test_visit_goes_back_in_until_it_works_and_saves_what_was_exported(project: Project) -> None:
     (project.folder / "tool").write_text(TOOL)
-    with project.asking("setup", *project.words) as child:
-        child.expect_exact("Make it work!")
-        child.expect_exact("testbed:")
+    with project.dialogue() as child:
         child.sendline("touch made-by-root")
         child.expect_exact("testbed:")
         child.sendline("exit")
@@ -119,8 +117,7 @@ def test_planted_secrets_are_named_and_their_values_are_nowhere(
 
 
 def test_secret_that_the_user_does_not_want_to_push_stays_in_the_testbed(project: Project) -> None:
-    with project.asking("setup", *project.words) as child:
-        child.expect_exact("testbed:")
+    with project.dialogue() as child:
         child.sendline("echo password hunter2 | tee /root/.netrc >/dev/null")
         child.expect_exact("testbed:")
         child.sendline("exit")

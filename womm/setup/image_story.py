@@ -92,7 +92,8 @@ class _Story:
             build(
                 self.daemon,
                 dockerfile,
-                self._place.name,
+                self._place.repository,
+                self._place.tag,
                 labels={TITLE: title, VERSION: womm.__version__},
                 progress=self._progress,
                 network=self.answers.network,
