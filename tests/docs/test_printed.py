@@ -23,12 +23,14 @@ from tests.conftest import Home
 from tests.docs.printed import Command, Terminal, commands, environment, unlike
 from tests.docs.test_docs import README, text
 from tests.faults.tasks import wait_for
+from tests.image.bases import Bases
 from tests.image.dockerd import BASE, Docker
 from tests.installation import ROOT
 from tests.realcluster.configs import NFS_SETTINGS
 from tests.realcluster.fixtures import KubeCluster
 from tests.realcluster.images import tools_image
 from tests.soak import SOAK
+from womm.image import distribution
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -37,7 +39,7 @@ TESTS_CLUSTER = "it starts or ends the tests' cluster, which the test run has do
 SECOND_MACHINE = "it needs a second machine: tests/cluster/kubernetes/test_cli_tasks.py"
 NOT_RUN = {
     "scripts/install && scripts/kube": TESTS_CLUSTER,
-    ".venv/bin/python -m tests.realcluster up": TESTS_CLUSTER,
+    ".venv/bin/python -m tests.realcluster up --nfs-nodes 2": TESTS_CLUSTER,
     ".venv/bin/python -m tests.realcluster down": TESTS_CLUSTER,
     "export KUBECONFIG=/var/lib/womm-test/0/admin.kubeconfig": TESTS_CLUSTER,
     "export PATH=$PWD/.venv/bin:$PATH": "an installed womm is on PATH",
@@ -51,7 +53,14 @@ NOT_RUN = {
     "womm finish sgvcrpdj": SECOND_MACHINE,
 }
 """Each must still be in a page."""
+INSTALLS = "a stand-in for jq is installed, since the tests' docker has no network"
 NOT_COMPARED = {
+    "womm setup": INSTALLS,
+    "womm setup --yes --share lazy --base debian:12 --prefix registry.example.org/me/ "
+    "--run 'apt-get update' --run 'apt-get install -y jq' --env MODE=fast": INSTALLS,
+    "womm setup --yes --share none --base debian:12 --run 'apt-get update && apt-get install -y jq' "
+    "--env MODE=fast": INSTALLS,
+    "cat .womm.d/Dockerfile": INSTALLS,
     "womm parallel --kube-pods 4 --tag -- grep -n TODO {} ::: *.py; echo status $?": "of Python 3.11",
     "head -n 3 ../gzip.log": "find(1) gives the files in any order",
     "womm status --ended": "it shows the first lines of what other sections have run",
@@ -83,8 +92,13 @@ LOCAL = (
     *("A folder", "Count", "Compress, in a copy", "Hash", "Search", "What failed", "A shell in a worker"),
     *("A worker dies", "Stop and go on"),
 )
+FIRST = (
+    *("A program goes to a cluster", "The program", "The testbed", "Run it", "Change the image"),
+    "Without questions",
+)
+"""The tutorial's first walk."""
 KUBERNETES = (
-    *("Set up a folder", "A first run", "Watch it", "A shell in a pod"),
+    *("An image that is there already", "A first run", "Watch it", "A shell in a pod"),
     *("Your folder in the pods", "The machine is gone", "If you are the admin"),
 )
 SAMPLE = ("turtle.py", "_pydecimal.py", "pydoc_data", "json", "enum.py", "gettext.py", "runpy.py", "types.py")
@@ -226,7 +240,7 @@ def test_readme_folder_from_somebody_else_is_as_printed(terminal: Terminal) -> N
 def test_tutorial_on_this_machine_is_as_printed(terminal: Terminal) -> None:
     reader = Reader(terminal, TUTORIAL)
     script = terminal.home / "victim.sh"
-    (block,) = re.findall(r"(?m)^    #!/bin/sh\n(?:    .*\n)+", text(TUTORIAL))
+    (block,) = re.findall(r"(?m)^    #!/bin/sh\n    # .*\n(?:    .*\n)+", text(TUTORIAL))
     script.write_text(textwrap.dedent(block))
     script.chmod(0o755)
     reader.run(*LOCAL)
@@ -235,6 +249,26 @@ def test_tutorial_on_this_machine_is_as_printed(terminal: Terminal) -> None:
         process.wait()
         reader.run("The terminal is gone")
     reader.run("Clean up")
+    reader.all_is_as_printed()
+
+
+def test_readme_project_is_set_up_as_printed(
+    fetching: Terminal, kube_cluster: KubeCluster, kube_namespace: str
+) -> None:
+    write_script(fetching, README, "proj")
+    write_kubeconfig(fetching, kube_cluster, "lab", kube_namespace)
+    fetching.substitutions["registry.example.org/"] = f"{kube_cluster.registry}/"
+    reader = Reader(fetching, README)
+    reader.run("Set up a project")
+    reader.all_is_as_printed()
+
+
+@pytest.mark.soak
+def test_tutorial_first_walk_is_as_printed(fetching: Terminal, kube_cluster: KubeCluster) -> None:
+    write_script(fetching, TUTORIAL, "first")
+    fetching.substitutions["localhost:5000/"] = f"{kube_cluster.registry}/"
+    reader = Reader(fetching, TUTORIAL)
+    reader.run(*FIRST)
     reader.all_is_as_printed()
 
 
@@ -282,7 +316,7 @@ def test_tutorial_on_kubernetes_is_as_printed(
     kubernetes.export(**images)
     kubernetes.substitutions["localhost:5000/"] = f"{kube_cluster.registry}/"
     without = () if SOAK else LONG
-    reader.run("Set up a folder", "A first run", without=without)
+    reader.run("An image that is there already", "A first run", without=without)
     with another_terminal(kubernetes, "proj", "-k --kube-pods 2 --kube-cpu 50m"):
         reader.run("Watch it", without=without)
     reader.run("A shell in a pod", without=without)
@@ -302,6 +336,40 @@ def test_tutorial_on_kubernetes_is_as_printed(
     finally:
         kube_cluster.kubectl.run("delete", "namespace", "research", "--wait=false")
     reader.all_is_as_printed()
+
+
+@pytest.fixture
+def fetching(
+    kubernetes: Terminal, nfs_nodes: list[str], images: dict[str, str], bases: Bases, own_docker: Docker
+) -> Terminal:
+    """The terminal of somebody whose docker can fetch debian:12, and jq in it. See INSTALLS."""
+    kubernetes.export(**NFS_SETTINGS, **images)
+    kubernetes.substitutions |= {
+        "apt-get update": "install -D /opt/jq /var/lib/apt/lists/jq",
+        "apt-get install -y jq": "cp /opt/jq /usr/bin/jq",
+    }
+    base = bases.built("jq", f"FROM {bases.debian()}\n{_JQ}")
+    client = own_docker.client()
+    try:
+        for name in {distribution.own(), "debian:12"}:
+            client.images.get(base).tag(*name.split(":"))
+    finally:
+        client.close()
+    return kubernetes
+
+
+_JQ = r"""
+RUN printf '%s\n' '#!/bin/sh' 'echo "{\"file\":\"$4\",\"mode\":\"$MODE\"}"' >/opt/jq
+RUN chmod +x /opt/jq
+"""
+
+
+def write_script(terminal: Terminal, page: Path, folder: str) -> None:
+    """Do what the page says of its script that needs jq: save it."""
+    (block,) = re.findall(r"(?m)^    #!/bin/sh\n    jq .*\n", text(page))
+    path = terminal.home / folder / "script"
+    path.parent.mkdir()
+    path.write_text(textwrap.dedent(block))
 
 
 @pytest.fixture
@@ -332,7 +400,7 @@ def test_no_line_that_is_typed_is_taken_for_output() -> None:
 def test_every_section_with_commands_is_run() -> None:
     """All of both pages: a new section needs its place here."""
     found = {command.section for command in commands(text(TUTORIAL)) if command.text not in NOT_RUN}
-    assert found == {*LOCAL, "The terminal is gone", "Clean up", *KUBERNETES}
+    assert found == {*FIRST, *LOCAL, "The terminal is gone", "Clean up", *KUBERNETES}
     found = {command.section for command in commands(text(README)) if command.text not in NOT_RUN}
-    places = {"The first five minutes", "On Kubernetes", "Your folder in the pods"}
+    places = {"Set up a project", "The first five minutes", "On Kubernetes", "Your folder in the pods"}
     assert found == {*places, "A folder from somebody else"}
