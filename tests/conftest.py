@@ -42,6 +42,7 @@ GROUPS = {
     "kube_cluster": "kubernetes",  # one cluster fits on two cores; its tests break its nodes
     "net": "guests",  # the kernels that mount NFS have one network, with ports in turn
     "own_docker": "docker",
+    "own_podman": "podman",
     "installed": "wheel",
 }
 
@@ -138,6 +139,15 @@ def bases(own_docker: "dockerd.Docker") -> "Bases":
     from tests.image.bases import Bases
 
     return Bases(own_docker)
+
+
+@pytest.fixture(scope="session")
+def own_podman() -> Iterator[str]:
+    """The address of a podman for the tests of images, started once."""
+    from tests.image import podman
+
+    with podman.running() as host:
+        yield host
 
 
 @pytest.fixture
