@@ -97,8 +97,8 @@ class Proxy:
     registry: Registry
     host: str = ""
     """As names of images begin."""
-    refused: tuple[str, str, int] | None = None
-    """HTTP method, a part of the path, and the status that answers such requests."""
+    answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    """HTTP method: status and body of the answer, and what the path of a request must hold."""
     bytes_s: float = 0.0
     """How fast blobs are sent; 0: as fast as they come."""
     cut_after: int = 0
@@ -124,9 +124,9 @@ class Proxy:
         if self._hold_after and self.uploaded >= self._hold_after:
             self._going.wait(START_S)
 
-    def refuse(self, method: str, status: int, path: str = "") -> None:
+    def refuse(self, method: str, status: int, body: str = "", path: str = "") -> None:
         """Answer the requests whose path holds `path`, instead of passing them on."""
-        self.refused = (method, path, status)
+        self.answers[method] = (status, body, path)
 
     def hold_after(self, size: int) -> None:
         """Hold blobs back after so many bytes, until go_on."""
@@ -162,12 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         proxy = self.server.proxy
         proxy.requests.append((self.command, self.path))
-        if proxy.refused and self.command == proxy.refused[0] and proxy.refused[1] in self.path:
-            self.close_connection = True  # the body of the request has not been read
-            self.send_response(proxy.refused[2])
-            self.send_header("Content-Length", "0")
-            self.send_header("Connection", "close")
-            self.end_headers()
+        status, body, path = proxy.answers.get(self.command, (0, "", ""))
+        if status and path in self.path:
+            self._refuse(status, body.encode())
             return
         behind = http.client.HTTPConnection(proxy.registry.host, timeout=START_S)
         try:
@@ -194,6 +191,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
         finally:
             behind.close()
+
+    def _refuse(self, status: int, body: bytes) -> None:
+        self.close_connection = True  # the body of the request has not been read
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
 

@@ -93,7 +93,7 @@ def test_login_of_a_credential_helper_is_used(pusher, private_registry, tmp_path
 )
 def test_registry_that_refuses_is_told_apart(pusher, proxy, status, meaning):
     repository = pusher.image(proxy.host)
-    proxy.refuse("PUT", status, "/manifests/")  # docker tries a layer again for 50 s
+    proxy.refuse("PUT", status, path="/manifests/")  # docker tries a layer again for 50 s
     with pytest.raises(ImageError) as raised:
         pusher.push(repository)
     assert meaning in raised.value.message
