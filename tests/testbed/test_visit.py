@@ -104,7 +104,7 @@ def test_window_has_its_size_from_the_start_and_when_it_changes(debian):
     deadline = time.monotonic() + 10
     while "45 67" not in typed(child, "stty size"):
         assert time.monotonic() < deadline
-    assert "xterm-256color C.UTF-8" in typed(child, "echo $TERM $LC_ALL$LANG")
+    assert "xterm-256color C.utf8" in typed(child, "echo $TERM $LC_ALL$LANG")
     typed(child, "cd /")
     child.sendline("exit 3")
     assert settled(child) == 3
@@ -165,15 +165,12 @@ def test_history_is_the_users_alone_and_goes_on_in_the_next_container(user):
         assert (found.st_uid, stat.filemode(found.st_mode)) == (UID, "-rw-------")
     child = user.terminal()
     prompted(child)
-    child.send("\x1b[A\x1b[A\x1b[A")
-    child.expect_exact("echo o''ne")
-    child.send("\x03")
-    prompted(child)
+    assert "one\r\n" in typed(child, "\x1b[A\x1b[A\x1b[A")
     child.sendline("exit")
     assert settled(child) == 0
     result = user.result()
     assert result["container"] != first
-    assert [one["text"] for one in result["commands"]] == ["exit"]
+    assert [one["text"] for one in result["commands"]] == ["echo o''ne", "exit"]
 
 
 def test_sh_of_busybox_says_the_same_as_bash(busybox):
@@ -247,7 +244,6 @@ def test_signal_ends_the_visit_and_restores_the_terminal(debian, number):
     )
     child.sendline(f"{sys.executable} {Path(__file__).with_name('visitor.py')}; echo st''atus $?; stty -a")
     child.expect(r"testbed:\S*# ")
-    before = child.before
     children = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[0]), number)
     child.expect_exact(f"status {128 + number}".encode())
@@ -255,7 +251,6 @@ def test_signal_ends_the_visit_and_restores_the_terminal(debian, number):
     child.sendline("exit")
     child.expect(pexpect.EOF)
     child.close()
-    assert before is not None
     assert debian.containers() == []
 
 
@@ -335,12 +330,7 @@ def test_engine_of_another_machine_gives_the_same_without_the_folder(user):
         for number in (1, 2):
             child = user.terminal(VISIT_HOST=f"tcp://127.0.0.1:{port}")
             prompted(child)
-            if number == 2:
-                child.send("\x1b[A\x1b[A")
-                child.expect_exact("export MODE=fast")
-                child.send("\r")
-                prompted(child)
-            typed(child, "export MODE=fast")
+            typed(child, "export MODE=fast" if number == 1 else "\x1b[A\x1b[A")
             child.sendline("exit 3")
             assert settled(child) == 3
             result = user.result()

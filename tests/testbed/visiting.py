@@ -74,10 +74,11 @@ class Visitor:
         return found
 
     def containers(self) -> list[str]:
-        """Return the testbeds' containers that are there."""
+        """Return the testbeds of this project that are there."""
         client = self.docker.client()
         try:
-            return [str(one["Id"]) for one in client.api.containers(all=True)]
+            found = client.api.containers(all=True)
+            return [str(one["Id"]) for one in found if self.shared.parent.name in one["Names"][0]]
         finally:
             client.close()
 
@@ -121,5 +122,6 @@ def visitor(docker: Docker, image: str, uid: int = 0) -> Iterator[Visitor]:
 def settled(child: "pexpect.spawn[str]") -> int:
     """Wait for a visit's end; return its status."""
     child.expect(pexpect.EOF)
+    print(child.before)  # a traceback, if there is one
     child.close()
     return int(child.exitstatus if child.exitstatus is not None else 128 + (child.signalstatus or 0))

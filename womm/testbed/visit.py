@@ -32,6 +32,7 @@ from womm.testbed.state import State
 from womm.testbed.streams import STDERR, STDOUT, Process
 from womm.testbed.variables import exported
 
+_KILLED: Final = 128 + signal.SIGKILL
 _RESIZE_TRIES: Final = 40
 _RESIZE_PAUSE_S: Final = 0.05
 """The terminal in the container takes a size once the program runs: a moment after its start."""
@@ -75,6 +76,12 @@ def visit(testbed: Testbed, state: State, *, command: Sequence[str] = ()) -> Vis
     try:
         with testbed.start(argv, env=passed, cwd=_folder(testbed), stdin=True, tty=tty) as process:
             status = _attended(testbed, process, tty)
+    except (KeyboardInterrupt, SystemExit, _OutputRefused) as exc:
+        # Only now that nobody holds its output back: the engine tells of no other end before it has that.
+        _hang_up(testbed)
+        if not isinstance(exc, _OutputRefused):
+            raise
+        status = exc.status
     finally:
         shell_files.collect(testbed, state)
     return left(testbed, state, status)
@@ -97,22 +104,27 @@ def _folder(testbed: Testbed) -> str:
 
 
 def _attended(testbed: Testbed, process: Process, tty: bool) -> int:
-    """Pass everything on until the program ends; return its status. Raises ImageError."""
-    try:
-        refused = _with_terminal(process) if tty else _Passing(process).run()
-    except (KeyboardInterrupt, SystemExit):
-        _hang_up(testbed)
-        raise
-    if refused is not None:
-        _hang_up(testbed)
-        return refused
-    status = 128 + signal.SIGKILL
+    """Pass everything on until the program ends; return its status. Raises ImageError, _OutputRefused."""
+    if tty:
+        _with_terminal(process)
+    else:
+        _Passing(process).run()
     try:
         status = process.wait()
-    finally:
-        if tty and status == 128 + signal.SIGKILL:  # with its container, as a rule
+        if status == _KILLED:
+            _raise_if_ended(testbed)
+    except ImageError:
+        if tty:
             _calm()
+        raise
     return status
+
+
+def _raise_if_ended(testbed: Testbed) -> None:
+    """Raise ImageError unless only the program was killed, and not its container."""
+    done = testbed.run(["sh", "-c", ":"])
+    if done.status:
+        raise ImageError(f"the testbed's container {testbed.name} has ended", "womm setup")
 
 
 def _hang_up(testbed: Testbed) -> None:
@@ -121,10 +133,10 @@ def _hang_up(testbed: Testbed) -> None:
         testbed.run(["sh", "-c", _HANG_UP])
 
 
-def _with_terminal(process: Process) -> int | None:
+def _with_terminal(process: Process) -> None:
     with _window_changes() as changed, terminal.raw():
         try:
-            return _Passing(process, changed).run()
+            _Passing(process, changed).run()
         except BaseException:
             _calm()
             raise
@@ -159,6 +171,13 @@ def _window_changes() -> Iterator[int]:
         os.close(writer)
 
 
+class _OutputRefused(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+        """That of womm: of a program that cannot write."""
+
+
 class _Passing:
     """Bytes on their way between this process's descriptors 0, 1 and 2 and the program in the container."""
 
@@ -170,16 +189,12 @@ class _Passing:
         """Input that the program has not taken yet."""
         self._input_open = True
         self._resizes = _RESIZE_TRIES if changed is not None else 0
-        self._refused: int | None = None
-        """The status when the output could not be written."""
 
-    def run(self) -> int | None:
-        """Return when the program has closed its output; a status if it was womm that could not write it."""
+    def run(self) -> None:
+        """Return when the program has closed its output. Raises ImageError, _OutputRefused."""
         while (pieces := self._process.read()) is not None:
             for stream, data in pieces:
                 self._write(stream, data)
-            if self._refused is not None:
-                break
             if self._resizes:
                 self._resize()
             if self._waiting:
@@ -191,10 +206,9 @@ class _Passing:
                 self._resizes = _RESIZE_TRIES
             if 0 in readable:
                 self._read_input()
-        return self._refused
 
-    def _wait(self) -> list[object]:
-        wanted: list[object] = [self._process]
+    def _wait(self) -> list[Process | int]:
+        wanted: list[Process | int] = [self._process]
         if self._changed is not None:
             wanted.append(self._changed)
         if self._input_open and not self._waiting:
@@ -235,12 +249,12 @@ class _Passing:
 
     def _write(self, stream: int, data: bytes) -> None:
         descriptor, view = {STDOUT: 1, STDERR: 2}.get(stream, 2), memoryview(data)
-        while view and self._refused is None:
+        while view:
             try:
                 view = view[os.write(descriptor, view) :]
             except BlockingIOError:
                 select.select([], [descriptor], [])
-            except BrokenPipeError:
-                self._refused = 128 + signal.SIGPIPE
-            except OSError:
-                self._refused = FAILURE_STATUS
+            except BrokenPipeError as exc:
+                raise _OutputRefused(128 + signal.SIGPIPE) from exc
+            except OSError as exc:
+                raise _OutputRefused(FAILURE_STATUS) from exc
