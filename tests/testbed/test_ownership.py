@@ -132,9 +132,8 @@ def test_many_files_are_given_quickly(own_docker):
     number = count(3000, 100_000)
     with visitor(own_docker, Bases(own_docker).busybox(), UID) as user:
         line = f"mkdir many; cd many; seq {number} | xargs touch"
-        begin = time.monotonic()
         done = user.piped(line)
         assert done.returncode == 0, done.stderr
         assert set(owners(user.project).values()) == {(UID, UID)}
         assert user.result()["given"] == number + 1
-        assert time.monotonic() - begin < 60
+        assert user.result()["given_s"] < 30

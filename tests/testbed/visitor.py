@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from womm import signals
@@ -67,9 +68,11 @@ def main() -> int:
                             seen = visit(testbed, state, command=command)
                         result |= dataclasses.asdict(seen)
                     finally:
+                        begin = time.monotonic()
                         result["given"] = ownership.give_back(
                             testbed, project, record.root_owned or frozenset()
                         )
+                        result["given_s"] = time.monotonic() - begin
                         state.save(dataclasses.replace(state.load(), root_owned=None))
                     result["changes"] = [change.path for change in testbed.changes()]
         return seen.status
