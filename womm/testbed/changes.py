@@ -192,19 +192,13 @@ class Reader:
                 return
             type_, *numbers = line.decode("ascii").split(" ")
             mode, uid, size, mtime, length = map(int, numbers[:5])
-            self._present = _with_shorter(secrets.keywords()[int(one)] for one in numbers[5:])
+            self._present = [word for one in numbers[5:] for word in secrets.beginnings(int(one))]
         except (ValueError, IndexError) as exc:
             raise _failed("its answer is garbled") from exc
         if len(self.facts) == len(self._paths) or not 0 <= length <= secrets.LARGEST_TEXT:
             raise _failed("its answer is garbled")
         self.facts.append(Facts(type_, mode, uid, size, mtime))
         self._lacking = length
-
-
-def _with_shorter(found: Iterable[bytes]) -> list[bytes]:
-    """Return the words, and those with which they begin: look.pl tells the longest at each place."""
-    longest = tuple(found)
-    return [word for word in secrets.keywords() if any(one.startswith(word) for one in longest)]
 
 
 def found(

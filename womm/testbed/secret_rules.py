@@ -152,7 +152,7 @@ RULES: Final = (
         "npm login",
         ":_auth :_password",
         r"//[\w.:/-]{3,200}:_(?:authToken|auth|password)\s*=\s*\"?([^\s\"$]{8,})",
-        2.5,
+        has_examples=True,
     ),
     _rule("PyPI token", "pypi-age", r"\bpypi-AgE[\w-]{50,}", 3.0),
     _rule("crates.io token", "cargo crates", r"\bcio[A-Za-z0-9]{32}" + _END, 3.5),
@@ -255,8 +255,13 @@ _NAMES: Final = (
     + "|".join(_KEYS)
     + r")[_-]?key)|[_.-](?i:pass|pwd))"
 )
+# `token_url = ...`: what the value is, and no secret.
+_OTHER: Final = (
+    r"(?![\w.-]{0,20}(?i:class|endpoint|field|file|format|header|length|name|param|path|pattern|prefix|type|ur[il]|version)"
+    r"s?\b)"
+)
 # As `_IS`, with blanks of the same line only; then a value in quotes, or one without.
-_ASSIGNED: Final = _NAMES + r"""[\w.-]{0,20}["']?\]?[ \t]{0,8}(?:=>|:=|[=:](?!=))[ \t]{0,8}"""
+_ASSIGNED: Final = _NAMES + _OTHER + r"""[\w.-]{0,20}["']?\]?[ \t]{0,8}(?:=>|:=|[=:](?!=))[ \t]{0,8}"""
 _QUOTED: Final = r"""(?:[bru]{0,2}"([^"\s\\]{8,200})"|[bru]{0,2}'([^'\s\\]{8,200})')"""
 _BARE: Final = r"""([^\s"'<>(){}\[\],;#`$&|\\]{8,200})(?![^\s,;#])"""
 ASSIGNMENTS: Final = (

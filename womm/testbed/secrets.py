@@ -95,6 +95,13 @@ def keywords() -> tuple[bytes, ...]:
     return tuple(sorted(_by_keyword(), reverse=True))
 
 
+@cache
+def beginnings(place: int) -> tuple[bytes, ...]:
+    """Return a word of keywords() and those that it begins with."""
+    word = keywords()[place]
+    return tuple(one for one in keywords() if word.startswith(one))
+
+
 MARKS: Final = rb"://[^\s:/@]*:[^\s/@]+@"
 """A pattern for what rules without words look for, in the language of Python and perl."""
 
@@ -159,8 +166,8 @@ _PAGES: Final = re.compile(
     re.I,
 )
 _EXAMPLES_IN: Final = re.compile(
-    r"/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/lib/python[\d.]+/test/"
-    r"|/(?:dist-packages|site-packages|node_modules)/(?:.*/)?(?:tests?|testing|examples?|docs?)/"
+    r"/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/man/man\d/"
+    r"|(?:^/usr/|/lib/python[\d.]+/|/(?:dist-packages|site-packages|node_modules)/)(?:.*/)?(?:tests?|testing|examples?|docs?)/"
     r"|^/(?:usr|opt)/.*\.(?:md|rst|html?|adoc|texi|info|pod)$|\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$"
 )
 _SETTINGS: Final = re.compile(
@@ -175,16 +182,18 @@ class _Kind:
     assignments: re.Pattern[bytes] | None
     """None: no assignments count."""
     examples: bool = False
-    """It may have examples: rules with `has_examples` do not count."""
+    """The file is a page or a test: rules with `has_examples` do not count."""
 
 
 def _kind(path: str) -> _Kind:
     examples = _EXAMPLES_IN.search(path) is not None
-    if _SOURCE.search(path):
-        return _Kind(secret_rules.QUOTED, examples)
-    if _PAGES.search(path) and not _SETTINGS.search(path):
+    if examples:
         return _Kind(None, examples)
-    return _Kind(secret_rules.ANY, examples)
+    if _SOURCE.search(path):
+        return _Kind(secret_rules.QUOTED)
+    if _PAGES.search(path) and not _SETTINGS.search(path):
+        return _Kind(None)
+    return _Kind(secret_rules.ANY)
 
 
 def _by_name(path: str, content: bytes) -> Iterator[Finding]:
@@ -204,7 +213,7 @@ def _by_name(path: str, content: bytes) -> Iterator[Finding]:
 def _named() -> re.Pattern[str]:
     """One pattern for all files that have a rule; the group's name is the rule's place in FILES."""
     parts = [f"(?P<_{place}>{rule.path})" for place, rule in enumerate(secret_files.FILES)]
-    return re.compile("(?:" + "|".join(parts) + r")\Z")
+    return re.compile("/(?:" + "|".join(parts) + r")\Z")
 
 
 _ASSIGNED_SECRET: Final = len(secret_rules.RULES)
@@ -267,14 +276,15 @@ def _values(matches: Iterable[re.Match[bytes]]) -> Iterator[tuple[int, bytes]]:
 
 _EXAMPLE: Final = re.compile(
     rb"(?i)example|x{5,}|\*{3,}|\.{3,}|0{8,}|your[-_]|redacted|placeholder"
-    rb"|czZCaGRSa3F0Mz|QWxhZGRpbjpvcGVu"  # the logins of RFC 6749 and RFC 7617
+    # The logins and tokens of RFC 5849, 6749 and 7617.
+    rb"|ad180jjd733klru7|czZCaGRSa3F0Mz|2YotnFZFEjr1zCsicMWpAA|tGzv3JOkF0XG5Qx2TlKWIA|QWxhZGRpbjpvcGVu"
 )
 _PLACEHOLDER: Final = re.compile(
     rb"(?i)(?:my|your|our|some|the|new|old|db|root|admin|test|default|super)*[-_. ]?"
     rb"(?:pass(?:word|wd|phrase|w)?|pwd?|secret|token|(?:api)?[-_]?key|user(?:name)?|login|auth|value|string"
     rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|xyzzy|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
 )
-_TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]")
+_TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]|://|^urn:")
 _IDENTIFIER: Final = re.compile(
     rb"[A-Za-z_][a-z]*[0-9]{0,4}(?:[._-]+(?:[A-Za-z][a-z]*)?[0-9]{0,4})+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 )
