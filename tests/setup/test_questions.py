@@ -211,7 +211,7 @@ def silent(options, folder, before=None, remembered="") -> Answers:
         raise AssertionError("nobody waits for an answer: the engine is found out later")
 
     asker = Asker(asks=False)
-    said = []
+    said: list[str] = []
     return ask(
         options, folder, before or {}, asker, remembered=remembered, no_engine=no_engine, say=said.append
     )

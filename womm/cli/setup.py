@@ -53,7 +53,6 @@ def command(
     env: tuple[str, ...],
     share_write: tuple[str, ...],
     dockerfile: Path | None,
-    fileserver_base: str | None,
     allow_secrets: bool,
     yes: bool,
     **flags: str | bool | None,
@@ -77,6 +76,7 @@ def command(
     from womm.setup import story
     from womm.setup.questions import Options, Value
 
+    base = str(flags.pop("fileserver_base") or "")
     keys: dict[str, Value] = {name.replace("_", "-"): value for name, value in flags.items() if value}
     if share_write:
         keys["share-write"] = [path for paths in share_write for path in paths.split(",")]
@@ -85,7 +85,7 @@ def command(
         dockerfile=dockerfile,
         run=run,
         variables=dict(map(_variable, env)),
-        fileserver_base=fileserver_base or "",
+        fileserver_base=base,
         allow_secrets=allow_secrets,
         yes=yes,
     )
