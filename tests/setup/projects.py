@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pexpect
 
 from tests.cli.running import WOMM, Result, environment, run
@@ -48,18 +47,18 @@ class Project:
         """The options of womm setup that answer all questions."""
         return ["--share", "none", "--base", self.base, "--prefix", self.prefix]
 
-    def womm(self, *words: str, **env: str | None) -> Result:
+    def womm(self, *words: str, **env: Any) -> Result:
         return run(*words, cwd=self.folder, **env)
 
     def accept(self) -> None:
         """Accept `.womm` as it is now."""
         accept(self.folder)
 
-    def setup(self, *words: str, **env: str | None) -> Result:
+    def setup(self, *words: str, **env: Any) -> Result:
         """Run womm setup without a terminal."""
         return run("setup", *self.words, *words, "--yes", cwd=self.folder, **env)
 
-    def start(self, *words: str, **env: str | None) -> "subprocess.Popen[str]":
+    def start(self, *words: str, **env: Any) -> "subprocess.Popen[str]":
         """Start it, leader of a process group."""
         return subprocess.Popen(
             [*WOMM, "setup", *self.words, *words, "--yes"],
@@ -72,12 +71,12 @@ class Project:
             process_group=0,
         )
 
-    def asking(self, *words: str, **env: str | None) -> AbstractContextManager["pexpect.spawn[str]"]:
+    def asking(self, *words: str, **env: Any) -> AbstractContextManager["pexpect.spawn[str]"]:
         """Run womm with these words in a terminal."""
         return in_terminal(self.folder, *words, **env)
 
     @contextmanager
-    def dialogue(self, **env: str | None) -> Iterator["pexpect.spawn[str]"]:
+    def dialogue(self, **env: Any) -> Iterator["pexpect.spawn[str]"]:
         """Run womm setup in a terminal, until somebody is in the testbed."""
         with self.asking("setup", *self.words, **env) as child:
             answer(child, "In which namespace", "")
@@ -107,7 +106,7 @@ class Project:
             return bytes(found)
 
     @contextmanager
-    def client(self) -> Iterator[docker.DockerClient]:
+    def client(self) -> Iterator[Any]:
         client = self.docker.client()
         try:
             yield client
@@ -163,7 +162,7 @@ NOTHING: dict[str, list[str]] = {"containers": [], "volumes": [], "images": []}
 
 
 @contextmanager
-def in_terminal(folder: Path, *words: str, **env: str | None) -> Iterator["pexpect.spawn[str]"]:
+def in_terminal(folder: Path, *words: str, **env: Any) -> Iterator["pexpect.spawn[str]"]:
     """Run womm with these words in a terminal."""
     child = pexpect.spawn(
         WOMM[0],

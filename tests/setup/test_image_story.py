@@ -173,6 +173,7 @@ def test_registry_that_refuses_keeps_the_image_for_the_next_setup(
     assert "kept" in (project.folder / ".womm.d/Dockerfile").read_text()
 
 
+@pytest.mark.soak  # docker tries for a minute
 def test_push_that_breaks_off_goes_on_with_the_next_setup(project: Project) -> None:
     (project.folder / "blob").write_bytes(os.urandom(3 * MB))
     project.proxy.refuse("PATCH", 404, UNKNOWN)

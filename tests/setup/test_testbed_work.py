@@ -45,7 +45,8 @@ def test_lacking_perl_is_told_with_the_command_that_installs_it(project: Project
 
 
 def letters(number: int) -> str:
-    return "".join(string.ascii_letters[byte % 52] for byte in os.urandom(number))
+    characters = string.ascii_letters + string.digits
+    return "".join(characters[byte % len(characters)] for byte in os.urandom(number))
 
 
 def test_planted_secrets_are_named_and_their_values_are_nowhere(

@@ -72,7 +72,11 @@ class _Shell:
             if asks:
                 task.say(f"womm: {self.daemon}")
             status = bench.visit(task.command)
-            kept = self._kept(testbed, bench, bool(left)) if asks else self._dropped(testbed)
+            kept = None
+            if asks:
+                kept = self._kept(testbed, bench, bool(left))
+            else:
+                self._say_dropped(testbed)
             testbed.kept = bool(left) and kept is None
         if kept is not None:
             self._publish(base, *kept)
@@ -85,7 +89,7 @@ class _Shell:
         """
         found = leftovers.find(self.daemon, self.state.hash)
         for one in found:
-            if one.image_id.removeprefix("sha256:") != base.id.removeprefix("sha256:"):
+            if base.id.removeprefix("sha256:") not in {name.removeprefix("sha256:") for name in one.images}:
                 raise ImageError(
                     f"a setup that was interrupted has left the testbed {one.name}",
                     "womm setup goes on in it",
@@ -107,7 +111,7 @@ class _Shell:
         testbed.kept = was_left
         return None
 
-    def _dropped(self, testbed: Testbed) -> None:
+    def _say_dropped(self, testbed: Testbed) -> None:
         """Say, where nobody can be asked, that changes are lost."""
         found = changes.look(testbed)
         if not found.nothing:

@@ -17,8 +17,9 @@ from womm.testbed import caches, changes, ownership, packages, requirements, sec
 from womm.testbed.changes import Changes
 from womm.testbed.container import HOST_ROOT, Testbed
 from womm.testbed.secrets import Finding
+from womm.testbed.shell_files import Typed
 from womm.testbed.state import State
-from womm.testbed.visit import Typed, left, visit
+from womm.testbed.visit import left, visit
 
 Say = Callable[[str], None]
 _VALUE_WIDTH: Final = 60
