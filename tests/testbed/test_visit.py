@@ -155,22 +155,30 @@ def test_history_is_the_users_alone_and_goes_on_in_the_next_container(user):
     child = user.terminal()
     prompted(child)
     typed(child, "echo o''ne")
-    typed(child, "bash -c 'history -s nested'")
+    child.send("bash\r")  # a shell in the shell keeps its history there, too
+    child.expect(r"root@\S+# ")
+    child.send("export INNER=1\r")
+    child.expect(r"root@\S+# ")
+    child.send("exit\r")
+    prompted(child)
     child.sendline("exit")
     assert settled(child) == 0
     first = user.result()["container"]
+    assert [path for path in user.result()["changes"] if path != "/"] == []
+    assert user.result()["variables"] == {}
     assert {path.name for path in user.shared.iterdir()} == {"bashrc", "shrc", "history", "history.sh"}
     for path in user.shared.iterdir():
         found = path.stat()
         assert (found.st_uid, stat.filemode(found.st_mode)) == (UID, "-rw-------")
     child = user.terminal()
     prompted(child)
-    assert "one\r\n" in typed(child, "\x1b[A\x1b[A\x1b[A")
+    assert "export INNER" in typed(child, "history")
+    assert "one\r\n" in typed(child, "!echo")
     child.sendline("exit")
     assert settled(child) == 0
     result = user.result()
     assert result["container"] != first
-    assert [one["text"] for one in result["commands"]] == ["echo o''ne", "exit"]
+    assert [one["text"] for one in result["commands"]] == ["history", "echo o''ne", "exit"]
 
 
 def test_sh_of_busybox_says_the_same_as_bash(busybox):
@@ -193,6 +201,19 @@ def test_sh_of_busybox_says_the_same_as_bash(busybox):
         (0, "/usr", "echo $?"),
         (4, "/usr", "exit 4"),
     ]
+
+
+def test_sh_without_a_history_still_exports(own_docker):
+    """dash."""
+    bases = Bases(own_docker)
+    name = bases.built("debian-nobash", f"FROM {bases.debian()}\nRUN rm /bin/bash\n")
+    with visitor(own_docker, name) as one:
+        child = one.terminal()
+        prompted(child)
+        assert "1\r\n" in typed(child, "export MODE=fast; false") + typed(child, "echo $?")
+        child.sendline("exit 4")
+        assert settled(child) == 4
+        assert (one.result()["variables"], one.result()["commands"]) == ({"MODE": "fast"}, [])
 
 
 def test_pipes_carry_bytes_and_the_commands_status(debian):
