@@ -130,7 +130,7 @@ class Testbed:
             command = ["sh", "-c", 'n=$1; shift; head -c "$n" | "$@"', "sh", str(len(stdin)), *argv]
         with self.start(command, env=env, cwd=cwd, stdin=bool(stdin)) as process:
             process.pump(stdin, lambda stream, data: take(data) if stream == STDOUT else errors.extend(data))
-            return Finished(self._status(process), b"", bytes(errors))
+            return Finished(self.status(process), b"", bytes(errors))
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: str = "/"
@@ -148,7 +148,7 @@ class Testbed:
         in_order = ["sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
         with self.start(in_order, env=env, cwd=cwd) as process:
             process.pump(b"", lambda _, data: _show(data))
-            return self._status(process)
+            return self.status(process)
 
     def changes(self) -> list[Change]:
         """Return what the container's layer changes in the image, without the mount points.
@@ -168,7 +168,8 @@ class Testbed:
         places += [self.folder] if self.folder is not None else []
         return frozenset(str(path) for place in places for path in (place, *place.parents))
 
-    def _status(self, process: Process) -> int:
+    def status(self, process: Process) -> int:
+        """Return a program's status once it has ended. Raises ImageError if its container has."""
         status = process.wait()
         if status == _KILLED or status in _NOT_STARTED_STATUS:  # alone, or with the container?
             # The engine tells of the program's end first.

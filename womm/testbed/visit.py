@@ -32,7 +32,6 @@ from womm.testbed.state import State
 from womm.testbed.streams import STDERR, STDOUT, Process
 from womm.testbed.variables import exported
 
-_KILLED: Final = 128 + signal.SIGKILL
 _RESIZE_TRIES: Final = 40
 _RESIZE_PAUSE_S: Final = 0.05
 """The terminal in the container takes a size once the program runs: a moment after its start."""
@@ -110,21 +109,11 @@ def _attended(testbed: Testbed, process: Process, tty: bool) -> int:
     else:
         _Passing(process).run()
     try:
-        status = process.wait()
-        if status == _KILLED:
-            _raise_if_ended(testbed)
+        return testbed.status(process)
     except ImageError:
         if tty:
             _calm()
         raise
-    return status
-
-
-def _raise_if_ended(testbed: Testbed) -> None:
-    """Raise ImageError unless only the program was killed, and not its container."""
-    done = testbed.run(["sh", "-c", ":"])
-    if done.status:
-        raise ImageError(f"the testbed's container {testbed.name} has ended", "womm setup")
 
 
 def _hang_up(testbed: Testbed) -> None:
