@@ -34,7 +34,7 @@ class Record:
     host: str = ""
     """The engine that has the container, as in DOCKER_HOST."""
     root_owned: frozenset[str] | None = None
-    """Paths that were root's before the visit, as os.fsdecode has them; None: no visit is open."""
+    """What ownership.root_owned found before the visit; None: no visit is open."""
     image: str = ""
     """REPOSITORY:TAG that is committed, and that `.womm` does not name yet; empty: none."""
 
