@@ -82,8 +82,8 @@ class Visit:
     typed: "Sequence[Typed]" = ()
     variables: Mapping[str, str] | None = None
     """The exported variables that the image got in this visit."""
-    bash: bool = False
-    """The image has bash, so that is what the commands were typed in."""
+    bash: bool = True
+    """Whether the image has bash: then the commands were typed in it."""
 
 
 def write(project: Path, origin: Origin, visit: Visit, folder: Path | None) -> Path | None:
