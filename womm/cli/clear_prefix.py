@@ -8,13 +8,15 @@ from womm.cli import tables
 
 @click.command("clear-prefix")
 def command() -> int:
-    """Forget the prefix of your images, so that womm setup asks for it again.
+    """Forget where your images are pushed.
 
-    womm setup keeps it in your config.toml. A project keeps its own in .womm.
+    womm setup remembers the prefix of their names in your config.toml, and will ask for it again. A project
+    keeps its own in .womm.
 
     \b
-    Example:
+    Examples:
       womm clear-prefix
+      womm clear-prefix && womm setup
     """
     from womm.setup import remembered
 
