@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "status": ("womm.cli.status", "List the tasks that run or left something behind."),
     "logs": ("womm.cli.logs", "Print what the jobs of a task wrote."),
     "finish": ("womm.cli.finish", "End tasks and remove what they left behind."),
-    "setup": ("womm.cli.setup", "Make this folder a project: an image for its jobs, and a .womm."),
+    "setup": ("womm.cli.setup", "Make this folder a project: the image of its jobs, a .womm."),
     "clear-prefix": ("womm.cli.clear_prefix", "Forget where your images are pushed."),
     "trust": ("womm.cli.trust", "Show what the project's .womm says, and accept it."),
     "cluster-setup": ("womm.cli.cluster_setup", "Print what an admin applies so that users may run tasks."),

@@ -57,7 +57,7 @@ def command(
     yes: bool,
     **flags: str | bool | None,
 ) -> int:
-    """Make this folder a project: an image for its jobs, and a .womm.
+    """Make this folder a project: the image of its jobs, a .womm.
 
     In a terminal it asks for what you do not give, and opens the testbed: a shell in a container, with
     this folder, where you install what your program needs. It changes an existing .womm, also of a folder
