@@ -114,7 +114,7 @@ class Bench:
         if status:
             raise ImageError(
                 f"the command has ended with status {status}: {shown}",
-                "womm setup, without --run and --yes: a shell to try it in",
+                "womm setup    (without --run and --yes: a shell to try it in)",
             )
 
     # ---- what is asked and said
