@@ -74,12 +74,16 @@ NOT_COMPARED = {
 }
 """Only the status of these is looked at."""
 LONG = (
+    # tests/setup/test_on_cluster.py does the like.
+    "find . -type f | sort | womm parallel -k --kube-pods 4 -- ./script {}",
+    "womm setup --yes --share lazy --base debian:12 --prefix registry.example.org/me/ "
+    "--run 'apt-get update' --run 'apt-get install -y jq' --env MODE=fast",
     "womm doctor",  # README.md has it, too
     "womm parallel -k --kube-pods 2 --kube-cpu 50m -- "
     "'sleep 4; echo \"job {}, attempt $WOMM_ATTEMPT\"' ::: 1 2 3 4",
     "womm parallel --kube-pods 2 --kube-cpu 100 --ready-timeout 15s -- echo ::: 1; echo status $?",
 )
-"""Of the tutorial's part about Kubernetes: run with the full counts only."""
+"""Of the parts about Kubernetes: run with the full counts only."""
 STATUSES = {
     "womm parallel --kube-pods 4 wc -l {} ::: json/*.py": 2,
     "womm shell": 3,
@@ -259,7 +263,7 @@ def test_readme_project_is_set_up_as_printed(
     write_kubeconfig(fetching, kube_cluster, "lab", kube_namespace)
     fetching.substitutions["registry.example.org/"] = f"{kube_cluster.registry}/"
     reader = Reader(fetching, README)
-    reader.run("Set up a project")
+    reader.run("Set up a project", without=() if SOAK else LONG)
     reader.all_is_as_printed()
 
 
