@@ -159,6 +159,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None: ...
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no HTTP: engines try TLS first, and know by the first word that there is none."""
+        self.close_connection = True
+        self.wfile.write(f"HTTP/1.1 {int(code)} no\r\nConnection: close\r\n\r\n".encode())
+
     def _pass(self) -> None:
         proxy = self.server.proxy
         proxy.requests.append((self.command, self.path))
@@ -170,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             is_blob = self.command in {"PATCH", "PUT"} and "/blobs/" in self.path
             dropped = {"transfer-encoding", "content-length", "connection"}
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            names = {name.lower() for name in self.headers} - dropped
+            headers = {name: ", ".join(self.headers.get_all(name, ())) for name in names}
             chunked = self.headers.get("Transfer-Encoding") == "chunked"
             if not chunked:
                 headers["Content-Length"] = self.headers.get("Content-Length", "0")

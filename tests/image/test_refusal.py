@@ -19,7 +19,7 @@ def request(doing=Doing.PUSH, *, has_login=False, name="reg.example.org/me/image
         ("unauthorized: authentication required", True, "does not accept the login"),
         ("unexpected status from HEAD request to https://x/v2/: 401 Unauthorized", False, "wants a login"),
         ("denied: Your authorization token has expired. Reauthenticate", True, "does not accept the login"),
-        (HUB, False, "wants a login"),
+        (HUB, False, "no right to push there, at least without a login"),
         (HUB, True, "no right to push"),
         ("error parsing HTTP 403 response body: unexpected end of JSON input", False, "no right to push"),
         (
@@ -62,6 +62,9 @@ def test_name_of_an_image_is_no_reason():
 def test_missing_image_is_plain_or_hidden():
     assert is_absent("manifest unknown: manifest unknown")
     assert not is_absent(HUB)
+    assert not is_absent(
+        "manifest unknown: OCI manifest found, but accept header does not support OCI manifests"
+    )
     assert is_hidden(HUB) and is_hidden("name unknown") and is_hidden("unauthorized")
     assert not is_hidden("connection refused")
     assert not is_hidden("x509: certificate signed by unknown authority")

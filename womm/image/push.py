@@ -163,7 +163,7 @@ def _is_missing(daemon: Daemon, name: str) -> bool:
     except docker.errors.APIError as exc:
         why = words_of(exc)
         # podman before 6 has no such request, and its words for that are "not found", too.
-        return "manifest unknown" in why or (daemon.name != "podman" and is_absent(why))
+        return is_absent(why) and (daemon.name != "podman" or "manifest unknown" in why)
     except NOT_DONE as exc:
         log.debug("is %s in the registry: %s", name, words_of(exc))
     return False

@@ -62,7 +62,7 @@ _OTHERS: Final = (
         "{login}; or later the same command",
     ),
     (
-        r"server gave http response to https client",
+        r"server gave http response to https client|does not look like a tls handshake",
         "{registry} speaks plain HTTP, and {program} wants HTTPS",
         '"insecure-registries": ["{registry}"] in /etc/docker/daemon.json; sudo systemctl restart docker',
     ),
@@ -111,7 +111,8 @@ def refused(request: Request, why: str) -> ImageError:
 
 def is_absent(why: str) -> bool:
     """Return whether the registry says plainly that it does not have the image."""
-    return bool(_ABSENT.search(why.lower()))
+    text = why.lower()
+    return bool(_ABSENT.search(text)) and "accept header" not in text  # it has it, of a kind that is not read
 
 
 def is_hidden(why: str) -> bool:
@@ -121,16 +122,19 @@ def is_hidden(why: str) -> bool:
 
 
 def _login_or_right(request: Request, text: str) -> tuple[str, str]:
-    """Tell 401 and 403 apart; some registries say "denied" for both."""
+    """Tell 401 and 403 apart; where there is no login, some registries say "denied" for both."""
+    pushes = request.doing is Doing.PUSH
+    no_right = f"you have no right to {'push' if pushes else 'pull'} there"
     if _RIGHT.search(text) or (request.has_login and not _LOGIN.search(text)):
-        what = "push" if request.doing is Doing.PUSH else "pull"
-        other = "another --prefix, or " if request.doing is Doing.PUSH else ""
-        return f"you have no right to {what} there", f"{other}ask the owner of {{registry}} for the right"
+        other = "another --prefix, or " if pushes else ""
+        return no_right, f"{other}ask the owner of {{registry}} for the right"
     if request.has_login:
         return "{registry} does not accept the login that is kept for it", "{login}"
-    if request.doing is Doing.PULL and _DENIED.search(text):
-        return "{registry} has no such image, or wants a login", "{login}"
-    return "{registry} wants a login", "{login}"
+    if _LOGIN.search(text):
+        return "{registry} wants a login", "{login}"
+    if pushes:
+        return f"{no_right}, at least without a login", "{login}; or another --prefix"
+    return "{registry} has no such image, or wants a login", "{login}"
 
 
 def _absent(request: Request, text: str) -> tuple[str, str]:
