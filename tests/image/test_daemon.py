@@ -102,6 +102,7 @@ def test_engine_that_is_too_old_is_told_with_both_versions(place):
         ({"ApiVersion": "1.43"}, False),
         ({"KernelVersion": "5.10.0-1-amd64"}, False),
         ({"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]}, False),
+        ({"Rootless": True}, False),
     ],
 )
 def test_root_of_the_machine_is_mounted_only_where_all_of_it_is_read_only(place, change, can):
@@ -112,7 +113,7 @@ def test_root_of_the_machine_is_mounted_only_where_all_of_it_is_read_only(place,
         connect(NEED, endpoints=[Endpoint(host, USUAL)]) as daemon,
     ):
         assert daemon.can_mount_host == can
-        assert daemon.is_rootless == ("SecurityOptions" in change)
+        assert daemon.is_rootless == bool(change.keys() & {"SecurityOptions", "Rootless"})
 
 
 def test_podman_is_known_by_its_name(place):

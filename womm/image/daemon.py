@@ -242,7 +242,8 @@ def _described(client: Any, one: Endpoint, version: Mapping[str, Any], info: Map
     parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
     podman = any("podman" in part.lower() for part in parts)
     api = _api(version)
-    rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
+    options = map(str, info.get("SecurityOptions") or ())
+    rootless = bool(info.get("Rootless")) or any("rootless" in option for option in options)  # podman, docker
     kernel = _numbers(str(info.get("KernelVersion", "")))
     return Daemon(
         client=client,
