@@ -1,7 +1,10 @@
 """Secrets: 20 planted ones are named, none is shown; what only looks like one is left alone."""
 
+import tarfile
+
 import pytest
 
+from tests.realcluster import debian
 from tests.testbed.planting import BASE64, CAPITALS, HEX, PRIVATE, SMALL, jwt, made, pem
 from womm.testbed import secrets
 from womm.testbed.secrets import Finding
@@ -94,6 +97,41 @@ def test_program_without_a_secret_is_left_alone(line):
     assert secrets.scan([("/opt/a.py", line.encode())]) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/opt/app/config.py", 'DB_PASSWORD = "hunter2"'),
+        ("/opt/app/app.ini", "password = hunter2"),
+        ("/opt/app/app.yaml", "  smtp_pass: 'Tr0ub4dor&3'"),
+        ("/opt/app/data.json", '{"password": "s3cr3t"}'),
+        ("/opt/app/notes.txt", f"token: {GOOD}"),
+        ("/etc/environment", f"API_KEY={made(32, HEX)}"),
+        ("/opt/app/key.txt", f"-----BEGIN {PRIVATE}-----\nMIIBVAIBADANBg==\n-----END {PRIVATE}-----"),
+        ("/opt/app/db.conf", "url = postgres://app:hunter2@db/prod"),
+    ],
+)
+def test_weak_secret_of_an_application_is_found(path, line):
+    assert secrets.scan([(path, line.encode())])
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/usr/lib/python3/dist-packages/a/tests/test_a.py", pem()),
+        ("/usr/local/lib/python3.12/test/certdata/key.pem", pem()),
+        ("/usr/share/doc/a/examples/key.pem", pem()),
+        ("/usr/lib/python3/dist-packages/a-1.egg-info/PKG-INFO", jwt()),
+        ("/usr/share/a/words.json", '{"password": "s3cr3t"}'),
+    ],
+)
+def test_examples_of_installed_packages_are_left_alone(path, text):
+    assert secrets.scan([(path, text.encode())]) == []
+
+
+def test_token_of_a_service_counts_everywhere():
+    assert secrets.scan([("/usr/share/doc/a/README.md", ("ghp_" + made(36)).encode())])
+
+
 def test_assignment_in_a_page_is_an_example():
     line = f"password = {GOOD}".encode()
     assert secrets.scan([("/opt/app/README.md", line), ("/usr/share/doc/app/guide", line)]) == []
@@ -167,6 +205,7 @@ def test_command_with_a_secret_is_found(command):
     [
         "apt-get update && apt-get install -y jq",
         "export MODE=fast",
+        "apt-get install passwd=1:4.13+dfsg1-1",
         "pip install token-bucket==1.2.3 passlib",
         "docker login --password-stdin",
         'curl -u "$ME:$WORD" https://a.example.org',
@@ -182,3 +221,12 @@ def test_command_without_a_secret_is_left_alone(command):
 def test_many_findings_of_a_file_are_cut():
     text = "".join("ghp_" + made(36, seed=seed) + "\n" for seed in range(50))
     assert len(secrets.scan([("/opt/tokens.txt", text.encode())])) == 20
+
+
+@pytest.mark.slow
+def test_plain_debian_with_python_has_no_finding():
+    with tarfile.open(debian.python_layer()) as layer:
+        members = [member for member in layer if member.isreg() and member.size <= secrets.LARGEST_TEXT]
+        files = [(member.name.lstrip("."), layer.extractfile(member)) for member in members]
+        assert len(files) > 4000
+        assert secrets.scan((path, file.read()) for path, file in files if file is not None) == []

@@ -40,14 +40,17 @@ _BASE64: Final = "[A-Za-z0-9+/]"
 _IS: Final = r"""["']?\s{0,8}(?:=>|:=|[=:])\s{0,8}["']?"""
 
 RULES: Final = (
-    # A header alone is no key: programs that read keys have it, too.
+    # A header alone is no key: programs that read keys have it, too. So a long line of base64 follows, or a
+    # shorter one and the end.
     _rule(
         "private key",
         "-----begin",
-        r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:(?!-----END).){0,400}?("
+        r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?s:(?!-----END).){0,400}?("
         + _BASE64
-        + r"{40})",
-        3.0,
+        + r"{40})|(?:[\s\"'+,]|\\[nrt])*("
+        + _BASE64
+        + r"{8,})[A-Za-z0-9+/=\s\"',\\]{0,4000}-----END)",
+        2.5,
         has_examples=True,
     ),
     _rule(
@@ -262,8 +265,8 @@ _OTHER: Final = (
 )
 # As `_IS`, with blanks of the same line only; then a value in quotes, or one without.
 _ASSIGNED: Final = _NAMES + _OTHER + r"""[\w.-]{0,20}["']?\]?[ \t]{0,8}(?:=>|:=|[=:](?!=))[ \t]{0,8}"""
-_QUOTED: Final = r"""(?:[bru]{0,2}"([^"\s\\]{8,200})"|[bru]{0,2}'([^'\s\\]{8,200})')"""
-_BARE: Final = r"""([^\s"'<>(){}\[\],;#`$&|\\]{8,200})(?![^\s,;#])"""
+_QUOTED: Final = r"""(?:[bru]{0,2}"([^"\s\\]{6,200})"|[bru]{0,2}'([^'\s\\]{6,200})')"""
+_BARE: Final = r"""([^\s"'<>(){}\[\],;#`$&|\\]{6,200})(?![^\s,;#])"""
 ASSIGNMENTS: Final = (
     *"password passwd passphrase secret token credential _pass -pass .pass _pwd -pwd .pwd".split(),
     *(f"{name}{between}key" for name in _KEYS for between in ("", "_", "-")),
@@ -273,3 +276,5 @@ QUOTED: Final = re.compile((_ASSIGNED + _QUOTED).encode())
 """An assignment in a program: names and calls stand without quotes, so the value must have some."""
 ANY: Final = re.compile((_ASSIGNED + f"(?:{_QUOTED}|{_BARE})").encode())
 """An assignment in a file of settings or a command."""
+PASSWORDS: Final = re.compile(rb"(?i)[_.-]?(?:pass|pwd)")
+"""How an assignment of what a person has chosen begins: it need not look random."""

@@ -120,7 +120,8 @@ _NO_SECRET_NAME: Final = re.compile(
 _KEY_NAME: Final = re.compile(r"KEY(?:$|_)|(?:^|_)(?:AUTH|CRED|CREDS|LOGIN|COOKIE|SESSION)(?:$|_)")
 """Names whose value is a secret if it looks random."""
 _HARMLESS: Final = re.compile(
-    r"|\$.*|(?:~|\.{0,2})/.*|\.{1,2}|true|false|yes|no|on|off|none|null|auto|never|always|\d{1,5}|(?:[a-z_.-]+/)+[a-z_.-]+",
+    r"|\$.*|(?:~|\.{0,2})/.*|\.{1,2}|true|false|yes|no|on|off|none|null|auto|never|always|\d{1,5}|(?:[a-z_.-]+/)+[a-z_.-]+"
+    r"|(?:\d+:)?\d+(?:\.\d+)+[\w.+~-]*",
     re.I | re.S,
 )
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{36,}={0,2}")
@@ -160,10 +161,13 @@ _SOURCE: Final = re.compile(
     re.I,
 )
 _PAGES: Final = re.compile(
-    r"\.(?:md|rst|txt|html?|adoc|tex|texi|info|pod|[1-9][a-z]*|gz|po|pot|xml|xsd|xsl|dtd|svg|csv|tsv|json5?|lock|sum)$"
-    r"|/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/man/man\d"
+    r"\.(?:md|rst|html?|adoc|tex|texi|info|pod|[1-9][a-z]*|gz|po|pot|xsd|xsl|dtd|svg|lock|sum)$"
     r"|/(?:changelog|news|readme|copying|licen[cs]e)[^/]*$",
     re.I,
+)
+_DATA: Final = re.compile(r"\.(?:txt|xml|csv|tsv|json5?)$", re.I)
+_INSTALLED: Final = re.compile(
+    r"^/usr/|/share/|/lib/python[\d.]+/|/(?:dist-packages|site-packages|node_modules)/"
 )
 _EXAMPLES_IN: Final = re.compile(
     r"/usr/(?:local/)?share/(?:doc|man|info|locale|help)/|/man/man\d/"
@@ -191,7 +195,7 @@ def _kind(path: str) -> _Kind:
         return _Kind(None, examples)
     if _SOURCE.search(path):
         return _Kind(secret_rules.QUOTED)
-    if _PAGES.search(path) and not _SETTINGS.search(path):
+    if _PAGES.search(path) or (_DATA.search(path) and _INSTALLED.search(path) and not _SETTINGS.search(path)):
         return _Kind(None)
     return _Kind(secret_rules.ANY)
 
@@ -250,7 +254,8 @@ def _in_content(
                 lines.setdefault(content.count(b"\n", 0, start) + 1, rule.name)
     if kind.assignments is not None and _ASSIGNED_SECRET in places:
         for start, value in _values(_assigned(kind.assignments, content, small)):
-            if looks_random(value):
+            chosen = secret_rules.PASSWORDS.match(content, start) is not None
+            if looks_random(value) or (chosen and looks_chosen(value)):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, "assigned secret")
     return [Finding(path, line, rule) for line, rule in sorted(lines.items())[:_PER_FILE]]
 
@@ -282,15 +287,19 @@ _EXAMPLE: Final = re.compile(
 _PLACEHOLDER: Final = re.compile(
     rb"(?i)(?:my|your|our|some|the|new|old|db|root|admin|test|default|super)*[-_. ]?"
     rb"(?:pass(?:word|wd|phrase|w)?|pwd?|secret|token|(?:api)?[-_]?key|user(?:name)?|login|auth|value|string"
-    rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|xyzzy|none|null|true|false|[a-z]{1,3})[-_\d!]{0,4}"
+    rb"|change[-_]?(?:me|it)|foo|bar|baz|foobar|spam|eggs|hello|world|tiger|xyzzy|none|null|true|false|[a-z]{1,3})[-_!]{0,2}"
 )
-_TEMPLATE: Final = re.compile(rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]|://|^urn:")
+_TEMPLATE: Final = re.compile(
+    rb"[<>{}]|^\$|^%|\$\(|\$\w|^@\w+@$|^[./~]|://|^urn:"
+    rb"|^(?:\d+:)?\d+(?:\.\d+)+[\w.+~-]*$"  # a version
+)
 _IDENTIFIER: Final = re.compile(
     rb"[A-Za-z_][a-z]*[0-9]{0,4}(?:[._-]+(?:[A-Za-z][a-z]*)?[0-9]{0,4})+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 )
 """Words with separators between, or a name with dots."""
 _HEX: Final = re.compile(rb"(?:0x)?[0-9a-fA-F-]+")
 _RUNS: Final = re.compile(rb"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]+")
+_SHORTEST: Final = 8
 _TOKEN_LENGTH: Final = 16
 _HEX_LENGTH: Final = 20
 
@@ -309,18 +318,28 @@ def looks_random(value: bytes) -> bool:
 
     Words have long runs of one kind of character (small, capital, digit, other); random text has short ones.
     """
-    if not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
-        return False
-    return _is_password(value) and not _IDENTIFIER.fullmatch(value) and _is_dense(value)
+    return looks_chosen(value) and _is_dense(value)
+
+
+def looks_chosen(value: bytes) -> bool:
+    """Return whether this may be a password that somebody uses: no name, no placeholder, and with a digit."""
+    return (
+        re.search(rb"[0-9]", value) is not None
+        and re.search(rb"[A-Za-z]", value) is not None
+        and _is_password(value)
+        and not _IDENTIFIER.fullmatch(value)
+    )
 
 
 def _is_dense(value: bytes) -> bool:
     """Return whether a text has as many short runs, and as many different characters, as a random one."""
     length, runs = len(value), len(_RUNS.findall(value))
+    if length < _SHORTEST:
+        return False
     if length < _TOKEN_LENGTH:
         return runs >= max(3, length / 4) and entropy(value) >= 0.75 * math.log2(length)
     if _HEX.fullmatch(value):
-        return length >= _HEX_LENGTH and runs >= length / 5 and entropy(value) >= 2.8
+        return length >= _HEX_LENGTH and runs >= length / 8 and entropy(value) >= 2.8
     return runs >= length / 4 and entropy(value) >= 3.5
 
 
