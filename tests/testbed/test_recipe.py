@@ -58,6 +58,7 @@ def test_second_visit_is_added_and_edits_stay(tmp_path):
     path.write_text(path.read_text().replace("RUN a", "RUN edited") + "# mine")
     before = path.read_text()
     assert recipe.write(tmp_path, BASE, Visit("later", given=["b"]), None) == path
+    assert path is not None
     assert path.read_text() == before + "\n\n# womm setup, later\nRUN b\n"
 
 
