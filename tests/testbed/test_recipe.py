@@ -34,6 +34,7 @@ def test_story_of_a_new_user_becomes_a_recipe(tmp_path):
         variables={"MODE": "fast"},
     )
     path = recipe.write(tmp_path, BASE, visit, tmp_path)
+    assert path is not None
     assert path == tmp_path / ".womm.d" / "Dockerfile"
     assert (
         path.read_text()
@@ -58,7 +59,6 @@ def test_second_visit_is_added_and_edits_stay(tmp_path):
     path.write_text(path.read_text().replace("RUN a", "RUN edited") + "# mine")
     before = path.read_text()
     assert recipe.write(tmp_path, BASE, Visit("later", given=["b"]), None) == path
-    assert path is not None
     assert path.read_text() == before + "\n\n# womm setup, later\nRUN b\n"
 
 
