@@ -50,12 +50,12 @@ def running(disk: str = "") -> Iterator[Docker]:
     with ExitStack() as stack:
         # Short, for its sockets.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="womm-d-", dir="/tmp")))
+        stack.callback(_unmount, folder)
         host = f"unix://{folder}/s"
         if disk:
             (folder / "data").mkdir()
             mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}", "none", str(folder / "data")]
             subprocess.run(mount, check=True)
-            stack.callback(subprocess.run, ["umount", "-l", str(folder / "data")], check=True)
         words = ["dockerd", "--host", host, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/run"]
         words += ["--pidfile", f"{folder}/pid", "--bridge=none", "--iptables=false", "--ip-forward=false"]
         with open(folder / "log", "wb") as log:
@@ -71,6 +71,13 @@ def running(disk: str = "") -> Iterator[Docker]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount what is mounted below a folder: a disk; a network's name, which dockerd leaves."""
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for path in reversed([path for path in mounted if path.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "-l", path], check=True)
 
 
 def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -14,18 +14,21 @@ class Relay(threading.Thread):
         """Listen at `path` for the engine at `host`, as in DOCKER_HOST."""
         super().__init__()
         self.host = f"unix://{path}"
-        self._path = path
         self._behind = host.removeprefix("unix://")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
         self._ends: list[socket.socket] = []
         self._copiers: list[threading.Thread] = []
+        self._is_cut = False
 
     def run(self) -> None:
-        with suppress(OSError):  # it was cut
+        with suppress(OSError):  # it was closed
             while True:
                 near, _ = self._listener.accept()
+                if self._is_cut:
+                    near.close()
+                    continue
                 far = socket.socket(socket.AF_UNIX)
                 self._ends += [near, far]
                 far.connect(self._behind)
@@ -35,15 +38,20 @@ class Relay(threading.Thread):
                     thread.start()
 
     def cut(self) -> None:
-        """End all connections; nobody listens any more."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self.join()
-        self._listener.close()
-        self._path.unlink(missing_ok=True)
+        """End all connections, and every new one at once.
+
+        It goes on listening: when nobody listens, docker's library forgets a socket.
+        """
+        self._is_cut = True
         for end in self._ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._listener.close()
         for thread in self._copiers:
             thread.join()
         for end in self._ends:
@@ -57,7 +65,7 @@ def relayed(path: Path, host: str) -> Iterator[Relay]:
     try:
         yield relay
     finally:
-        relay.cut()
+        relay.close()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
