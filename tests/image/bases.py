@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import docker.errors
+from docker import DockerClient
 
 from tests.image.dockerd import Docker
 from tests.realcluster.debian import worker_layer
@@ -77,14 +78,14 @@ class Bases:
     def built(self, name: str, dockerfile: str) -> str:
         """Build an image once, without a context and a network."""
 
-        def make(client: docker.DockerClient, tag: str) -> None:
+        def make(client: DockerClient, tag: str) -> None:
             file = io.BytesIO(dockerfile.encode())
             client.images.build(fileobj=file, tag=tag, network_mode="none", rm=True)
 
         return self._made(name, make)
 
     def _imported(self, name: str, layer: Callable[[], bytes], changes: Sequence[str]) -> str:
-        def make(client: docker.DockerClient, tag: str) -> None:
+        def make(client: DockerClient, tag: str) -> None:
             repository, _, version = tag.partition(":")
             client.api.import_image_from_data(
                 layer(), repository=repository, tag=version, changes=list(changes)
@@ -93,7 +94,7 @@ class Bases:
         return self._made(name, make)
 
     def _loaded(self, name: str, layer: bytes, settings: Mapping[str, Any]) -> str:
-        def make(client: docker.DockerClient, tag: str) -> None:
+        def make(client: DockerClient, tag: str) -> None:
             digest = f"sha256:{hashlib.sha256(layer).hexdigest()}"
             config = {"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest]}, **settings}
             manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
@@ -102,7 +103,7 @@ class Bases:
 
         return self._made(name, make)
 
-    def _made(self, name: str, make: Callable[[docker.DockerClient, str], None]) -> str:
+    def _made(self, name: str, make: Callable[[DockerClient, str], None]) -> str:
         tag = f"womm-test-{name}:1"
         client = self.docker.client()
         try:

@@ -1,36 +1,37 @@
 """An image from the user's Dockerfile, by the engine's own builder."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import pytest
 
 from womm.errors import ImageError
 from womm.image.bases import LABEL, inspect
 from womm.image.build import build
+from womm.image.daemon import Daemon
 from womm.image.progress import Progress
 
 pytestmark = pytest.mark.slow
 REPOSITORY = "womm-test-build"
 
 
+@dataclass
+class Maker:
+    """Builds Dockerfiles in a folder."""
+
+    daemon: Daemon
+    folder: Path
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, text, **options):
+        (self.folder / "Dockerfile").write_text(text)
+        options |= {"labels": {"org.example.of": "the test"}, "progress": Progress(self.said.append)}
+        return build(self.daemon, self.folder / "Dockerfile", REPOSITORY, "1", **options)
+
+
 @pytest.fixture
 def make(daemon, tmp_path):
-    """Build a Dockerfile in tmp_path; the image goes at the end."""
-    said: list[str] = []
-
-    def run(text, **options):
-        (tmp_path / "Dockerfile").write_text(text)
-        labels = {"org.example.of": "the test"}
-        return build(
-            daemon,
-            tmp_path / "Dockerfile",
-            REPOSITORY,
-            "1",
-            labels=labels,
-            progress=Progress(said.append),
-            **options,
-        )
-
-    run.said = said
-    yield run
+    yield Maker(daemon, tmp_path)
     for image in daemon.client.images.list(REPOSITORY):
         daemon.client.images.remove(image.id, force=True)
     daemon.client.images.prune({"dangling": True})
@@ -40,9 +41,8 @@ def test_image_is_built_with_our_labels_and_without_what_is_ignored(make, daemon
     for name in ("wanted", "unwanted"):
         (tmp_path / name).write_text(name)
     (tmp_path / ".dockerignore").write_text("# a comment\nunwanted\n")
-    found = inspect(
-        daemon, make(f"FROM {bases.busybox()}\nCOPY . /context\nRUN ls /context\n", network="none")
-    )
+    made = make(f"FROM {bases.busybox()}\nCOPY . /context\nRUN ls /context\n", network="none")
+    found = daemon.client.api.inspect_image(made)
     assert found["RepoTags"] == [f"{REPOSITORY}:1"]
     assert found["Config"]["Labels"] == {"org.example.of": "the test", LABEL: ""}
     assert "wanted" in make.said and "unwanted" not in make.said

@@ -24,6 +24,9 @@ class Committer:
     def base(self, name):
         return find(self.daemon, name, Progress(print))
 
+    def inspect(self, image_id):
+        return self.daemon.client.api.inspect_image(image_id)
+
     def container(self, base):
         config = {"Image": base.id, "Labels": {LABEL: "womm-testbed-x"}, **holder(base)}
         if base.config.get("Healthcheck"):
@@ -56,7 +59,7 @@ def committer(daemon) -> Iterator[Committer]:
     yield found
     found.remove_containers()
     for image in daemon.client.images.list(REPOSITORY):
-        daemon.client.images.remove(image.id, force=True, noprune=True)
+        daemon.client.images.remove(image.id, force=True)  # and the images without a tag that it has grown on
     assert not daemon.client.images.list(filters={"dangling": True})
 
 
@@ -86,12 +89,12 @@ def test_second_edit_is_the_same_but_for_its_new_variable_and_goes_on_from_the_f
     assert comparable(second.config) == comparable(first.config)
     assert second.config["Env"] == [*first.config["Env"], "MORE=1"]
     assert (second.name, second.is_ours) == (bases.configured(), True)
-    layers = [inspect(committer.daemon, one.id)["RootFS"]["Layers"] for one in (first, second)]
+    layers = [committer.inspect(one.id)["RootFS"]["Layers"] for one in (first, second)]
     assert layers[1][: len(layers[0])] == layers[0]
 
 
 def test_commit_has_one_tag_and_the_testbeds_name_as_its_comment(committer, bases):
-    found = inspect(committer.daemon, committer.commit(committer.base(bases.busybox())))
+    found = committer.inspect(committer.commit(committer.base(bases.busybox())))
     assert found["RepoTags"] == [f"{REPOSITORY}:1"]
     assert found["Comment"] == f"{COMMENT}womm-testbed-x"
 
@@ -108,7 +111,7 @@ def test_image_that_loses_its_tag_goes_where_nobody_needs_it(committer, bases):
     committer.daemon.client.images.remove(second, noprune=True)
     child = committer.commit(committer.base(third))
     assert inspect(committer.daemon, third) is not None  # the next one has grown on it
-    assert inspect(committer.daemon, child)["Parent"] == third
+    assert committer.inspect(child)["Parent"] == third
     committer.remove_containers()
     committer.daemon.client.images.remove(child, noprune=True)
     committer.daemon.client.images.remove(third, noprune=True)

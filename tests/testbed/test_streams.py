@@ -20,7 +20,8 @@ def joined(found, stream):
 
 @given(pieces, st.integers(1, 50))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(found, size):
-    data, frames, out = framed(found), Frames(), []
+    data, frames = framed(found), Frames()
+    out: list[tuple[int, bytes]] = []
     for start in range(0, len(data), size):
         out += frames.feed(data[start : start + size])
     assert frames.complete
