@@ -55,6 +55,8 @@ def test_missing_program_is_named_with_its_command(beds):
 
 
 @pytest.mark.slow
-def test_debian_lacks_nothing(beds):
+def test_sh_that_is_gone_is_missing(beds):
     with beds.open(beds.bases.debian()) as testbed:
         assert missing(testbed) == ()
+        testbed.run(["perl", "-e", "unlink '/bin/sh', '/usr/bin/sh'"])
+        assert missing(testbed) == ("sh",)

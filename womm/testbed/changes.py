@@ -10,7 +10,7 @@ all of their bytes.
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -76,6 +76,8 @@ class Changes:
     leftovers: tuple[File, ...] = ()
     """Histories of shells and editors. They get into a commit, but are no reason for one."""
     findings: tuple[Finding, ...] = ()
+    listed: "tuple[Change, ...]" = field(default=(), repr=False)
+    """As the daemon lists them: a daemon takes long for many."""
 
     @property
     def nothing(self) -> bool:
@@ -236,6 +238,7 @@ def found(
         tuple(sorted(folders)),
         tuple(leftovers),
         tuple(findings),
+        tuple(listed),
     )
 
 

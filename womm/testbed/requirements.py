@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 PROGRAMS: Final = ("sh", "perl")
 _MODULES: Final = "use 5.014; use Config; use Errno; use Fcntl; use Socket;"
 """What womm's agent loads. Some distributions have perl without its modules."""
-_CHECKS: Final = {"sh": ("sh", "-c", "exit 7"), "perl": ("perl", "-e", _MODULES + " exit 7")}
-_STATUS: Final = 7
+_PERL: Final = ("perl", "-e", _MODULES + " exit 7")
+_BOTH: Final = ("sh", "-c", '"$@"; [ $? = 7 ] && exit 7; exit 8', "sh", *_PERL)
+_GOOD: Final = 7
+_NO_PERL: Final = 8
 
 _MANAGERS: Final = {
     # os-release(5) ID: the distribution's package managers, the usual one first.
@@ -61,7 +63,10 @@ _PACKAGES: Final = {
 
 def missing(testbed: "Testbed") -> tuple[str, ...]:
     """Return which of PROGRAMS do not run in the testbed. Raises ImageError."""
-    return tuple(name for name in PROGRAMS if testbed.run(_CHECKS[name]).status != _STATUS)
+    status = testbed.run(_BOTH).status
+    if status in {_GOOD, _NO_PERL}:
+        return () if status == _GOOD else ("perl",)
+    return ("sh",) if testbed.run(_PERL).status == _GOOD else PROGRAMS
 
 
 def advice(testbed: "Testbed", what: Sequence[str]) -> str | None:
