@@ -20,6 +20,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -56,13 +57,14 @@ class Visit:
     """Those that are not: why, by name."""
 
 
-def visit(testbed: Testbed, state: State, *, command: Sequence[str] = ()) -> Visit:
+def visit(testbed: Testbed, state: State, *, command: Sequence[str] = (), cwd: Path | None = None) -> Visit:
     """Run a shell, or the command, on this process's terminal or pipes, and return when it has ended.
 
-    command: one word is a line for the shell, as with ssh; several are a command. For the main thread: it
-    takes SIGWINCH. When the container or the engine goes away it raises ImageError, and the terminal is as
-    before; `left` returns what is known then. With an engine that is reached by TLS, the end of a piped stdin
-    does not reach the command: Python cannot close one direction.
+    command: one word is a line for the shell, as with ssh; several are a command. cwd: a folder in the
+    project's; None: that. For the main thread: it takes SIGWINCH. When the container or the engine goes away
+    it raises ImageError, and the terminal is as before; `left` returns what is known then. With an engine
+    that is reached by TLS, the end of a piped stdin does not reach the command: Python cannot close one
+    direction.
     """
     tty = os.isatty(0) and os.isatty(1)
     shell_files.collect(testbed, state)  # of a visit that was killed
@@ -73,7 +75,7 @@ def visit(testbed: Testbed, state: State, *, command: Sequence[str] = ()) -> Vis
     argv = [os.fsdecode(word) for word in terminal.start_words(env, [os.fsencode(word) for word in own])]
     passed = {os.fsdecode(name): os.fsdecode(value) for name, value in terminal.passed(env).items()}
     try:
-        with testbed.start(argv, env=passed, cwd=_folder(testbed), stdin=True, tty=tty) as process:
+        with testbed.start(argv, env=passed, cwd=_folder(testbed, cwd), stdin=True, tty=tty) as process:
             status = _attended(testbed, process, tty)
     except (KeyboardInterrupt, SystemExit, _OutputRefused) as exc:
         # Only now that nobody holds its output back: the engine tells of no other end before it has that.
@@ -96,9 +98,9 @@ def left(testbed: Testbed, state: State, status: int = 0) -> Visit:
     return Visit(status, found.commands, of_shell.kept, of_shell.left_out)
 
 
-def _folder(testbed: Testbed) -> str:
+def _folder(testbed: Testbed, cwd: Path | None) -> str:
     if testbed.folder is not None:
-        return str(testbed.folder)
+        return str(cwd or testbed.folder)
     return str(testbed.base.config.get("WorkingDir") or "/")
 
 
