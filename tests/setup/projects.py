@@ -48,7 +48,7 @@ class Project:
         return ["--share", "none", "--base", self.base, "--prefix", self.prefix]
 
     def womm(self, *words: str, **env: Any) -> Result:
-        return run(*words, cwd=self.folder, **env)
+        return run(*words, **{"cwd": self.folder, **env})
 
     def accept(self) -> None:
         """Accept `.womm` as it is now."""

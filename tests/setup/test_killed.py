@@ -14,14 +14,15 @@ pytestmark = pytest.mark.slow
 
 KILLS = count(3, 50)
 BLOB = 5_000_000
+WORK = f"head -c {BLOB} /dev/urandom >/blob; sleep 0.3; echo {{}} >/number"
 
 
 @pytest.mark.timeout(120 + 30 * KILLS)
 def test_killed_at_any_instant_leaves_nothing_after_the_next_setup(project: Project) -> None:
-    (project.folder / "blob").write_bytes(os.urandom(BLOB))
-    project.proxy.bytes_s = 4 * BLOB
+    assert project.setup().status == 0  # the base is pushed
+    project.proxy.bytes_s = 2 * BLOB
     begun = time.monotonic()
-    result = project.setup("--run", "cp blob /blob0; sleep 0.3")
+    result = project.setup("--run", WORK.format("first"))
     whole_s = time.monotonic() - begun
     assert result.status == 0, result.err
     seed = random.randrange(1 << 30)
@@ -29,9 +30,7 @@ def test_killed_at_any_instant_leaves_nothing_after_the_next_setup(project: Proj
     chosen = random.Random(seed)
     for number in range(KILLS):
         after_s = chosen.uniform(0.2, whole_s)
-        process = project.start(
-            "--run", f"head -c {BLOB} /dev/urandom >/blob; sleep 0.3; echo {number} >/number"
-        )
+        process = project.start("--run", WORK.format(number))
         time.sleep(after_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -1,6 +1,7 @@
 """`womm shell --local`: the project's image here, with the folder in it; what changed is kept, or dropped."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,9 @@ def test_command_runs_byte_for_byte_in_the_folder_and_its_status_is_womms(made: 
     assert (done.returncode, done.stdout) == (7, data)
     assert done.stderr.decode() == f"{made.folder}\n1\n"
     assert (made.folder / "mode").read_text() == "fast\n"
+    below = made.folder / "src"
+    below.mkdir()
+    assert made.womm("shell", "--local", "--", "pwd", cwd=below).out == f"{below}\n"
     several = shell(made, "--", "printf", "%s\n", "a  b", "$MODE")
     assert (several.returncode, several.stdout) == (0, b"a  b\n$MODE\n")
 
@@ -78,6 +82,24 @@ def test_what_changes_is_dropped_if_the_user_says_so(made: Project) -> None:
         assert child.exitstatus == 0
     assert made.image == image
     assert made.left() == NOTHING
+
+
+def test_testbed_that_a_setup_has_left_is_not_removed(made: Project) -> None:
+    other = replace(made, base=made.inspect(made.base)["Id"])
+    with other.asking("setup", *other.words) as child:
+        child.expect_exact("testbed:")
+        child.sendline("touch /kept")
+        child.expect_exact("testbed:")
+        child.sendline("exit")
+        child.expect_exact("Does it work? y/n")
+        child.sendcontrol("c")
+        child.expect_exact("stays: the next womm setup goes on in it")
+    done = shell(made, "--", "true")
+    assert done.returncode == 254
+    assert b"womm: hint: womm setup goes on in it" in done.stderr
+    assert len(made.left()["containers"]) == 1
+    assert other.setup().status == 0
+    assert made.run_in_image("ls /kept") == b"/kept\n"
 
 
 def test_options_of_pods_and_a_folder_without_an_image_are_refused(project: Project) -> None:

@@ -82,7 +82,5 @@ def _local(words: tuple[str, ...], flags: Mapping[str, str | bool | None], folde
     given = ["--" + name.replace("_", "-") for name, value in flags.items() if value]
     if given:
         raise UsageError(f"{' and '.join(given)}: of pods, and --local starts none", "womm shell --local")
-    task = local_shell.LocalShell(
-        settings.load(folder, os.environ, {}), words, Asker(asks=terminal()), tables.say
-    )
-    return local_shell.run(task)
+    loaded = settings.load(folder, os.environ, {})
+    return local_shell.run(local_shell.LocalShell(loaded, folder, words, Asker(asks=terminal()), tables.say))

@@ -29,9 +29,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LocalShell:
-    """One call. settings: of a project whose `.womm` counts. command: without, a shell for people."""
+    """One call. settings: of a project whose `.womm` counts. command: without, a shell for people.
+
+    cwd: the current folder, in the project's.
+    """
 
     settings: Settings
+    cwd: Path
     command: tuple[str, ...]
     asker: Asker
     say: Say
@@ -71,11 +75,11 @@ class _Shell:
             bench = Bench(testbed, self.state, Order(), task.asker, task.say)
             if asks:
                 task.say(f"womm: {self.daemon}")
-            status = bench.visit(task.command)
+            status = bench.visit(task.command, task.cwd)
             kept = None
             if asks:
                 kept = self._kept(testbed, bench, bool(left))
-            else:
+            elif not left:
                 self._say_dropped(testbed)
             testbed.kept = bool(left) and kept is None
         if kept is not None:

@@ -96,11 +96,11 @@ class Bench:
 
     # ---- in the container
 
-    def visit(self, command: Sequence[str] = ()) -> int:
+    def visit(self, command: Sequence[str] = (), cwd: Path | None = None) -> int:
         """Let the user in, or run a command with this terminal or these pipes; return its status."""
         self._testbed.kept = self._testbed.kept or not command
         with self._owned():
-            self._seen = visit(self._testbed, self._state, command=command)
+            self._seen = visit(self._testbed, self._state, command=command, cwd=cwd)
         for name, why in self._seen.left_out.items():
             self._say(f"womm: not saved: {words.name(name)}: {why}")
         return self._seen.status
