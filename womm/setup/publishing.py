@@ -79,7 +79,7 @@ def write_recipe(state: State, base: Base, work: Work, run: Sequence[str] = ()) 
 
     run: the commands of --run. Raises ImageError.
     """
-    visit = recipe.Visit(time.strftime("%Y-%m-%d %H:%M"), run, work.typed, work.variables)
+    visit = recipe.Visit(time.strftime("%Y-%m-%d %H:%M"), run, work.typed, work.variables, bash=work.has_bash)
     return recipe.write(state.project, recipe.Origin.of(base), visit, work.folder)
 
 

@@ -55,6 +55,8 @@ class Work:
     typed: tuple[Typed, ...]
     folder: Path | None
     """The project's, as the testbed had it."""
+    has_bash: bool = True
+    """Whether the image has bash, in which the commands were typed."""
 
     @property
     def nothing(self) -> bool:
@@ -161,10 +163,12 @@ class Bench:
         if not found.nothing:
             self._say(f"womm: changed in the image, {words.shown_bytes(found.size_bytes)}:")
             now = packages.read(self._testbed)
-            difference = packages.difference(self._packages, now, self._testbed.changes())
+            difference = packages.difference(self._packages, now, found.listed)
             for line in (*found.lines(), *difference.lines()):
                 self._say(f"    {line}")
-        return Work(found, self._new_variables(), self._seen.commands, self._testbed.folder)
+        typed = self._seen.commands
+        has_bash = bool(typed) and not self._testbed.run(["sh", "-c", "command -v bash"]).status
+        return Work(found, self._new_variables(), typed, self._testbed.folder, has_bash)
 
     def may_be_kept(self, work: Work) -> bool:
         """Show the variables, and name what looks like a secret; return whether all may be pushed."""
