@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def running() -> Iterator[str]:
         storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/data"\nrunroot = "{folder}/run"\n'
         (folder / "storage").write_text(storage)
         engine = f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\ntmp_dir = "{folder}/tmp"\n'
-        (folder / "conf").write_text(engine)
+        # Without the right to raise limits it could start no container: it would ask for 1,048,576 files.
+        limits = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+        (folder / "conf").write_text(engine + limits)
         environ = {
             **os.environ,
             "CONTAINERS_REGISTRIES_CONF": f"{folder}/registries",
@@ -55,8 +58,18 @@ def running() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(STOP_S)
+            _end_monitors(folder)
             # It mounts the folder of its layers on itself.
             subprocess.run(["umount", f"{folder}/data/overlay"], check=False, capture_output=True)
+
+
+def _end_monitors(folder: Path) -> None:
+    """End the processes that keep the status of each exec for five minutes more."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            words = path.read_bytes().split(b"\0")
+            if words[0].endswith(b"conmon") and any(os.fsencode(folder) in word for word in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -1,5 +1,6 @@
 """How a testbed comes and goes: mounts, network, a killed setup's container, and all that can be wrong."""
 
+import json
 import random
 import signal
 import time
@@ -8,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.bases import PATH, busybox_layer
 from tests.soak import count
 from womm.errors import ImageError
-from womm.image.bases import LABEL
+from womm.image.bases import LABEL, find
+from womm.image.commit import commit, labels
+from womm.image.daemon import connect
+from womm.image.endpoint import Endpoint
+from womm.image.progress import Progress
 from womm.testbed import leftovers
+from womm.testbed.container import Change
 from womm.testbed.opening import opened
 from womm.testbed.state import State
 
@@ -144,6 +151,48 @@ def test_containers_that_are_not_womms_are_never_touched(beds):
     finally:
         for one in theirs:
             api.remove_container(one["Id"], force=True)
+
+
+def test_testbed_and_its_image_are_the_same_by_podman(own_podman, womm_home, tmp_path, capfd):
+    said: list[str] = []
+    with connect("podman", endpoints=[Endpoint(own_podman, "DOCKER_HOST")]) as daemon:
+        api = daemon.client.api
+        changes = [
+            f"ENV {PATH}",
+            'ENTRYPOINT ["/bin/echo", "a b"]',
+            'CMD ["c"]',
+            "LABEL a=b",
+            "WORKDIR /work",
+        ]
+        made = json.loads(api.import_image_from_data(busybox_layer(), changes=changes))
+        api.tag(made["id"], "localhost/podman-base", "1")
+        base, state = find(daemon, "localhost/podman-base:1", Progress(said.append)), State.of(tmp_path)
+        with state.locked(), opened(daemon, base, state, say=said.append) as testbed:
+            found = testbed.run(
+                ["sh", "-c", "id -u; pwd; cat; exit 3"], stdin=b"x" * 300_000, cwd=str(tmp_path)
+            )
+            assert (found.status, found.out) == (3, f"0\n{tmp_path}\n".encode() + b"x" * 300_000)
+            assert testbed.run(["no-such-program"]).status == 127
+            assert testbed.stream(["sh", "-c", "echo one; echo two >&2"]) == 0
+            assert testbed.changes() == []
+            testbed.run(["touch", "/new"])
+            assert testbed.changes() == [Change("A", "/new")]
+            values = {"MODE": "a 'b' \"c\" $HOME", "QUOTED": '"x"'}
+            options = {
+                "repository": "localhost/podman-made",
+                "tag": "1",
+                "labels": labels(base, "my project"),
+            }
+            commit(daemon, testbed.id, base, variables=values, comment=testbed.name, **options)
+        again = find(daemon, "localhost/podman-made:1", Progress(said.append))
+        assert (again.is_ours, again.name, again.digest) == (True, "localhost/podman-base:1", "")
+        same = ("User", "Entrypoint", "Cmd", "WorkingDir", "Volumes")
+        assert [again.config[name] for name in same] == [base.config[name] for name in same]
+        env = dict(entry.split("=", 1) for entry in again.config["Env"])
+        assert env.items() >= {**values, "PATH": PATH.removeprefix("PATH=")}.items()
+        assert again.config["Labels"].items() >= {"a": "b", LABEL: ""}.items()
+        assert api.containers(all=True) == []
+    assert capfd.readouterr().err == "one\ntwo\n"
 
 
 def test_kill_at_any_instant_leaves_nothing_after_the_next_setup(beds):

@@ -93,6 +93,8 @@ def _digest(found: Mapping[str, Any], name: str) -> str:
     """Return the digest under which the repository of `name` has an image; empty: none that is known."""
     if "@" in name:
         return name.partition("@")[2]
+    if name.startswith("localhost/"):
+        return ""  # podman calls what it has made itself so
     repository = (
         name[: -len(tag) - 1] if (tag := name.rpartition(":")[2]) != name and "/" not in tag else name
     )

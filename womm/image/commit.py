@@ -113,14 +113,11 @@ def _config(base: Base, variables: Mapping[str, str], labels: Mapping[str, str])
 def _changes(config: Mapping[str, Any]) -> str:
     """Return the configuration as lines of a Dockerfile: podman before 5 ignores `conf` (its issue 13770).
 
-    The container's HOME, HOSTNAME and `container` get into podman's image nevertheless.
+    It takes off one pair of quotation marks and reads nothing else in a value, so a value of several lines is
+    cut there. TERM and `container`, which it gives to each container, get into its image nevertheless.
     """
     lines = [f"ENTRYPOINT {json.dumps(config.get('Entrypoint') or [])}"]
     lines += [f"CMD {json.dumps(config.get('Cmd') or [])}"]
     pairs = [("ENV", *entry.partition("=")[::2]) for entry in config["Env"]]
     pairs += [("LABEL", name, value) for name, value in config["Labels"].items()]
-    return "\n".join(lines + [f"{word} {name}={_quoted(value)}" for word, name, value in pairs])
-
-
-def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("$", "\\$")
+    return "\n".join(lines + [f'{word} {name}="{value}"' for word, name, value in pairs])

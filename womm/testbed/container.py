@@ -166,6 +166,9 @@ class Testbed:
     def _mount_points(self) -> frozenset[str]:
         places = [Path(HOST_ROOT)] if self.daemon.can_mount_host else []
         places += [self.folder] if self.folder is not None else []
+        places += (
+            [Path("/etc")] if self.daemon.name == "podman" else []
+        )  # it mounts its own hosts and mtab there
         return frozenset(str(path) for place in places for path in (place, *place.parents))
 
     def status(self, process: Process) -> int:
