@@ -178,12 +178,16 @@ def test_testbed_and_its_image_are_the_same_by_podman(own_podman, womm_home, tmp
             testbed.run(["touch", "/new"])
             assert testbed.changes() == [Change("A", "/new")]
             values = {"MODE": "a 'b' \"c\" $HOME", "QUOTED": '"x"'}
-            options = {
-                "repository": "localhost/podman-made",
-                "tag": "1",
-                "labels": labels(base, "my project"),
-            }
-            commit(daemon, testbed.id, base, variables=values, comment=testbed.name, **options)
+            commit(
+                daemon,
+                testbed.id,
+                base,
+                repository="localhost/podman-made",
+                tag="1",
+                variables=values,
+                labels=labels(base, "my project"),
+                comment=testbed.name,
+            )
         again = find(daemon, "localhost/podman-made:1", Progress(said.append))
         assert (again.is_ours, again.name, again.digest) == (True, "localhost/podman-base:1", "")
         same = ("User", "Entrypoint", "Cmd", "WorkingDir", "Volumes")
