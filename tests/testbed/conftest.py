@@ -41,7 +41,7 @@ with state.locked(), connect("docker", endpoints=[Endpoint(host, "DOCKER_HOST")]
         testbed.run(["sh", "-c", script])
         if tag:
             commit(
-                daemon, testbed.id, base, repository=tag, tag="1", variables={}, labels=labels(base, "x"),
+                daemon, testbed.id, base, f"{tag}:1", variables={}, labels=labels(base, "x"),
                 comment=testbed.name,
             )
         print("ready", flush=True)

@@ -25,7 +25,7 @@ def test_sweep_removes_an_image_of_ours_without_a_tag_and_leaves_the_users_own(b
     with beds.open() as testbed:
         testbed.run(["touch", "/ours"])
         options = {"variables": {}, "labels": labels(base, "x"), "comment": testbed.name}
-        ours = commit(beds.daemon, testbed.id, base, repository="womm-test-swept", tag="1", **options)
+        ours = commit(beds.daemon, testbed.id, base, "womm-test-swept:1", **options)
     container = api.create_container("womm-test-swept:1", ["true"])["Id"]
     theirs = api.commit(container)["Id"]
     api.remove_container(container)

@@ -45,18 +45,18 @@ def commit(
     daemon: Daemon,
     container_id: str,
     base: Base,
+    name: str,
     *,
-    repository: str,
-    tag: str,
     variables: Mapping[str, str],
     labels: Mapping[str, str],
     comment: str = "",
 ) -> str:
     """Make an image of a container, tag it, and return its id. Raises ImageError.
 
-    The image that had the tag before goes if it is ours and nobody needs it. comment: the testbed's name.
+    name: REPOSITORY:TAG. The image that had the tag before goes if it is ours and nobody needs it.
+    comment: the testbed's name.
     """
-    name = f"{repository}:{tag}"
+    repository, _, tag = name.rpartition(":")
     before = inspect(daemon, name)
     config = _config(base, variables, labels)
     api = daemon.client.api
