@@ -32,11 +32,23 @@ def test_testbed_has_the_folder_at_its_own_path_and_the_shells_files_outside_the
         assert testbed.folder == beds.project
         assert testbed.run(["cat", "seen"], cwd=str(beds.project)).out == b"by both"
         assert testbed.run(["cat", "/dev/womm/rc"]).out == b"of the shell"
-        assert testbed.run(["ls", "/mnt"]).status != 0
         testbed.run(["touch", "/dev/womm/history"])
         assert testbed.changes() == []
     assert beds.state.history.exists()
-    assert len(beds.said) == 1 and beds.said[0].startswith("the testbed has no /mnt: docker 20.10")
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_host_root_is_at_mnt_where_the_engine_can_mount_it_else_there_is_a_word(beds, tried):
+    """tried: womm believes that the engine can, and the engine refuses where / is not shared."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    is_shared = any(line.split()[4] == "/" and " shared:" in line for line in mounts)
+    can = is_shared and (tried or beds.daemon.can_mount_host)
+    daemon = replace(beds.daemon, can_mount_host=tried or beds.daemon.can_mount_host)
+    with beds.open(daemon=daemon) as testbed:
+        assert (testbed.run(["test", "-d", "/mnt/proc"]).status == 0) == can
+        assert testbed.run(["touch", "/mnt/womm-test"]).status != 0
+        assert testbed.changes() == []
+    assert [line.startswith("the testbed has no /mnt: docker") for line in beds.said] == [True] * (not can)
 
 
 def test_volumes_of_the_image_go_with_the_testbed(beds):

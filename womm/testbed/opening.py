@@ -50,15 +50,32 @@ def opened(daemon: Daemon, base: Base, state: State, *, network: str = "", say: 
     testbed = _left_by_a_kill(daemon, base, state, network=network, say=say)
     try:
         if testbed is None:
-            _say_mounts(daemon, state.project, say)
-            testbed = _created(daemon, base, state, network)
+            testbed = _begun(daemon, base, state, network=network, say=say)
         else:
             testbed.keep()  # it holds the user's work: it goes only if it could be used
-        _start(testbed, network)
+            _start(testbed, network)
         testbed.kept = False
         yield testbed
     finally:
         _close(daemon, state, testbed, say)
+
+
+class _NoHostRoot(ImageError):
+    """The engine cannot mount this machine's root after all."""
+
+
+def _begun(daemon: Daemon, base: Base, state: State, *, network: str, say: Say) -> Testbed:
+    """Make a testbed and start it. Raises ImageError."""
+    _say_mounts(daemon, state.project, say)
+    try:
+        testbed = _created(daemon, base, state, network)
+        _start(testbed, network)
+    except _NoHostRoot as exc:
+        leftovers.remove(daemon, state.load().container)
+        say(f"the testbed has no {HOST_ROOT}: {exc.message}")
+        testbed = _created(replace(daemon, can_mount_host=False), base, state, network)
+        _start(testbed, network)
+    return testbed
 
 
 def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, say: Say) -> Testbed | None:
@@ -134,8 +151,10 @@ def _config(daemon: Daemon, base: Base, state: State, name: str, network: str) -
     if (folder := _folder(daemon, state.project)) is not None:
         mounts.append(_bind(folder, str(folder)))
     if _mounts_host(daemon, state.project):
+        # docker wants rslave where its own folder lies below. So what this machine mounts later comes into
+        # the testbed, too, and that is not read-only.
         host: dict[str, Any] = _bind(Path("/"), HOST_ROOT) | {"ReadOnly": True}
-        host["BindOptions"] = {"Propagation": "rprivate", "ReadOnlyForceRecursive": True}
+        host["BindOptions"] = {"Propagation": "rslave", "ReadOnlyForceRecursive": True}
         mounts.append(host)
     # With SELinux a container may not read the user's files unless these are relabelled, which would change
     # them for all other programs.
@@ -224,6 +243,9 @@ def _not_made(daemon: Daemon, base: Base, network: str, exc: Exception) -> Image
                 f"{daemon.name} does not see the project's folder, so it may be another machine's: {why}",
                 f"{daemon.name} info",
             )
+        # The words of docker: where / is not shared; of an old kernel or runc.
+        if "shared or slave mount" in low or "recursive" in low or "rro is not supported" in low:
+            return _NoHostRoot(f"{daemon.name} cannot mount this machine's / read-only: {why}")
         if "executable file" in low or "exec format" in low or "stat sh:" in low:
             return _not_started(daemon, base, why)
     return failed(f"the testbed of {words.name(base.name)} does not start", exc)
