@@ -6,7 +6,7 @@ import pytest
 
 import womm
 from womm.errors import ImageError
-from womm.image.bases import BASE_NAME, LABEL, find, inspect
+from womm.image.bases import BASE_DIGEST, BASE_NAME, LABEL, find, inspect
 from womm.image.commit import COMMENT, commit, holder, labels
 from womm.image.progress import Progress
 
@@ -79,6 +79,7 @@ def test_config_is_the_bases_but_for_environment_and_labels(committer, bases, na
     assert list(after)[: len(before)] == list(before)
     own = {BASE_NAME: base.name, LABEL: "", "womm.version": womm.__version__}
     own["org.opencontainers.image.title"] = "my project"
+    own |= {BASE_DIGEST: base.digest} if base.digest else {}
     assert made.config["Labels"] == {**(base.config["Labels"] or {}), **own}
 
 

@@ -26,7 +26,10 @@ class Base:
     name: str
     """Of the image that was chosen first: an image of ours goes by the name of what it was made of."""
     digest: str
-    """Its digest in the registry of `name`, sha256:...; empty: no registry is known to have it."""
+    """Its digest in the registry of `name`, sha256:...; empty: no registry is known to have it.
+
+    podman, and docker with containerd's store, give one to each image, whether a registry has it or not.
+    """
     config: Mapping[str, Any]
     """As the engine has it: Env, Entrypoint, Labels and so on."""
     architecture: str
