@@ -290,6 +290,7 @@ def test_ctrl_c_at_a_question_keeps_the_testbed(project: Project) -> None:
         child.expect_exact("stays: the next womm setup goes on in it")
         child.wait()
         assert child.exitstatus == 130
+    assert "status 7" in failed(project, "--run", "exit 7")
     assert len(project.left()["containers"]) == 1
     result = project.setup()
     assert result.status == 0, result.err

@@ -147,13 +147,10 @@ class _Story:
     def _work(self, base: Base) -> Work:
         """Have the work done in a testbed, and keep it as an image here."""
         answers = self.answers
-        left = self.state.load().container
         with (
             self._told_when_interrupted(),
             opened(self.daemon, base, self.state, network=answers.network, say=self._tell) as testbed,
         ):
-            # Somebody has worked in it, unless it was a script that was killed.
-            testbed.kept = testbed.name == left and self.asker.asks
             order = Order(answers.run, answers.variables, answers.allow_secrets)
             work = Bench(testbed, self.state, order, self.asker, self.say).done()
             if not work.nothing:

@@ -17,7 +17,7 @@ from womm.testbed import caches, changes, ownership, packages, requirements, sec
 from womm.testbed.changes import Changes
 from womm.testbed.container import HOST_ROOT, Testbed
 from womm.testbed.secrets import Finding
-from womm.testbed.shell_files import Typed
+from womm.testbed.shell_files import Typed, is_of
 from womm.testbed.state import State
 from womm.testbed.visit import left, visit
 
@@ -73,6 +73,8 @@ class Bench:
         self._visits = asker.asks and not order.run
         self._give_back()  # what a setup that was killed has left
         self._seen = left(testbed, state)
+        # Somebody has been in it before, so an error must not end what he has made.
+        testbed.kept = testbed.kept or is_of(testbed, state)
         self._packages = packages.read(testbed)
 
     def done(self) -> Work:
