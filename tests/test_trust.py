@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from tests.trusting import accept
-from womm import settings, trust
+from womm import project, settings, trust
 from womm.errors import SettingsError, TrustError
 from womm.settings import KEYS, load
 
@@ -136,6 +136,20 @@ def test_acceptance_is_of_the_bytes_that_were_read(folder):
     assert reviewed is not None
     write(folder, image="evil")
     trust.accept(reviewed)
+    assert why_not(folder)[0].startswith(f"{folder}/.womm has changed since")
+
+
+def test_both_contents_count_while_womm_writes_the_new_one(folder):
+    write(folder, image="old")
+    accept(folder)
+    old = (folder / ".womm").read_bytes()
+    new = settings.review_of(project.parsed(folder / ".womm", old.replace(b"old", b"new")), os.environ)
+    trust.accept(new, is_written=False)
+    assert load(folder, {}, {}).image == "old"  # as after a kill before it is written
+    (folder / ".womm").write_bytes(new.project.content)
+    assert load(folder, {}, {}).image == "new"
+    trust.accept(new)
+    (folder / ".womm").write_bytes(old)
     assert why_not(folder)[0].startswith(f"{folder}/.womm has changed since")
 
 

@@ -28,11 +28,15 @@ _FOLDER: Final = "trust"
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The last acceptance of one `.womm`. files: `Named.found` of each named file, by its label."""
+    """The last acceptance of one `.womm`. files: `Named.found` of each named file, by its label.
+
+    also: the hash of what was accepted before, while womm writes the new content; empty: it does not.
+    """
 
     hash: str
     text: bytes
     files: Mapping[str, str]
+    also: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ def review(
     """Compare a project file with its last acceptance."""
     found = fingerprint(project, named)
     before = _read(project)
-    accepted = found in environ.get(VARIABLE, "").split(":") or (before is not None and before.hash == found)
+    known = {before.hash, before.also} if before is not None else set()
+    accepted = found in environ.get(VARIABLE, "").split(":") or found in known
     return Review(project, tuple(keys), tuple(named), found, before, accepted, refused, seal)
 
 
@@ -114,10 +119,11 @@ def label(project: Project, file: Named) -> str:
     return file.path.removeprefix(below)
 
 
-def accept(found: Review) -> None:
+def accept(found: Review, *, is_written: bool = True) -> None:
     """Record that this user accepts the bytes that were reviewed, whatever the files hold by now.
 
-    Raises TrustError, JournalError.
+    is_written: False before womm itself writes them: until the next call the former content counts, too, so
+    that a kill leaves no file that does not. Raises TrustError, JournalError.
     """
     if found.refused is not None:
         raise found.refused
@@ -125,6 +131,7 @@ def accept(found: Review) -> None:
         "version": _VERSION,
         "path": os.fsencode(_key(found.project)).decode(errors="backslashreplace"),
         "hash": found.hash,
+        "also": "" if is_written or found.before is None else found.before.hash,
         "seal": found.seal,
         "text": base64.b64encode(found.project.content).decode(),
         "files": {label(found.project, file): file.found for file in found.named},
@@ -192,5 +199,6 @@ def _read(project: Project) -> Acceptance | None:
         record = json.loads(_place(project).read_bytes())
         if record["version"] == _VERSION:
             files = {str(name): str(found) for name, found in record["files"].items()}
-            return Acceptance(str(record["hash"]), base64.b64decode(record["text"]), files)
+            also = str(record.get("also", ""))
+            return Acceptance(str(record["hash"]), base64.b64decode(record["text"]), files, also)
     return None

@@ -142,6 +142,7 @@ def write(path: Path, text: str) -> None:
     written = settings.review_of(project.parsed(path, content), os.environ)
     if written.refused is not None:
         raise written.refused
+    trust.accept(written, is_written=False)
     replace(path, content)
     trust.accept(written)
 
