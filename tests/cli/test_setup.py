@@ -290,7 +290,7 @@ def test_setup_without_an_answer_says_which_option(folder):
     assert status == 2
     assert message == "womm: --base and --prefix are missing, and womm setup does not ask here"
     assert hint.startswith(
-        "womm: hint: womm setup --share lazy --base debian:12 --prefix REGISTRY/NAME/ --yes;"
+        "womm: hint: womm setup --share lazy --base debian:12 --prefix REGISTRY/NAME/ --run COMMAND --yes;"
     )
 
 

@@ -71,6 +71,7 @@ def test_image_is_built_pushed_once_and_runs(own_docker, registry, monkeypatch):
     assert (again, len(said)) == (name, 1)
     client = own_docker.client()
     try:
+        assert client.images.list(filters={"dangling": True, "label": "womm.stage=fileserver"}) == []
         assert b"--secret" in output(client, name, ["--help"])
         config = client.images.get(name).attrs["Config"]
         assert config["User"] == "65532:65532"

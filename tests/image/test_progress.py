@@ -61,11 +61,19 @@ def test_retries_are_one_line_and_not_one_for_each_second():
 def test_output_of_a_build_comes_in_whole_lines():
     said: list[str] = []
     progress = Progress(said.append)
-    for text in ("Step 1/2 : FROM ", "debian:12\n", " ---> 1234\n", "\n", "end"):
+    for text in (
+        "Step 1/2 : FROM ",
+        "debian:12\n",
+        " ---> 1234\n",
+        "\n",
+        " 10%\r \x1b[32m99%",
+        "\x1b[0m\n",
+        "end",
+    ):
         progress.event({"stream": text})
     progress.event({"aux": {"ID": "sha256:1234"}})
     progress.close()
-    assert said == ["Step 1/2 : FROM debian:12", " ---> 1234", "end"]
+    assert said == ["Step 1/2 : FROM debian:12", " ---> 1234", " 99%", "end"]
 
 
 @pytest.fixture

@@ -143,14 +143,22 @@ def test_ctrl_c_ends_a_push_and_the_next_one_works(pusher, proxy):
     repository = pusher.image(proxy.host, 3_000_000)
     proxy.hold_after(1_000_000)
 
+    ended = threading.Event()
+
     def interrupt():
         proxy.wait_for(1_000_000)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Python sees a signal that comes just before it waits only at the next one.
+        while not ended.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.wait(5)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        pusher.push(repository)
+        try:
+            pusher.push(repository)
+        finally:
+            ended.set()
     thread.join()
     proxy.go_on()
     assert proxy.pushed() == []

@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -28,6 +28,8 @@ _RECIPES: Final = (_HERE / "recipes" / "fileserver", _HERE.parent.parent / "imag
 RECIPE: Final = ("Dockerfile", "unpack.py")
 """The files of the recipe. There may be others beside them: pip compiles the modules that it installs."""
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+_STAGE: Final = "womm.stage=fileserver"
+"""The label of the recipe's first stage."""
 _BY_HAND: Final = "name an image that is made already: womm setup --fileserver-image NAME"
 Say: TypeAlias = Callable[[str], None]
 Download: TypeAlias = Callable[[Path, str], None]
@@ -102,3 +104,11 @@ def _build(daemon: Daemon, name: str, base: str, download: Download) -> None:
         if is_disk_full(why):
             raise disk_full(doing)
         raise ImageError(f"{doing}: {shown(why)}", _BY_HAND)
+    _remove_stages(daemon)
+
+
+def _remove_stages(daemon: Daemon) -> None:
+    """Remove the images of the recipe's first stage: docker's builder leaves them without a name."""
+    with suppress(*NOT_DONE):
+        for one in daemon.client.api.images(filters={"dangling": True, "label": _STAGE}):
+            daemon.client.api.remove_image(one["Id"])

@@ -7,6 +7,7 @@ moves for a while, it is said: a stalled registry must not look like a womm that
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ STALL_S: Final = 30.0
 _REDRAW_S: Final = 0.1
 _LINE_EVERY_S: Final = 10.0
 _BAR: Final = 30
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DONE: Final = ("Pushed", "Layer already exists", "Already exists", "Pull complete", "Mounted from")
 _UNSAID: Final = ("Preparing", "Waiting", "Pulling fs layer", "Verifying Checksum", "Download complete")
 """Phases that are no news in a log."""
@@ -137,8 +139,10 @@ class Progress:
         """Say the whole lines of a build's output."""
         *lines, self._text = (self._text + text).split("\n")
         for line in lines:
-            if line.strip():
-                self._line(line.rstrip())
+            # Programs that draw a bar of their own go back to the line's beginning; what stays is the end.
+            shown = _COLOURS.sub("", line.rstrip()).rpartition("\r")[2]
+            if shown.strip():
+                self._line(shown)
 
     def _line(self, text: str) -> None:
         """Say a line; on a terminal it comes above the bars."""

@@ -36,9 +36,9 @@ _PREFIX: Final = (
     "What is a prefix of a docker image name that you are authorized to push to a secure location?"
 )
 _PREFIX_EXAMPLE: Final = "e.g. 'us-west4-docker.pkg.dev/angr-ci/defcon/'"
-_EXAMPLES: Final = (
-    "womm setup --share lazy --base debian:12 --prefix REGISTRY/NAME/ --yes; with an image that is made "
-    "already: womm setup --image NAME --share none --yes"
+EXAMPLES: Final = (
+    "womm setup --share lazy --base debian:12 --prefix REGISTRY/NAME/ --run COMMAND --yes; "
+    "with an image that is made already: womm setup --image NAME --share none --yes"
 )
 
 
@@ -121,7 +121,7 @@ def ask(
     missing = [] if asker.asks else _missing(options, before, remembered)
     if missing:
         are = "is" if len(missing) == 1 else "are"
-        raise UsageError(f"{listed(missing)} {are} missing, and womm setup does not ask here", _EXAMPLES)
+        raise UsageError(f"{listed(missing)} {are} missing, and womm setup does not ask here", EXAMPLES)
     return _Dialogue(options, folder, before, asker, remembered, no_engine, say).answers()
 
 

@@ -21,8 +21,6 @@ from womm.setup.dotfile import Dotfile
 from womm.setup.questions import Answers, Options, Value
 from womm.trust import Review
 
-_EXAMPLE = "womm setup --image NAME --share none --yes"
-
 
 @dataclass(frozen=True, slots=True)
 class Teller:
@@ -36,7 +34,7 @@ def run(options: Options, folder: Path, teller: Teller) -> None:
     """Set the project up that `folder`, the current one, is in or will be. Raises WommError, click.Abort."""
     asker = Asker(asks=not options.yes and terminal())
     if not options.yes and not asker.asks:
-        raise UsageError("womm setup asks, and stdin is no terminal", _EXAMPLE)
+        raise UsageError("womm setup asks, and stdin is no terminal", questions.EXAMPLES)
     found = dotfile.accepted(folder, asker, show=teller.show, say=teller.say)
     options = replace(options, keys=_absolute(options.keys, folder))
     before = questions.readable(found.values) if asker.asks else found.values

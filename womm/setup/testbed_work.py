@@ -159,7 +159,7 @@ class Bench:
         for cache in spare:
             self._say(f"womm: {'could go' if cache.sure else 'perhaps a cache'}: {cache}")
         sure = [cache for cache in spare if cache.sure]
-        if sure and self._asker.asks and self._asker.confirm("Remove what could go?", True):
+        if sure and self._asker.confirm("Remove what could go?", True):
             caches.clean(self._testbed, sure, found)
             found = changes.look(self._testbed)
         if not found.nothing:
