@@ -5,8 +5,10 @@ import gc
 import grp
 import os
 import socket
+import threading
 
 import docker.errors
+import docker.tls
 import pytest
 import requests
 import urllib3
@@ -82,6 +84,25 @@ def test_socket_without_a_right_names_the_command_that_grants_it(place):
             os.seteuid(0)
     assert f"you may not use unix://{place}/s" in raised.value.message
     assert raised.value.hint == "sudo usermod -aG adm root; newgrp adm"
+
+
+def test_tls_that_fails_is_no_missing_right():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 400 no TLS here\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        host = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        endpoint = Endpoint(host, "DOCKER_HOST", docker.tls.TLSConfig(verify=False))
+        with pytest.raises(ImageError) as refused, connect(NEED, endpoints=[endpoint]):
+            raise AssertionError
+        thread.join()
+    assert refused.value.message.startswith(f"{NEED}, and does not answer at {host} (DOCKER_HOST): ")
 
 
 def test_engine_that_is_too_old_is_told_with_both_versions(place):

@@ -13,6 +13,7 @@ import pwd
 import re
 import shlex
 import socket
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -306,8 +307,9 @@ def _no_engine(need: str, failures: Sequence[tuple[Endpoint, Exception]], otherw
 
 
 def _number(exc: Exception) -> int | None:
+    """Return the system's number of an error; None: it has none, as errors of TLS, which have their own."""
     found = words.system_error(exc)
-    return found.errno if found is not None else None
+    return found.errno if found is not None and not isinstance(found, ssl.SSLError) else None
 
 
 def _start(otherwise: str) -> str:
