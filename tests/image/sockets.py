@@ -20,10 +20,14 @@ class Wire:
     host: str
     """As in DOCKER_HOST."""
     _ends: list[socket.socket] = field(default_factory=list)
+    is_cut: bool = False
 
     def cut(self) -> None:
-        """Break off what is open: the engine has died."""
-        Path(self.host.removeprefix("unix://")).unlink()
+        """Break off what is open, and each new connection at once: the engine has died.
+
+        It goes on listening: where nobody listens, docker's library forgets to close a socket.
+        """
+        self.is_cut = True
         for end in self._ends:
             try:
                 end.shutdown(socket.SHUT_RDWR)
@@ -44,6 +48,8 @@ def wire(folder: Path, host: str) -> Iterator[Wire]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            if one.is_cut:
+                return
             with socket.socket(socket.AF_UNIX) as there:
                 there.connect(host.removeprefix("unix://"))
                 one._ends.append(self.request)

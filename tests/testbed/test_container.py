@@ -6,7 +6,7 @@ import select
 
 import pytest
 
-from tests.image.relay import relayed
+from tests.image.sockets import wire
 from womm.errors import ImageError
 from womm.image.daemon import connect
 from womm.image.endpoint import Endpoint
@@ -106,8 +106,8 @@ def test_container_that_is_stopped_under_a_command_is_one_line(beds):
 
 
 def test_engine_that_goes_away_is_one_line_and_the_next_setup_goes_on(beds, place):
-    with relayed(place / "r", beds.daemon.host) as relay:
-        endpoints = [Endpoint(relay.host, "DOCKER_HOST")]
+    with wire(place, beds.daemon.host) as engine:
+        endpoints = [Endpoint(engine.host, "DOCKER_HOST")]
         with connect("docker", endpoints=endpoints) as daemon:
             with (
                 pytest.raises(ImageError, match="the container engine has gone away") as gone,
@@ -115,7 +115,7 @@ def test_engine_that_goes_away_is_one_line_and_the_next_setup_goes_on(beds, plac
             ):
                 testbed.run(["touch", "/made"])
                 with testbed.start(["sleep", "60"]) as process:
-                    relay.cut()
+                    engine.cut()
                     process.pump(b"", lambda *_: None)
                     process.wait()
             assert "\n" not in gone.value.message
