@@ -11,8 +11,7 @@ import pytest
 
 from tests.image import dockerd
 from tests.image.bases import CONFIGURED, Bases
-from tests.image.dockerd import Docker
-from tests.image.relay import relayed
+from tests.image.sockets import wire
 from tests.setup.projects import NOTHING, Project
 from tests.soak import count
 
@@ -223,14 +222,12 @@ def test_container_that_somebody_removes_is_told_in_a_line(project: Project) -> 
     set_up(project, "--run", "touch /made")
 
 
-def test_engine_that_goes_away_is_told_in_a_line(
-    project: Project, own_docker: Docker, tmp_path: Path
-) -> None:
-    with relayed(project.runtime / "relay", own_docker.host) as relay:
-        process = project.start("--run", "echo begun >begun; sleep 600", DOCKER_HOST=relay.host)
+def test_engine_that_goes_away_is_told_in_a_line(project: Project) -> None:
+    with wire(project.runtime, project.docker.host) as leading:
+        process = project.start("--run", "echo begun >begun; sleep 600", DOCKER_HOST=leading.host)
         wait_for_file(project.folder / "begun")
-        relay.cut()
-    _, err = process.communicate(timeout=60)
+        leading.cut()
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 254, err
     assert "gone" in err
     assert "Traceback" not in err
