@@ -47,4 +47,6 @@ def project(
     assert found.left() == NOTHING
     with found.client() as client:
         for image in client.images.list(f"{found.prefix}womm-image"):
-            client.images.remove(image.id, force=True)
+            for tag in image.tags:  # one may be the base's, too
+                if tag.startswith(found.prefix):
+                    client.images.remove(tag)
