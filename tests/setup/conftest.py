@@ -46,7 +46,8 @@ def project(
     yield found
     assert found.left() == NOTHING
     with found.client() as client:
-        for image in client.images.list(f"{found.prefix}womm-image"):
-            for tag in image.tags:  # one may be the base's, too
-                if tag.startswith(found.prefix):
-                    client.images.remove(tag)
+        images = client.images.list(f"{found.prefix}womm-image")
+        for image in sorted(images, key=lambda one: one.attrs["Created"], reverse=True):  # children first
+            own = [tag for tag in image.tags if tag.startswith(found.prefix)]
+            for name in own if len(own) < len(image.tags) else [image.id]:  # one may be the base's, too
+                client.images.remove(name, force=True)
