@@ -313,22 +313,21 @@ def test_readme_folder_in_pods_is_as_printed(
     assert (project / "out" / "seed1").read_text() == "simulated\n"
 
 
+@pytest.mark.soak
 def test_tutorial_on_kubernetes_is_as_printed(
     kubernetes: Terminal, kube_cluster: KubeCluster, nfs_nodes: list[str], images: dict[str, str]
 ) -> None:
     reader = Reader(kubernetes, TUTORIAL)
     kubernetes.export(**images)
     kubernetes.substitutions["localhost:5000/"] = f"{kube_cluster.registry}/"
-    without = () if SOAK else LONG
-    reader.run("An image that is there already", "A first run", without=without)
+    reader.run("An image that is there already", "A first run")
     with another_terminal(kubernetes, "proj", "-k --kube-pods 2 --kube-cpu 50m"):
-        reader.run("Watch it", without=without)
-    reader.run("A shell in a pod", without=without)
-    if SOAK:
-        with another_terminal(kubernetes, "proj", "--kube-pods 2 --kube-cpu 50m") as process:
-            process.kill()
-            process.wait()
-            reader.run("The machine is gone")
+        reader.run("Watch it")
+    reader.run("A shell in a pod")
+    with another_terminal(kubernetes, "proj", "--kube-pods 2 --kube-cpu 50m") as process:
+        process.kill()
+        process.wait()
+        reader.run("The machine is gone")
     sources = kubernetes.home / "proj" / "src"
     sources.mkdir()
     for name in ("part1.txt", "part2.txt"):
