@@ -140,6 +140,22 @@ def test_dockerfile_is_built_and_pushed(project: Project) -> None:
     assert "base" not in project.written
 
 
+def test_dockerfile_whose_image_must_not_be_pushed_is_told_in_a_line(project: Project, bases: Bases) -> None:
+    token = "ghp_" + os.urandom(18).hex()
+    for content, said in (
+        (f"FROM {bases.busybox()}\n", "workers need perl"),
+        (f"FROM {project.base}\nENV DEPLOY_TOKEN={token}\n", "1 thing looks like a secret"),
+    ):
+        (project.folder / "Dockerfile").write_text(content)
+        words = ["--share", "none", "--prefix", project.prefix, "--dockerfile", "Dockerfile", "--yes"]
+        result = project.womm("setup", *words)
+        assert result.status == 254
+        assert said in result.err
+        assert token not in result.err
+        assert project.left() == NOTHING
+        assert project.proxy.pushed() == []
+
+
 # ---- failures
 
 

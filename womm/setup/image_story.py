@@ -5,13 +5,16 @@ image with a name, which the record has until `.womm` does; then the container g
 kill leaves at most one thing, and the next setup finds it and goes on from there.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 import womm
 from womm import words
+from womm.errors import ImageError
 from womm.image import bases
 from womm.image.bases import Base
 from womm.image.build import build
@@ -22,9 +25,10 @@ from womm.setup import publishing
 from womm.setup.asking import Asker
 from womm.setup.publishing import Target
 from womm.setup.questions import Answers
-from womm.setup.testbed_work import Bench, Order, Work
-from womm.testbed import leftovers
+from womm.setup.testbed_work import Bench, Order, Work, may_be_pushed
+from womm.testbed import secrets
 from womm.testbed.opening import opened
+from womm.testbed.secrets import Finding
 from womm.testbed.state import State
 
 Say = Callable[[str], None]
@@ -86,9 +90,9 @@ class _Story:
 
     def by_dockerfile(self, dockerfile: Path) -> Image:
         """Build it with the engine's own builder."""
-        leftovers.sweep(self.daemon, self.state.hash, self._tell)
         title = words.printable(self.answers.folder.name)
         with self._told_when_interrupted():
+            is_clean = self._may_be_built(dockerfile)
             build(
                 self.daemon,
                 dockerfile,
@@ -98,8 +102,40 @@ class _Story:
                 progress=self._progress,
                 network=self.answers.network,
             )
+            self._check_built(dockerfile, is_clean=is_clean)
         publishing.note(self.state, self._place.name)
         return Image(self._published(self.architectures()), "")
+
+    def _may_be_built(self, dockerfile: Path) -> bool:
+        """Look for secrets in the file, before docker prints its lines. Return whether there was none.
+
+        What it copies is not looked at. Raises ImageError, click.Abort.
+        """
+        try:
+            text = dockerfile.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as exc:
+            raise ImageError(f"cannot read {words.name(str(dockerfile))}: {words.cause(exc)}") from exc
+        found = secrets.in_text(text, dockerfile.name)
+        self._ask_to_push(found)
+        return not found
+
+    def _check_built(self, dockerfile: Path, *, is_clean: bool) -> None:
+        """See that workers can use what was built, and that it may be pushed. Raises ImageError, click.Abort.
+
+        is_clean: nobody was asked about a secret in the file.
+        """
+        built = bases.find(self.daemon, self._place.name, self._progress)
+        network = self.answers.network
+        with opened(self.daemon, built, self.state, network=network, say=self._tell) as testbed:
+            found = Bench(testbed, self.state, Order(), self.asker, self.say).check_built(dockerfile)
+        if is_clean:
+            self._ask_to_push(found)
+
+    def _ask_to_push(self, found: Sequence[Finding]) -> None:
+        """Raises ImageError, click.Abort."""
+        remedy, allowed = "take it out of the Dockerfile", self.answers.allow_secrets
+        if not may_be_pushed(found, remedy, allowed=allowed, asker=self.asker, say=self.say):
+            raise click.Abort
 
     def in_testbed(self) -> Image:
         """Make it by hand, or by the commands of --run."""

@@ -180,26 +180,25 @@ class Bench:
             shown = "(not shown)" if name in hidden else words.name(value, _VALUE_WIDTH)
             self._say(f"womm: saved variable: {name}={shown}")
         found = [*work.changes.findings, *suspect]
-        if not found:
-            return True
-        self._say(f"womm: {_counted(found)} like a secret:")
-        for finding in found[:_FINDINGS]:
-            self._say(f"    {finding}")
-        if len(found) > _FINDINGS:
-            self._say(f"    and {len(found) - _FINDINGS:,} more")
-        if self._order.allow_secrets:
-            self._say("womm: kept all the same, by --allow-secrets")
-            return True
-        if self._asker.asks:
-            return self._asker.confirm("Push it all the same?", False)
-        raise ImageError(
-            f"{_counted(found)} like a secret: nothing is kept or pushed",
-            "remove it in the last --run; or, if all who can pull the image may have it: --allow-secrets",
-        )
+        remedy, allowed = "remove it in the last --run", self._order.allow_secrets
+        return may_be_pushed(found, remedy, allowed=allowed, asker=self._asker, say=self._say)
+
+    def check_built(self, dockerfile: Path) -> list[Finding]:
+        """See that workers can use the image of a Dockerfile, of which this is a testbed.
+
+        Return the variables that look like secrets.
+        """
+        if lacking := requirements.missing(self._testbed):
+            command = requirements.advice(self._testbed, lacking)
+            raise ImageError(
+                f"workers need {' and '.join(lacking)}, and the image does not have it",
+                f"in {words.name(str(dockerfile))}: RUN {command}" if command else None,
+            )
+        return secrets.in_variables(_variables(self._testbed))
 
     def _new_variables(self) -> dict[str, str]:
         """Return the variables that the image does not have so already. --env goes before the shell."""
-        has = dict(entry.partition("=")[::2] for entry in self._testbed.base.config.get("Env") or ())
+        has = _variables(self._testbed)
         wanted = {**self._seen.variables, **self._order.variables}
         return {name: value for name, value in wanted.items() if has.get(name) != value}
 
@@ -226,6 +225,34 @@ class Bench:
         if folder is not None and record.root_owned is not None:
             ownership.give_back(self._testbed, folder, record.root_owned)
             self._state.save(replace(self._state.load(), root_owned=None))
+
+
+def may_be_pushed(found: Sequence[Finding], remedy: str, *, allowed: bool, asker: Asker, say: Say) -> bool:
+    """Name what looks like a secret, and ask.
+
+    remedy: what to do where womm does not ask. Raises ImageError, click.Abort.
+    """
+    if not found:
+        return True
+    say(f"womm: {_counted(found)} like a secret:")
+    for finding in found[:_FINDINGS]:
+        say(f"    {finding}")
+    if len(found) > _FINDINGS:
+        say(f"    and {len(found) - _FINDINGS:,} more")
+    if allowed:
+        say("womm: kept all the same, by --allow-secrets")
+        return True
+    if asker.asks:
+        return asker.confirm("Push it all the same?", False)
+    raise ImageError(
+        f"{_counted(found)} like a secret: nothing is kept or pushed",
+        f"{remedy}; or, if all who can pull the image may have it: --allow-secrets",
+    )
+
+
+def _variables(testbed: Testbed) -> dict[str, str]:
+    """Return those of the testbed's image."""
+    return dict(entry.partition("=")[::2] for entry in testbed.base.config.get("Env") or ())
 
 
 def _counted(found: Sequence[Finding]) -> str:
