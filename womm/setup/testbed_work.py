@@ -156,8 +156,9 @@ class Bench:
         """Show what has changed, and offer to remove caches."""
         found = changes.look(self._testbed)
         spare = caches.find(found)
+        word = "could go" if self._asker.asks else "removed"
         for cache in spare:
-            self._say(f"womm: {'could go' if cache.sure else 'perhaps a cache'}: {cache}")
+            self._say(f"womm: {word if cache.sure else 'perhaps a cache'}: {cache}")
         sure = [cache for cache in spare if cache.sure]
         if sure and self._asker.confirm("Remove what could go?", True):
             caches.clean(self._testbed, sure, found)
