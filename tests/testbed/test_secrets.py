@@ -194,6 +194,16 @@ def test_variable_without_a_secret_is_left_alone(name, value):
         "tool --token word",
         "tool --password=word12",
         "echo one\nexport API_KEY=word",
+        "echo 'machine a.example.org login me password word12abc' >/root/.netrc",
+        "echo root:word | chpasswd",
+        "aws configure set aws_secret_access_key word12",
+        "npm config set //npm.example.org/:_authToken word12",
+        "curl -H 'PRIVATE-TOKEN: word12' https://a.example.org",
+        "curl 'https://a.example.org/x?access_token=word12'",
+        "htpasswd -bc users me word",
+        "useradd -p word me",
+        "echo word | sudo -S true",
+        "unzip -P word a.zip",
     ],
 )
 def test_command_with_a_secret_is_found(command):
@@ -211,6 +221,10 @@ def test_command_with_a_secret_is_found(command):
         'curl -u "$ME:$WORD" https://a.example.org',
         "export PATH=/opt/bin:$PATH",
         "tool --token-file /run/token",
+        "apt-get install -y passwd login libsecret-1-dev password-store python3.11",
+        "pip install tokenizers==0.15",
+        "npm config set token-helper x",
+        "openssl req -keyout k.pem",
         "ssh-keygen -A",
     ],
 )

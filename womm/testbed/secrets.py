@@ -64,6 +64,8 @@ def in_text(text: str, path: str = "") -> list[Finding]:
     lines = {finding.line: finding.rule for finding in _in_content(path, data, _Kind(secret_rules.ANY))}
     for match in _OPTION.finditer(text):
         lines.setdefault(_line_of(text, match.start()), "password in a command")
+    for match in _SPOKEN.finditer(text):
+        lines.setdefault(_line_of(text, match.start()), "password in a command")
     for match in _ASSIGNED.finditer(text):
         if rule := _of_variable(match["name"], match["value"].strip("'\"")):
             lines.setdefault(_line_of(text, match.start()), rule)
@@ -136,6 +138,18 @@ _OPTION: Final = re.compile(
     r"""|\bmysql\w*\b[^;|&\n]*\s-p[^\s$-]"""
 )
 """Options of commands that have a password as their value."""
+_WORD: Final = (
+    r"(?:password|secret(?:_access)?_?key|session_token|_?auth_?token|api[_-]?key|access[_-]?token"
+    r"|(?:private|job|deploy)-token|token)"
+)
+_SPOKEN: Final = re.compile(
+    rf"""(?i)(?<![a-z]){_WORD}["']?(?:[ \t]*[:=]|[ \t\n])[ \t]*["']?(?![-$"'])"""
+    r"""(?=[^\s"'&;|]*\d)[^\s"'&;|]{6,}"""
+    r"""|https?://[0-9a-f]{32,}@|\|\s*chpasswd\b|\bhtpasswd\s+-\w*b|\|\s*sudo\s+-S\b"""
+    r"""|\bunzip\b[^;|&\n]*\s-P[ \t]*\S|\b(?:useradd|usermod)\b[^;|&\n]*\s-p[ \t]+\S"""
+    r"""|\bwandb login\s+[^-\s]|\bopenssl\b[^;|&\n]*\s-k[ \t]+\S"""
+)
+"""A word for a secret with a value that has a digit, and commands that take a password in other ways."""
 
 
 def _of_variable(name: str, value: str) -> str:
