@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from womm import words
 from womm.cli import tables
 from womm.cli.options import cluster_options
 from womm.errors import UsageError
@@ -97,5 +98,6 @@ def _variable(given: str) -> tuple[str, str]:
     """Split NAME=VALUE. Raises UsageError."""
     name, equals, value = given.partition("=")
     if not equals or not (name.isidentifier() and name.isascii()) or "\0" in value:
-        raise UsageError(f"--env {given!r}: must be NAME=VALUE, such as MODE=fast", "womm setup --help")
+        shown = words.name(name) if equals else "..."  # never what may be a secret
+        raise UsageError(f"--env {shown}: must be NAME=VALUE, such as MODE=fast", "womm setup --help")
     return name, value
