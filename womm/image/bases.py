@@ -55,7 +55,7 @@ def find(daemon: Daemon, name: str, progress: Progress) -> Base:
         raise ImageError(
             f"{daemon.name} has pulled {words.name(name)}, and does not find it", f"docker pull {reference}"
         )
-    return _parsed(found, reference)
+    return _parsed(found, name)
 
 
 def inspect(daemon: Daemon, name: str) -> Mapping[str, Any] | None:
