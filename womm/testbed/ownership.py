@@ -9,6 +9,8 @@ A program in the container could change any owner in the folder by itself, since
 no defence against such programs; it only must not go wrong by itself: no link is followed, neither here nor
 there, and what is not in the folder is not touched.
 
+Files of other people of this machine are never touched: they may work in a shared folder meanwhile.
+
 A file was there before if its path is known and of the same kind, or its inode with the same time of change
 of its content: so it may have been edited by a program that replaces it, or renamed. A hard link to a file
 that stays stays.
@@ -18,10 +20,12 @@ to numbers that are nobody's outside; given to root inside they are the user's.
 """
 
 import os
+import pwd
 import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +39,8 @@ _ROUNDS: Final = 64
 _BATCH_BYTES: Final = 100_000
 """Of paths in one command line, for an image without xargs: one word of Linux may have 131,072."""
 _NO_PROGRAM: Final = 127
+_PEOPLE: Final = (1000, 65534)
+"""The numbers of people's accounts: login.defs(5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class _Look:
             try:
                 for name, status in _listed(descriptor):
                     path = os.path.join(place, name) if place != _TOP else name
-                    if status.st_uid != self._user:
+                    if self._is_foreign_uid(status.st_uid):
                         found.append(_entry(path, status))
                     if stat.S_ISDIR(status.st_mode):
                         todo.append(path)
@@ -154,7 +160,22 @@ class _Look:
             status = os.lstat(os.path.join(self._top, path))
         except OSError:
             return None
-        return _entry(path, status) if status.st_uid != self._user else None
+        return _entry(path, status) if self._is_foreign_uid(status.st_uid) else None
+
+    def _is_foreign_uid(self, uid: int) -> bool:
+        return uid != self._user and not _is_person(uid)
+
+
+@cache
+def _is_person(uid: int) -> bool:
+    """Return whether somebody of this machine has this number: then a file that came meanwhile is theirs."""
+    if not _PEOPLE[0] <= uid < _PEOPLE[1]:
+        return False
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _listed(descriptor: int) -> Iterator[tuple[bytes, os.stat_result]]:
