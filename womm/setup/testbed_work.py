@@ -71,6 +71,8 @@ class Bench:
         self._testbed, self._state, self._order = testbed, state, order
         self._asker, self._say = asker, say
         self._visits = asker.asks and not order.run
+        if order.run and state.load().root_owned is not None:  # the command of a setup that was killed
+            testbed.run(["sh", "-c", _END_ALL])
         self._give_back()  # what a setup that was killed has left
         self._seen = left(testbed, state)
         # Somebody has been in it before, so an error must not end what he has made.
@@ -146,7 +148,10 @@ class Bench:
             self._say(f"womm: {text}{self._advice(lacking)}")
             return True
         command = requirements.advice(self._testbed, lacking)
-        raise ImageError(text, f"womm setup --run '{command}'" if command else "womm setup --base NAME")
+        hint = (
+            f"the same command with --run '{command}'" if command else "the same command with another --base"
+        )
+        raise ImageError(text, hint)
 
     def _advice(self, lacking: tuple[str, ...]) -> str:
         command = requirements.advice(self._testbed, lacking)
@@ -213,11 +218,9 @@ class Bench:
             self._state.save(replace(self._state.load(), root_owned=ownership.root_owned(folder)))
         try:
             yield
-        except KeyboardInterrupt:
+        finally:
             with suppress(ImageError):
                 self._testbed.run(["sh", "-c", _END_ALL])
-            raise
-        finally:
             self._give_back()
 
     def _give_back(self) -> None:
