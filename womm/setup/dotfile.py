@@ -43,6 +43,16 @@ class Dotfile:
     existing: Project | None = None
     notes: tuple[str, ...] = ()
 
+    def changed_meanwhile(self) -> bool:
+        """Return whether somebody has written the file since it was read."""
+        try:
+            now = self.path.read_bytes()
+        except OSError:
+            return self.existing is not None
+        if self.existing is None:
+            return not self.notes  # without the notes of the original's file there was none
+        return now != self.existing.content
+
 
 def accepted(
     folder: Path, asker: Asker, *, show: Callable[[Review], None], say: Callable[[str], None]

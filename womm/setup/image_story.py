@@ -104,7 +104,8 @@ class _Story:
             )
             self._check_built(dockerfile, is_clean=is_clean)
         publishing.note(self.state, self._place.name)
-        return Image(self._published(self.architectures()), "")
+        again = f"womm setup --dockerfile {words.name(str(dockerfile))}"
+        return Image(self._published(self.architectures(), again=again), "")
 
     def _may_be_built(self, dockerfile: Path) -> bool:
         """Look for secrets in the file, before docker prints its lines. Return whether there was none.
@@ -215,5 +216,7 @@ class _Story:
     def _tell(self, text: str) -> None:
         self.say(f"womm: {text}")
 
-    def _published(self, nodes: Collection[str] | None) -> str:
-        return publishing.publish(self.daemon, self._place, self._progress, self.say, nodes=nodes)
+    def _published(self, nodes: Collection[str] | None, again: str = "the next womm setup") -> str:
+        return publishing.publish(
+            self.daemon, self._place, self._progress, self.say, nodes=nodes, again=again
+        )

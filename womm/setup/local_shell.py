@@ -3,11 +3,12 @@
 It is the testbed, with another end: what changed is offered to be kept, and without a terminal it is dropped.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from womm import project, values, words
+from womm import project, settings, values, words
 from womm.errors import ImageError, UsageError
 from womm.image import bases
 from womm.image.bases import Base
@@ -64,6 +65,8 @@ class _Shell:
         base = bases.find(self.daemon, settings.image, self.progress)
         left = self._left(base)
         asks = task.asker.asks
+        if asks:
+            self._check_unpushed(base)
 
         def tell(text: str) -> None:
             if asks or left:
@@ -85,6 +88,16 @@ class _Shell:
         if kept is not None:
             self._publish(base, *kept)
         return status
+
+    def _check_unpushed(self, base: Base) -> None:
+        """Raise ImageError for an image that a setup could not push: a commit would replace it."""
+        name = self.state.load().image
+        known = bases.inspect(self.daemon, name) if name else None
+        if known is not None and known["Id"] != base.id:
+            raise ImageError(
+                f"a setup that did not finish has left its image {words.name(name)}",
+                "womm setup goes on with it",
+            )
 
     def _left(self, base: Base) -> str:
         """Return the testbed that a setup has left, in which this shell goes on; empty: none.
@@ -111,7 +124,8 @@ class _Shell:
                 place = publishing.target(values.prefix(prefix), self.state)
                 publishing.keep(testbed, self.state, place, work.variables)
                 return work, place
-            self.task.say("womm: it is dropped")
+            stays = "womm: it stays in the testbed, in which the next womm setup goes on"
+            self.task.say(stays if was_left else "womm: it is dropped")
         testbed.kept = was_left
         return None
 
@@ -131,8 +145,11 @@ class _Shell:
         publishing.write_recipe(self.state, base, work)
         image = publishing.publish(self.daemon, place, self.progress, task.say, nodes=None)
         existing = project.at(self.folder)
-        if existing is None:
-            raise ImageError(f"{self.folder} has no .womm any more", f"womm setup --image {image}")
+        if existing is None or not settings.review_of(existing, os.environ).counts:
+            raise ImageError(
+                f"{self.folder}/.womm has gone, or was changed meanwhile: it does not name {image}",
+                "womm trust; womm setup",
+            )
         found = Dotfile(existing.path, existing.values, existing)
         prefix = {} if task.settings.prefix else {"prefix": place.prefix}
         dotfile.write(found.path, dotfile.edited(found, {"image": image, "base": base.name, **prefix}))

@@ -105,17 +105,23 @@ def tag(daemon: Daemon, base: Base, place: Target) -> None:
 
 
 def publish(
-    daemon: Daemon, place: Target, progress: Progress, say: Say, *, nodes: Collection[str] | None
+    daemon: Daemon,
+    place: Target,
+    progress: Progress,
+    say: Say,
+    *,
+    nodes: Collection[str] | None,
+    again: str = "the next womm setup",
 ) -> str:
     """Push the image; return its name with the digest.
 
-    nodes: their architectures; None: unknown. When it does not get there, womm says what is kept. Raises
-    ImageError.
+    nodes: their architectures; None: unknown. again: what pushes it another time. When it does not get there,
+    womm says what is kept. Raises ImageError.
     """
     try:
         digest = push(daemon, place.repository, place.tag, progress)
     except BaseException:
-        say(f"womm: the image is kept here as {place.name}: the next womm setup pushes it")
+        say(f"womm: the image is kept here as {place.name}: {again} pushes it")
         raise
     name = place.pinned(digest)
     _check_platforms(daemon, name, nodes)

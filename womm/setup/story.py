@@ -173,6 +173,10 @@ def _write(
 ) -> None:
     """Show `.womm` and write it. asker: ask before a change. Raises ProjectError, click.Abort."""
     text = _checked(found, chosen)
+    if found.changed_meanwhile():
+        raise ProjectError(
+            f"{found.path} has changed while womm setup worked: it stays as it is", "womm trust; womm setup"
+        )
     say(f"womm: {found.path}:")
     for line in text.rstrip().split("\n"):
         say(line.expandtabs())

@@ -87,6 +87,13 @@ def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, s
             f"an interrupted setup left the testbed {record.container} in another engine; "
             f"remove it there: docker -H {record.host} rm -f -v {record.container}"
         )
+    for one in found:
+        # Where the record has an image, what was made there has been committed.
+        if not record.image and not _is_of(one, base) and shell_files.is_about(one.id, state):
+            raise ImageError(
+                f"an interrupted setup left the testbed {one.name}, which holds work on another image",
+                f"womm setup with the base that it had; or, to drop it: docker rm -f -v {one.name}",
+            )
     usable = [one for one in found if _is_of(one, base) and one.state not in {"dead", "removing"}]
     usable.sort(key=lambda one: one.name != record.container)
     for one in found:

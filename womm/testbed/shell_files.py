@@ -128,7 +128,12 @@ def read(state: State) -> Found:
 
 def is_of(testbed: Testbed, state: State) -> bool:
     """Return whether the files are about visits in this container."""
-    return _read(state.folder / _CONTAINER) == testbed.id.encode()
+    return is_about(testbed.id, state)
+
+
+def is_about(container_id: str, state: State) -> bool:
+    """As `is_of`, for a container that is known by its id."""
+    return _read(state.folder / _CONTAINER) == container_id.encode()
 
 
 def typed(record: bytes) -> Iterator[Typed]:
