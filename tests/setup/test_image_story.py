@@ -265,6 +265,19 @@ def test_full_disk_of_the_engine_is_told_in_a_line(project: Project) -> None:
         assert again.status == 0, again.err
 
 
+def test_womm_file_that_changes_meanwhile_stays_as_it_is(project: Project) -> None:
+    set_up(project, "--run", "touch /made")
+    before = (project.folder / ".womm").read_bytes()
+    result = project.setup("--run", "echo '# mine' >>.womm; touch /more")
+    assert result.status == 254
+    assert ".womm has changed while womm setup worked" in result.err
+    assert (project.folder / ".womm").read_bytes() == before + b"# mine\n"
+    project.accept()
+    set_up(project)
+    assert b"# mine" in (project.folder / ".womm").read_bytes()
+    assert project.run_in_image("ls /made /more") == b"/made\n/more\n"
+
+
 # ---- Ctrl-C
 
 

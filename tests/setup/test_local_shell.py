@@ -109,3 +109,15 @@ def test_options_of_pods_and_a_folder_without_an_image_are_refused(project: Proj
     result = project.womm("shell", "--local")
     assert result.status == 2
     assert result.err.endswith("womm: hint: womm setup\n")
+
+
+def test_image_that_a_setup_could_not_push_is_not_replaced(made: Project) -> None:
+    made.proxy.refuse("POST", 403)
+    assert made.setup("--run", "echo 3 >/third").status == 254
+    made.proxy.answers.clear()
+    with made.asking("shell", "--local", "--", "touch /second") as child:
+        child.expect_exact("a setup that did not finish has left its image")
+        child.wait()
+        assert child.exitstatus == 254
+    assert made.setup().status == 0
+    assert made.run_in_image("cat /third") == b"3\n"
