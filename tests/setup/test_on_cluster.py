@@ -96,6 +96,7 @@ def test_setup_in_one_line_then_jobs_in_pods_with_each_share(folder: Path, words
         assert [path.exists() for path in outputs] == [share == "eager-syncback"] * 3
 
 
+@pytest.mark.soak  # the dialogue of the README is typed in each run
 def test_setup_by_its_dialogue_then_jobs_in_pods(folder: Path, words: list[str]) -> None:
     given = dict(zip(words[::2], words[1::2], strict=True))
     with in_terminal(folder, "setup", "--fileserver-base", BASE) as child:
