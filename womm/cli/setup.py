@@ -98,6 +98,6 @@ def _variable(given: str) -> tuple[str, str]:
     """Split NAME=VALUE. Raises UsageError."""
     name, equals, value = given.partition("=")
     if not equals or not (name.isidentifier() and name.isascii()) or "\0" in value:
-        shown = words.name(name) if equals else "..."  # never what may be a secret
+        shown = words.name(name) if name and equals else "..."  # never what may be a secret
         raise UsageError(f"--env {shown}: must be NAME=VALUE, such as MODE=fast", "womm setup --help")
     return name, value
