@@ -15,7 +15,7 @@ def test_setup_builds_and_pushes_the_file_server_once_and_writes_its_digest(
     folder = tmp_path / "proj"
     folder.mkdir()
     env = {"KUBECONFIG": str(kube_cluster.kubeconfig), **makes_images}
-    prefix = f"{kube_cluster.registry}/setup/"
+    prefix = f"{kube_cluster.registry}/first-user/"
     words = ["--image", "tools", "--prefix", prefix, "--share", "lazy", "--fileserver-base", BASE, "--yes"]
     result = run("setup", *words, cwd=folder, **env)
     assert (result.status, result.out) == (0, ""), result.err
