@@ -156,12 +156,7 @@ def failed(doing: str, exc: BaseException, hint: str | None = None) -> ImageErro
     if found is not None and found.errno == errno.ENOSPC:
         return ImageError(f"{doing}: {_NO_SPACE}", "df -h")
     gone = found is not None and found.errno in _GONE
-    cut = (
-        requests.ConnectionError,
-        requests.exceptions.ChunkedEncodingError,
-        urllib3.exceptions.ProtocolError,
-    )
-    if gone or _behind(exc, cut):
+    if gone or _behind(exc, _CUT):
         why = words_of(exc) if found is not None else "the connection has ended"
         return ImageError(
             f"{doing}: the container engine has gone away ({why})",
