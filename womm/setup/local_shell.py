@@ -106,7 +106,7 @@ class _Shell:
         """
         found = leftovers.find(self.daemon, self.state.hash)
         for one in found:
-            if base.id.removeprefix("sha256:") not in {name.removeprefix("sha256:") for name in one.images}:
+            if not one.is_of(base):
                 raise ImageError(
                     f"a setup that was interrupted has left the testbed {one.name}",
                     "womm setup goes on in it",

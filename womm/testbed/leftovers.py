@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import docker.errors
 
-from womm.image.bases import LABEL
+from womm.image.bases import LABEL, Base
 from womm.image.commit import COMMENT, remove_untagged
 from womm.image.daemon import NOT_DONE, Daemon, failed
 
@@ -31,6 +31,10 @@ class Leftover:
     """What the engine calls its image: by id, by name."""
     state: str
     """As the engine calls it: created, running, paused, exited, dead and so on."""
+
+    def is_of(self, base: Base) -> bool:
+        """Return whether its image is this one."""
+        return base.id.removeprefix("sha256:") in {name.removeprefix("sha256:") for name in self.images}
 
 
 def name_of(project_hash: str, random: str) -> str:

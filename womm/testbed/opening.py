@@ -89,16 +89,16 @@ def _left_by_a_kill(daemon: Daemon, base: Base, state: State, *, network: str, s
         )
     for one in found:
         # Where the record has an image, what was made there has been committed.
-        if not record.image and not _is_of(one, base) and shell_files.is_about(one.id, state):
+        if not record.image and not one.is_of(base) and shell_files.is_about(one.id, state):
             raise ImageError(
                 f"an interrupted setup left the testbed {one.name}, which holds work on another image",
                 f"womm setup with the base that it had; or, to drop it: docker rm -f -v {one.name}",
             )
-    usable = [one for one in found if _is_of(one, base) and one.state not in {"dead", "removing"}]
+    usable = [one for one in found if one.is_of(base) and one.state not in {"dead", "removing"}]
     usable.sort(key=lambda one: one.name != record.container)
     for one in found:
         if one not in usable[:1]:
-            why = "" if _is_of(one, base) else ", and it is of another image"
+            why = "" if one.is_of(base) else ", and it is of another image"
             say(f"{one.name} is removed: an interrupted setup left it{why}")
             leftovers.remove(daemon, one.id)
     leftovers.sweep_images(daemon, state.hash)
@@ -129,10 +129,6 @@ def _resume(daemon: Daemon, one: Leftover, say: Say) -> None:
             return
         time.sleep(_LOOK_S)
     daemon.client.api.unpause(one.id)
-
-
-def _is_of(one: Leftover, base: Base) -> bool:
-    return base.id.removeprefix("sha256:") in {image.removeprefix("sha256:") for image in one.images}
 
 
 def _created(daemon: Daemon, base: Base, state: State, network: str) -> Testbed:
