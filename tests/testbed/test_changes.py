@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.testbed.planting import made
+from tests.secrets.planting import made
 from womm.errors import ImageError
 from womm.testbed import changes, secrets
 from womm.testbed.changes import Changes, Facts, File, Reader

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.testbed.planting import made
+from tests.secrets.planting import made
 from womm.errors import ImageError
 from womm.image.build import build
 from womm.image.progress import Progress

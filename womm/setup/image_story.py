@@ -21,14 +21,14 @@ from womm.image.build import build
 from womm.image.commit import TITLE, VERSION
 from womm.image.daemon import Daemon, connect
 from womm.image.progress import Progress, on_stderr
+from womm.secrets import scan
+from womm.secrets.scan import Finding
 from womm.setup import publishing
 from womm.setup.asking import Asker
 from womm.setup.publishing import Target
 from womm.setup.questions import Answers
 from womm.setup.testbed_work import Bench, Order, Work, may_be_pushed
-from womm.testbed import secrets
 from womm.testbed.opening import opened
-from womm.testbed.secrets import Finding
 from womm.testbed.state import State
 
 Say = Callable[[str], None]
@@ -116,7 +116,7 @@ class _Story:
             text = dockerfile.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as exc:
             raise ImageError(f"cannot read {words.name(str(dockerfile))}: {words.cause(exc)}") from exc
-        found = secrets.in_text(text, dockerfile.name)
+        found = scan.in_text(text, dockerfile.name)
         self._ask_to_push(found)
         return not found
 

@@ -12,11 +12,12 @@ from typing import Final
 
 from womm import words
 from womm.errors import ImageError
+from womm.secrets import scan
+from womm.secrets.scan import Finding
 from womm.setup.asking import Asker
-from womm.testbed import caches, changes, ownership, packages, requirements, secrets
+from womm.testbed import caches, changes, ownership, packages, requirements
 from womm.testbed.changes import Changes
 from womm.testbed.container import HOST_ROOT, Testbed
-from womm.testbed.secrets import Finding
 from womm.testbed.shell_files import Typed, is_of
 from womm.testbed.state import State
 from womm.testbed.visit import left, visit
@@ -113,7 +114,7 @@ class Bench:
 
     def _run(self, number: int, line: str) -> None:
         """Run one command of --run; its output is shown."""
-        secret = secrets.in_text(line)
+        secret = scan.in_text(line)
         shown = f"command {number}, which may hold a secret" if secret else words.name(line)
         self._say(f"womm: running {shown}")
         status = self._testbed.stream(["sh", "-c", line], cwd=str(self._testbed.folder or "/"))
@@ -180,7 +181,7 @@ class Bench:
 
     def may_be_kept(self, work: Work) -> bool:
         """Show the variables, and name what looks like a secret; return whether all may be pushed."""
-        suspect = secrets.in_variables(work.variables)
+        suspect = scan.in_variables(work.variables)
         hidden = {finding.path for finding in suspect}
         for name, value in work.variables.items():
             shown = "(not shown)" if name in hidden else words.name(value, _VALUE_WIDTH)
@@ -200,7 +201,7 @@ class Bench:
                 f"workers need {' and '.join(lacking)}, and the image does not have it",
                 f"in {words.name(str(dockerfile))}: RUN {command}" if command else None,
             )
-        return secrets.in_variables(_variables(self._testbed))
+        return scan.in_variables(_variables(self._testbed))
 
     def _new_variables(self) -> dict[str, str]:
         """Return the variables that the image does not have so already. --env goes before the shell."""

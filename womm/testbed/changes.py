@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from womm import words
 from womm.errors import ImageError
-from womm.testbed import secrets
-from womm.testbed.secrets import Finding
+from womm.secrets import scan
+from womm.secrets.scan import Finding
 
 if TYPE_CHECKING:
     from womm.testbed.container import Change, Testbed
@@ -117,7 +117,7 @@ def look(testbed: "Testbed") -> Changes:
 
         def take(data: bytes) -> None:
             for path, content, present in reader.feed(data):
-                findings.extend(secrets.in_file(path, content, present))
+                findings.extend(scan.in_file(path, content, present))
 
         finished = testbed.output(program(), take, stdin=questions(paths))
         if finished.status or not reader.complete:
@@ -128,14 +128,14 @@ def look(testbed: "Testbed") -> Changes:
 
 def program() -> list[str]:
     """Return look.pl as a command."""
-    wanted = b" ".join(secrets.keywords()).decode()
+    wanted = b" ".join(scan.keywords()).decode()
     source = LOOK.read_text(encoding="utf-8")
-    return ["perl", "-e", source, "--", wanted, secrets.MARKS.decode(), str(secrets.LARGEST_TEXT)]
+    return ["perl", "-e", source, "--", wanted, scan.MARKS.decode(), str(scan.LARGEST_TEXT)]
 
 
 def questions(paths: Iterable[str]) -> bytes:
     """Return the paths as look.pl reads them."""
-    marked = (("!" if secrets.needs_content(path) else "") + path for path in paths)
+    marked = (("!" if scan.needs_content(path) else "") + path for path in paths)
     return b"".join(os.fsencode(path) + b"\0" for path in marked)
 
 
@@ -194,10 +194,10 @@ class Reader:
                 return
             type_, *numbers = line.decode("ascii").split(" ")
             mode, uid, size, mtime, length = map(int, numbers[:5])
-            self._present = [word for one in numbers[5:] for word in secrets.beginnings(int(one))]
+            self._present = [word for one in numbers[5:] for word in scan.beginnings(int(one))]
         except (ValueError, IndexError) as exc:
             raise _failed("its answer is garbled") from exc
-        if len(self.facts) == len(self._paths) or not 0 <= length <= secrets.LARGEST_TEXT:
+        if len(self.facts) == len(self._paths) or not 0 <= length <= scan.LARGEST_TEXT:
             raise _failed("its answer is garbled")
         self.facts.append(Facts(type_, mode, uid, size, mtime))
         self._lacking = length

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from womm.testbed import secrets
+from womm.secrets import scan
 
 _SILENT: Final = re.compile(
     "|".join(
@@ -54,7 +54,7 @@ def exported(before: Mapping[str, str], after: Mapping[str, str]) -> Exported:
             left_out[name] = why
         else:
             candidates[name] = after[name]
-    for finding in secrets.in_variables(candidates):
+    for finding in scan.in_variables(candidates):
         left_out.setdefault(finding.path, f"looks like a secret ({finding.rule})")
     kept = {name: value for name, value in candidates.items() if name not in left_out}
     return Exported(kept, dict(sorted(left_out.items())))

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from womm import words
-from womm.testbed import secret_files, secret_rules
+from womm.secrets import files, rules
 
 LARGEST_TEXT: Final = 1 << 20
 """In bytes. A file that is larger is data, and is told by its name only."""
@@ -61,7 +61,7 @@ def in_file(path: str, content: bytes, present: Iterable[bytes] | None = None) -
 def in_text(text: str, path: str = "") -> list[Finding]:
     """Return the findings in a text, such as a command: there `NAME=value` counts as a variable does."""
     data = text.encode("utf-8", "surrogateescape")
-    lines = {finding.line: finding.rule for finding in _in_content(path, data, _Kind(secret_rules.ANY))}
+    lines = {finding.line: finding.rule for finding in _in_content(path, data, _Kind(rules.ANY))}
     for match in _OPTION.finditer(text):
         lines.setdefault(_line_of(text, match.start()), "password in a command")
     for match in _SPOKEN.finditer(text):
@@ -208,17 +208,17 @@ def _kind(path: str) -> _Kind:
     if examples:
         return _Kind(None, examples)
     if _SOURCE.search(path):
-        return _Kind(secret_rules.QUOTED)
+        return _Kind(rules.QUOTED)
     if _PAGES.search(path) or (_DATA.search(path) and _INSTALLED.search(path) and not _SETTINGS.search(path)):
         return _Kind(None)
-    return _Kind(secret_rules.ANY)
+    return _Kind(rules.ANY)
 
 
 def _by_name(path: str, content: bytes) -> Iterator[Finding]:
     match = _named().search(path)
     if match is None:
         return
-    rule = secret_files.FILES[int((match.lastgroup or "_0")[1:])]
+    rule = files.FILES[int((match.lastgroup or "_0")[1:])]
     if rule.content is None:
         yield Finding(path, 0, rule.name)
     elif found := rule.content.search(content):
@@ -230,23 +230,23 @@ def _by_name(path: str, content: bytes) -> Iterator[Finding]:
 @cache
 def _named() -> re.Pattern[str]:
     """One pattern for all files that have a rule; the group's name is the rule's place in FILES."""
-    parts = [f"(?P<_{place}>{rule.path})" for place, rule in enumerate(secret_files.FILES)]
+    parts = [f"(?P<_{place}>{rule.path})" for place, rule in enumerate(files.FILES)]
     return re.compile("/(?:" + "|".join(parts) + r")\Z")
 
 
-_ASSIGNED_SECRET: Final = len(secret_rules.RULES)
+_ASSIGNED_SECRET: Final = len(rules.RULES)
 """Stands for the rule of assignments beside the places in RULES."""
-_ALWAYS: Final = frozenset(place for place, rule in enumerate(secret_rules.RULES) if not rule.keywords)
+_ALWAYS: Final = frozenset(place for place, rule in enumerate(rules.RULES) if not rule.keywords)
 
 
 @cache
 def _by_keyword() -> dict[bytes, frozenset[int]]:
     """The rules of each word, by their place in RULES."""
     found: dict[bytes, set[int]] = {}
-    for place, rule in enumerate(secret_rules.RULES):
+    for place, rule in enumerate(rules.RULES):
         for keyword in rule.keywords:
             found.setdefault(keyword, set()).add(place)
-    for word in secret_rules.ASSIGNMENTS:
+    for word in rules.ASSIGNMENTS:
         found.setdefault(word.encode(), set()).add(_ASSIGNED_SECRET)
     return {keyword: frozenset(places) for keyword, places in found.items()}
 
@@ -260,7 +260,7 @@ def _in_content(
         places |= _by_keyword()[keyword]
     lines: dict[int, str] = {}
     for place in sorted(places - {_ASSIGNED_SECRET}):
-        rule = secret_rules.RULES[place]
+        rule = rules.RULES[place]
         if kind.examples and rule.has_examples:
             continue
         for start, value in _values(rule.pattern.finditer(content)):
@@ -268,7 +268,7 @@ def _in_content(
                 lines.setdefault(content.count(b"\n", 0, start) + 1, rule.name)
     if kind.assignments is not None and _ASSIGNED_SECRET in places:
         for start, value in _values(_assigned(kind.assignments, content, small)):
-            chosen = secret_rules.PASSWORDS.match(content, start) is not None
+            chosen = rules.PASSWORDS.match(content, start) is not None
             if looks_random(value) or (chosen and looks_chosen(value)):
                 lines.setdefault(content.count(b"\n", 0, start) + 1, "assigned secret")
     return [Finding(path, line, rule) for line, rule in sorted(lines.items())[:_PER_FILE]]
@@ -276,7 +276,7 @@ def _in_content(
 
 def _assigned(pattern: re.Pattern[bytes], content: bytes, small: bytes) -> Iterator[re.Match[bytes]]:
     """Yield the assignments: the search for each word is much faster than a search for the pattern."""
-    for name in secret_rules.ASSIGNMENTS:
+    for name in rules.ASSIGNMENTS:
         word = name.encode()
         place = small.find(word)
         while place >= 0:

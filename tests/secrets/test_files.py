@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.testbed.planting import made, pem
-from womm.testbed import secrets
+from tests.secrets.planting import made, pem
+from womm.secrets import scan
 
 NAMED = [
     ("/root/.netrc", "machine a login b password c", "netrc"),
@@ -30,8 +30,8 @@ NAMED = [
 
 @pytest.mark.parametrize(("path", "text", "rule"), NAMED)
 def test_file_with_a_telling_name_is_found(path, text, rule):
-    assert secrets.needs_content(path)
-    assert rule in {finding.rule for finding in secrets.scan([(path, text.encode())])}
+    assert scan.needs_content(path)
+    assert rule in {finding.rule for finding in scan.scan([(path, text.encode())])}
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_file_with_a_telling_name_is_found(path, text, rule):
     ],
 )
 def test_file_without_a_secret_is_not_found(path, text):
-    assert secrets.scan([(path, text.encode())]) == []
+    assert scan.scan([(path, text.encode())]) == []

@@ -5,9 +5,9 @@ import tarfile
 import pytest
 
 from tests.realcluster import debian
-from tests.testbed.planting import BASE64, CAPITALS, HEX, PRIVATE, SMALL, jwt, made, pem
-from womm.testbed import secrets
-from womm.testbed.secrets import Finding
+from tests.secrets.planting import BASE64, CAPITALS, HEX, PRIVATE, SMALL, jwt, made, pem
+from womm.secrets import scan
+from womm.secrets.scan import Finding
 
 GOOD = made(20)
 """A value that counts as a secret."""
@@ -37,26 +37,26 @@ PLANTED = [
 
 def test_twenty_planted_secrets_are_twenty_named_files():
     assert len(PLANTED) == 20
-    found = secrets.scan((path, text.encode()) for path, text in PLANTED)
+    found = scan.scan((path, text.encode()) for path, text in PLANTED)
     assert {finding.path for finding in found} == {path for path, _ in PLANTED}
 
 
 def test_finding_never_shows_its_value():
     for path, text in PLANTED:
-        shown = "".join(f"{finding}{finding!r}" for finding in secrets.scan([(path, text.encode())]))
+        shown = "".join(f"{finding}{finding!r}" for finding in scan.scan([(path, text.encode())]))
         words = {word for word in text.replace('"', " ").replace("'", " ").split() if len(word) >= 12}
         assert not [word for word in words if word in shown and word not in path]
 
 
 def test_finding_names_the_place():
     text = f"a\nb\npassword = {GOOD}\n"
-    [finding] = secrets.scan([("/opt/a b.conf", text.encode())])
+    [finding] = scan.scan([("/opt/a b.conf", text.encode())])
     assert finding == Finding("/opt/a b.conf", 3, "assigned secret")
     assert str(finding) == "/opt/a b.conf, line 3: assigned secret"
 
 
 def test_service_token_in_an_assignment_is_one_finding():
-    found = secrets.scan([("/opt/app.conf", ("token = ghp_" + made(36)).encode())])
+    found = scan.scan([("/opt/app.conf", ("token = ghp_" + made(36)).encode())])
     assert [finding.rule for finding in found] == ["GitHub token"]
 
 
@@ -71,7 +71,7 @@ def test_service_token_in_an_assignment_is_one_finding():
     ],
 )
 def test_assignment_in_a_program_is_found(line):
-    assert secrets.scan([("/opt/a.py", line.encode())])
+    assert scan.scan([("/opt/a.py", line.encode())])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_assignment_in_a_program_is_found(line):
     ],
 )
 def test_program_without_a_secret_is_left_alone(line):
-    assert secrets.scan([("/opt/a.py", line.encode())]) == []
+    assert scan.scan([("/opt/a.py", line.encode())]) == []
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_program_without_a_secret_is_left_alone(line):
     ],
 )
 def test_weak_secret_of_an_application_is_found(path, line):
-    assert secrets.scan([(path, line.encode())])
+    assert scan.scan([(path, line.encode())])
 
 
 @pytest.mark.parametrize(
@@ -125,21 +125,21 @@ def test_weak_secret_of_an_application_is_found(path, line):
     ],
 )
 def test_examples_of_installed_packages_are_left_alone(path, text):
-    assert secrets.scan([(path, text.encode())]) == []
+    assert scan.scan([(path, text.encode())]) == []
 
 
 def test_token_of_a_service_counts_everywhere():
-    assert secrets.scan([("/usr/share/doc/a/README.md", ("ghp_" + made(36)).encode())])
+    assert scan.scan([("/usr/share/doc/a/README.md", ("ghp_" + made(36)).encode())])
 
 
 def test_assignment_in_a_page_is_an_example():
     line = f"password = {GOOD}".encode()
-    assert secrets.scan([("/opt/app/README.md", line), ("/usr/share/doc/app/guide", line)]) == []
+    assert scan.scan([("/opt/app/README.md", line), ("/usr/share/doc/app/guide", line)]) == []
 
 
 def test_binary_is_told_by_its_name_only():
     data = b"\0" + pem().encode()
-    found = secrets.scan([("/opt/program", data), ("/root/.azure/msal_token_cache.bin", data)])
+    found = scan.scan([("/opt/program", data), ("/root/.azure/msal_token_cache.bin", data)])
     assert [finding.path for finding in found] == ["/root/.azure/msal_token_cache.bin"]
 
 
@@ -158,7 +158,7 @@ def test_binary_is_told_by_its_name_only():
     ],
 )
 def test_variable_with_a_secret_is_found(name, value):
-    assert [finding.path for finding in secrets.in_variables({"MODE": "fast", name: value})] == [name]
+    assert [finding.path for finding in scan.in_variables({"MODE": "fast", name: value})] == [name]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_variable_with_a_secret_is_found(name, value):
     ],
 )
 def test_variable_without_a_secret_is_left_alone(name, value):
-    assert secrets.in_variables({name: value}) == []
+    assert scan.in_variables({name: value}) == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_variable_without_a_secret_is_left_alone(name, value):
     ],
 )
 def test_command_with_a_secret_is_found(command):
-    assert secrets.in_text(command)
+    assert scan.in_text(command)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +229,18 @@ def test_command_with_a_secret_is_found(command):
     ],
 )
 def test_command_without_a_secret_is_left_alone(command):
-    assert secrets.in_text(command) == []
+    assert scan.in_text(command) == []
 
 
 def test_many_findings_of_a_file_are_cut():
     text = "".join("ghp_" + made(36, seed=seed) + "\n" for seed in range(50))
-    assert len(secrets.scan([("/opt/tokens.txt", text.encode())])) == 20
+    assert len(scan.scan([("/opt/tokens.txt", text.encode())])) == 20
 
 
 @pytest.mark.slow
 def test_plain_debian_with_python_has_no_finding():
     with tarfile.open(debian.python_layer()) as layer:
-        members = [member for member in layer if member.isreg() and member.size <= secrets.LARGEST_TEXT]
+        members = [member for member in layer if member.isreg() and member.size <= scan.LARGEST_TEXT]
         files = [(member.name.lstrip("."), layer.extractfile(member)) for member in members]
         assert len(files) > 4000
-        assert secrets.scan((path, file.read()) for path, file in files if file is not None) == []
+        assert scan.scan((path, file.read()) for path, file in files if file is not None) == []

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.testbed.planting import BASE64, CAPITALS, HEX, LETTERS, SMALL, WORDS, jwt, made, pem
-from womm.testbed import secret_rules, secrets
+from tests.secrets.planting import BASE64, CAPITALS, HEX, LETTERS, SMALL, WORDS, jwt, made, pem
+from womm.secrets import rules, scan
 
 # Each has the rule's name, and a text that only this rule is for.
 EXAMPLES = [
@@ -85,11 +85,11 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES)
 def test_rule_finds_what_it_is_for(name, text):
-    found = secrets.scan([("/opt/app/file.conf", f"first line\n{text}\n".encode())])
+    found = scan.scan([("/opt/app/file.conf", f"first line\n{text}\n".encode())])
     assert (name, 2) in {(finding.rule, finding.line) for finding in found}
 
 
-@pytest.mark.parametrize("rule", secret_rules.RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
 def test_words_of_rule_are_in_what_it_finds(rule):
     examples = [text.encode() for name, text in EXAMPLES if name == rule.name]
     matching = [text for text in examples if rule.pattern.search(text)]
@@ -100,6 +100,6 @@ def test_words_of_rule_are_in_what_it_finds(rule):
 
 def test_keywords_are_small_letters_without_blanks():
     # look.pl gets them in one argument, with blanks between.
-    for keyword in secrets.keywords():
+    for keyword in scan.keywords():
         assert keyword == keyword.lower()
         assert not keyword.split()[1:]
