@@ -67,6 +67,58 @@ class ShareSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PodPython:
+    """The python3 of a file server's pod: "3.13", "x86_64", "glibc 2.36" or "musl 1.2"."""
+
+    version: str
+    machine: str
+    libc: str
+
+
+class Bundles(Protocol):
+    """Makes what a file server runs, for pods whose image has python3 and no womm."""
+
+    def provide(self, python: PodPython) -> Path:
+        """Return the file of the bundle for such a pod. May block for long. Raises ImageError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """The program of the file server's pod. bundles: None: the image has womm in it."""
+
+    image: str
+    bundles: Bundles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramMount:
+    """A folder of this machine in workers: `source` here, mounted at `path` there. Both absolute."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsSpec:
+    """This machine's programs, as workers see them: read-only, by way of the file server.
+
+    mounts: in the order in which they are mounted. secret: as ShareSpec's. env: variables of the workers that
+    programs need. perl: the agents', absolute. cache_bytes: how much of them the file server keeps.
+    """
+
+    mounts: tuple[ProgramMount, ...]
+    secret: Mapping[str, bytes] = field(repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
+    perl: str = "/usr/bin/perl"
+    cache_bytes: int = 4 << 30
+
+    @property
+    def export(self) -> str:
+        """As ShareSpec.export. `source` of a mount follows it."""
+        return "/womm-" + self.secret["export"].decode("ascii").strip()
+
+
+@dataclass(frozen=True, slots=True)
 class SharePaths:
     """Where a cluster keeps what an eager share needs.
 
@@ -100,6 +152,10 @@ class TaskSpec:
     local_slots: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     share: ShareSpec | None = None
+    server: ServerSpec | None = None
+    """None: neither the share nor the programs need a file server."""
+    programs: ProgramsSpec | None = None
+    """None: the image has the programs."""
 
 
 @dataclass(frozen=True, slots=True)
