@@ -12,6 +12,7 @@ EXCEPTIONS: Final = {
     "womm/cluster/finding.py": "a dataclass and an enum",
     "womm/engine/base.py": "a Protocol and dataclasses",
     "womm/fileserver/__main__.py": "the program, which tests/fileserver/test_process.py runs",
+    "womm/here/programs.py": "dataclasses",
     "womm/nfs/__main__.py": "the program, which tests/nfs/test_process.py runs",
     "womm/nfs/constants.py": "constants",
     "womm/nfs/filesystem.py": "a Protocol; tests/nfs/filesystem_contract.py holds its implementations",

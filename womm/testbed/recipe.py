@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from womm import words
 from womm.errors import ImageError
-from womm.testbed import dockerfile, secrets, steps
+from womm.secrets import scan
+from womm.testbed import dockerfile, steps
 from womm.testbed.steps import Sort
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def added(origin: Origin, visit: Visit, folder: Path | None) -> Iterator[str]:
 def _lines(origin: Origin, visit: Visit, folder: Path | None) -> Iterator[str]:
     left = dict(visit.variables or {})
     for command in visit.given:
-        if secrets.in_text(command):
+        if scan.in_text(command):
             yield _left_out("a command of --run")
         elif steps.sort(command, str(folder or "/"), folder) is Sort.HOST:
             yield _comment_of(Sort.HOST, command)
@@ -169,7 +170,7 @@ def _typed(one: "Typed", origin: Origin, folder: Path | None, *, bash: bool) -> 
     kind = steps.sort(text, one.cwd, folder)
     if not text or kind is Sort.LOOK:
         return
-    if secrets.in_text(text):
+    if scan.in_text(text):
         yield _left_out("a command")
     elif kind is Sort.EXPORT:
         return
@@ -203,7 +204,7 @@ def _exported(text: str, names: Iterable[str]) -> list[str]:
 
 
 def _variable(name: str, value: str) -> str:
-    if secrets.in_variables({name: value}):
+    if scan.in_variables({name: value}):
         return _left_out(f"the variable {words.name(name)}")
     line = dockerfile.env(name, value) if _is_text(value) else None
     return line or dockerfile.comment(f"a Dockerfile cannot hold this value of {name}: {value!r}")
