@@ -254,3 +254,32 @@ def test_user_settings_that_are_a_link_to_nothing_are_named(womm_home, tmp_path)
     config.symlink_to("nowhere")
     with pytest.raises(ProjectError, match=r"config\.toml is a link that leads nowhere"):
         settings.load(tmp_path, {}, {})
+
+
+# ---- this machine's programs
+
+
+def test_here_roots_in_a_project_file_are_refused(folder):
+    (folder / ".womm").write_text('version = 1\nhere-roots = ["/home/me/.pyenv"]\n')
+    with pytest.raises(SettingsError) as caught:
+        load(folder, {}, {})
+    assert "here-roots says what may leave this machine" in caught.value.message
+    assert "--here-roots" in caught.value.hint
+    with pytest.raises(SettingsError, match="what may leave this machine"):
+        settings.check_values(folder / ".womm", {"here-roots": "none"})
+
+
+def test_here_roots_come_from_the_user_alone(folder, womm_home):
+    config = womm_home.config / "womm" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('here-roots = ["~/venv", "/home/you//conda/"]\n')
+    assert load(folder, {}, {}).here_roots == (str(womm_home.home / "venv"), "/home/you/conda")
+    env = {"WOMM_HERE_ROOTS": "/home/a:/home/b"}
+    assert load(folder, env, {}).here_roots == ("/home/a", "/home/b")
+    assert load(folder, env, {"here_roots": "none"}).here_roots == ()
+
+
+@pytest.mark.parametrize("given", ["home", "/home/a:", "/home/a:none", "./x"])
+def test_here_roots_that_are_no_paths_are_refused(folder, given):
+    with pytest.raises(SettingsError, match="must be paths that begin with / or ~"):
+        load(folder, {}, {"here_roots": given})

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 CONFIG_NAME: Final = "config.toml"
 LOCAL: Final = "local"
 KUBERNETES: Final = "kubernetes"
+HERE: Final = "here"
+"""As the workers' image: they see this machine's programs."""
 DEFAULT: Final = "default"
 NO_SHARE: Final = "none"
 LAZY: Final = "lazy"
@@ -61,6 +63,8 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = ""
     image: str = ""
+    here_image: str = "busybox:1.37"
+    here_roots: tuple[str, ...] | None = None
     base: str = ""
     testbed_network: str = ""
     share: str = NO_SHARE
@@ -88,6 +92,7 @@ class Key:
 
     names: it names a file, or several: in a file a path counts from its folder, else from the current one.
     free: in a `.womm` it counts without the user's acceptance: a number that can do no more than cost time.
+    own: it is never in a `.womm`: it is about this user's machine, and no project can know it.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Key:
     help: str
     names: Kind | None = None
     free: bool = False
+    own: bool = False
 
     @property
     def variable(self) -> str:
@@ -234,7 +240,18 @@ def _written_in(folder: Path) -> list[Path]:
 
 
 def _project_values(found: Project | None) -> "list[_Given]":
-    return [] if found is None else list(_file_values(found.path, found.values))
+    return [] if found is None else list(_checked(found.path, _file_values(found.path, found.values)))
+
+
+def _checked(path: Path, values: "Iterable[_Given]") -> "Iterator[_Given]":
+    """Raise SettingsError for a key that a `.womm` must not have."""
+    for value in values:
+        if value.key.own:
+            raise SettingsError(
+                f"{path}: {value.key.name} says what may leave this machine: it is no project's to say",
+                f"womm parallel {value.key.option} ...; or in your own {CONFIG_NAME}",
+            )
+        yield value
 
 
 def _given(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> "list[_Given]":
@@ -242,8 +259,8 @@ def _given(cwd: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> "l
 
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
-    """Raise SettingsError for a key or value that `path` must not have."""
-    found = {given.key.field: given.read() for given in _file_values(path, values)}
+    """Raise SettingsError for a key or value that `path`, a `.womm`, must not have."""
+    found = {given.key.field: given.read() for given in _checked(path, _file_values(path, values))}
     check_share(bool(found.get("share_readonly")), found.get("share_write", ()))
 
 
@@ -371,6 +388,19 @@ KEYS: Final = (
         names=Kind.KUBECONFIG,
     ),
     Key("image", "image", read.text("the name of an image", r"[^\s]+"), "the workers' image"),
+    Key(
+        "here-image",
+        "here_image",
+        read.text("the name of an image", r"[^\s]+"),
+        "the image that lends its empty root when image is here",
+    ),
+    Key(
+        "here-roots",
+        "here_roots",
+        read.here_roots,
+        "folders in homes that pods may see when image is here",
+        own=True,
+    ),
     Key(
         "base",
         "base",

@@ -4,6 +4,7 @@ A reader takes a value as TOML has it, or the text of a variable or an option. I
 phrase for the values that it expects.
 """
 
+import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -193,6 +194,24 @@ def share_write(value: object) -> tuple[str, ...]:
         raise ValueError(
             "paths within the shared folder, without .., such as out/,log.txt, or in a file a list of them"
         ) from None
+
+
+def here_roots(value: object) -> tuple[str, ...]:
+    """`/home/me/.pyenv/versions/3.12.1:~/miniconda3`, or a list of texts; `none`: no folder at all."""
+    given = value.split(os.pathsep) if isinstance(value, str) else value
+    if given in (["none"], []):
+        return ()
+    try:
+        if not isinstance(given, list) or not all(isinstance(path, str) for path in given):
+            raise ValueError
+        paths = [os.path.expanduser(path) for path in given]
+        if not all(os.path.isabs(path) and "\0" not in path for path in paths):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            "paths that begin with / or ~, joined by colons, or in a file a list of them; or none"
+        ) from None
+    return tuple(dict.fromkeys(map(os.path.normpath, paths)))
 
 
 _EFFECTS: Final = "NoSchedule|PreferNoSchedule|NoExecute"

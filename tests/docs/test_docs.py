@@ -171,7 +171,7 @@ def test_command_lines_in_the_pages_exist():
 
 OURS = (
     *("--kube", "--local-", "--procs-", "--orphan", "--ready", "--logins", "--async"),
-    *("--cluster", "--context", "--namespace", "--image", "--pod-", "--share", "--keep"),
+    *("--cluster", "--context", "--namespace", "--image", "--here-", "--pod-", "--share", "--keep"),
 )
 
 

@@ -35,6 +35,8 @@ VALUED = {
     "--namespace": "namespace",
     "--kubeconfig": "kubeconfig",
     "--image": "image",
+    "--here-image": "here_image",
+    "--here-roots": "here_roots",
     "--pod-template": "pod_template",
     "--share": "share",
     "--share-write": "share_write",
@@ -251,7 +253,9 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--context", metavar="NAME", help="The kubeconfig's context.")
 @click.option("-n", "--namespace", metavar="NAME", help="The namespace (-n NUMBER is GNU parallel's).")
 @click.option("--kubeconfig", metavar="FILE", help="The kubeconfig; else $KUBECONFIG, ~/.kube/config.")
-@click.option("--image", metavar="NAME", help="The image that the pods run.")
+@click.option("--image", metavar="NAME", help="The image that the pods run; here: this machine's programs.")
+@click.option("--here-image", metavar="NAME", help="The image that lends its empty root to --image here.")
+@click.option("--here-roots", metavar="DIRS", help="Folders in homes that --image here may show; or none.")
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, help="Pods cannot change the folder.")
