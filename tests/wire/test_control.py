@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from womm.wire.ahead import AskUse, Learned, Pin, Pinned, Prefetch, Use
 from womm.wire.control import (
     VERSION,
     Adopted,
@@ -45,7 +46,14 @@ PATH = st.binary(max_size=20)
 PATHS = st.lists(PATH, max_size=4).map(tuple)
 REASONS = st.dictionaries(PATH, st.text(max_size=9), max_size=3)
 ROWS = st.lists(st.tuples(N, PATH) | st.tuples(N, PATH, N, N, INODE, INODE), max_size=4).map(tuple)
+SIGNED = st.integers(1 - 2**63, 2**63 - 1)
+LEARNED = st.lists(
+    st.builds(Learned, PATH, SIGNED, SIGNED, st.lists(N, max_size=3).map(tuple)), max_size=3
+).map(tuple)
 REQUESTS = st.one_of(
+    st.builds(Pin, PATHS),
+    st.builds(Prefetch, LEARNED),
+    st.just(AskUse()),
     st.builds(Changed, PATHS, st.booleans()),
     st.builds(Flush, N),
     st.just(AskStats()),
@@ -60,7 +68,9 @@ REPLIES = st.one_of(
     st.just(Done()),
     WRITTEN,
     st.builds(Flushed, WRITTEN, PATHS, PATHS),
-    st.builds(ShareStats, N, N, N, N, N),
+    st.builds(ShareStats, N, N, N, N, N, N, N, N),
+    st.builds(Pinned, N, PATHS),
+    st.builds(Use, LEARNED),
     st.builds(Owned, st.booleans()),
     st.just(Refused()),
 )
@@ -122,6 +132,11 @@ SAMPLES: dict[Request, bytes] = {
     AskStats(): b'{"id":1,"op":"stats"}',
     Finish(40.0): b'{"id":1,"op":"finish","timeout":40.0}',
     SetOwner(1000, 1001): b'{"id":1,"op":"owner","uid":1000,"gid":1001}',
+    Pin((b"usr/bin/perl",)): b'{"id":1,"op":"pin","paths":["usr/bin/perl"]}',
+    Prefetch((Learned(b"a", 5, 6, (0, 2)), Learned(b"", -1, -7))): (
+        b'{"id":1,"op":"prefetch","items":[["a",5,6,[0,2]],["",-1,-7,[]]]}'
+    ),
+    AskUse(): b'{"id":1,"op":"use"}',
 }
 
 
@@ -164,6 +179,8 @@ def test_the_bytes_of_what_has_no_reply(message, line):
         ),
         (Owned(True), b'{"id":1,"ok":true,"changed":true}'),
         (Refused(), b'{"id":1,"ok":false,"error":"unknown"}'),
+        (Pinned(7, (b"a",)), b'{"id":1,"ok":true,"bytes":7,"missing":["a"]}'),
+        (Use((Learned(b"a", 5, 6, (0,)),)), b'{"id":1,"ok":true,"items":[["a",5,6,[0]]]}'),
     ],
 )
 def test_the_bytes_of_a_reply(reply, line):
@@ -196,7 +213,7 @@ def test_an_owner_needs_no_number_and_a_reply_no_fields():
     bare = decode_from_server(b'{"id":1,"ok":true}')
     assert isinstance(bare, Answer)
     assert decode_reply(bare, Flushed) == Flushed(Written(0, {}), (), ())
-    assert decode_reply(bare, ShareStats) == ShareStats(0, 0, 0, 0, 0)
+    assert decode_reply(bare, ShareStats) == ShareStats(0, 0, 0, 0, 0, 0, 0, 0)
     assert decode_reply(bare, Owned) == Owned(False)
 
 
@@ -219,6 +236,8 @@ def test_an_owner_needs_no_number_and_a_reply_no_fields():
         b'{"id":1,"op":"changed","paths":"ab"}',
         b'{"id":1,"op":"changed","paths":["\\ud800"]}',
         b'{"id":1,"op":"finish","timeout":NaN}',
+        b'{"id":1,"op":"prefetch","items":[["a",1,2]]}',
+        b'{"id":1,"op":"prefetch","items":[["a",1,2,[-1]]]}',
     ],
 )
 def test_a_bad_line_of_the_user_is_a_bad_message(line):
@@ -281,7 +300,7 @@ def test_garbled_lines_are_messages_or_bad_messages():
             try:
                 found = decode(bytes(line))
                 if isinstance(found, Answer):
-                    for kind in (Done, Written, Flushed, ShareStats, Owned, Refused):
+                    for kind in (Done, Written, Flushed, ShareStats, Owned, Refused, Pinned, Use):
                         decode_reply(found, kind)
             except BadMessage:
                 pass

@@ -6,6 +6,7 @@ Lines of JSON in both directions, one message each; paths are relative, as os.fs
                     {"id":2,"op":"flush","seen":1}    seen: the last flush whose reply has come
                     {"id":3,"op":"stats"}   {"id":4,"op":"finish","timeout":40}
                     {"id":5,"op":"owner","uid":1000,"gid":1000}    the user to whom all files belong
+                    and those of womm.wire.ahead
     server -> user  {"op":"hello","epoch":"hex","version":2,"whole":true,"generation":1,"change":1}
                     and a reply {"id":N,"ok":true,...} to each
 
@@ -33,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, Self, TypeVar
 
+from womm.wire.ahead import AskUse, Pin, Prefetch
 from womm.wire.fields import BadMessage
 from womm.wire.lines import Facts, as_integer, as_path, decode_line, encode_line, path_texts
 
@@ -172,7 +174,8 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class ShareStats:
     """Answers AskStats. Bytes since the server began: from the folder, from its cache, into the folder;
-    what is not in the folder yet; and how many reads."""
+    what is not in the folder yet; how many reads; and the bytes of Prefetch: all of them, those that were
+    read later, and those that were not read yet."""
 
     ok: ClassVar = True
     fetched: int
@@ -180,6 +183,9 @@ class ShareStats:
     written: int
     unwritten: int
     reads: int
+    guessed: int = 0
+    used: int = 0
+    wasted: int = 0
 
     def facts(self) -> Json:
         return {name: getattr(self, name) for name in self.__match_args__}
@@ -390,7 +396,7 @@ def _file(item: object) -> tuple[int, bytes]:
 
 
 # -- lines -------------------------------------------------------------------------------------
-Request = Changed | Flush | AskStats | Finish | SetOwner
+Request = Changed | Flush | AskStats | Finish | SetOwner | Pin | Prefetch | AskUse
 ToServer = Request | Seen | Names | Adopted | Unknown
 
 
@@ -456,6 +462,6 @@ def decode_reply(answer: Answer, kind: type[R]) -> R:
 
 
 _REQUESTS: Final[dict[str, type[Request]]] = {
-    kind.OP: kind for kind in (Changed, Flush, AskStats, Finish, SetOwner)
+    kind.OP: kind for kind in (Changed, Flush, AskStats, Finish, SetOwner, Pin, Prefetch, AskUse)
 }
 _TOLD: Final[dict[str, type[Seen | Names | Adopted]]] = {kind.OP: kind for kind in (Seen, Names, Adopted)}
