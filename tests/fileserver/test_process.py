@@ -91,6 +91,9 @@ def test_lazy_flushes_tells_and_ends(place, tmp_path):
                 "written": 0,
                 "unwritten": 0,
                 "reads": 0,
+                "guessed": 0,
+                "used": 0,
+                "wasted": 0,
             }
             assert user.ask("flush", seen=0) == {"id": 2, "ok": True, "bytes": 0, "changed": [], "lost": []}
             assert user.ask("nonsense")["ok"] is False

@@ -7,7 +7,6 @@ may have: the methods choose the part that does it, and do nothing else.
 
 from collections.abc import Sequence
 
-from womm.fileserver import sftp
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.contents.fetch import OpenFile
 from womm.fileserver.operations.attributes import AttributeChanges
@@ -18,7 +17,6 @@ from womm.fileserver.operations.opens import Opens
 from womm.fileserver.operations.removals import Removals
 from womm.fileserver.tree.lookup import Lookup
 from womm.fileserver.tree.nodes import FileNode, attributes_of
-from womm.fileserver.tree.questions import ask
 from womm.fileserver.tree.tree import ROOT
 from womm.nfs.constants import FileType
 from womm.nfs.filesystem import (
@@ -45,6 +43,7 @@ class CachedFilesystem:
         self._lookup = lookup
         self._tree = lookup.tree
         self._contents = contents
+        self._uses = contents.uses
         self._link = lookup.link
         self._uid = uid
         self._gid = gid
@@ -93,7 +92,14 @@ class CachedFilesystem:
 
     async def lookup(self, directory: Node, name: bytes) -> FileNode:
         assert isinstance(directory, FileNode)
-        return await self._lookup.lookup(directory, name)
+        try:
+            node = await self._lookup.lookup(directory, name)
+        except NFSError as exc:
+            if exc.status is Status.NOENT:
+                self._uses.absent(directory, name)
+            raise
+        self._uses.named(node)
+        return node
 
     async def parent(self, directory: Node) -> FileNode:
         assert isinstance(directory, FileNode)
@@ -106,6 +112,7 @@ class CachedFilesystem:
     async def readdir(self, directory: Node, cookie: int, want: int, count: int) -> Listing:
         assert isinstance(directory, FileNode)
         await self._lookup.list_names(directory)
+        self._uses.listed(directory)
         names = self._tree.directory(directory)
         found, eof = names.after(cookie, count)
         entries = []
@@ -129,13 +136,7 @@ class CachedFilesystem:
 
     async def readlink(self, node: Node) -> bytes:
         assert isinstance(node, FileNode)
-        if node.target is None or not self._lookup.is_fresh(node):
-            await self._lookup.fresh(node)
-            if node.target is None:
-                reply = await ask(self._link.session().readlink(node.path()))
-                node.leads_to(sftp.as_names(reply)[0][0][0])
-        assert node.target is not None
-        return node.target
+        return await self._lookup.target(node)
 
     async def statfs(self) -> Space:
         return await self._contents.disk.space()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from womm.background import Background
+from womm.fileserver.ahead.ahead import Ahead
 from womm.fileserver.connection import Lines, UserLink
 from womm.fileserver.contents.contents import Contents
 from womm.fileserver.names_teller import NamesTeller
@@ -15,6 +16,7 @@ from womm.fileserver.owner import Owner
 from womm.fileserver.tree.table import Table
 from womm.fileserver.tree.tree import Tree
 from womm.fileserver.unsent_teller import UnsentTeller
+from womm.wire import ahead
 from womm.wire import control as wire
 from womm.wire.fields import BadMessage
 
@@ -39,6 +41,7 @@ class Control:
     ) -> None:
         self._table, self._tree, self._contents, self._link = table, tree, contents, link
         self._owner = owner
+        self._ahead = Ahead(contents)
         self._gone = gone
         self._names = NamesTeller(table)
         self._unsent = UnsentTeller(contents)
@@ -53,11 +56,12 @@ class Control:
     async def stop(self) -> None:
         self._names.stop()
         self._unsent.stop()
+        await self._ahead.stop()
         await self._background.close()
 
     def connected(self, lines: Lines) -> None:
         """Greet a new connection: what was seen over the last one is looked at again."""
-        self._tree.freshness.renew()
+        self._tree.freshness.connected()
         self._contents.flusher.advance()
         table = self._table
         hello = wire.Hello(table.database_id, wire.VERSION, table.whole, table.generation, table.changed)
@@ -93,8 +97,13 @@ class Control:
             case wire.Finish(timeout_s):
                 self.finishing = True
                 self._background.spawn(self._finish(lines, number, timeout_s), "the finish")
+            case ahead.Pin():
+                self._background.spawn(self._pin(lines, number, request), "a pin")
             case _:
                 lines.send(wire.encode_reply(number, self._answer(request)))
+
+    async def _pin(self, lines: Lines, number: int, request: ahead.Pin) -> None:
+        lines.send(wire.encode_reply(number, await self._ahead.pin(request)))
 
     def _answer(self, request: wire.ToServer) -> wire.Reply:
         match request:
@@ -107,6 +116,11 @@ class Control:
                 return wire.Done()
             case wire.AskStats():
                 return self._stats()
+            case ahead.Prefetch():
+                self._ahead.prefetch(request)
+                return wire.Done()
+            case ahead.AskUse():
+                return self._ahead.use()
         return wire.Refused()
 
     def _adopted(self, adopted: wire.Adopted) -> None:
@@ -126,6 +140,9 @@ class Control:
             contents.sender.sent_bytes,
             contents.backlog.unsent_bytes,
             contents.reader.reads,
+            contents.fetcher.guesses.guessed,
+            contents.fetcher.guesses.used,
+            contents.fetcher.guesses.wasted,
         )
 
     async def _written(self) -> wire.Written:

@@ -147,10 +147,13 @@ class Server:
         for served in self._served:
             await served.fs.stop()
 
-    def own(self, owner: tuple[int, int]) -> None:
-        """Have the files of the exports that have one owner belong to this uid and gid from now on."""
+    def own(self, owner: tuple[int, int], *, of: Filesystem | None = None) -> None:
+        """Have the files of the exports that have one owner belong to this uid and gid from now on.
+
+        of: only the exports of this file system.
+        """
         for served in self._served:
-            if served.owner is not None:
+            if served.owner is not None and of in (None, served.fs):
                 served.own(owner)
 
     async def serve_forever(self) -> None:

@@ -17,6 +17,8 @@ from womm.wire.lines import MOST, Facts, as_integer, as_path, path_texts
 Json = dict[str, object]
 LISTED: Final = -1
 """The size of a directory whose names were wanted."""
+ABSENT: Final = -2
+"""The size of a name that was looked for and was not there."""
 
 
 @dataclass(frozen=True, slots=True)

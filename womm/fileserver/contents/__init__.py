@@ -6,6 +6,7 @@
 - Writing: `writer` takes writes into logs; `backlog` has the logs of all files (`womm.fileserver.writelog`).
 - Flushing: `flusher` says when a file is sent, tries again and gives up; `sender` sends a log once;
   `sending` keeps count of what is on its way.
+- For the next task: `uses` remembers what clients use; `guesses` counts what was fetched because of that.
 - What they share: `handles`, open files of the user's side; `space`, the room on the user's disk;
   `refusals`, what the user's side does not take; `clock`, its time; `rate`, how fast the link is.
 - What the user's side hears: `report`, with each flush; `unsent`, all the time.

@@ -1,7 +1,8 @@
 """Blocks of the user's files: the newest in memory, the others in one file of slots.
 
 Strategy: the callers know which version of a file a block is of, and drop the blocks of others; here are only
-bytes. The slots' file is not kept over a restart: a block without its version is worth nothing.
+bytes. The slots' file is not kept over a restart: a block without its version is worth nothing. Blocks of
+pinned files stay in memory, beside the others.
 """
 
 import os
@@ -28,7 +29,11 @@ class Blocks:
         self._made = 0
         self._slot_limit = max(0, limit_bytes // BLOCK_BYTES)
         self._fd = -1
+        self.limit_bytes = max(limit_bytes if folder is not None else 0, memory_bytes)
         self._of_file: dict[int, set[int]] = {}
+        self._pins: set[int] = set()
+        self._pinned: dict[Key, bytes] = {}
+        self.pinned_bytes = 0
         if folder is not None and self._slot_limit:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / "blocks"
@@ -49,6 +54,8 @@ class Blocks:
         if data is not None:
             self._memory.move_to_end(key)
             return data
+        if key in self._pinned:
+            return self._pinned[key]
         slot = self._slots.get(key)
         if slot is None:
             return None
@@ -61,18 +68,38 @@ class Blocks:
 
     def has(self, fileid: int, number: int) -> bool:
         key = fileid, number
-        return key in self._memory or key in self._slots
+        return key in self._memory or key in self._slots or key in self._pinned
 
     def put(self, fileid: int, number: int, data: bytes) -> None:
         key = fileid, number
         self._forget_slot(key)
-        self._remember(key, data)
+        if fileid in self._pins:
+            self._forget_memory(key)
+            self._unpin(key)
+            self._pinned[key] = data
+            self.pinned_bytes += len(data)
+        else:
+            self._remember(key, data)
         self._of_file.setdefault(fileid, set()).add(number)
 
-    def _remember(self, key: Key, data: bytes) -> None:
+    def pin(self, fileid: int) -> None:
+        """Keep all blocks of a file, those to come too, until `drop`."""
+        self._pins.add(fileid)
+        for number in list(self._of_file.get(fileid, ())):
+            data = self.get(fileid, number)
+            if data is not None and (fileid, number) not in self._pinned:
+                self.put(fileid, number, data)
+
+    def _forget_memory(self, key: Key) -> None:
         old = self._memory.pop(key, None)
         if old is not None:
             self._memory_bytes -= len(old)
+
+    def _unpin(self, key: Key) -> None:
+        self.pinned_bytes -= len(self._pinned.pop(key, b""))
+
+    def _remember(self, key: Key, data: bytes) -> None:
+        self._forget_memory(key)
         self._memory[key] = data
         self._memory_bytes += len(data)
         while self._memory_bytes > self._memory_limit and len(self._memory) > 1:
@@ -124,9 +151,8 @@ class Blocks:
             return
         for number in [number for number in numbers if number >= first]:
             key = fileid, number
-            data = self._memory.pop(key, None)
-            if data is not None:
-                self._memory_bytes -= len(data)
+            self._forget_memory(key)
+            self._unpin(key)
             self._forget_slot(key)
             numbers.discard(number)
         if not numbers:

@@ -14,6 +14,7 @@ from womm.fileserver.contents.refusals import Refusals
 from womm.fileserver.contents.report import Report
 from womm.fileserver.contents.sender import Sender
 from womm.fileserver.contents.space import UserDisk
+from womm.fileserver.contents.uses import Uses
 from womm.fileserver.contents.writer import Writer
 from womm.fileserver.tree.lookup import Lookup
 
@@ -27,13 +28,16 @@ class Contents:
     def __init__(self, lookup: Lookup, blocks: Blocks, folder: Path, *, log_bytes: int = LOG_BYTES) -> None:
         tree, link = lookup.tree, lookup.link
         self._tree = tree
+        self.lookup = lookup
+        self.blocks = blocks
+        self.uses = Uses()
         self.report = Report()
         self.clock = UserClock()
         self.backlog = Backlog(folder, log_bytes)
         self.disk = UserDisk(link, self.backlog)
         self.handles = Handles(tree, link)
         self.fetcher = Fetcher(tree, link, blocks)
-        self.reader = Reader(lookup, self.fetcher)
+        self.reader = Reader(lookup, self.fetcher, self.uses)
         self.refusals = Refusals()
         self.sender = Sender(
             tree,

@@ -11,6 +11,7 @@ from typing import Final
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
+from womm.fileserver.contents.guesses import Guesses
 from womm.fileserver.contents.rate import LinkRate
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import ask
@@ -64,6 +65,7 @@ class Fetcher:
         self._unread: dict[tuple[int, int], int] = {}
         """For each fetched block, how many of its bytes no client has read yet."""
         self._prune_at = UNREAD_BLOCKS
+        self.guesses = Guesses()
         self.from_cache = 0
         """Bytes that were read once more: without the cache they would have been fetched again."""
 
@@ -85,6 +87,7 @@ class Fetcher:
         parts: list[bytes | memoryview] = []
         for number, item in enumerate(found, first):
             block = item if isinstance(item, bytes) else await asyncio.shield(item)
+            self.guesses.read((node.fileid, number))
             size = min(end, (number + 1) * BLOCK_BYTES) - max(offset, number * BLOCK_BYTES)
             again = self._again((node.fileid, number), size)
             if isinstance(item, bytes):
@@ -114,6 +117,25 @@ class Fetcher:
             self._prune_at = max(UNREAD_BLOCKS, 2 * len(self._unread))
         if size_bytes:
             self._unread[key] = size_bytes
+
+    def begin(self, node: FileNode, number: int) -> "asyncio.Task[bytes] | None":
+        """Fetch a block that nobody waits for; None: it is there. Raises Changed, NFSError, OSError."""
+        return None if self._blocks.has(node.fileid, number) else self._fetch(node, number)
+
+    def guess(self, node: FileNode, number: int) -> "asyncio.Task[bytes] | None":
+        """As `begin`, for a block that an earlier task has read. None: it is there, or on its way."""
+        count = len(self._fetches)
+        task = self.begin(node, number)
+        if task is None or len(self._fetches) == count:
+            return None
+        key = node.fileid, number
+
+        def came(task: "asyncio.Task[bytes]") -> None:
+            if not task.cancelled() and task.exception() is None and self._blocks.has(*key):
+                self.guesses.came(key, len(task.result()))
+
+        task.add_done_callback(came)
+        return task
 
     async def as_it_is(self, node: FileNode, offset: int, count: int) -> tuple[bytes, bool]:
         """Read at most a block of a file that changes all the time, past the cache."""
@@ -180,19 +202,23 @@ class Fetcher:
         node = file.node
         size = node.version[0] if node.version else 0
         stop = min(last + 1 + min(AHEAD_BLOCKS, 2 * file.run // BLOCK_BYTES), -(-size // BLOCK_BYTES))
-        limit = self._limit()
+        limit = max(AHEAD_MIN_BLOCKS, min(AHEAD_BLOCKS, int(self.rate_bytes_s() * AHEAD_S / BLOCK_BYTES)))
         for number in range(last + 1, stop):
             if len(self._fetches) >= limit or not self._link.up:
-                self._rate.limit()
+                self.limited()
                 return
             if not self._blocks.has(node.fileid, number):
                 self._fetch(node, number)
 
-    def _limit(self) -> int:
-        """Return how many blocks may be on their way: as many as the link carries in AHEAD_S."""
+    def limited(self) -> None:
+        """Note that the link is kept busy: something more is held back."""
+        self._rate.limit()
+
+    def rate_bytes_s(self) -> float:
+        """Return how much the link carries, as far as that is known."""
         look = self._rate.look(self._link.received_bytes)
         if look is not None and look.limited:
             self._bytes_s = (self._bytes_s + look.bytes_s) / 2
         elif look is not None:
             self._bytes_s = max(self._bytes_s, look.bytes_s)
-        return max(AHEAD_MIN_BLOCKS, min(AHEAD_BLOCKS, int(self._bytes_s * AHEAD_S / BLOCK_BYTES)))
+        return self._bytes_s

@@ -3,6 +3,7 @@
 from womm.fileserver import sftp
 from womm.fileserver.contents.blocks import BLOCK_BYTES
 from womm.fileserver.contents.fetch import Changed, Fetcher, OpenFile
+from womm.fileserver.contents.uses import Uses
 from womm.fileserver.tree.lookup import TRIES, Lookup
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import ask
@@ -10,11 +11,12 @@ from womm.nfs.status import NFSError, Status
 
 
 class Reader:
-    """Answers the reads of files; `fetcher` has their blocks."""
+    """Answers the reads of files; `fetcher` has their blocks; `uses` hears of what is read."""
 
-    def __init__(self, lookup: Lookup, fetcher: Fetcher) -> None:
+    def __init__(self, lookup: Lookup, fetcher: Fetcher, uses: Uses) -> None:
         self._lookup = lookup
         self._fetcher = fetcher
+        self._uses = uses
         self.reads = 0
 
     def __repr__(self) -> str:
@@ -32,6 +34,7 @@ class Reader:
             end = min(offset + count, size)
             if end <= offset:
                 return b"", offset >= size
+            self._uses.read(node, offset, end)
             try:
                 return await self._range(file, offset, end), end >= size
             except Changed:

@@ -1,8 +1,9 @@
 """What may be believed of the user's folder, and since when: `Freshness`.
 
 Strategy: what was seen in this *epoch* is true until the user's side says that it has changed. A new
-connection begins a new epoch. An answer makes something known only if no change was told since its question
-was sent. It says nothing about names that clients have changed meanwhile.
+connection begins a new epoch, unless the tree is *static*: the user's side tells of its changes after a cut,
+too. An answer makes something known only if no change was told since its question was sent. It says nothing
+about names that clients have changed meanwhile.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from womm.fileserver.tree.table import Table
 class Freshness:
     """The epoch, and the changes and questions that are under way in it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, static: bool = False) -> None:
         self._table = table
+        self._static = static
         self.epoch = 1
         """Counts connections, and times at which changes were missed; not kept over a restart."""
         self._seq = 0
@@ -31,6 +33,11 @@ class Freshness:
         """Believe nothing that was seen before: a new connection, or changes that nobody has seen."""
         self.epoch += 1
         self._seq += 1
+
+    def connected(self) -> None:
+        """There is a new connection of the user's side."""
+        if not self._static:
+            self.renew()
 
     def told(self) -> None:
         """The user's side says that something has changed."""

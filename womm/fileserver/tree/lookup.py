@@ -68,6 +68,16 @@ class Lookup:
         # One of several names may lead elsewhere by now: that says nothing of the node.
         return answered and (above, name) in node.links
 
+    async def target(self, node: FileNode) -> bytes:
+        """Return where a symbolic link leads. Raises NFSError, OSError."""
+        if node.target is None or not self.is_fresh(node):
+            await self.fresh(node)
+            if node.target is None:
+                reply = await ask(self.link.session().readlink(node.path()))
+                node.leads_to(sftp.as_names(reply)[0][0][0])
+        assert node.target is not None
+        return node.target
+
     # -- what a name is ---------------------------------------------------------------------------
     def known(self, above: FileNode, name: bytes) -> FileNode | None:
         """Return what a name is, if that needs no question."""

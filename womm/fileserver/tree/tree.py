@@ -22,11 +22,11 @@ _OURS: Final = 1 << 63
 
 
 class Tree:
-    """All nodes. `dropped(node)`: the cached blocks of a file are out of date."""
+    """All nodes. `dropped(node)`: the cached blocks of a file are out of date. `static`: see `Freshness`."""
 
-    def __init__(self, table: Table, dropped: Callable[[FileNode], None]) -> None:
+    def __init__(self, table: Table, dropped: Callable[[FileNode], None], *, static: bool = False) -> None:
         self.table = table
-        self.freshness = Freshness(table)
+        self.freshness = Freshness(table, static=static)
         self._dropped = dropped
         self._next_change = table.change
         self.root = FileNode(ROOT, FileType.DIRECTORY, 0, 0, self._next_change)
