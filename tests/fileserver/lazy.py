@@ -155,7 +155,9 @@ class Lazy:
         user=None,
         connects=True,
         export=ExportedFolder,
+        static=False,
     ):
+        self._static = static
         self.log_bytes = log_bytes
         self.user: Any = user
         self._export = export
@@ -173,7 +175,7 @@ class Lazy:
             self.blocks = Blocks(self.folder / "cache", *self.options)
             stack.callback(self.blocks.close)
             self.link = UserLink()
-            self.tree = Tree(self.table, lambda node: self.blocks.drop(node.fileid))
+            self.tree = Tree(self.table, lambda node: self.blocks.drop(node.fileid), static=self._static)
             self.lookup = Lookup(self.tree, self.link)
             self.contents = Contents(
                 self.lookup,

@@ -39,8 +39,8 @@ class LazyExport:
     """One folder, from the link to the file system that the NFS server shows. Use it in `async with`.
 
     The folder's socket is there from the beginning; the file system is the NFS server's to start and stop.
-    `own` hears of another owner of the files; None: they have none but the first. `gone(seconds)` waits for the
-    NFS clients to go.
+    `own` hears of another owner of the files; None: they have none but the first. `gone(seconds)` waits for
+    the NFS clients to go.
     """
 
     def __init__(

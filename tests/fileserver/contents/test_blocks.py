@@ -30,6 +30,21 @@ def test_blocks_are_what_was_put_or_nothing(tmp_path):
     blocks.close()
 
 
+def test_blocks_of_a_pinned_file_stay_until_they_are_dropped():
+    blocks = Blocks(None, 0, memory_bytes=2 * BLOCK_BYTES)
+    blocks.put(1, 0, b"before")
+    blocks.pin(1)
+    blocks.put(1, 1, b"after")
+    for number in range(5):
+        blocks.put(2, number, bytes(BLOCK_BYTES))
+    assert (blocks.get(1, 0), blocks.get(1, 1), blocks.pinned_bytes) == (b"before", b"after", 11)
+    blocks.put(1, 1, b"new")
+    assert (blocks.get(1, 1), blocks.pinned_bytes) == (b"new", 9)
+    blocks.drop(1)
+    assert not blocks.has(1, 0) and not blocks.has(1, 1) and blocks.pinned_bytes == 0
+    blocks.close()
+
+
 def test_without_a_disk_only_memory_is_used():
     blocks = Blocks(None, 1 << 30, memory_bytes=2 * BLOCK_BYTES)
     for number in range(5):
