@@ -19,14 +19,16 @@ async def test_a_pinned_program_needs_no_link(top, place):
     (top / "usr" / "bin" / "perl").symlink_to("/bin/perl5")
     (top / "usr" / "bin" / "perl5").write_bytes(b"p" * 300_000)
     (top / "usr" / "lib" / "libc").write_bytes(b"c")
+    (top / "usr" / "share").mkdir()
     async with Lazy(top, place, static=True) as lazy:
-        paths = ["bin/perl", "usr/lib/libc", "usr/lib", "usr/none", "usr/lib/../bin/perl5"]
+        paths = ["bin/perl", "usr/lib/libc", "usr/share", "usr/none", "usr/lib/../bin/perl5"]
         found = await lazy.user.control.ask("pin", paths=paths)
         assert (found["bytes"], found["missing"]) == (300_001, ["usr/none"])
         await lazy.cut()
         assert await content(lazy.fs, await walk(lazy.fs, b"usr/bin/perl5")) == b"p" * 300_000
         assert await lazy.fs.readlink(await walk(lazy.fs, b"usr/bin/perl")) == b"/bin/perl5"
         await fails(Status.NOENT, walk(lazy.fs, b"usr/lib/absent"))
+        await fails(Status.NOENT, walk(lazy.fs, b"usr/share/absent"))
         sent = lazy.blocks.pinned_bytes
         await lazy.connect()
         await walk(lazy.fs, b"usr/lib/libc")

@@ -27,7 +27,7 @@ _FILES: Final = 64
 
 
 class Pins:
-    """Pins files of `lookup`'s tree in `blocks`."""
+    """Pins files of `lookup`'s tree in `blocks`. Of a directory all names are known then."""
 
     def __init__(self, lookup: Lookup, fetcher: Fetcher, blocks: Blocks) -> None:
         self._lookup, self._fetcher, self._blocks = lookup, fetcher, blocks
@@ -52,6 +52,8 @@ class Pins:
                     node = await self._follow(path, above)
                     if node.kind is FileType.REGULAR:
                         await self._whole(node)
+                    elif node.kind is FileType.DIRECTORY:
+                        above[node] = None
                     return True
                 except NFSError as exc:
                     if exc.status is not Status.DELAY:
