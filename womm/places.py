@@ -31,6 +31,11 @@ def config_folder() -> Path | None:
     return _absolute(lambda: platformdirs.user_config_path("womm"))
 
 
+def cache_folder() -> Path | None:
+    """Return the folder of what can be made again, whether it exists or not; None without a home."""
+    return _absolute(lambda: platformdirs.user_cache_path("womm"))
+
+
 def state_folder() -> Path:
     """Return the folder of the journals, whether it exists or not. Raises JournalError."""
     usual = _absolute(lambda: platformdirs.user_state_path("womm"))
