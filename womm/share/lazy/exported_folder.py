@@ -94,6 +94,28 @@ class ExportedFolder:
         self.guard.see(path, stat.S_ISDIR(found.st_mode))
         return found
 
+    def fstat(self, fd: int) -> os.stat_result:
+        """What an open file or directory is like."""
+        return os.fstat(fd)
+
+    def readlink(self, path: bytes) -> bytes:
+        self.guard.see_any(path)
+        return self.fence.readlink(path)
+
+    def open_directory(self, path: bytes) -> int:
+        """Return a descriptor for `entries`."""
+        self.guard.see(path, True)
+        return self.fence.open_directory(path)
+
+    def access(self, path: bytes, mode: int) -> bool:
+        """As Fence.access. Raises EROFS or EACCES for what pods may not change."""
+        self.guard.see_any(path)
+        if mode & os.W_OK and self.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if mode & os.W_OK:
+            self.guard.may_access(path)
+        return self.fence.access(path, mode)
+
     def entries(self, fd: int, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
         """The names in an open directory that are to be seen, without . and .., and their attributes."""
         prefix = path + b"/" if path else b""
@@ -120,13 +142,13 @@ class ExportedFolder:
             path = b"/".join(filter(None, (top, below)))
             prefix = below + b"/" if below else b""
             try:
-                fd = self.fence.open_directory(path)
+                fd = self.open_directory(path)
             except OSError:
                 if not below:
                     raise
                 continue
             try:
-                before = os.fstat(fd)
+                before = self.fstat(fd)
                 for name, found in self.entries(fd, path):
                     entry = pack_name(prefix + name, pack_stat(found))
                     room -= len(entry)

@@ -60,13 +60,7 @@ def op_lsetstat(context: RequestContext, number: int, request: Lsetstat) -> byte
 
 
 def op_access(context: RequestContext, number: int, request: Access) -> bytes:
-    path, mode = clean(request.path), request.mode
-    context.export.guard.see_any(path)
-    if mode & os.W_OK and context.export.read_only:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    if mode & os.W_OK:
-        context.export.guard.may_access(path)
-    if not context.export.fence.access(path, mode & 7):
+    if not context.export.access(clean(request.path), request.mode & 7):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     return status(number)
 
@@ -126,9 +120,8 @@ class _Renaming:
 
 
 def op_readlink(context: RequestContext, number: int, reader: Reader) -> bytes:
-    path = clean(reader.string())
-    context.export.guard.see_any(path)
-    return names(number, [pack_name(context.export.fence.readlink(path))], False)
+    target = context.export.readlink(clean(reader.string()))
+    return names(number, [pack_name(target)], False)
 
 
 def op_link(context: RequestContext, number: int, reader: Reader) -> bytes:
