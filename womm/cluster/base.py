@@ -104,6 +104,7 @@ class ProgramsSpec:
 
     mounts: in the order in which they are mounted. secret: as ShareSpec's. env: variables of the workers that
     programs need. perl: the agents', absolute. cache_bytes: how much of them the file server keeps.
+    machine: this machine's, as `uname -m` says it; empty: any. least_kernel: what its C library needs.
     """
 
     mounts: tuple[ProgramMount, ...]
@@ -111,6 +112,8 @@ class ProgramsSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     perl: str = "/usr/bin/perl"
     cache_bytes: int = 4 << 30
+    machine: str = ""
+    least_kernel: tuple[int, ...] = ()
 
     @property
     def export(self) -> str:
@@ -283,14 +286,27 @@ class ShareHost(Protocol):
         To connect raises OSError while the worker is out of reach, and after its end.
         """
 
+    def programs_dial(self) -> Dial:
+        """Return what connects to the part of the file server that has this machine's programs.
+
+        Raises ClusterError where the task has none. To connect raises as `share_dial`'s.
+        """
+
+    def release_workers(self) -> None:
+        """Let the workers come: what they need to start is in the file server. Idempotent.
+
+        Only a task with programs waits for this.
+        """
+
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do this once, while the task ends: no worker has the share, and its file server is still there.
 
-        A WommError, TimeoutError or OSError of the work is dropped, and the task's end goes on.
+        Works that were given earlier are done first. A WommError, TimeoutError or OSError of one is dropped,
+        and the task's end goes on.
         """
 
     def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        """Call this from now on when the pod of the file server goes, and when another has come.
+        """Call this, too, from now on when the pod of the file server goes, and when another has come.
 
         What is on the pod's disk may go with it. tell(True): that pod is still there (see `last`).
         """

@@ -2,17 +2,20 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.cluster_contract import SPEC
 from tests.cluster.kubernetes.test_manifests import ROOT, TEMPLATE, spec
-from womm.cluster.base import ShareSpec
+from womm.cluster.base import ProgramsSpec, ServerSpec, ShareSpec, TaskSpec
 from womm.cluster.kubernetes import manifests, share_manifests
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.manifests import Object
 
+IMAGE = "registry/files@sha256:2"
 EXPORT = "0123456789abcdef" * 2
 
 
@@ -20,15 +23,20 @@ def share(**changes: Any) -> ShareSpec:
     values: dict[str, Any] = {
         "kind": "lazy",
         "folder": Path("/home/au drey/proj"),
-        "image": "registry/files@sha256:2",
+        "image": IMAGE,
         "secret": {"host_key.pub": b"ssh-ed25519 x", "client_key": b"\x00key", "export": EXPORT.encode()},
         "cache_bytes": 1 << 30,
     }
     return ShareSpec(**{**values, **changes})
 
 
+def task(shared: ShareSpec | None = None, programs: ProgramsSpec | None = None) -> TaskSpec:
+    """A task with these in pods, and a file server for them."""
+    return replace(SPEC, task="abcdefgh", share=shared, server=ServerSpec(IMAGE), programs=programs)
+
+
 def server_pod(template: Any = None, **changes: Any) -> tuple[Object, Object]:
-    made = share_manifests.file_server(spec(template=template or {}), share(**changes), ROOT)
+    made = share_manifests.file_server(spec(template=template or {}), task(share(**changes)), ROOT)
     pod = made["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     return pod, container
@@ -36,9 +44,9 @@ def server_pod(template: Any = None, **changes: Any) -> tuple[Object, Object]:
 
 def test_everything_of_a_share_goes_with_the_root() -> None:
     made = [
-        share_manifests.secret(spec(), share(), ROOT),
+        share_manifests.secret(spec(), task(share()), ROOT),
         share_manifests.service(spec(), ROOT),
-        share_manifests.file_server(spec(), share(), ROOT),
+        share_manifests.file_server(spec(), task(share()), ROOT),
     ]
     for item in made:
         assert item["metadata"]["ownerReferences"][0]["uid"] == "u-1"
@@ -50,18 +58,18 @@ def test_everything_of_a_share_goes_with_the_root() -> None:
 
 
 def test_secret_holds_the_bytes_and_the_share_does_not_show_them() -> None:
-    data = share_manifests.secret(spec(), share(), ROOT)["data"]
+    data = share_manifests.secret(spec(), task(share()), ROOT)["data"]
     assert base64.b64decode(data["client_key"]) == b"\x00key"
     assert set(data) == {"host_key.pub", "client_key", "export"}
     assert EXPORT not in repr(share())
     assert "key" not in repr(share())
-    deployment = share_manifests.file_server(spec(), share(), ROOT)
+    deployment = share_manifests.file_server(spec(), task(share()), ROOT)
     assert EXPORT not in json.dumps([deployment, share_manifests.service(spec(), ROOT)])
 
 
 def test_service_leads_to_the_one_file_server_also_when_it_is_not_ready() -> None:
     service = share_manifests.service(spec(), ROOT)["spec"]
-    template = share_manifests.file_server(spec(), share(), ROOT)["spec"]["template"]
+    template = share_manifests.file_server(spec(), task(share()), ROOT)["spec"]["template"]
     assert service["selector"].items() <= template["metadata"]["labels"].items()
     assert service["publishNotReadyAddresses"] is True
     assert service["ports"][0]["port"] == 2049
@@ -70,7 +78,7 @@ def test_service_leads_to_the_one_file_server_also_when_it_is_not_ready() -> Non
 
 
 def test_file_server_is_one_without_any_rights_and_with_time_to_end() -> None:
-    deployment = share_manifests.file_server(spec(), share(), ROOT)["spec"]
+    deployment = share_manifests.file_server(spec(), task(share()), ROOT)["spec"]
     assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
     pod, container = server_pod()
     assert pod["automountServiceAccountToken"] is False

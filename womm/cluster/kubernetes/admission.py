@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from womm.cluster.base import TaskSpec
-from womm.cluster.kubernetes import manifests, share_manifests
+from womm.cluster.kubernetes import here_manifests, manifests, share_manifests
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
@@ -28,6 +28,13 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
             await client.request("POST", path, query=[("dryRun", "All")], body=_sample(spec, task))
             return spec
         except ApiError as exc:
+            if task.programs is not None and _NO_NFS.search(exc.message):
+                raise ClusterError(
+                    f"namespace {client.namespace} refuses NFS volumes (Pod Security `restricted`), "
+                    "and pods need one to see this machine's programs (`here`)",
+                    "womm setup --image NAME: pods with the programs of an image; or a namespace that takes"
+                    " pods of `baseline`",
+                ) from exc
             if task.share is not None and _NO_NFS.search(exc.message):
                 if not share_manifests.can_copy_into_pods(task.share):
                     kind = "eager with share-volume" if task.share.kind == EAGER else task.share.kind
@@ -58,8 +65,6 @@ async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> Work
 
 def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
     sample = manifests.sample_worker(spec)
-    if task.share is None:
-        return sample
-    if spec.copies_into_pods:
+    if task.share is not None and spec.copies_into_pods:
         return share_manifests.filled(sample, task.share)
-    return share_manifests.mounted(sample, share_manifests.Mount(_NO_SERVER, task.share, str(task.folder)))
+    return here_manifests.served(sample, _NO_SERVER, task)

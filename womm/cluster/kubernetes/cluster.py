@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from womm.background import Background
 from womm.cluster.base import Place, Pod, PodObserver, TaskSpec
-from womm.cluster.kubernetes import manifests, share_manifests
+from womm.cluster.kubernetes import here_manifests, manifests, share_manifests
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.advice import advice_for, readable
 from womm.cluster.kubernetes.client import ApiError, KubeClient
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods, start_server
+from womm.cluster.kubernetes.here_nodes import check_nodes
 from womm.cluster.kubernetes.manifests import About, Object, WorkerSpec, selector
 from womm.cluster.kubernetes.removal import (
     RETRY_DELAYS_S,
@@ -109,9 +110,12 @@ class KubernetesCluster:
             pull_secret=self._options.pull_secret,
             service_account=self._options.service_account,
             template=self._options.template,
+            keeper_image=share_manifests.server_image(spec) if spec.programs is not None else "",
         )
+        if spec.programs is not None:
+            await check_nodes(self._client, workers, spec.programs)
         workers = await admitted(self._client, workers, spec)
-        if spec.share is not None and not spec.share.image and not workers.copies_into_pods:
+        if spec.share is not None and not share_manifests.server_image(spec) and not workers.copies_into_pods:
             kind = spec.share.kind
             raise ClusterError(
                 f"which image does the file server run? The project names none, and share is {kind}",
@@ -147,13 +151,16 @@ class KubernetesCluster:
             await asyncio.gather(scripts, client.request("POST", client.collection("deployments"), body=body))
         else:
             await scripts
-            mount = await start_server(client, task.spec, workers, root)
-            body["spec"]["template"] = share_manifests.mounted(pod, mount)
+            address = await start_server(client, task.spec, workers, root)
+            body["spec"]["template"] = here_manifests.served(pod, address, task.spec)
             self._watches.spawn(self._create_workers(task, task.server, body))
 
     async def _create_workers(self, task: RunningTask, server: FileServerPods, body: Object) -> None:
         """Create the workers, once what they mount is there."""
         await server.until_ready()
+        if task.host is not None:
+            await task.host.until_released()
+        task.missing.held = ""
         for delay in (*RETRY_DELAYS_S, None):
             if task.draining:
                 return

@@ -52,9 +52,11 @@ class Execs:
 
         return connect
 
-    async def agent(self, pod: str, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:
+    async def agent(
+        self, pod: str, factory: Callable[[], asyncio.BaseProtocol], bridge: Sequence[str] = AGENT_BRIDGE
+    ) -> ExecTransport:
         """Connect to a worker's agent, once. Raises OSError, ClusterError."""
-        return await self._client.exec(pod, manifests.WORKER, AGENT_BRIDGE, factory)
+        return await self._client.exec(pod, manifests.WORKER, bridge, factory)
 
     async def _answers(self) -> bool:
         """Whether the API server is there."""

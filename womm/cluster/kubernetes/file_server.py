@@ -154,22 +154,17 @@ class FileServerPods:
         return [change.name for change in changes if isinstance(change, Replace)]
 
 
-async def start_server(
-    client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object
-) -> share_manifests.Mount:
-    """Create the file server of the task's share; return what workers are to mount. Raises ClusterError."""
-    assert task.share is not None
+async def start_server(client: KubeClient, task: TaskSpec, spec: WorkerSpec, root: Object) -> str:
+    """Create the file server of a task; return its address, as nodes reach it. Raises ClusterError."""
     # The secret is there before the pod: else kubelet would try again after a while.
     _, service = await asyncio.gather(
-        client.request(
-            "POST", client.collection("secrets"), body=share_manifests.secret(spec, task.share, root)
-        ),
+        client.request("POST", client.collection("secrets"), body=share_manifests.secret(spec, task, root)),
         client.request("POST", client.collection("services"), body=share_manifests.service(spec, root)),
     )
     await client.request(
-        "POST", client.collection("deployments"), body=share_manifests.file_server(spec, task.share, root)
+        "POST", client.collection("deployments"), body=share_manifests.file_server(spec, task, root)
     )
-    return share_manifests.Mount(str(service["spec"]["clusterIP"]), task.share, str(task.folder))
+    return str(service["spec"]["clusterIP"])
 
 
 async def greeted(run_bridge: Dial, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:

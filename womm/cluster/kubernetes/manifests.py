@@ -109,6 +109,8 @@ class WorkerSpec:
     """The namespace enforces Pod Security `restricted`, so the image must not run as root."""
     copies_into_pods: bool = False
     """The namespace takes no NFS volumes: each worker has a volume of its own for a copy of the share."""
+    keeper_image: str = ""
+    """Empty: the workers'. It needs perl, as theirs does."""
 
 
 def root_name(task: str) -> str:
@@ -148,6 +150,7 @@ def task_job(spec: WorkerSpec) -> Object:
     container = _agent_container(spec, ["--heartbeat", HEARTBEAT])
     container |= {
         "name": KEEPER,
+        "image": spec.keeper_image or spec.image,
         "resources": deepcopy(_KEEPER_RESOURCES),
         "securityContext": {**RESTRICTED, "runAsUser": _NOBODY, "readOnlyRootFilesystem": True},
         "readinessProbe": {

@@ -33,6 +33,8 @@ class MissingWorkers:
         """Workers that are there or may still come."""
         self.refusal = ""
         """The cluster's reason for not creating workers' pods, in its own words."""
+        self.held = ""
+        """What workers wait for, once the file server is there; empty: for nothing more."""
         self._book = book
         self._server = server
         self._observer = observer
@@ -74,6 +76,8 @@ class MissingWorkers:
                 f"file server: {reason} ({text})" if text else f"file server: {reason}": 1
                 for reason, text in waits.items()
             }
+        if self.held and not self._book.names:
+            return {self.held: 1}
         texts = {**self._book.texts()}
         counts: Counter[str] = Counter(self._book.reasons())
         creating = [why for name, why in self._events.items() if self._book.is_creating(name)]

@@ -22,10 +22,15 @@ AGENT_BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", AGENT_SOCKET)
 # The rest is the file server's.
 SHARE_SOCKET: Final = f"{RUN}/share"
 SHARE_BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", SHARE_SOCKET)
+PROGRAMS_SOCKET: Final = f"{RUN}/programs"
+PROGRAMS_BRIDGE: Final = ("perl", f"{SCRIPTS}/bridge.pl", PROGRAMS_SOCKET)
 SECRET: Final = f"{ROOT}/secret"
+PROGRAMS_SECRET: Final = f"{ROOT}/programs-secret"
 STATE: Final = f"{ROOT}/state"
 CACHE: Final = f"{ROOT}/cache"
 """A lazy share's blocks."""
+PROGRAMS_CACHE: Final = f"{ROOT}/programs-cache"
+"""Blocks of this machine's programs."""
 STORE: Final = f"{ROOT}/store"
 """An eager share's copy."""
 

@@ -13,42 +13,57 @@ from womm.cluster.kubernetes.keeper import Keepers
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.missing import MissingWorkers
 from womm.cluster.kubernetes.objects import TaskObjects
+from womm.cluster.kubernetes.paths import AGENT_BRIDGE
 from womm.cluster.kubernetes.pods import PodBook
 from womm.cluster.kubernetes.share_host import FileServerHost
 from womm.cluster.kubernetes.workers import Workers
 
+_HELD = "programs: what workers start with is on its way to the cluster"
 _REMOVED = "removed from the cluster: finished elsewhere, or left alone for too long"
 
 
 class RunningTask:
     """The parts of one task. `drain`, `mute` and `close` are the steps of its end.
 
-    host: None: the task has no share. server: None: no pod mounts one. changed: is set after each change of
-    what the cluster has.
+    host: None: the task has neither a share nor programs. server: None: no pod mounts one. changed: is set
+    after each change of what the cluster has.
     """
 
     def __init__(
         self, client: KubeClient, execs: Execs, spec: TaskSpec, workers: WorkerSpec, observer: PodObserver
     ) -> None:
         share = spec.share
+        is_served = share is not None or spec.programs is not None
         objects = TaskObjects(client, spec.task)
         book = PodBook(spec.slots, spec.mem)
-        can_copy = share is not None and share_manifests.can_copy_into_pods(share)
+        can_copy = share is not None and spec.programs is None and share_manifests.can_copy_into_pods(share)
         self.spec = spec
         self.observer = observer
         self.copies_into_pods = workers.copies_into_pods or can_copy
         """Workers get a copy of the share each, or may come to need one."""
         self.changed = asyncio.Event()
         self.draining = False
-        self.server = None if share is None or workers.copies_into_pods else FileServerPods()
+        self.server = FileServerPods() if is_served and not workers.copies_into_pods else None
         self.missing = MissingWorkers(spec.pods, book, self.server, observer, copied=can_copy)
-        self.workers = Workers(book, self.missing, objects, execs, observer=observer, changed=self.changed)
+        self.missing.held = _HELD if spec.programs is not None else ""
+        bridge = AGENT_BRIDGE if spec.programs is None else (spec.programs.perl, *AGENT_BRIDGE[1:])
+        self.workers = Workers(
+            book, self.missing, objects, execs, bridge=bridge, observer=observer, changed=self.changed
+        )
         self.keepers = Keepers(execs, self.changed)
         self.host: FileServerHost | None = None
-        if share is not None:
-            unmounted = share_manifests.filled(manifests.worker_pod(workers), share) if can_copy else None
+        if is_served:
+            unmounted = (
+                share_manifests.filled(manifests.worker_pod(workers), share) if share and can_copy else None
+            )
             self.host = FileServerHost(
-                self.server, self.workers, objects, execs, unmounted=unmounted, notice=observer.notice
+                self.server,
+                self.workers,
+                objects,
+                execs,
+                spec=spec,
+                unmounted=unmounted,
+                notice=observer.notice,
             )
 
     def __repr__(self) -> str:

@@ -1,4 +1,5 @@
-"""The host of a task's share: the file server's pods, and the workers' copies where nodes cannot mount it."""
+"""The host of a task's share and of this machine's programs: the file server's pods, and the workers' copies
+where nodes cannot mount the share."""
 
 import asyncio
 import logging
@@ -6,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from womm.background import Background
-from womm.cluster.base import Place, Pod
+from womm.cluster.base import Place, Pod, TaskSpec
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
 from womm.cluster.kubernetes.file_server import FileServerPods, greeted
 from womm.cluster.kubernetes.manifests import GRACE_S, Object
 from womm.cluster.kubernetes.objects import TaskObjects
-from womm.cluster.kubernetes.paths import SHARE_BRIDGE
+from womm.cluster.kubernetes.paths import PROGRAMS_BRIDGE, SHARE_BRIDGE
 from womm.cluster.kubernetes.removal import without_lost_nodes
 from womm.cluster.kubernetes.workers import Workers
 from womm.errors import ClusterError, WommError
@@ -25,7 +26,7 @@ class FileServerHost:
     """See womm.cluster.base.ShareHost. `replace` and `apply` take what the watch says of the server's pods.
 
     server: None when each worker gets a copy from the start. unmounted: the workers' pod with a folder of its
-    own in the place of the mount; None: they need the mount.
+    own in the place of the mount; None: they need the mount. spec: the task, for what its server has.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class FileServerHost:
         objects: TaskObjects,
         execs: Execs,
         *,
+        spec: TaskSpec,
         unmounted: Object | None,
         notice: Callable[[str], None],
     ) -> None:
@@ -44,9 +46,12 @@ class FileServerHost:
         self._workers = workers
         self._objects = objects
         self._execs = execs
+        self._spec = spec
         self._notice = notice
         self._background = Background()
-        self._before_end: Callable[[], Awaitable[None]] | None = None
+        self._before_end: list[Callable[[], Awaitable[None]]] = []
+        self._tell_moves: list[Callable[[bool], None]] = []
+        self._released = asyncio.Event()
         self._draining = False
 
     def __repr__(self) -> str:
@@ -57,9 +62,22 @@ class FileServerHost:
         return Place(self._objects.client.context, self._objects.client.namespace)
 
     def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
-        server = self._server
-        if server is None:
+        if self._server is None or self._spec.share is None:
             raise ClusterError("this task has no share")
+        return self._dial(self._server, SHARE_BRIDGE, command, last=last)
+
+    def programs_dial(self) -> Dial:
+        if self._server is None or self._spec.programs is None:
+            raise ClusterError("this task does not show this machine's programs")
+        return self._dial(self._server, PROGRAMS_BRIDGE, (), last=False)
+
+    def release_workers(self) -> None:
+        self._released.set()
+
+    def _dial(
+        self, server: FileServerPods, bridge: Sequence[str], command: Sequence[str], *, last: bool
+    ) -> Dial:
+        """Return what connects to a command beside the file server, or without one to a bridge's socket."""
 
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             try:
@@ -68,7 +86,7 @@ class FileServerHost:
             except TimeoutError as exc:
                 why = ", ".join(server.reasons()) or "its last pod has not ended"
                 raise OSError(f"the file server is not there: {why}") from exc
-            run = self._execs.dial(pod, share_manifests.FILE_SERVER, lambda: True, command or SHARE_BRIDGE)
+            run = self._execs.dial(pod, share_manifests.FILE_SERVER, lambda: True, command or bridge)
             return await (run(factory) if command else greeted(run, factory))
 
         return connect
@@ -77,12 +95,17 @@ class FileServerHost:
         return self._workers.exec_dial(pod, command)
 
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._before_end = work
+        self._before_end.append(work)
 
     def when_share_moves(self, tell: Callable[[bool], None]) -> None:
-        if self._server is not None:
-            self._server.when_it_moves(lambda goes: None if self._draining else tell(goes))
+        self._tell_moves.append(tell)
+        if self._server is not None and len(self._tell_moves) == 1:
+            self._server.when_it_moves(self._moves)
             self._background.spawn(self._see_servers_go(self._server))
+
+    def _moves(self, goes: bool) -> None:
+        for tell in self._tell_moves if not self._draining else ():
+            tell(goes)
 
     # The rest is for the cluster.
 
@@ -110,11 +133,16 @@ class FileServerHost:
             )
         return self.copies_into_pods
 
+    async def until_released(self) -> None:
+        """Wait until workers may come."""
+        if self._spec.programs is not None:
+            await self._released.wait()
+
     async def end(self) -> None:
         """Do what the share wants done before its file server goes. The share itself tells of a failure."""
-        if self._before_end is not None:
+        for work in self._before_end:
             with suppress(WommError, TimeoutError, OSError):
-                await self._before_end()
+                await work()
 
     def drain(self) -> None:
         """Replace no pods any more."""

@@ -11,10 +11,21 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-from womm.cluster.base import ShareSpec
+from womm.cluster.base import ProgramsSpec, ShareSpec, TaskSpec
 from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.manifests import COMPONENT, TASK, Object, WorkerSpec, root_name
-from womm.cluster.kubernetes.paths import CACHE, RUN, SCRIPTS, SECRET, SHARE_SOCKET, STATE, STORE
+from womm.cluster.kubernetes.paths import (
+    CACHE,
+    PROGRAMS_CACHE,
+    PROGRAMS_SECRET,
+    PROGRAMS_SOCKET,
+    RUN,
+    SCRIPTS,
+    SECRET,
+    SHARE_SOCKET,
+    STATE,
+    STORE,
+)
 from womm.settings import EAGER
 
 FILE_SERVER: Final = "fileserver"
@@ -31,6 +42,9 @@ _RESOURCES: Final = {
 }
 _ROOM_BYTES: Final = 256 << 20
 """Beside the cache's blocks: a volume that is overfull has the pod evicted."""
+_PROGRAMS: Final = "programs."
+"""What the names of the programs' files in the secret begin with."""
+_READ_ONLY: Final = frozenset(["womm-bin", "womm-secret", "womm-programs-secret"])
 _PROBE: Final = {"tcpSocket": {"port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30}
 _EVERYWHERE: Final = ("tolerations", "imagePullSecrets", "priorityClassName")
 _MACHINE: Final = ("kubernetes.io/arch", "kubernetes.io/os")
@@ -51,14 +65,18 @@ def server_name(task: str) -> str:
     return f"{root_name(task)}-files"
 
 
-def secret(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
+def secret(spec: WorkerSpec, task: TaskSpec, owner: Object) -> Object:
+    """The keys and the names of both exports, each set for a folder of its own."""
+    files = {**(task.share.secret if task.share is not None else {})}
+    if task.programs is not None:
+        files |= {_PROGRAMS + name: value for name, value in task.programs.secret.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
         "metadata": manifests.owned(spec, FILE_SERVER, owner),
         "immutable": True,
-        "data": {name: base64.b64encode(value).decode("ascii") for name, value in share.secret.items()},
+        "data": {name: base64.b64encode(value).decode("ascii") for name, value in files.items()},
     }
 
 
@@ -81,7 +99,7 @@ def service(spec: WorkerSpec, owner: Object) -> Object:
     }
 
 
-def file_server(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
+def file_server(spec: WorkerSpec, task: TaskSpec, owner: Object) -> Object:
     """The Deployment of the file server: never two pods at once, since neither knows the other's news."""
     metadata = manifests.owned(spec, FILE_SERVER, owner)
     metadata["name"] = server_name(spec.task)
@@ -94,7 +112,7 @@ def file_server(spec: WorkerSpec, share: ShareSpec, owner: Object) -> Object:
             "revisionHistoryLimit": 0,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _selector(spec)},
-            "template": _pod(spec, share),
+            "template": _pod(spec, task),
         },
     }
 
@@ -135,7 +153,7 @@ def _selector(spec: WorkerSpec) -> dict[str, str]:
     return {TASK: spec.task, COMPONENT: FILE_SERVER}
 
 
-def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
+def _pod(spec: WorkerSpec, task: TaskSpec) -> Object:
     given: Object = dict(spec.template.get("spec") or {})
     pod: dict[str, Any] = {name: deepcopy(given[name]) for name in _EVERYWHERE if name in given}
     machine = {name: value for name, value in (given.get("nodeSelector") or {}).items() if name in _MACHINE}
@@ -143,7 +161,7 @@ def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
         pod["nodeSelector"] = machine
     if spec.pull_secret:
         pod["imagePullSecrets"] = [*(pod.get("imagePullSecrets") or []), {"name": spec.pull_secret}]
-    volumes, mounts = _volumes(spec, share)
+    volumes, mounts = _volumes(spec, task)
     pod |= {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -159,8 +177,8 @@ def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
         "containers": [
             {
                 "name": FILE_SERVER,
-                "image": share.image,
-                "args": [*_arguments(share), *_owner(spec)],
+                "image": server_image(task),
+                "args": [*_arguments(task), *_owner(spec)],
                 "ports": [{"name": "nfs", "containerPort": PORT, "protocol": "TCP"}],
                 # Its user is in no list of the image: the ssh library asks for a name and a home.
                 "env": [
@@ -185,9 +203,26 @@ def _pod(spec: WorkerSpec, share: ShareSpec) -> Object:
     }
 
 
-def _arguments(share: ShareSpec) -> list[str]:
+def server_image(task: TaskSpec) -> str:
+    if task.server is not None:
+        return task.server.image
+    return task.share.image if task.share is not None else ""
+
+
+def _arguments(task: TaskSpec) -> list[str]:
     """Return the arguments of the image's entrypoint, womm.fileserver."""
-    words = ["--secret", SECRET, "--state", STATE, "--port", str(PORT)]
+    words = ["--state", STATE, "--port", str(PORT)]
+    if task.share is not None:
+        words += _share_arguments(task.share)
+    if task.programs is not None:
+        words += ["--programs", PROGRAMS_SOCKET, "--programs-secret", PROGRAMS_SECRET]
+        words += ["--programs-cache", PROGRAMS_CACHE]
+        words += ["--programs-cache-bytes", str(task.programs.cache_bytes)]
+    return words
+
+
+def _share_arguments(share: ShareSpec) -> list[str]:
+    words = ["--secret", SECRET]
     if share.kind == LAZY:
         words += ["--lazy", SHARE_SOCKET, "--cache", CACHE, "--cache-bytes", str(share.cache_bytes)]
     else:
@@ -204,28 +239,51 @@ def _owner(spec: WorkerSpec) -> list[str]:
     return [word for option, value in found.items() if value is not None for word in (option, str(value))]
 
 
-def _volumes(spec: WorkerSpec, share: ShareSpec) -> tuple[list[Object], list[Object]]:
+def _volumes(spec: WorkerSpec, task: TaskSpec) -> tuple[list[Object], list[Object]]:
     """Volumes of the file server's pod and their mounts."""
-    name = root_name(spec.task)
     volumes: dict[str, tuple[str, Object]] = {
-        "womm-bin": (SCRIPTS, {"configMap": {"name": name, "defaultMode": 0o555}}),
+        "womm-bin": (SCRIPTS, {"configMap": {"name": root_name(spec.task), "defaultMode": 0o555}}),
         "womm-run": (RUN, {"emptyDir": {"sizeLimit": "16Mi"}}),
-        "womm-secret": (SECRET, {"secret": {"secretName": name, "defaultMode": 0o440}}),
         "womm-state": (STATE, {"emptyDir": {}}),
         "womm-tmp": ("/tmp", {"emptyDir": {"sizeLimit": "64Mi"}}),
     }
+    if task.share is not None:
+        volumes |= _share_volumes(spec, task.share)
+    if task.programs is not None:
+        volumes |= _programs_volumes(spec, task.programs)
+    return (
+        [{"name": volume, **source} for volume, (_, source) in volumes.items()],
+        [
+            {"name": volume, "mountPath": path, **({"readOnly": True} if volume in _READ_ONLY else {})}
+            for volume, (path, _) in volumes.items()
+        ],
+    )
+
+
+def _share_volumes(spec: WorkerSpec, share: ShareSpec) -> dict[str, tuple[str, Object]]:
+    volumes = {"womm-secret": (SECRET, _secret_files(spec, {name: name for name in share.secret}))}
     if share.kind == LAZY:
-        limit = share.cache_bytes + share.cache_bytes // 8 + _ROOM_BYTES
-        volumes["womm-cache"] = CACHE, {"emptyDir": {"sizeLimit": str(limit)}}
+        volumes["womm-cache"] = CACHE, _cache(share.cache_bytes)
     elif share.claim:
         volumes["womm-store"] = STORE, {"persistentVolumeClaim": {"claimName": share.claim}}
     else:
         volumes["womm-store"] = STORE, {"emptyDir": {}}
-    read_only = {"womm-bin", "womm-secret"}
-    return (
-        [{"name": volume, **source} for volume, (_, source) in volumes.items()],
-        [
-            {"name": volume, "mountPath": path, **({"readOnly": True} if volume in read_only else {})}
-            for volume, (path, _) in volumes.items()
-        ],
-    )
+    return volumes
+
+
+def _programs_volumes(spec: WorkerSpec, programs: ProgramsSpec) -> dict[str, tuple[str, Object]]:
+    names = {_PROGRAMS + name: name for name in programs.secret}
+    return {
+        "womm-programs-secret": (PROGRAMS_SECRET, _secret_files(spec, names)),
+        "womm-programs-cache": (PROGRAMS_CACHE, _cache(programs.cache_bytes)),
+    }
+
+
+def _secret_files(spec: WorkerSpec, names: dict[str, str]) -> Object:
+    """A volume with some of the secret's files. `names`: key in the secret, and the file's name."""
+    items = [{"key": key, "path": name} for key, name in names.items()]
+    return {"secret": {"secretName": root_name(spec.task), "defaultMode": 0o440, "items": items}}
+
+
+def _cache(size_bytes: int) -> Object:
+    return {"emptyDir": {"sizeLimit": str(size_bytes + size_bytes // 8 + _ROOM_BYTES)}}

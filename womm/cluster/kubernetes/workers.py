@@ -14,12 +14,12 @@ from typing import Final
 from womm.background import Background
 from womm.cluster.base import Pod, PodObserver
 from womm.cluster.kubernetes import events
+from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.early import EarlyDials
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.manifests import GRACE_S, WORKER, Object
 from womm.cluster.kubernetes.missing import MissingWorkers
 from womm.cluster.kubernetes.objects import TaskObjects
-from womm.cluster.kubernetes.paths import AGENT_BRIDGE
 from womm.cluster.kubernetes.pods import Gone, PodBook, PodChange, Started, Vanished
 from womm.errors import ClusterError
 from womm.link.client import Dial
@@ -35,7 +35,8 @@ EVENTS_PODS: Final = 3
 class Workers:
     """The pods of a task in which jobs run. `replace` and `apply` take what the watch says of them.
 
-    changed: is set after each change. `drain`, `mute` and `close` are the steps of its end.
+    bridge: the command in a worker that connects to its agent. changed: is set after each change. `drain`,
+    `mute` and `close` are the steps of its end.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Workers:
         objects: TaskObjects,
         execs: Execs,
         *,
+        bridge: Sequence[str],
         observer: PodObserver,
         changed: asyncio.Event,
     ) -> None:
@@ -52,9 +54,10 @@ class Workers:
         self._missing = missing
         self._objects = objects
         self._execs = execs
+        self._bridge = bridge
         self._observer = observer
         self._changed = changed
-        self._early = EarlyDials(execs.agent, book.is_creating, self._answered)
+        self._early = EarlyDials(self._dial_early, book.is_creating, self._answered)
         self._background = Background()
         self._left: set[str] = set()
         self._draining = False
@@ -74,7 +77,7 @@ class Workers:
 
     def dial(self, pod: Pod) -> Dial:
         """Return what connects to the agent; the exec that was made early is used first."""
-        fresh = self.exec_dial(pod)
+        fresh = self.exec_dial(pod, self._bridge)
 
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             opened = self._early.take(pod.name)
@@ -85,7 +88,7 @@ class Workers:
 
         return connect
 
-    def exec_dial(self, pod: Pod, command: Sequence[str] = AGENT_BRIDGE) -> Dial:
+    def exec_dial(self, pod: Pod, command: Sequence[str]) -> Dial:
         """Return what connects to stdin and stdout of a command in the pod."""
         return self._execs.dial(pod.name, WORKER, lambda: self._book.is_live(pod), command)
 
@@ -156,6 +159,9 @@ class Workers:
         is_on_its_way_out = bool(why.lacks_nfs) and await no_nfs_client(why.lacks_nfs)
         if not is_on_its_way_out:
             self._missing.explain(pod, why)
+
+    async def _dial_early(self, pod: str, factory: Callable[[], asyncio.BaseProtocol]) -> ExecTransport:
+        return await self._execs.agent(pod, factory, self._bridge)
 
     def _answered(self, pod: str) -> None:
         self._carry_out(self._book.answered(pod))

@@ -1,0 +1,74 @@
+"""Workers that see this machine's programs (`image = "here"`), as data.
+
+All of them are one NFS volume: kubelet mounts the export once for a pod, and shows each folder of it at its
+own path. The image of such a worker lends its root alone. What a Pod Security of `restricted` says of NFS
+volumes holds for these, too.
+"""
+
+from copy import deepcopy
+from typing import Final
+
+from womm.cluster.base import ProgramsSpec, TaskSpec
+from womm.cluster.kubernetes import share_manifests
+from womm.cluster.kubernetes.manifests import Object
+
+VOLUME: Final = "womm-programs"
+ARCHITECTURE: Final = "kubernetes.io/arch"
+"""A label of every node."""
+SCRATCH: Final = ("/tmp", "/var/tmp")
+"""Empty folders of each pod: the image may have none."""
+_ARCHITECTURES: Final = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "i686": "386",
+}
+"""What Kubernetes calls a machine that `uname -m` calls otherwise."""
+
+
+def architecture(machine: str) -> str:
+    """Return Kubernetes' name for what `uname -m` says."""
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def served(pod: Object, server: str, task: TaskSpec) -> Object:
+    """Return a worker's pod (metadata, spec) with all that the task's file server has for it.
+
+    server: an address that nodes reach.
+    """
+    if task.share is not None:
+        mount = share_manifests.Mount(server, task.share, str(task.folder))
+        pod = share_manifests.mounted(pod, mount)
+    return pod if task.programs is None else with_programs(pod, server, task.programs)
+
+
+def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
+    """Return a worker's pod (metadata, spec) in which this machine's programs are, and no others.
+
+    Paths and variables that the pod has already stay as they are.
+    """
+    pod = deepcopy(pod)
+    spec = pod["spec"]
+    source = {"server": server, "path": programs.export, "readOnly": True}
+    spec["volumes"].append({"name": VOLUME, "nfs": source})
+    container = spec["containers"][0]
+    mounts = container["volumeMounts"]
+    taken = {mount["mountPath"] for mount in mounts}
+    for mount in programs.mounts:
+        if mount.path not in taken:
+            where = {"mountPath": mount.path, "subPath": mount.source.lstrip("/")}
+            mounts.append({"name": VOLUME, **where, "readOnly": True})
+    for path in SCRATCH:
+        if path not in taken:
+            name = f"womm{path.replace('/', '-')}"
+            spec["volumes"].append({"name": name, "emptyDir": {}})
+            mounts.append({"name": name, "mountPath": path})
+    container["command"][0] = programs.perl
+    named = {variable["name"] for variable in container["env"]}
+    env = {name: value for name, value in programs.env.items() if name not in named}
+    # Kubernetes would take $(NAME) for another variable's value.
+    given = [{"name": name, "value": value.replace("$(", "$$(")} for name, value in env.items()]
+    container["env"] = [*given, *container["env"]]
+    if programs.machine:
+        spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, architecture(programs.machine))
+    return pod
