@@ -63,7 +63,7 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = ""
     image: str = ""
-    here_image: str = "busybox:1.37"
+    here_image: str = "busybox:1.37-musl"
     here_roots: tuple[str, ...] | None = None
     base: str = ""
     testbed_network: str = ""

@@ -25,7 +25,8 @@ class Programs:
 
     roots: none lies in another. links: a path that is a symbolic link to a folder in a root, and that folder
     (`/bin`, `/usr/bin`). etc: the paths below /etc that are shown, relative to it: files, or folders with all
-    that is in them. env: variables. perl: the absolute path of the perl that agents run.
+    that is in them. env: variables. perl: the absolute path of the perl that agents run. notes: lines for the
+    user, on what pods do not see and why.
     """
 
     roots: tuple[Root, ...]
@@ -33,3 +34,4 @@ class Programs:
     etc: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     perl: str = "/usr/bin/perl"
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,50 @@
+"""The user's word on what lies in homes: without it, nothing of a home leaves this machine.
+
+It is given for exact folders: on the command line, in a variable, in the user's own settings, or by an answer
+at the terminal, which the settings keep. A project's `.womm` cannot give it.
+"""
+
+import os
+from collections.abc import Sequence
+
+from womm import words
+from womm.errors import UsageError
+from womm.here.programs import Root
+
+NO = "!"
+"""In the user's settings: before a folder that the user does not want to show."""
+
+
+def missing(roots: Sequence[Root]) -> UsageError:
+    """Return the error for roots that nobody has been asked about."""
+    first = roots[0]
+    more = f" and {words.counted(len(roots) - 1, 'more folder')} of a home" if len(roots) > 1 else ""
+    listed = os.pathsep.join(root.path for root in roots)
+    return UsageError(
+        f"--image here: pods would see {words.name(first.path)} ({first.kind}: {first.why}){more},"
+        " and you have not allowed it",
+        f"--here-roots {listed}, or --here-roots none",
+    )
+
+
+def answered(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the folders of the settings that pods may see, and those that they may not."""
+    return [one for one in given if not one.startswith(NO)], [
+        one.removeprefix(NO) for one in given if one.startswith(NO)
+    ]
+
+
+def undecided(roots: Sequence[Root], given: Sequence[str]) -> list[Root]:
+    """Return the roots in homes on which the settings have no word."""
+    said = [os.path.realpath(path) for part in answered(given) for path in part]
+    return [root for root in roots if root.in_home and not _is_in(root.path, said)]
+
+
+def relevant(roots: Sequence[Root], given: Sequence[str]) -> list[str]:
+    """Return the allowed folders that have something to do with these roots: settings are of all projects."""
+    allowed, _ = answered(given)
+    return [path for path in allowed if any(_is_in(root.path, [os.path.realpath(path)]) for root in roots)]
+
+
+def _is_in(path: str, folders: Sequence[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)

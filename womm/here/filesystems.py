@@ -1,0 +1,70 @@
+"""Which file system a path is on, told without touching it: a server that is gone would hold whoever asks.
+
+The table of mounts says what statfs(2) would, and it answers at once.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+NETWORK: Final = frozenset(
+    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre nfs nfs4"
+    " orangefs panfs pvfs2 smb3 smbfs virtiofs wekafs".split()
+)
+FOREIGN: Final = frozenset("drvfs exfat fuseblk hfsplus msdos ntfs ntfs3 vfat".split())
+"""Those of other systems, which know no owner and no mode: all of a file's rights are made up."""
+_WINDOWS: Final = "/mnt/"
+PATIENCE_S: Final = 3.0
+"""How long a network's file server may take for an answer. A healthy one takes milliseconds."""
+
+
+class FileSystems:
+    """The table of mounts. mounts: where one is mounted, and its type, as mount(8) prints them."""
+
+    def __init__(self, mounts: list[tuple[str, str]]) -> None:
+        self._kinds = dict(mounts)
+
+    def kind(self, path: str) -> str:
+        """Return the type of the file system that an absolute path is on; empty: the table does not say."""
+        at = os.path.normpath(path)
+        while True:
+            if at in self._kinds:
+                return self._kinds[at]
+            if at == "/":
+                return ""
+            at = os.path.dirname(at)
+
+    def is_network(self, path: str) -> bool:
+        return self.kind(path) in NETWORK and not self.is_foreign(path)
+
+    def is_foreign(self, path: str) -> bool:
+        """Return whether it is another system's: a Windows disk in WSL (9p below /mnt), a stick."""
+        kind = self.kind(path)
+        return kind in FOREIGN or (kind == "9p" and path.startswith(_WINDOWS))
+
+
+def mounted() -> FileSystems:
+    """Return the table of this machine; empty where the system does not say (macOS)."""
+    try:
+        lines = Path("/proc/self/mounts").read_bytes().splitlines()
+    except OSError:
+        lines = []
+    rows = [line.split(b" ") for line in lines if line.count(b" ") >= 2]
+    return FileSystems([(_unescaped(row[1]), os.fsdecode(row[2])) for row in rows])
+
+
+def _unescaped(path: bytes) -> str:
+    return os.fsdecode(path.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\134", b"\\"))
+
+
+def in_time(ask: Callable[[], T], otherwise: T, patience_s: float = PATIENCE_S) -> T:
+    """Return what `ask` returns, or `otherwise` when it takes too long: then it goes on in its thread."""
+    answers: list[T] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), name="womm-here-look", daemon=True)
+    thread.start()
+    thread.join(patience_s)
+    return answers[0] if answers else otherwise

@@ -1,0 +1,203 @@
+"""Finds all that pods may see of this machine: the roots, /etc, the environment, and the agents' perl."""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from womm import programs
+from womm.errors import UsageError
+from womm.here import consent, environment, etc, filesystems, homes, machine
+from womm.here.filesystems import FileSystems
+from womm.here.homes import Homes
+from womm.here.programs import Programs, Root
+from womm.here.roots import Roots, base_of_venv, interpreter_of
+from womm.here.search_path import SearchPath, search_path
+
+_PERLS: Final = ("/usr/bin/perl", "/bin/perl", "/usr/local/bin/perl")
+"""The system's own are first: what agents run must not depend on a version manager."""
+_MOST_ENTRIES: Final = 500
+"""Entries of the project's folder that are looked at for scripts and virtual environments."""
+_LARGEST_CONF: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that was found, before the user has allowed what lies in homes."""
+
+    roots: tuple[Root, ...]
+    links: tuple[tuple[str, str], ...]
+    path: SearchPath
+    broad: tuple[str, ...]
+
+    def private(self) -> tuple[Root, ...]:
+        return tuple(root for root in self.roots if root.in_home)
+
+
+def find_programs(
+    env: Mapping[str, str], project: Path | None, allowed: Sequence[str] | None, folder: Path | None = None
+) -> Programs:
+    """Find what pods see of this machine.
+
+    project: the folder that pods have anyway; None: none. allowed: the folders in homes that the user lets
+    pods see; None: nobody has been asked. folder: where jobs run, else the project. Raises UsageError for a
+    root in a home when nobody has been asked, and where this machine's programs cannot run in pods.
+    """
+    machine.refuse_others()
+    found = look(env, project, allowed or (), folder)
+    if allowed is None and found.private():
+        raise consent.missing(found.private())
+    return chosen(env, found, project, allowed or ())
+
+
+def look(
+    env: Mapping[str, str],
+    project: Path | None,
+    allowed: Sequence[str] = (),
+    folder: Path | None = None,
+    table: FileSystems | None = None,
+) -> Look:
+    """Look for roots, whether they are allowed or not. Raises UsageError for a bad one among the allowed."""
+    table = table or filesystems.mounted()
+    of_machine = homes.of_machine(env)
+    roots = Roots(of_machine, table, str(project or ""))
+    for path in allowed:
+        if why := roots.name(path):
+            raise UsageError(f"--here-roots {path}: it {why}", f"ls -ld {path}")
+    searched = search_path(env, folder or project or Path("/"), roots, table)
+    for environ in filter(None, (env.get("VIRTUAL_ENV"), *(_venvs(project) if project else ()))):
+        roots.venv(environ)
+    for place, why in (*_libraries(env), *_companions(env, of_machine, roots)):
+        if os.path.isabs(place) and os.path.isdir(place) and not table.is_foreign(place):
+            roots.see(os.path.normpath(place), why)
+    for script in _scripts(project) if project else ():
+        if interpreter := interpreter_of(script):
+            roots.see(interpreter, f"{script} runs it")
+    found, links = roots.found()
+    more = [one for one in roots.refused.unreadable if one not in searched.unreadable]
+    searched.unreadable += dict.fromkeys(more)
+    return Look(found, links, searched, tuple(dict.fromkeys(roots.refused.broad)))
+
+
+def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: Sequence[str]) -> Programs:
+    """Return what pods see of what was found, when these folders in homes are allowed. Raises UsageError."""
+    real = [os.path.realpath(path) for path in allowed]
+    roots = tuple(
+        root for root in found.roots if not root.in_home or any(_lies_in(root.path, one) for one in real)
+    )
+    links = tuple((link, target) for link, target in found.links if _covered(target, roots))
+    own = [Root(os.path.realpath(project), "project", "")] if project else []
+    known = etc.shown()
+    shown = (*roots, *own, *(Root(f"/etc/{path}", "etc", "") for path in known))
+
+    def is_shown(path: str) -> bool:
+        places = (*shown, *(Root(link, "link", "") for link, _ in links))
+        return _covered(os.path.realpath(path), shown) and _covered(os.path.normpath(path), places)
+
+    path = [folder for folder in found.path.folders if is_shown(folder)]
+    variables = environment.environment(env, path, _added(env, roots), is_shown)
+    perl = _perl(env, roots)
+    return Programs(roots, links, known, variables.kept, perl, _notes(found, roots, variables))
+
+
+def _notes(found: Look, roots: Sequence[Root], variables: environment.Environment) -> tuple[str, ...]:
+    hidden = [root.path for root in found.private() if root not in roots]
+    lines = found.path.notes()
+    if found.broad:
+        lines.append(f"pods do not see what programs lead to here: {', '.join(found.broad)}")
+    if hidden:
+        lines.append(f"pods do not see these folders, since you did not allow it: {', '.join(hidden)}")
+    lines += [f"{name} stays here: {why}" for name, why in variables.left_out.items()]
+    return tuple(lines)
+
+
+def _perl(env: Mapping[str, str], roots: Sequence[Root]) -> str:
+    """Return the perl for the agents. Raises UsageError."""
+    for path in (*_PERLS, programs.which("perl", env) or ""):
+        if path and os.access(path, os.X_OK) and _covered(os.path.realpath(path), roots):
+            return path
+    raise UsageError(
+        "--image here: no perl that every user may run; the agents in pods need one",
+        "apt-get install perl-base",
+    )
+
+
+def _added(env: Mapping[str, str], roots: Sequence[Root]) -> dict[str, str]:
+    """Return variables for what programs look for in the home folder: it is another one in a pod."""
+    home = env.get("HOME", "")
+    known = {root.path for root in roots}
+    added = {}
+    rustup = os.path.realpath(env.get("RUSTUP_HOME") or f"{home}/.rustup")
+    if rustup in known:
+        added["RUSTUP_HOME"] = rustup
+    if any(path.startswith(f"{os.path.realpath(home)}/.local/lib/python") for path in known):
+        added["PYTHONUSERBASE"] = env.get("PYTHONUSERBASE") or f"{os.path.realpath(home)}/.local"
+    return added
+
+
+def _libraries(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield folders that variables and the loader's configuration name, and why they are needed."""
+    for name in environment.PREFIXES:
+        if value := env.get(name):
+            yield value, name
+    for name in environment.PATHS:
+        for place in env.get(name, "").split(os.pathsep):
+            # CLASSPATH names archives, too.
+            yield (os.path.dirname(place) if os.path.isfile(place) else place), name
+    for place in loader_folders("/etc/ld.so.conf"):
+        yield place, "the loader's configuration (/etc/ld.so.conf)"
+
+
+def _companions(env: Mapping[str, str], of_machine: Homes, roots: Roots) -> Iterator[tuple[str, str]]:
+    """Yield folders that programs look for by themselves."""
+    home = of_machine.own
+    if os.path.exists(f"{env.get('CARGO_HOME') or f'{home}/.cargo'}/bin/rustup"):
+        yield env.get("RUSTUP_HOME") or f"{home}/.rustup", "rustup's toolchains"
+    base = env.get("PYTHONUSERBASE") or f"{home}/.local"
+    for place in sorted(glob.glob(f"{glob.escape(base)}/lib/python3*/site-packages")):
+        yield os.path.dirname(place), "pip install --user"
+
+
+def loader_folders(conf: str, depth: int = 0) -> list[str]:
+    """Return the folders that the loader's configuration names (ldconfig(8)), in order."""
+    found: list[str] = []
+    try:
+        with open(conf, errors="surrogateescape") as file:
+            lines = file.read(_LARGEST_CONF).splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if words[:1] == ["include"] and depth < 2:
+            for pattern in words[1:]:
+                for path in sorted(glob.glob(os.path.join(os.path.dirname(conf), pattern))):
+                    found += loader_folders(path, depth + 1)
+        elif words and os.path.isabs(words[0]):
+            found.append(words[0].partition("=")[0])
+    return found
+
+
+def _entries(project: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(project) as entries:
+            return [entry for entry, _ in zip(entries, range(_MOST_ENTRIES), strict=False)]
+    except OSError:
+        return []
+
+
+def _venvs(project: Path) -> list[str]:
+    return [entry.path for entry in _entries(project) if base_of_venv(entry.path)]
+
+
+def _scripts(project: Path) -> list[str]:
+    return [entry.path for entry in _entries(project) if entry.is_file() and os.access(entry.path, os.X_OK)]
+
+
+def _covered(path: str, roots: Sequence[Root]) -> bool:
+    return any(_lies_in(path, root.path) for root in roots)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

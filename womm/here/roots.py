@@ -1,0 +1,311 @@
+"""Which folders of this machine hold the programs that jobs may run: found from PATH, links, and the project.
+
+Strategy: nothing is walked. Each path that a program is found by is followed as the kernel follows it, one
+link after the other; where it ends is in a root, or makes one. A link that pods could not see by itself
+becomes a mount of the folder that it leads to. Roots are as narrow as their kind allows: never a home, never
+what holds one.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from womm.here import homes
+from womm.here.filesystems import FileSystems, in_time
+from womm.here.homes import Homes
+from womm.here.programs import Root
+
+SYSTEM: Final = "system"
+_PROGRAMS: Final = frozenset(["bin", "sbin", "condabin"])
+_OF_PREFIX: Final = ("lib", "lib64", "libexec", "share", "conda-meta", "pyvenv.cfg")
+"""What a prefix has beside its bin folder."""
+_STORES: Final = {"/nix/store": "nix", "/gnu/store": "guix"}
+_NOT_OURS: Final = ("/proc", "/sys", "/dev", "/run", "/etc", "/snap", "/boot")
+"""They are the pod's own, or of no use without this machine's daemons."""
+_MOST_LINKS: Final = 40
+"""As Linux counts them (path_resolution(7))."""
+_MOST_FILES: Final = 2000
+"""Files of one folder that are looked at: a folder of programs has fewer, one of data may have millions."""
+_SHEBANG_BYTES: Final = 256
+"""Linux reads no more of the first line (execve(2))."""
+
+
+def system(top: str = "/") -> tuple[list[Root], list[tuple[str, str]]]:
+    """Return the system's folders, /usr and its neighbours, and the links among them (`/bin`: `/usr/bin`)."""
+    roots, links = [], []
+    names = [
+        name for name in sorted(os.listdir(top)) if name in {"usr", "bin", "sbin"} or name.startswith("lib")
+    ]
+    for name in names:
+        path = os.path.join(top, name)
+        if not os.path.isdir(path):
+            continue
+        if os.path.islink(path):
+            links.append((path, os.path.realpath(path)))
+        else:
+            roots.append(Root(path, SYSTEM, "the system's programs"))
+    inside = [(link, target) for link, target in links if any(_lies_in(target, root.path) for root in roots)]
+    return roots, inside
+
+
+@dataclass(slots=True)
+class Refused:
+    """Folders of programs that pods do not see: not every user reads them; they are too broad, or a pod's."""
+
+    unreadable: list[str] = field(default_factory=list)
+    broad: list[str] = field(default_factory=list)
+
+
+class Roots:
+    """Collects roots. project: a folder that pods have anyway; empty: none."""
+
+    def __init__(self, homes_: Homes, filesystems: FileSystems, project: str = "") -> None:
+        self._homes = homes_
+        self._filesystems = filesystems
+        self._project = os.path.realpath(project) if project else ""
+        roots, links = system()
+        self._roots = {root.path: root for root in roots}
+        self._links = dict(links)
+        self._scanned: set[str] = set()
+        self.refused = Refused()
+
+    def found(self) -> tuple[tuple[Root, ...], tuple[tuple[str, str], ...]]:
+        """Return the roots, none in another, and the links, each to a folder in a root."""
+        roots = [
+            root for path, root in sorted(self._roots.items()) if not self._covers(os.path.dirname(path))
+        ]
+        links = [
+            (link, target)
+            for link, target in sorted(self._links.items())
+            if not self._covers(link) and self._covers(target)
+        ]
+        return tuple(roots), tuple(links)
+
+    def shows(self, path: str) -> bool:
+        """Return whether pods have the folder that is at `path` here."""
+        real = os.path.realpath(path)
+        return self._is_of_project(real) or self._covers(real)
+
+    def see(self, path: str, why: str, kind: str = "") -> bool:
+        """Make a path work in pods as it does here; return whether it does. why: what it is for."""
+        at = os.path.normpath(path)
+        for _ in range(_MOST_LINKS):
+            link = _first_link(at)
+            if link is None:
+                return self._see_real(at, why, kind)
+            if self._is_visible(link):
+                rest = at[len(link) :]
+                at = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)) + rest)
+                continue
+            real = os.path.realpath(at)
+            if not self._see_real(real, why, kind):
+                return False
+            self._mount_link(at)
+            return True
+        return False  # a circle of links
+
+    def _see_real(self, path: str, why: str, kind: str) -> bool:
+        if self._is_of_project(path) or self._covers(path):
+            return True
+        mode = in_time(lambda: _mode(path), 0) if self._filesystems.is_network(path) else _mode(path)
+        if not mode:
+            return False
+        folder = path if stat.S_ISDIR(mode) else os.path.dirname(path)
+        root = self._prefix(folder)
+        if root is None or self._homes.is_or_holds_one(root) or root == "/":
+            self.refused.broad.append(folder)
+            return False
+        if not homes.everybody_reads(root) or not homes.everybody_reads(folder):
+            self.refused.unreadable.append(folder)
+            return False
+        self._add(root, kind, why)
+        return True
+
+    def _add(self, root: str, kind: str, why: str) -> None:
+        private = self._homes.hold(root) or not homes.everybody_gets_to(root)
+        self._roots[root] = Root(root, kind or kind_of(root), why, private)
+        self._of_venv(root)
+
+    def _of_venv(self, folder: str) -> None:
+        """See what a virtual environment is based on."""
+        if base := base_of_venv(folder):
+            self.see(base, f"the Python of {folder}", "python")
+
+    def venv(self, folder: str) -> None:
+        """See what a virtual environment needs; it may be the project's own."""
+        if self.see(folder, "a virtual environment", "venv"):
+            self._of_venv(folder)
+            self.programs(os.path.join(folder, "bin"))
+
+    def programs(self, folder: str) -> None:
+        """Follow the links in a folder of programs, and the interpreters of its scripts."""
+        real = os.path.realpath(folder)
+        if real in self._scanned:
+            return
+        self._scanned.add(real)
+        is_of_system = self._is_of_system(real)
+        for name, is_link in _entries(real, None if is_of_system else _MOST_FILES):
+            path = os.path.join(real, name)
+            if is_link:
+                if (target := _link_out(path)) and os.path.exists(path):
+                    self.see(target, f"{path} leads there")
+            elif not is_of_system and (interpreter := interpreter_of(path)):
+                self.see(interpreter, f"{path} runs it")
+
+    def name(self, path: str) -> str:
+        """Take in a root that the user names; return why it cannot be one, in words; empty: it can."""
+        real = os.path.realpath(path)
+        if real == "/" or self._homes.is_or_holds_one(real):
+            return "is a home, or holds one"
+        if not os.path.isdir(real):
+            return "is no folder"
+        if not homes.everybody_reads(real):
+            return "is not readable by every user"
+        if not self._covers(real):
+            self._roots[real] = Root(real, kind_of(real), "you named it", in_home=True)
+            self._of_venv(real)
+        if real != os.path.normpath(path):
+            self._mount_link(os.path.normpath(path))
+        return ""
+
+    def _mount_link(self, path: str) -> None:
+        """Take in the shortest beginning of a path that leads into a root."""
+        parts = path.split("/")
+        for count in range(2, len(parts) + 1):
+            link = "/".join(parts[:count])
+            real = os.path.realpath(link)
+            if link != real and self._covers(real) and os.path.isdir(real):
+                if not self._is_visible(link):
+                    self._links[link] = real
+                return
+
+    def _prefix(self, folder: str) -> str | None:
+        """Return the root for a real folder of programs or libraries; None: there can be none."""
+        for store in _STORES:
+            if _lies_in(folder, store):
+                return store
+        if any(_lies_in(folder, place) for place in _NOT_OURS):
+            return None
+        above = os.path.dirname(folder)
+        is_shared = above in {"/", "/opt"} or above.endswith("/.local") or self._homes.is_or_holds_one(above)
+        if is_shared:
+            return folder
+        name = os.path.basename(folder)
+        if folder.startswith("/opt/"):
+            return above if name in _PROGRAMS or name.startswith("lib") else folder
+        if name in _PROGRAMS:
+            has = any(os.path.exists(os.path.join(above, name)) for name in _OF_PREFIX)
+            return above if has and homes.everybody_reads(above) else folder
+        return folder
+
+    def _covers(self, path: str) -> bool:
+        at = path
+        while at not in self._roots:
+            if at == "/":
+                return False
+            at = os.path.dirname(at)
+        return True
+
+    def _is_of_system(self, path: str) -> bool:
+        return any(root.kind == SYSTEM and _lies_in(path, root.path) for root in self._roots.values())
+
+    def _is_of_project(self, path: str) -> bool:
+        return bool(self._project) and _lies_in(path, self._project)
+
+    def _is_visible(self, link: str) -> bool:
+        """Return whether pods see this very link, as the link that it is."""
+        return link.startswith("/etc/") or self._is_of_project(link) or self._covers(os.path.dirname(link))
+
+
+def kind_of(root: str) -> str:
+    """Return a word for what a root is."""
+    if root in _STORES:
+        return _STORES[root]
+    marks = {
+        "conda-meta": "conda",
+        "pyvenv.cfg": "venv",
+        "lib/node_modules": "node",
+        "Homebrew": "brew",
+        "bin/javac": "java",
+        "bin/gofmt": "go",
+        "bin/python3": "python",
+        "bin/ruby": "ruby",
+        "rustup": "rust",
+    }
+    for name, kind in marks.items():
+        if os.path.exists(os.path.join(root, name)):
+            return kind
+    return "opt" if root.startswith("/opt/") else "programs"
+
+
+def base_of_venv(folder: str) -> str:
+    """Return the folder of the Python that a virtual environment is made of (pyvenv.cfg, `home`)."""
+    try:
+        with open(os.path.join(folder, "pyvenv.cfg"), errors="surrogateescape") as file:
+            lines = file.read(65536).splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        name, _, value = line.partition("=")
+        if name.strip().lower() == "home" and os.path.isabs(value.strip()):
+            return os.path.normpath(value.strip())
+    return ""
+
+
+def interpreter_of(path: str) -> str:
+    """Return the interpreter that a script names by an absolute path; empty: none, or env(1)."""
+    try:
+        # Opening a fifo would wait for a writer.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return ""
+            first = file.read(_SHEBANG_BYTES).partition(b"\n")[0]
+    except OSError:
+        return ""
+    if not first.startswith(b"#!") or not (words := first[2:].split()):
+        return ""
+    found = os.fsdecode(words[0])
+    return found if os.path.isabs(found) and os.path.basename(found) != "env" else ""
+
+
+def _entries(folder: str, most: int | None) -> Iterator[tuple[str, bool]]:
+    """Yield the names in a folder, and whether each is a link."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, most):
+                yield entry.name, entry.is_symlink()
+    except OSError:
+        return
+
+
+def _mode(path: str) -> int:
+    """Return the mode of a file; 0: there is none."""
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _link_out(path: str) -> str:
+    """Return where a link leads, absolute; empty: it is no link, or it stays in its folder."""
+    try:
+        text = os.readlink(path)
+    except OSError:
+        return ""
+    return os.path.normpath(os.path.join(os.path.dirname(path), text)) if "/" in text else ""
+
+
+def _first_link(path: str) -> str | None:
+    at = ""
+    for part in path.split("/")[1:]:
+        at = f"{at}/{part}"
+        if os.path.islink(at):
+            return at
+    return None
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
