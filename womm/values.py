@@ -204,14 +204,18 @@ def here_roots(value: object) -> tuple[str, ...]:
     try:
         if not isinstance(given, list) or not all(isinstance(path, str) for path in given):
             raise ValueError
-        paths = [os.path.expanduser(path) for path in given]
+        # A folder that pods may not see has a ! before it.
+        marks = ["!" if path.startswith("!") else "" for path in given]
+        paths = [os.path.expanduser(path.removeprefix("!")) for path in given]
         if not all(os.path.isabs(path) and "\0" not in path for path in paths):
             raise ValueError
     except ValueError:
         raise ValueError(
             "paths that begin with / or ~, joined by colons, or in a file a list of them; or none"
         ) from None
-    return tuple(dict.fromkeys(map(os.path.normpath, paths)))
+    return tuple(
+        dict.fromkeys(mark + os.path.normpath(path) for mark, path in zip(marks, paths, strict=True))
+    )
 
 
 _EFFECTS: Final = "NoSchedule|PreferNoSchedule|NoExecute"

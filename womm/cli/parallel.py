@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from womm import words
-from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell
+from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell, with_programs
 from womm.errors import UsageError
 from womm.settings import LAZY, LOCAL, Settings
 
@@ -175,6 +175,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     plan = plan_run(options, slots=slots, logins="--logins" in found.flags, elsewhere=elsewhere)
     check_order(options, parallel.path)
     _check_paths(plan)
+    settings = with_programs(settings, folder)
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
         _say(

@@ -54,7 +54,7 @@ def command(
     """
     from womm import settings as settings_module
     from womm.cli.options import with_cluster
-    from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell
+    from womm.cli.surroundings import current_folder, find_perl, is_quiet, pod_shell, with_programs
     from womm.task import shell
 
     folder = current_folder()
@@ -62,6 +62,7 @@ def command(
     if local:
         return _local(words, flags, folder)
     settings = settings_module.load(folder, os.environ, with_cluster(flags))
+    settings = with_programs(settings, folder)
     return shell.run(
         shell.ShellTask(
             settings=settings,

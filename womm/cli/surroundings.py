@@ -7,7 +7,7 @@ from pathlib import Path
 
 from womm import programs
 from womm.errors import EngineError, ProjectError
-from womm.settings import LOCAL, Settings
+from womm.settings import HERE, KUBERNETES, LOCAL, Settings
 
 POSIX_SHELLS = frozenset(
     ["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "rzsh", "yash", "zsh"]
@@ -61,6 +61,19 @@ def pod_shell(settings: Settings) -> str:
     if settings.cluster == LOCAL:
         return job_shell(settings)
     return settings.shell or "/bin/sh"
+
+
+def with_programs(settings: Settings, folder: Path) -> Settings:
+    """Return the settings with the user's word on what pods see of this machine, if they see its programs.
+
+    It may ask at the terminal. Raises UsageError.
+    """
+    if settings.cluster != KUBERNETES or settings.image != HERE:
+        return settings
+    from womm.cli import tables
+    from womm.setup import here_roots
+
+    return here_roots.decided(settings, folder, lambda text: tables.say(f"womm: {text}"), quiet=is_quiet())
 
 
 def is_quiet() -> bool:

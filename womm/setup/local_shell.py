@@ -14,7 +14,7 @@ from womm.image import bases
 from womm.image.bases import Base
 from womm.image.daemon import Daemon, connect
 from womm.image.progress import Progress, on_stderr
-from womm.settings import Settings
+from womm.settings import HERE, Settings
 from womm.setup import dotfile, publishing
 from womm.setup.asking import Asker
 from womm.setup.dotfile import Dotfile
@@ -47,6 +47,11 @@ def run(task: LocalShell) -> int:
     settings = task.settings
     if settings.project is None or not settings.image:
         raise UsageError("womm shell --local runs the project's image, and there is none here", "womm setup")
+    if settings.image == HERE:
+        raise UsageError(
+            f"womm shell --local: image is {HERE}: this very shell has the programs that pods see",
+            "womm shell",
+        )
     state = State.of(settings.project)
     with state.locked(), connect("docker is needed for womm shell --local") as daemon:
         return _Shell(task, settings.project, state, daemon, on_stderr(task.say)).run()

@@ -15,7 +15,7 @@ import click
 from womm import places, project, values, words
 from womm.errors import ShareError, UsageError
 from womm.image import distribution
-from womm.settings import EAGER, EAGER_SYNCBACK, KEYS, LAZY, LOCAL, NO_SHARE
+from womm.settings import EAGER, EAGER_SYNCBACK, HERE, KEYS, LAZY, LOCAL, NO_SHARE
 from womm.setup import cluster_choice, nearby
 from womm.setup.asking import Asker
 from womm.testbed.state import State
@@ -304,6 +304,7 @@ class _Dialogue:
     def _base(self, again: bool) -> tuple[str, str]:
         """Return the base image, and the image to go on from; empty: the base."""
         image = str(self.before.get("image") or "")
+        image = "" if image == HERE else image  # no image to go on from
         # An image that the user has named, or the original womm has made, is its own base.
         was = str(self.before.get("base") or image)
         base = self._settled("base", again) or ("" if again else was)

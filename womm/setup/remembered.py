@@ -1,5 +1,6 @@
-"""The prefix of the user's images, kept in the user's `config.toml` from one project to the next."""
+"""What the user has said for all projects, kept in the user's `config.toml`: the prefix, folders in homes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from womm import places, project, values
@@ -8,6 +9,7 @@ from womm.settings import CONFIG_NAME
 from womm.setup import dotfile
 
 _KEY = "prefix"
+_ROOTS = "here-roots"
 _NEW = "# womm's settings for all your projects. Every key: womm's reference, \"Settings\".\n"
 
 
@@ -24,11 +26,21 @@ def remember(prefix: str) -> Path | None:
     path = _path()
     if path is None or prefix == _known():
         return None
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ProjectError(f"cannot make {path.parent}: {exc.strerror}", f"ls -ld {path.parent}") from exc
-    _change(path, prefix)
+    _change(path, _KEY, prefix)
+    return path
+
+
+def remember_roots(answers: Sequence[str]) -> Path | None:
+    """Add folders in homes that pods may see, or with a mark that they may not; return the file.
+
+    None: there is no home to keep it in. Raises ProjectError.
+    """
+    path = _path()
+    if path is None:
+        return None
+    known = _values(path).get(_ROOTS, [])
+    before = [one for one in known if isinstance(one, str)] if isinstance(known, list) else []
+    _change(path, _ROOTS, list(dict.fromkeys([*before, *answers])))
     return path
 
 
@@ -37,7 +49,7 @@ def forget() -> tuple[str, Path] | None:
     path, known = _path(), _known()
     if path is None or not known:
         return None
-    _change(path, "")
+    _change(path, _KEY, "")
     return known, path
 
 
@@ -49,24 +61,31 @@ def _path() -> Path | None:
 def _known() -> str:
     """Return what the file says, be it a prefix or not."""
     path = _path()
+    return "" if path is None else str(_values(path).get(_KEY, ""))
+
+
+def _values(path: Path) -> dict[str, object]:
     try:
-        if path is None or not path.exists():
-            return ""
+        return project.read_toml(path) if path.exists() else {}
     except OSError:  # the home folder is another user's: see womm.settings
-        return ""
-    return str(project.read_toml(path).get(_KEY, ""))
+        return {}
 
 
-def _change(path: Path, prefix: str) -> None:
+def _change(path: Path, key: str, value: str | list[str]) -> None:
+    """Set a key in the user's file, which is made if it is not there; an empty value removes the key."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ProjectError(f"cannot make {path.parent}: {exc.strerror}", f"ls -ld {path.parent}") from exc
+    try:
         document = tomlkit.parse(path.read_bytes() if path.exists() else _NEW)
     except (TOMLKitError, OSError, UnicodeDecodeError) as exc:
         raise ProjectError(f"cannot change {path}: {exc}", f"ls -l {path}") from exc
-    if prefix:
-        document[_KEY] = prefix
+    if value:
+        document[key] = value
     else:
-        del document[_KEY]
+        del document[key]
     dotfile.replace(path, tomlkit.dumps(document).encode(), 0o600)

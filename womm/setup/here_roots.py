@@ -1,0 +1,110 @@
+"""Which folders in homes pods may see: asked at the terminal, and kept in the user's `config.toml`.
+
+A task asks before it makes anything. Where nobody can be asked, the error names the option to type.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from womm import places
+from womm.errors import JournalError, ProjectError
+from womm.here import consent, find, machine, shown
+from womm.here.find import Look
+from womm.here.programs import Programs, Root
+from womm.settings import HERE, KUBERNETES, Settings
+from womm.setup import remembered
+from womm.task.shares import shared_folder
+from womm.terminal import ask_terminal
+
+_EXACT: Final = ("--here-roots", "WOMM_HERE_ROOTS")
+_SHOWN: Final = "here-shown"
+_MOST_SHOWN: Final = 100
+"""Tables that are remembered, in lines: each project has its own."""
+
+
+def is_here(settings: Settings) -> bool:
+    """Return whether pods see this machine's programs."""
+    return settings.cluster == KUBERNETES and settings.image == HERE
+
+
+def decided(settings: Settings, folder: Path, say: Callable[[str], None], *, quiet: bool = False) -> Settings:
+    """Return the settings with the user's word on each folder in a home; ask for what is missing.
+
+    The table of all that pods see is shown when it differs from those that were shown before. Raises
+    UsageError where nobody can be asked.
+    """
+    if not is_here(settings):
+        return settings
+    machine.refuse_others()
+    found = look(settings, folder)
+    allowed = allowed_of(settings, found)
+    missing = open_questions(settings, found)
+    programs = find.chosen(os.environ, found, shared_folder(settings, folder), allowed)
+    if not quiet or missing:
+        _show_once(programs, say, again=bool(missing))
+    if missing:
+        allowed += _asked(missing, say)
+    return replace(settings, here_roots=tuple(allowed))
+
+
+def look(settings: Settings, folder: Path) -> Look:
+    """Return what is found here for a task in `folder`. Raises UsageError."""
+    named = settings.here_roots or () if _is_exact(settings) else ()
+    return find.look(os.environ, shared_folder(settings, folder), named, folder)
+
+
+def allowed_of(settings: Settings, found: Look) -> list[str]:
+    """Return the folders in homes that the settings let pods see, without those of other projects."""
+    given = settings.here_roots or ()
+    return list(given) if _is_exact(settings) else consent.relevant(found.roots, given)
+
+
+def open_questions(settings: Settings, found: Look) -> list[Root]:
+    """Return the roots in homes on which the settings have no word."""
+    if settings.here_roots is not None and (not settings.here_roots or _is_exact(settings)):
+        return []
+    return consent.undecided(found.roots, settings.here_roots or ())
+
+
+def _is_exact(settings: Settings) -> bool:
+    """Whether the folders are those of this one command, and not all that were ever allowed."""
+    return settings.origins.get("here_roots") in _EXACT
+
+
+def _asked(missing: Sequence[Root], say: Callable[[str], None]) -> list[str]:
+    """Ask for each root; return those that are allowed. Raises UsageError."""
+    ask = ask_terminal()
+    if ask is None:
+        raise consent.missing(missing)
+    answers = [(root.path, ask(f"may pods see {root.path} ({root.kind}: {root.why})?")) for root in missing]
+    try:
+        path = remembered.remember_roots([one if yes else f"{consent.NO}{one}" for one, yes in answers])
+        if path is not None:
+            say(f"your answers are in {path}: here-roots")
+    except ProjectError as exc:
+        say(f"{exc.message}: womm will ask again")
+    return [one for one, yes in answers if yes]
+
+
+def _show_once(programs: Programs, say: Callable[[str], None], *, again: bool) -> None:
+    lines = shown.table(programs)
+    mark = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+    known: list[str] = []
+    with suppress(OSError, JournalError, UnicodeDecodeError):
+        known = (places.state_folder() / _SHOWN).read_text("ascii").split()
+    if mark in known and not again:
+        return
+    for line in lines:
+        say(line)
+    if mark not in known:
+        with suppress(OSError, JournalError):  # then it is shown again
+            path = places.state_folder() / _SHOWN
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.{os.getpid()}")
+            beside.write_text("\n".join([*known, mark][-_MOST_SHOWN:]) + "\n", "ascii")
+            os.replace(beside, path)
