@@ -54,3 +54,13 @@ def test_prefix_without_a_home_folder_is_not_remembered(womm_home, monkeypatch, 
     (tmp_path / "file").touch()
     with pytest.raises(ProjectError, match="cannot make"):
         remembered.remember("r.example.org/me/")
+
+
+def test_roots_are_added_to_those_that_are_known(path):
+    path.parent.mkdir()
+    path.write_text('prefix = "r.example.org/"\nhere-roots = ["/home/me/a"]\n')
+    assert remembered.remember_roots(["/home/me/b", "!/home/me/c", "/home/me/a"]) == path
+    assert path.read_text().endswith('here-roots = ["/home/me/a", "/home/me/b", "!/home/me/c"]\n')
+    path.unlink()
+    remembered.remember_roots(["/home/me/a"])
+    assert path.read_text().endswith('\nhere-roots = ["/home/me/a"]\n')

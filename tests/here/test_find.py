@@ -1,0 +1,116 @@
+"""All that pods see of this machine: found, allowed, and refused."""
+
+import os
+
+import pytest
+
+from tests.here import places
+from womm.errors import UsageError
+from womm.here.filesystems import FileSystems
+from womm.here.find import chosen, find_programs, loader_folders, look
+
+
+@pytest.fixture
+def place(tmp_path):
+    return places.make(tmp_path)
+
+
+@pytest.fixture
+def env(place):
+    place.python("home/me/conda/envs/x")
+    (place.home / "conda/envs/x/conda-meta").mkdir()
+    return {
+        "HOME": str(place.home),
+        "PATH": f"{place.home}/conda/envs/x/bin:/usr/bin:/bin",
+        "CONDA_PREFIX": f"{place.home}/conda/envs/x",
+    }
+
+
+def test_find_programs_nobody_was_asked_names_what_to_type(place, env):
+    with pytest.raises(UsageError) as caught:
+        find_programs(env, None, None)
+    assert (
+        f"pods would see {place.home}/conda/envs/x (conda: in PATH), and you have not" in caught.value.message
+    )
+    assert caught.value.hint == f"--here-roots {place.home}/conda/envs/x, or --here-roots none"
+
+
+def test_find_programs_with_the_users_word_has_what_a_program_needs(place, env):
+    found = find_programs(env, None, [f"{place.home}/conda/envs/x"])
+    roots = {root.path: root for root in found.roots}
+    assert roots[f"{place.home}/conda/envs/x"].in_home
+    assert not roots["/usr"].in_home
+    assert found.env["PATH"] == env["PATH"]
+    assert found.env["CONDA_PREFIX"] == env["CONDA_PREFIX"]
+    assert "HOME" not in found.env
+    assert "passwd" in found.etc
+    assert found.perl == "/usr/bin/perl"
+    for link, target in found.links:
+        assert os.path.realpath(link) == target
+
+
+def test_find_programs_none_leaves_homes_out_and_says_so(place, env):
+    found = find_programs(env, None, ())
+    assert not any(root.in_home for root in found.roots)
+    assert found.env["PATH"] == "/usr/bin:/bin"
+    assert "CONDA_PREFIX" not in found.env
+    assert (
+        f"pods do not see these folders, since you did not allow it: {place.home}/conda/envs/x" in found.notes
+    )
+
+
+def test_find_programs_nothing_of_a_home_asks_nobody(place):
+    assert find_programs({"HOME": str(place.home), "PATH": "/usr/bin"}, None, None).env["PATH"] == "/usr/bin"
+
+
+def test_find_programs_a_home_cannot_be_allowed(place, env):
+    with pytest.raises(UsageError, match="is a home, or holds one"):
+        find_programs(env, None, [str(place.home)])
+
+
+def test_look_finds_what_variables_links_and_the_project_name(place):
+    base = place.python("home/me/.local/share/uv/python/cpython-3.12.1")
+    interpreter = place.python("tools/py")
+    project = place.top / "proj"
+    place.program("proj/.venv/bin/tool")
+    (project / ".venv/pyvenv.cfg").write_text(f"home = {base}/bin\n")
+    place.program("proj/analyse", f"#!{interpreter}/bin/python3\n")
+    place.program("home/me/.cargo/bin/rustup")
+    place.program("home/me/.rustup/settings.toml")
+    place.program("home/me/.local/lib/python3.12/site-packages/numpy/x.so")
+    place.program("home/me/libs/lib/libx.so")
+    env = {
+        "HOME": str(place.home),
+        "PATH": f"{place.home}/.cargo/bin:/usr/bin",
+        "LD_LIBRARY_PATH": f"{place.home}/libs/lib:relative:",
+        "PYTHONHOME": f"{place.home}/gone",
+    }
+    found = look(env, project)
+    assert {root.path.removeprefix(f"{place.top}/") for root in found.private()} == {
+        "home/me/.local/share/uv/python/cpython-3.12.1",
+        "tools/py",
+        "home/me/.cargo/bin",
+        "home/me/.rustup",
+        "home/me/.local/lib/python3.12",
+        "home/me/libs/lib",
+    }
+    seen = chosen(env, found, project, [root.path for root in found.private()])
+    assert seen.env["PYTHONUSERBASE"] == f"{place.home}/.local"
+    assert seen.env["RUSTUP_HOME"] == f"{place.home}/.rustup"
+    assert "PYTHONHOME" not in seen.env
+
+
+def test_look_what_is_on_another_systems_disk_is_no_root(place):
+    place.program("stick/lib/libx.so")
+    table = FileSystems([("/", "ext4"), (str(place.top / "stick"), "vfat")])
+    env = {"HOME": str(place.home), "PATH": "/usr/bin", "LD_LIBRARY_PATH": f"{place.top}/stick/lib"}
+    assert look(env, None, table=table).private() == ()
+
+
+def test_loader_folders_follows_includes(tmp_path):
+    (tmp_path / "ld.so.conf").write_text("include conf.d/*.conf # all\n/opt/a/lib\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/b.conf").write_text("# nothing\n/opt/b/lib=libc6\ninclude ../ld.so.conf\n")
+    assert loader_folders(str(tmp_path / "ld.so.conf"))[-1] == "/opt/a/lib"
+    assert "/opt/b/lib" in loader_folders(str(tmp_path / "ld.so.conf"))
+    assert loader_folders(str(tmp_path / "gone")) == []
