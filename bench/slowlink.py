@@ -1,6 +1,7 @@
 """A TCP proxy that is a slow link: its bytes a second, its seconds there and back. A process of its own.
 
     python -m bench.slowlink HOST PORT
+    python -m bench.slowlink /PATH/OF/A/UNIX/SOCKET 0
 
 It prints its port. Each line of stdin is a JSON object, {"mb_per_s": 20, "round_trip_s": 0.05} (0: without
 limit, without delay). The answer is the bytes that have passed so far: {"up": N, "down": N}. The limit
@@ -104,11 +105,14 @@ async def serve(host: str, port: int) -> None:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection(host, port)
+            if host.startswith("/"):
+                far_reader, far_writer = await asyncio.open_unix_connection(host)
+            else:
+                far_reader, far_writer = await asyncio.open_connection(host, port)
         except OSError:
             writer.transport.abort()
             return
-        for end in (writer, far_writer):
+        for end in (writer, *([] if host.startswith("/") else [far_writer])):
             end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await asyncio.gather(_Pump(up, reader, far_writer).run(), _Pump(down, far_reader, writer).run())

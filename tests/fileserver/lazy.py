@@ -100,7 +100,7 @@ class ControlEnd:
 
 
 class UserSide:
-    """Serves `folder`, and dials a socket. `export`: an ExportedFolder, perhaps one with a fault."""
+    """Serves `folder`, and dials a socket, or a port of this machine. `export`: an ExportedFolder, perhaps one with a fault."""
 
     def __init__(self, folder, keys=KEYS, export=ExportedFolder):
         self.keys = keys
@@ -120,7 +120,14 @@ class UserSide:
             return end
 
         self.connection = await connect(
-            lambda factory: loop.create_unix_connection(factory, str(path)), self.keys, self.export, control
+            lambda factory: (
+                loop.create_connection(factory, "127.0.0.1", path)
+                if isinstance(path, int)
+                else loop.create_unix_connection(factory, str(path))
+            ),
+            self.keys,
+            self.export,
+            control,
         )
         self.control = await asyncio.wait_for(made, WAIT_S)
         await asyncio.wait_for(self.control.hello, WAIT_S)
