@@ -5,7 +5,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_own(folder: Path) -> Path:
     """Write a wheel of the womm that runs here, as far as a file server needs it."""
     path = folder / f"womm-{womm.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in _sources():
+        for name, data in sources():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     return path
 
@@ -58,14 +58,14 @@ def tag() -> str:
     `pip install .` of another state of the sources has the same version.
     """
     content = hashlib.sha256()
-    for name, data in _sources():
+    for name, data in sources():
         content.update(b"%s\0%d\0" % (name.encode(), len(data)) + data)
     content.update("\n".join(pins()).encode())
     return f"{womm.__version__}-{content.hexdigest()[:10]}"
 
 
 @cache
-def _sources() -> tuple[tuple[str, bytes], ...]:
+def sources() -> tuple[tuple[str, bytes], ...]:
     """Return paths and contents of the modules in the wheel: _ROOMS, and what they import of womm."""
     found: dict[Path, bytes] = {}
     left = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*.py")]
@@ -101,11 +101,28 @@ def _version(name: str) -> str:
 
 
 def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
+    platforms = [platform.format(machine) for platform in _PLATFORMS]
+    pip_download(
+        folder,
+        platforms,
+        python,
+        pins,
+        "name an image that is made already: womm setup --fileserver-image NAME",
+    )
+
+
+def pip_download(
+    folder: Path, platforms: Iterable[str], python: str, pins: list[str], other_way: str
+) -> None:
+    """Put wheels into `folder` as pip finds them. platforms: as in their names. python: "3.13".
+
+    other_way: the command that needs none. Raises ImageError.
+    """
     # -P: the current folder may hold a pip.py.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]
-    for platform in _PLATFORMS:
-        command += ["--platform", platform.format(machine)]
+    for platform in platforms:
+        command += ["--platform", platform]
     try:
         result = subprocess.run(
             [*command, "--dest", str(folder), *pins],
@@ -118,10 +135,8 @@ def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as exc:
         late = isinstance(exc, subprocess.TimeoutExpired)
         why = f"it has not ended after {_TIMEOUT_S} s" if late else words.cause(exc)
-        raise ImageError(f"pip does not bring the file server's wheels: {why}") from exc
+        raise ImageError(f"pip does not bring the file server's wheels: {why}", other_way) from exc
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no reason given"]
-        raise ImageError(
-            f"pip does not bring the file server's wheels: {lines[-1].removeprefix('ERROR: ')}",
-            "name an image that is made already: womm setup --fileserver-image NAME",
-        )
+        why = lines[-1].removeprefix("ERROR: ")
+        raise ImageError(f"pip does not bring the file server's wheels: {why}", other_way)

@@ -1,0 +1,255 @@
+"""The bundle: womm as a file server needs it, for a pod whose image has nothing but python3.
+
+Strategy: a distribution that is installed here goes in as it lies here, if its wheel is for the pod's Python
+too (cryptography's is for any from 3.11 on). pip downloads the others: usually cffi's, where the Pythons
+differ. Nothing is compiled. Bundles are kept in the cache folder, one for each state of womm and kind of pod.
+The file's name ends in a hash of its contents, so a damaged one is made again.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import logging
+import os
+import re
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Final, TypeAlias
+
+from womm import words
+from womm.cluster.base import PodPython
+from womm.errors import ImageError
+from womm.image import wheels
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 6
+"""Bundles in the folder: the least recently used go."""
+PRESET: Final = 1
+"""Of xz. A bundle takes 2 s; with preset 6, 10 s, and it is 10 % smaller."""
+_SUFFIX: Final = ".tar.xz"
+_NAME: Final = re.compile(r"womm-.+-[0-9a-f]{16}\.tar\.xz")
+_LEGACY: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+_MANYLINUX: Final = (
+    (2, 5),
+    (2, 12),
+    (2, 17),
+    (2, 24),
+    (2, 26),
+    (2, 27),
+    (2, 28),
+    (2, 31),
+    (2, 34),
+    (2, 35),
+    (2, 39),
+)
+_MUSLLINUX: Final = ((1, 1), (1, 2))
+_LEFT_OUT: Final = re.compile(r"\.pyi$|/py\.typed$|/__pycache__/|\.dist-info/(?!licenses/)|^\.\.|^/")
+_OF_CFFI: Final = re.compile(r"_cffi_backend\b|cffi\.libs/|\.dist-info/licenses/")
+"""The library needs cffi's compiled module alone; pycparser is for those who write such modules."""
+_UNUSED: Final = frozenset(["pycparser"])
+Files: TypeAlias = dict[str, bytes]
+"""Contents by path."""
+
+
+class WommBundles:
+    """See womm.cluster.base.Bundles. folder: where bundles are kept; None: nowhere."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._spare: tempfile.TemporaryDirectory[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<WommBundles {self._folder}>"
+
+    def provide(self, python: PodPython) -> Path:
+        """Return the bundle's file for this kind of pod; make it first if need be. Raises ImageError."""
+        stem = f"womm-{wheels.tag()}-py{python.version}-{python.machine}-{python.libc.replace(' ', '-')}"
+        folder = self._folder or self._temporary()
+        try:
+            found = _kept(folder, stem)
+            if found is None:
+                log.debug("%s is made", stem)
+                found = _keep(folder, stem, pack(contents(python)))
+                _prune(folder)
+        except OSError as exc:
+            raise ImageError(
+                f"the file server's bundle cannot be kept in {folder}: {words.cause(exc)}", f"df -h {folder}"
+            ) from exc
+        return found
+
+    def _temporary(self) -> Path:
+        """Return a folder of this process, for a user without a home."""
+        if self._spare is None:
+            self._spare = tempfile.TemporaryDirectory(prefix="womm-bundle-")
+        return Path(self._spare.name)
+
+
+def contents(python: PodPython) -> Files:
+    """Return the files of a bundle. Raises ImageError."""
+    files: Files = dict(wheels.sources())
+    missing: list[str] = []
+    for pin in wheels.pins():
+        name = pin.partition("==")[0]
+        if name in _UNUSED:
+            continue
+        found = installed(name, python)
+        if found is None:
+            missing.append(pin)
+        else:
+            files |= found
+    if missing:
+        log.debug("pip brings %s", ", ".join(missing))
+        files |= _downloaded(missing, python)
+    return files
+
+
+def pack(files: Files) -> bytes:
+    """Return files as an archive, byte for byte the same each time; modules first."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:xz", preset=PRESET, format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(files, key=lambda name: (not name.endswith(".py"), name)):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(files[name]), 0o644
+            archive.addfile(info, io.BytesIO(files[name]))
+    return out.getvalue()
+
+
+def installed(name: str, python: PodPython) -> Files | None:
+    """Return the files of a distribution that is installed here, if they run in such a pod."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    tags = re.findall(r"^Tag: *(\S+)$", found.read_text("WHEEL") or "", re.MULTILINE)
+    if not found.files or not any(fits(tag, python) for tag in tags):
+        return None
+    chosen = {str(path): path for path in found.files if _is_needed(name, str(path))}
+    try:
+        return {path: Path(str(file.locate())).read_bytes() for path, file in chosen.items()}
+    except OSError as exc:
+        log.debug("%s is not as it was installed: %s", name, exc)
+        return None
+
+
+def fits(tag: str, python: PodPython) -> bool:
+    """Whether a wheel with this tag (PEP 425, 600, 656) runs in such a pod; tags may be joined by dots."""
+    interpreters, abis, platforms = tag.split("-")
+    major, minor = map(int, python.version.split("."))
+    return any(
+        _fits_python(interpreter, abi, major, minor) and _fits_platform(platform, python)
+        for interpreter in interpreters.split(".")
+        for abi in abis.split(".")
+        for platform in platforms.split(".")
+    )
+
+
+def _fits_python(interpreter: str, abi: str, major: int, minor: int) -> bool:
+    if abi == "none":
+        return interpreter in {f"py{major}", f"py{major}{minor}", f"cp{major}{minor}"}
+    if abi == "abi3":
+        found = re.fullmatch(rf"cp{major}(\d+)", interpreter)
+        return found is not None and int(found[1]) <= minor
+    return interpreter == abi == f"cp{major}{minor}"
+
+
+def _fits_platform(platform: str, python: PodPython) -> bool:
+    if platform == "any":
+        return True
+    found = re.fullmatch(r"(manylinux|musllinux)_(\d+)_(\d+)_(.+)|(manylinux\d+)_(.+)", platform)
+    if found is None:
+        return False  # a wheel that was built here: it may need libraries of this machine
+    kind, libc = python.libc.partition(" ")[::2]
+    if found[5]:
+        needed, machine, theirs = _LEGACY.get(found[5]), found[6], "glibc"
+    else:
+        needed, machine = (int(found[2]), int(found[3])), found[4]
+        theirs = "glibc" if found[1] == "manylinux" else "musl"
+    return machine == python.machine and theirs == kind and needed is not None and needed <= _numbers(libc)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
+
+
+def _platforms(python: PodPython) -> list[str]:
+    """Return the platforms of wheels that run in such a pod, as pip is asked for them."""
+    kind, version = python.libc.partition(" ")[::2]
+    name, known = ("manylinux", _MANYLINUX) if kind == "glibc" else ("musllinux", _MUSLLINUX)
+    fitting = [one for one in known if one <= _numbers(version)]
+    found = [f"{name}_{major}_{minor}_{python.machine}" for major, minor in fitting]
+    if kind == "glibc":
+        found += [f"{old}_{python.machine}" for old, needed in _LEGACY.items() if needed <= _numbers(version)]
+    return found
+
+
+def _is_needed(distribution: str, path: str) -> bool:
+    if _LEFT_OUT.search(path):
+        return False
+    return distribution != "cffi" or _OF_CFFI.search(path) is not None
+
+
+def _downloaded(pins: Iterable[str], python: PodPython) -> Files:
+    """Return the files of wheels that pip downloads for such a pod."""
+    # With the same Python, what is installed here fits.
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    other = f"an image with this machine's Python: --fileserver-python python:{here}-slim"
+    with tempfile.TemporaryDirectory(prefix="womm-bundle-") as place:
+        wheels.pip_download(Path(place), _platforms(python), python.version, list(pins), other)
+        return dict(_unpacked(Path(place)))
+
+
+def _unpacked(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for wheel in sorted(folder.glob("*.whl")):
+        distribution = wheel.name.partition("-")[0]
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if (
+                    not name.endswith("/")
+                    and ".." not in PurePosixPath(name).parts
+                    and _is_needed(distribution, name)
+                ):
+                    yield name, archive.read(name)
+
+
+def _kept(folder: Path, stem: str) -> Path | None:
+    """Return the file that is kept, if it is as it was written."""
+    for path in folder.glob(f"{stem}-*{_SUFFIX}"):
+        if path.name == _name(stem, path.read_bytes()):
+            with suppress(OSError):
+                os.utime(path)
+            return path
+        log.debug("%s is damaged", path)
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _keep(folder: Path, stem: str, data: bytes) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = folder / _name(stem, data)
+    handle, partial = tempfile.mkstemp(prefix=".womm-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(partial, target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _name(stem: str, data: bytes) -> str:
+    return f"{stem}-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
+
+
+def _prune(folder: Path) -> None:
+    """Remove the bundles that have not been used for the longest time."""
+    with suppress(OSError):
+        found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+            path.unlink(missing_ok=True)
