@@ -244,3 +244,13 @@ def test_plain_debian_with_python_has_no_finding():
         files = [(member.name.lstrip("."), layer.extractfile(member)) for member in members]
         assert len(files) > 4000
         assert scan.scan((path, file.read()) for path, file in files if file is not None) == []
+
+
+def test_files_that_are_secrets_by_their_name_alone_and_texts_of_programs_are_told_apart():
+    assert scan.by_name_alone("/opt/x/keys.p12") == "key store"
+    assert scan.by_name_alone("/root/.config/gcloud/credentials.db") == "Google Cloud credentials"
+    assert scan.by_name_alone("/root/.netrc") == ""  # that depends on what is in it
+    assert scan.is_program_text("/usr/lib/python3/x.py") and scan.is_program_text(
+        "/usr/include/c++/12/vector"
+    )
+    assert not scan.is_program_text("/usr/share/x/settings.ini")

@@ -88,6 +88,17 @@ def needs_content(path: str) -> bool:
     return _named().search(path) is not None
 
 
+def by_name_alone(path: str) -> str:
+    """Return the rule by which a file is a secret, whatever is in it; empty: there is none."""
+    match = _named_alone().search(path)
+    return files.FILES[int((match.lastgroup or "_0")[1:])].name if match is not None else ""
+
+
+def is_program_text(path: str) -> bool:
+    """Return whether a file is, by its name, a part of a program or a page: packages install many of them."""
+    return bool(_SOURCE.search(path) or _PAGES.search(path) or _HEADER.search(path))
+
+
 @cache
 def keywords() -> tuple[bytes, ...]:
     """Return the words, in small letters: a text without any of them, and without MARKS, has no secret.
@@ -188,6 +199,7 @@ _EXAMPLES_IN: Final = re.compile(
     r"|(?:^/usr/|/lib/python[\d.]+/|/(?:dist-packages|site-packages|node_modules)/)(?:.*/)?(?:tests?|testing|examples?|docs?)/"
     r"|^/(?:usr|opt)/.*\.(?:md|rst|html?|adoc|texi|info|pod)$|\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$"
 )
+_HEADER: Final = re.compile(r"/include/")
 _SETTINGS: Final = re.compile(
     r"(?:config|settings|secret|password|credential|auth|token|env)[\w.-]*\.(?:json|xml|txt)$", re.I
 )
@@ -230,7 +242,17 @@ def _by_name(path: str, content: bytes) -> Iterator[Finding]:
 @cache
 def _named() -> re.Pattern[str]:
     """One pattern for all files that have a rule; the group's name is the rule's place in FILES."""
-    parts = [f"(?P<_{place}>{rule.path})" for place, rule in enumerate(files.FILES)]
+    return _pattern(range(len(files.FILES)))
+
+
+@cache
+def _named_alone() -> re.Pattern[str]:
+    """As `_named`, for the rules without a content."""
+    return _pattern(place for place, rule in enumerate(files.FILES) if rule.content is None)
+
+
+def _pattern(places: Iterable[int]) -> re.Pattern[str]:
+    parts = [f"(?P<_{place}>{files.FILES[place].path})" for place in places]
     return re.compile("/(?:" + "|".join(parts) + r")\Z")
 
 

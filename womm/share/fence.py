@@ -164,6 +164,10 @@ class Fence:
         """Return a descriptor of a directory, for os.scandir and for calls relative to it."""
         return self._open_directory(path, _LISTING)
 
+    def open_way(self, path: bytes) -> int:
+        """Return a descriptor of a directory for calls relative to it; the directory need not be readable."""
+        return self._open_directory(path, _DIRECTORY)
+
     def access(self, path: bytes, mode: int) -> bool:
         """May this process read (4), write (2), execute (1) it? Links are not followed: True."""
         with self._parent(path) as (fd, name):

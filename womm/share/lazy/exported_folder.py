@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -71,6 +71,8 @@ class ExportedFolder:
         """How long a write took of late (a moving average)."""
         self.read_s = 0.0
         self.nowait = hasattr(os, "RWF_NOWAIT")
+        self.waits: Callable[[bytes], bool] = lambda path: False
+        """Is a path where even a look may take long? Such requests go to threads."""
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="share")
 
     def __repr__(self) -> str:

@@ -115,6 +115,13 @@ class RequestContext:
 
         self._loop.run_in_executor(self.export.pool, call).add_done_callback(done)
 
+    def look(self, number: int, path: bytes, call: Callable[[], bytes]) -> Answer:
+        """Answer what only looks at a path: at once, or by a thread where that may take long."""
+        if not self.export.waits(path):
+            return call()
+        self.in_thread(number, call)
+        return None
+
     def _reply(self, number: int, future: "asyncio.Future[bytes | bytearray]") -> bytes | bytearray:
         error = future.exception()
         if error is None:
@@ -153,7 +160,8 @@ class RequestContext:
     def add(self, fd: int, path: bytes, writable: bool = False) -> bytes:
         """Return the name of a new handle. Raises OSError: EMFILE; `fd` is closed then."""
         if len(self.handles) >= max_handles():
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._next_handle += 1
         name = self._next_handle.to_bytes(8, "big")

@@ -14,11 +14,13 @@ from womm.wire.replies import message, names, pack_name, status
 from womm.wire.sftp import Code, Kind
 
 _NAMES_BYTES: Final = 256 << 10
+_NOT_OPEN: Final = -1
 
 
 def op_opendir(context: RequestContext, number: int, reader: Reader) -> bytes:
     path = clean(reader.string())
-    fd = context.export.open_directory(path)
+    # Where that may take long, the first READDIR opens it, in its thread.
+    fd = _NOT_OPEN if context.export.waits(path) else context.export.open_directory(path)
     return message(Kind.HANDLE, number, string(context.add(fd, path)))
 
 
@@ -27,6 +29,8 @@ def op_readdir(context: RequestContext, number: int, reader: Reader) -> Answer:
 
     def read() -> bytes:
         if handle.entries is None:
+            if handle.fd == _NOT_OPEN:
+                handle.fd = context.export.open_directory(handle.path)
             if not stat.S_ISDIR(os.fstat(handle.fd).st_mode):
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             handle.entries = context.export.entries(handle.fd, handle.path)

@@ -29,9 +29,11 @@ _MAX_STATS: Final = 4096
 """In one request: an answer is less than a message may have, if the paths are not absurdly long."""
 
 
-def op_lstat(context: RequestContext, number: int, reader: Reader) -> bytes:
-    found = context.export.lstat(clean(reader.string()))
-    return message(Kind.ATTRS, number, pack_stat(found))
+def op_lstat(context: RequestContext, number: int, reader: Reader) -> Answer:
+    path = clean(reader.string())
+    return context.look(
+        number, path, lambda: message(Kind.ATTRS, number, pack_stat(context.export.lstat(path)))
+    )
 
 
 def op_stats(context: RequestContext, number: int, request: Stats) -> None:
@@ -59,10 +61,15 @@ def op_lsetstat(context: RequestContext, number: int, request: Lsetstat) -> byte
     return status(number)
 
 
-def op_access(context: RequestContext, number: int, request: Access) -> bytes:
-    if not context.export.access(clean(request.path), request.mode & 7):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    return status(number)
+def op_access(context: RequestContext, number: int, request: Access) -> Answer:
+    path = clean(request.path)
+
+    def access() -> bytes:
+        if not context.export.access(path, request.mode & 7):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return status(number)
+
+    return context.look(number, path, access)
 
 
 def op_remove(context: RequestContext, number: int, reader: Reader) -> bytes:
@@ -119,9 +126,11 @@ class _Renaming:
                 handle.path = self._new + handle.path[len(self._old) :]
 
 
-def op_readlink(context: RequestContext, number: int, reader: Reader) -> bytes:
-    target = context.export.readlink(clean(reader.string()))
-    return names(number, [pack_name(target)], False)
+def op_readlink(context: RequestContext, number: int, reader: Reader) -> Answer:
+    path = clean(reader.string())
+    return context.look(
+        number, path, lambda: names(number, [pack_name(context.export.readlink(path))], False)
+    )
 
 
 def op_link(context: RequestContext, number: int, reader: Reader) -> bytes:

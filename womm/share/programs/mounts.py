@@ -1,0 +1,95 @@
+"""What this machine has mounted: which file systems are no disks, and which ones may keep a caller waiting.
+
+A root may have /proc mounted in it (a chroot), a folder over FUSE that its owner alone may enter whatever its
+modes say, or a share of another machine that does not answer.
+"""
+
+import os
+import re
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+MOUNTINFO: Final = "/proc/self/mountinfo"
+_PSEUDO: Final = frozenset(
+    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue"
+    " nsfs proc pstore rpc_pipefs securityfs selinuxfs sysfs tracefs".split()
+)
+_REMOTE: Final = frozenset(
+    "9p afs autofs beegfs ceph cifs cvmfs gfs2 glusterfs gpfs lustre nfs nfs4 orangefs smb3 smbfs".split()
+)
+_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo. path: relative to "/"."""
+
+    dev: int
+    path: bytes
+    hidden: bool
+    """Not every user may read what is there, or it is no disk."""
+    remote: bool
+    """It may not answer for long."""
+
+
+class Mounts:
+    """Answers for devices and paths. Threads may use it; `file` is read again for a device that is new."""
+
+    def __init__(self, file: str = MOUNTINFO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._known: dict[int, bool] = {}
+        self._mounts = self._read()
+
+    def __repr__(self) -> str:
+        return f"<Mounts {len(self._mounts)}, {len(self._known)} devices seen>"
+
+    def hides(self, dev: int) -> bool:
+        """May pods not see what is on this device (st_dev)?"""
+        known = self._known.get(dev)
+        return self._look(dev) if known is None else known
+
+    def waits(self, path: bytes) -> bool:
+        """Is a path on a file system of another machine, or is one mounted in it?"""
+        best: Mount | None = None
+        for mount in self._mounts:
+            if (mount.path and path.startswith(mount.path + b"/")) or mount.path in (path, b""):
+                if best is None or len(mount.path) >= len(best.path):  # the last one is on top
+                    best = mount
+            elif mount.remote and mount.path.startswith(path + b"/"):
+                return True
+        return best is not None and best.remote
+
+    def _look(self, dev: int) -> bool:
+        with self._lock:
+            mounts = self._read()
+            # A device without a line of its own (a subvolume of btrfs) is a disk.
+            self._known[dev] = found = any(mount.hidden for mount in mounts if mount.dev == dev)
+            return found
+
+    def _read(self) -> tuple[Mount, ...]:
+        try:
+            with open(self._file, "rb") as file:
+                return tuple(filter(None, map(parse, file)))
+        except OSError:  # macOS
+            return ()
+
+
+def parse(line: bytes) -> Mount | None:
+    """Read a line of mountinfo (proc(5)); None: it is none."""
+    words, _, rest = line.partition(b" - ")
+    fields, more = words.split(), rest.split()
+    if len(fields) < 6 or len(more) < 3:
+        return None
+    major, _, minor = fields[2].partition(b":")
+    if not (major.isdigit() and minor.isdigit()):
+        return None
+    kind, options = os.fsdecode(more[0]), more[2].split(b",")
+    fuse = kind == "fuse" or kind.startswith("fuse.")
+    return Mount(
+        os.makedev(int(major), int(minor)),
+        _ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), fields[4]).strip(b"/"),
+        kind in _PSEUDO or (fuse and b"allow_other" not in options),
+        kind in _REMOTE or fuse,
+    )
