@@ -57,7 +57,7 @@ class Served(Server):
     async def lose(self):
         """Cut the link for good."""
         self.cluster.reachable = False
-        self.lazy._share._connection.abort()
+        self.lazy._share._redial.hang_up()
         while self.link.up or self.lazy._share.connected:
             await asyncio.sleep(0.01)
 

@@ -8,37 +8,33 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from womm.background import Background, call_exception_handler
-from womm.errors import ShareError
-from womm.link.client import RETRY_DELAYS_S, Dial
+from womm.link.client import Dial
 from womm.memory import keep_memory
 from womm.process import raise_file_limit
 from womm.share.control import Writable
 from womm.share.fence import Fence
 from womm.share.ignore import Ignore
-from womm.share.lazy import ssh
 from womm.share.lazy.barriers import Barriers
 from womm.share.lazy.control import Conversation
 from womm.share.lazy.exported_folder import ExportedFolder, Traffic
 from womm.share.lazy.flushes import Flushes, FlushResult
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.names import NamesLog
+from womm.share.lazy.redial import Redial
 from womm.share.lazy.ssh import TaskKeys
 from womm.share.lazy.unsent import MissingFiles
 from womm.share.lazy.versions import Versions
 from womm.share.lazy.watch import Watcher
-from womm.waiting import first_of
 from womm.wire import login
 from womm.wire.control import AskStats, Finish, Owned, SetOwner, ShareStats, Written
 
 log = logging.getLogger(__name__)
 
-HELLO_TIMEOUT_S: Final = 30.0
 ABSORB_EVERY_S: Final = 0.5
 """inotify's queue has room for 16,384 events. And a job that waits for a change here sees it so soon."""
 
@@ -84,7 +80,6 @@ class LazyConnection:
         self._folder = folder
         self._on_lost = on_lost
         self._on_kept = on_kept
-        self._keepalive_s = options.keepalive_s
         self._say = say
         self._loop = asyncio.get_running_loop()
         fence = Fence(folder)
@@ -102,11 +97,17 @@ class LazyConnection:
         self._conversation = Conversation(
             self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up
         )
+        self._redial = Redial(
+            self.keys,
+            self._export,
+            self._conversation,
+            give_up=self._give_up,
+            keepalive_s=options.keepalive_s,
+        )
         self._barriers = Barriers(self._watcher, self._conversation)
         self._flushes = Flushes(self._conversation)
         self._background = Background(self._task_failed)
         self._watching: asyncio.Future[None] | None = None
-        self._connection: ssh.Connection | None = None
         self._closed = False
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
         """As the file server reported them last, and as servers that are gone did."""
@@ -154,6 +155,7 @@ class LazyConnection:
         if self._closed:
             return
         self._closed = True
+        self._redial.stop()
         await self._background.close()
         if self._watching is not None:
             await asyncio.wait([self._watching])
@@ -190,7 +192,7 @@ class LazyConnection:
     async def stats(self) -> ShareStats:
         """Return the traffic of all file servers so far. Raises ShareError."""
         now = await self._conversation.ask(AskStats(), ShareStats)
-        self._stats = _sum(self._stats_before, now)
+        self._stats = sum_of(self._stats_before, now)
         return self._stats
 
     async def own(self, uid: int, gid: int) -> bool:
@@ -212,46 +214,7 @@ class LazyConnection:
                 f"changes in {self._folder} cannot be watched ({self._watcher.why_all}): "
                 "every job's start asks again for all that is used"
             )
-        attempt = 0
-        while not self._is_over():
-            if await self._connect(dial):
-                attempt = 0
-            if self._is_over():
-                return
-            await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
-            attempt += 1
-
-    async def _connect(self, dial: Dial) -> bool:
-        """Dial, and serve until the connection is cut; return whether the file server has greeted."""
-        connection = None
-        greeted = False
-        try:
-            connection = self._connection = await ssh.connect(
-                dial, self.keys, self._export, self._conversation.open, keepalive_s=self._keepalive_s
-            )
-            # Python 3.11's wait_for, which asyncssh uses, may swallow a cancellation.
-            if self._is_over():
-                return False
-            if not await first_of(HELLO_TIMEOUT_S, self._conversation.up.wait(), connection.lost.wait()):
-                raise TimeoutError
-            greeted = self._conversation.up.is_set()
-            await connection.lost.wait()
-            log.debug("the share's connection is cut: %s", connection.reason)
-        except ShareError as exc:
-            self._give_up(exc.message)
-        except (OSError, TimeoutError) as exc:
-            log.debug("the share is not connected: %r", exc)
-        finally:
-            self._connection = None
-            self._conversation.disconnected()
-            if connection is not None:
-                connection.abort()
-                with suppress(OSError):
-                    await connection.wait_closed()
-        return greeted
-
-    def _is_over(self) -> bool:
-        return self._closed or bool(self._conversation.lost)
+        await self._redial.run(dial)
 
     async def _absorb(self) -> None:
         while True:
@@ -289,11 +252,10 @@ class LazyConnection:
 
     def _hang_up(self) -> None:
         """Without its control channel a connection is of no use."""
-        if self._connection is not None:
-            self._connection.abort()
+        self._redial.hang_up()
 
 
-def _sum(before: ShareStats, now: ShareStats) -> ShareStats:
+def sum_of(before: ShareStats, now: ShareStats) -> ShareStats:
     """Return the traffic of a server and of those before it; only this one has something unwritten."""
     return ShareStats(
         before.fetched + now.fetched,
@@ -301,4 +263,7 @@ def _sum(before: ShareStats, now: ShareStats) -> ShareStats:
         before.written + now.written,
         now.unwritten,
         before.reads + now.reads,
+        before.guessed + now.guessed,
+        before.used + now.used,
+        before.wasted + now.wasted,
     )
