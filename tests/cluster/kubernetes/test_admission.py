@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from tests.cluster.kubernetes.apiserver import ApiServer, connected
+from tests.cluster.kubernetes.test_here_manifests import programs
 from tests.cluster.kubernetes.test_manifests import spec
 from tests.cluster.kubernetes.test_share_manifests import share
-from womm.cluster.base import ShareSpec, TaskSpec
+from womm.cluster.base import ProgramsSpec, ShareSpec, TaskSpec
 from womm.cluster.kubernetes.admission import admitted
 from womm.cluster.kubernetes.client import ApiError
 from womm.cluster.kubernetes.manifests import WorkerSpec
@@ -37,8 +38,16 @@ class Namespace:
         code, answer = self._answers.pop(0)
         return code, {"message": answer} if isinstance(answer, str) else answer
 
-    async def asked(self, folder: Path, shared: ShareSpec | None = None, **changes: Any) -> WorkerSpec:
-        task = TaskSpec("abcdefgh", Path("/home"), 1, 1, "1", "64Mi", "/bin/sh", 60.0, share=shared)
+    async def asked(
+        self,
+        folder: Path,
+        shared: ShareSpec | None = None,
+        seen: ProgramsSpec | None = None,
+        **changes: Any,
+    ) -> WorkerSpec:
+        task = TaskSpec(
+            "abcdefgh", Path("/home"), 1, 1, "1", "64Mi", "/bin/sh", 60.0, share=shared, programs=seen
+        )
         async with connected(self.server, folder) as client:
             found = await admitted(client, spec(**changes), task)
         assert self._answers == []
@@ -143,3 +152,15 @@ async def test_refusal_for_good_is_one_line_with_advice_and_without_the_shares_p
     assert secret not in caught.value.message
     assert "\n" not in caught.value.message
     assert "--kube-cpu" in (caught.value.hint or "")
+
+
+async def test_programs_of_this_machine_are_refused_where_nothing_is_mounted(
+    tmp_path: Path,
+) -> None:
+    for shared in (None, share(kind="eager")):
+        namespace = Namespace((403, NO_NFS))
+        with pytest.raises(ClusterError, match=r"refuses NFS volumes .* this machine's programs") as caught:
+            await namespace.asked(tmp_path, shared, programs())
+        assert "womm setup --image" in (caught.value.hint or "")
+        (pod,) = namespace.pods
+        assert "womm-programs" in {volume["name"] for volume in pod["spec"]["volumes"]}

@@ -90,3 +90,11 @@ async def test_advice_outlasts_a_pod_that_is_replaced(book):
     await asyncio.sleep(TELL_AFTER_S * 2)
     assert "check the image" in missing.advice()
     missing.close()
+
+
+async def test_workers_that_are_held_back_say_what_for(book):
+    missing = missing_of(book)
+    missing.held = "programs: on their way"
+    assert missing.reasons() == {"programs: on their way": 1}
+    book.apply(pod(RUNNING))
+    assert missing.reasons() == {}
