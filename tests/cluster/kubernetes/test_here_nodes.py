@@ -17,7 +17,7 @@ def node(architecture: str, kernel: str = "6.1.0-25-amd64") -> Any:
 
 
 async def refusal(folder: Path, nodes: list[Any] | int, template: Any = None, **changes: Any) -> str:
-    """Return what is said of such nodes; empty: nothing. A number: the answer to one who may not read them."""
+    """Return what is said of these nodes. A number: the answer to a user without the right."""
 
     def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
         assert path.startswith("/api/v1/nodes?")

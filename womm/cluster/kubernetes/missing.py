@@ -16,8 +16,8 @@ TELL_AFTER_S: Final = 0.1
 class MissingWorkers:
     """How many workers are wanted, and why some of them are missing.
 
-    server: the file server that workers wait for; None: they wait for none. copied: nodes that cannot mount
-    the share get copies of it, so there is no use in advising that.
+    server: the file server that workers wait for; None: they wait for none. copied: an eager share is no way
+    out for nodes that cannot mount, so there is no use in advising it.
     """
 
     def __init__(

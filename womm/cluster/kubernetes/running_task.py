@@ -44,7 +44,8 @@ class RunningTask:
         self.changed = asyncio.Event()
         self.draining = False
         self.server = FileServerPods() if is_served and not workers.copies_into_pods else None
-        self.missing = MissingWorkers(spec.pods, book, self.server, observer, copied=can_copy)
+        no_copy_helps = can_copy or spec.programs is not None
+        self.missing = MissingWorkers(spec.pods, book, self.server, observer, copied=no_copy_helps)
         self.missing.held = _HELD if spec.programs is not None else ""
         bridge = AGENT_BRIDGE if spec.programs is None else (spec.programs.perl, *AGENT_BRIDGE[1:])
         self.workers = Workers(
