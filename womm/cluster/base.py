@@ -104,7 +104,7 @@ class ProgramsSpec:
 
     mounts: in the order in which they are mounted. secret: as ShareSpec's. env: variables of the workers that
     programs need. perl: the agents', absolute. cache_bytes: how much of them the file server keeps.
-    machine: this machine's, as `uname -m` says it; empty: any. least_kernel: what its C library needs.
+    machine: the architecture as Kubernetes names it; empty: any. least_kernel: what the C library needs.
     """
 
     mounts: tuple[ProgramMount, ...]

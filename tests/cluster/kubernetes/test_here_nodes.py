@@ -13,7 +13,8 @@ from womm.errors import ClusterError
 
 
 def node(architecture: str, kernel: str = "6.1.0-25-amd64") -> Any:
-    return {"status": {"nodeInfo": {"architecture": architecture, "kernelVersion": kernel}}}
+    status = {"nodeInfo": {"architecture": architecture, "kernelVersion": kernel}}
+    return {"metadata": {"name": "n1"}, "status": status}
 
 
 async def refusal(folder: Path, nodes: list[Any] | int, template: Any = None, **changes: Any) -> str:
@@ -46,19 +47,20 @@ async def test_cluster_that_may_have_a_node_for_the_programs_is_taken(tmp_path: 
 
 async def test_cluster_of_another_architecture_is_refused(tmp_path: Path) -> None:
     assert await refusal(tmp_path, [node("arm64"), node("s390x")]) == (
-        "this machine's programs are for amd64, and the cluster's nodes are arm64 and s390x"
+        "no node of the cluster will do: this machine's programs are for amd64, and n1 is arm64"
     )
 
 
 async def test_template_that_wants_another_architecture_is_refused(tmp_path: Path) -> None:
     template = {"spec": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}}
-    assert "nodes of arm64" in await refusal(tmp_path, 403, template)
+    assert "node is arm64" in await refusal(tmp_path, 403, template)
 
 
 async def test_cluster_whose_kernels_are_all_too_old_is_refused(tmp_path: Path) -> None:
     nodes = [node("amd64", "3.10.0-1160.el7.x86_64"), node("amd64", "3.2.1")]
     assert await refusal(tmp_path, nodes, least_kernel=(4, 0, 0)) == (
-        "this machine's C library needs Linux 4.0.0, and the cluster's nodes have 3.10.0"
+        "no node of the cluster will do: this machine's C library needs Linux 4.0.0 or newer, and n1 has"
+        " 3.10.0-1160.el7.x86_64"
     )
     assert await refusal(tmp_path, [*nodes, node("amd64")], least_kernel=(4, 0, 0)) == ""
     assert await refusal(tmp_path, [node("amd64", "?")], least_kernel=(4, 0, 0)) == ""

@@ -17,18 +17,6 @@ ARCHITECTURE: Final = "kubernetes.io/arch"
 """A label of every node."""
 SCRATCH: Final = ("/tmp", "/var/tmp")
 """Empty folders of each pod: the image may have none."""
-_ARCHITECTURES: Final = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "arm",
-    "i686": "386",
-}
-"""What Kubernetes calls a machine that `uname -m` calls otherwise."""
-
-
-def architecture(machine: str) -> str:
-    """Return Kubernetes' name for what `uname -m` says."""
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def served(pod: Object, server: str, task: TaskSpec) -> Object:
@@ -70,5 +58,5 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
     given = [{"name": name, "value": value.replace("$(", "$$(")} for name, value in env.items()]
     container["env"] = [*given, *container["env"]]
     if programs.machine:
-        spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, architecture(programs.machine))
+        spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, programs.machine)
     return pod

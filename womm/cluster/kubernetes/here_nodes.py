@@ -3,69 +3,47 @@
 To read nodes is a right that few have. Where it lacks, the pods' own words say it.
 """
 
-import re
-from collections.abc import Iterable
 from typing import Final
 
 from womm.cluster.base import ProgramsSpec
 from womm.cluster.kubernetes.client import ApiError, KubeClient
-from womm.cluster.kubernetes.here_manifests import ARCHITECTURE, architecture
+from womm.cluster.kubernetes.here_manifests import ARCHITECTURE
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.errors import ClusterError
+from womm.here.machine import Machine, why_not
 
 _PATH: Final = "/api/v1/nodes"
 _NODES: Final = 50
-"""So many are looked at. In a large cluster, these stand for all."""
+"""So many are looked at: in a large cluster, they stand for all."""
 _HINT: Final = "womm setup --image NAME: pods with the programs of an image"
 
 
 async def check_nodes(client: KubeClient, spec: WorkerSpec, programs: ProgramsSpec) -> None:
     """Raise ClusterError if no node can run this machine's programs."""
-    mine = architecture(programs.machine)
-    wanted = ((spec.template.get("spec") or {}).get("nodeSelector") or {}).get(ARCHITECTURE, mine)
-    if mine and wanted != mine:
-        raise ClusterError(
-            f"this machine's programs are for {mine}, and its pods are to be on nodes of {wanted}", _HINT
-        )
-    if not mine:
+    mine = Machine(programs.machine, programs.least_kernel)
+    if not mine.architecture:
         return
+    wanted = ((spec.template.get("spec") or {}).get("nodeSelector") or {}).get(ARCHITECTURE, "")
+    if refusal := why_not(mine, "the pod template's node", wanted, ""):
+        raise ClusterError(refusal, _HINT)
     try:
-        same = await _nodes(client, [("labelSelector", f"{ARCHITECTURE}={mine}"), ("limit", str(_NODES))])
-        others = [] if same else await _nodes(client, [("limit", str(_NODES))])
+        nodes = await _nodes(client, [("labelSelector", f"{ARCHITECTURE}={mine.architecture}")])
+        nodes = nodes or await _nodes(client, [])
     except ApiError as exc:
         if exc.code in {401, 403, 404}:
             return
         raise
-    if refusal := why_none(same, others, mine, programs.least_kernel):
-        raise ClusterError(refusal, _HINT)
-
-
-def why_none(same: Iterable[Object], others: Iterable[Object], mine: str, least: tuple[int, ...]) -> str:
-    """Return why none of these nodes can run programs of this architecture; empty: one can, or none is known.
-
-    same: nodes of this architecture. least: the oldest kernel that will do.
-    """
-    kernels = [_kernel(_info(node)) for node in same]
-    if kernels and least and all(kernel and kernel < least for kernel in kernels):
-        newest = ".".join(map(str, max(kernels)))
-        needed = ".".join(map(str, least))
-        return f"this machine's C library needs Linux {needed}, and the cluster's nodes have {newest}"
-    found = sorted({str(_info(node).get("architecture") or "another architecture") for node in others})
-    if not kernels and found:
-        return f"this machine's programs are for {mine}, and the cluster's nodes are {' and '.join(found)}"
-    return ""
+    refusals = [_why_not(mine, node) for node in nodes]
+    if refusals and all(refusals):
+        raise ClusterError(f"no node of the cluster will do: {refusals[0]}", _HINT)
 
 
 async def _nodes(client: KubeClient, query: list[tuple[str, str]]) -> list[Object]:
-    answer = await client.request("GET", _PATH, query=query)
+    answer = await client.request("GET", _PATH, query=[*query, ("limit", str(_NODES))])
     return list(answer.get("items") or [])
 
 
-def _info(node: Object) -> Object:
-    return (node.get("status") or {}).get("nodeInfo") or {}
-
-
-def _kernel(info: Object) -> tuple[int, ...]:
-    """A node's kernel, as "6.1.0-25-amd64"; empty: it does not say."""
-    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", str(info.get("kernelVersion") or ""))
-    return tuple(int(part or 0) for part in found.groups()) if found else ()
+def _why_not(mine: Machine, node: Object) -> str:
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    architecture, kernel = str(info.get("architecture") or ""), str(info.get("kernelVersion") or "")
+    return why_not(mine, str(node["metadata"]["name"]), architecture, kernel)
