@@ -301,8 +301,8 @@ class ShareHost(Protocol):
     def before_share_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do this once, while the task ends: no worker has the share, and its file server is still there.
 
-        Works that were given earlier are done first. A WommError, TimeoutError or OSError of one is dropped,
-        and the task's end goes on.
+        Several works are done at once. A WommError, TimeoutError or OSError of one is dropped, and the task's
+        end goes on.
         """
 
     def when_share_moves(self, tell: Callable[[bool], None]) -> None:

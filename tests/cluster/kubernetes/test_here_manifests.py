@@ -48,6 +48,16 @@ def test_programs_are_one_volume_whose_folders_are_at_their_own_paths() -> None:
     assert {mount["name"] for mount in container["volumeMounts"]} <= {v["name"] for v in pod["volumes"]}
 
 
+def test_homes_that_hold_a_mount_are_folders_that_any_user_may_enter() -> None:
+    roots = ("/root/.pyenv/versions/3", "/home/me/.cargo", "/home/me/x", "/homes/y", "/opt/home/z")
+    pod = manifests.worker_pod(spec())
+    mounts = tuple(ProgramMount(root, root) for root in roots)
+    made = served(pod, "10.1.2.3", task(share(), programs(mounts=mounts)))["spec"]
+    empty = {volume["name"] for volume in made["volumes"] if "emptyDir" in volume} - {"womm-run"}
+    paths = {m["mountPath"] for m in made["containers"][0]["volumeMounts"] if m["name"] in empty}
+    assert paths == {"/tmp", "/var/tmp", "/root", "/home/me", "/home/au drey"}
+
+
 def test_agent_runs_by_this_machines_perl_and_on_nodes_like_this_machine() -> None:
     pod, container = worker()
     assert container["command"][:2] == ["/usr/bin/perl5", "/womm/bin/agent.pl"]

@@ -5,6 +5,8 @@ own path. The image of such a worker lends its root alone. What a Pod Security o
 volumes holds for these, too.
 """
 
+import re
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Final
 
@@ -17,6 +19,7 @@ ARCHITECTURE: Final = "kubernetes.io/arch"
 """A label of every node."""
 SCRATCH: Final = ("/tmp", "/var/tmp")
 """Empty folders of each pod: the image may have none."""
+_HOME: Final = re.compile(r"(/root|/home/[^/]+)/")
 
 
 def served(pod: Object, server: str, task: TaskSpec) -> Object:
@@ -46,11 +49,10 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
         if mount.path not in taken:
             where = {"mountPath": mount.path, "subPath": mount.source.lstrip("/")}
             mounts.append({"name": VOLUME, **where, "readOnly": True})
-    for path in SCRATCH:
-        if path not in taken:
-            name = f"womm{path.replace('/', '-')}"
-            spec["volumes"].append({"name": name, "emptyDir": {}})
-            mounts.append({"name": name, "mountPath": path})
+    for number, path in enumerate(path for path in (*SCRATCH, *_homes(mounts)) if path not in taken):
+        name = f"womm-scratch-{number}"
+        spec["volumes"].append({"name": name, "emptyDir": {}})
+        mounts.append({"name": name, "mountPath": path})
     container["command"][0] = programs.perl
     named = {variable["name"] for variable in container["env"]}
     env = {name: value for name, value in programs.env.items() if name not in named}
@@ -60,3 +62,12 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
     if programs.machine:
         spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, programs.machine)
     return pod
+
+
+def _homes(mounts: Iterable[Object]) -> list[str]:
+    """Return the homes that something is mounted in.
+
+    They are empty folders that all users may enter: an image's /root is closed to others than root.
+    """
+    found = (_HOME.match(mount["mountPath"]) for mount in mounts)
+    return sorted({home[1] for home in found if home})

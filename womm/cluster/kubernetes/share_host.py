@@ -140,9 +140,7 @@ class FileServerHost:
 
     async def end(self) -> None:
         """Do what the share wants done before its file server goes. The share itself tells of a failure."""
-        for work in self._before_end:
-            with suppress(WommError, TimeoutError, OSError):
-                await work()
+        await asyncio.gather(*map(_attempt, self._before_end))
 
     def drain(self) -> None:
         """Replace no pods any more."""
@@ -163,3 +161,8 @@ class FileServerHost:
             await server.until_one_leaves()
             async with without_lost_nodes(client, task, self._notice, share_manifests.FILE_SERVER):
                 await server.until_none_leaves()
+
+
+async def _attempt(work: Callable[[], Awaitable[None]]) -> None:
+    with suppress(WommError, TimeoutError, OSError):
+        await work()
