@@ -126,6 +126,7 @@ def test_restart_between_two_events_is_both_at_once() -> None:
             ended(255, message="exec /usr/bin/perl: exec format error\n"),
             "255: exec /usr/bin/perl: exec format",
         ),
+        (ended(127, message="FATAL: kernel too old\n"), "127: FATAL: kernel too old"),
         (ended(128, "StartError", 'exec: "perl": not found'), '128, StartError: exec: "perl": not found'),
     ],
 )

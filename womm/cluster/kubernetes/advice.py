@@ -36,6 +36,11 @@ _ADVICE: Final = (
         "the image is for another architecture than the node: another image (womm setup --base NAME),"
         ' or node-selector = { "kubernetes.io/arch" = "amd64" } in .womm',
     ),
+    (
+        r"kernel too old",
+        "the node's kernel is older than this machine's C library allows: other nodes (node-selector in .womm),"
+        " or womm setup --image NAME",
+    ),
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
     (f"{NO_NFS_CLIENT}.*--share eager", f"{_NFS_NODES}; or --share eager"),

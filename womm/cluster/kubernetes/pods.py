@@ -32,8 +32,9 @@ _NOT_STARTED: Final = frozenset(["StartError", "ContainerCannotRun", "RunContain
 """Reasons of containers whose program could not be started: the message is the runtime's."""
 _OWN_WORDS: Final = re.compile(
     r"^womm agent: (?!listening)| at \S*agent\.pl line [0-9]+|^exec \S*perl: exec format error$"
+    r"|^FATAL: kernel too old$|^\S*perl: error while loading shared libraries: "
 )
-"""Lines of the agent, and the runtime's for a perl of another architecture."""
+"""Lines of the agent, the runtime's for a perl of another architecture, and the loader's."""
 _WORDS_LIMIT: Final = 200
 
 
