@@ -14,7 +14,7 @@ from womm.cluster.kubernetes.advice import advice_for, pull_words, readable
         ("ImagePullBackOff (Back-off pulling image)", "--pull-secret"),
         ('RunContainerError (exec: "perl": executable file not found in $PATH)', "perl-base"),
         ("CrashLoopBackOff (exit status 255: exec /usr/bin/perl: exec format error)", "kubernetes.io/arch"),
-        ("CrashLoopBackOff (exit status 127: FATAL: kernel too old)", "older than this machine's C library"),
+        ("CrashLoopBackOff (exit status 127: FATAL: kernel too old)", "older than this machine's C library needs"),
         ('error looking up service account: serviceaccount "x" not found', "service-account"),
         ('User "bob" cannot create resource "jobs"', "cluster-setup"),
         ("something new", "womm doctor"),

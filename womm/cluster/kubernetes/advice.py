@@ -38,8 +38,8 @@ _ADVICE: Final = (
     ),
     (
         r"kernel too old",
-        "the node's kernel is older than this machine's C library allows: other nodes (node-selector in .womm),"
-        " or womm setup --image NAME",
+        "the node's kernel is older than this machine's C library needs: other nodes (node-selector in"
+        " .womm), or womm setup --image NAME",
     ),
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
