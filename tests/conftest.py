@@ -17,7 +17,13 @@ import hypothesis
 import pytest
 
 from tests import loop, processes
-from tests.realcluster.fixtures import fileserver_image, kube_cluster, kube_namespace, nfs_nodes  # noqa: F401
+from tests.realcluster.fixtures import (  # noqa: F401
+    fileserver_image,
+    kube_cluster,
+    kube_namespace,
+    nfs_nodes,
+    python_image,
+)
 from tests.soak import SOAK
 
 if TYPE_CHECKING:

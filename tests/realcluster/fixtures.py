@@ -4,6 +4,7 @@
     kube_namespace  the name of a fresh namespace in it
     nfs_nodes       the names of two nodes in it that can mount NFS
     fileserver_image    the image of a share's file server, made of the womm that is here
+    python_image        an image with python3 and no womm
 
 With WOMM_TEST_KUBECONFIG the cluster of that file is used instead; its images are pushed to
 WOMM_TEST_REGISTRY, which this machine and all nodes must reach by that name, over plain HTTP. Nothing is
@@ -99,6 +100,11 @@ def nfs_nodes(kube_cluster: KubeCluster) -> list[str]:
 @pytest.fixture(scope="session")
 def fileserver_image(kube_cluster: KubeCluster) -> str:
     return images.file_server_image(kube_cluster.registry).pinned
+
+
+@pytest.fixture(scope="session")
+def python_image(kube_cluster: KubeCluster) -> str:
+    return images.python_image(kube_cluster.registry).tagged
 
 
 @contextmanager

@@ -74,6 +74,11 @@ def file_server_image(registry: str) -> Image:
     return push(registry, "fileserver", layers, config)
 
 
+def python_image(registry: str) -> Image:
+    """Push a Debian that has python3 and no womm, as anybody's image would be; return it."""
+    return push(registry, "python", [_layer(python_layer())], {"Env": [_PATH], "Cmd": ["python3"]})
+
+
 def tools_image(registry: str) -> Image:
     """Push an image for workers that has python and git; return it."""
     return push(registry, "tools", [_layer(tools_layer())], {"Env": [_PATH], "Cmd": ["bash"]})
