@@ -17,15 +17,194 @@
 # so a new connection goes on at the byte where the old one was cut. Credits bound @sent: a job's
 # stream may be at most its window ahead of the bytes that the coordinator has passed on. Exit statuses come
 # from wait4(2) through syscall(), because perl's own waitpid reports no rusage.
+#
+# Jobs are children of the agent, but a second process starts them, the starter (Linux). It splits off before
+# this file is compiled: a fork copies the page tables of its process, and both sides then copy every page that
+# they write. The agent's fork took 0.4 ms of CPU.
 
 # PERL5LIB may name folders relative to the current one, which may belong to anybody.
 BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
 use warnings;
 use Config;
+
+# ---- the starter, and what a new process does until it is the job -----------------------------------
+
+my ($machine, $nr);           # $nr: the numbers of system calls; undef where they are not known
+my $job_mask;                 # the signals that are blocked in jobs: those that were when this program began
+my @environment;              # of jobs, in its order
+my %place;                    # variable => its index there
+my ($starter, $near, $far);   # the pid of the starter, and the two ends of the socket to it
+my $null;                     # /dev/null
+
+BEGIN {
+    # System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
+    my %SYSCALLS = (
+        'x86_64' => { read => 0, write => 1, close => 3, rt_sigprocmask => 14, clone => 56, execve => 59,
+            wait4 => 61, fcntl => 72, setsid => 112, prctl => 157, clock_gettime => 228, exit_group => 231,
+            signalfd4 => 289, dup3 => 292, pipe2 => 293, statx => 332 },
+        'aarch64' => { read => 63, write => 64, close => 57, rt_sigprocmask => 135, clone => 220, execve => 221,
+            wait4 => 260, fcntl => 25, setsid => 157, prctl => 167, clock_gettime => 113, exit_group => 94,
+            signalfd4 => 74, dup3 => 24, pipe2 => 59, statx => 291 },
+    );
+    # The machine that perl was built for, not the kernel's: a 32-bit perl makes 32-bit calls.
+    $machine = $^O eq 'linux' ? (split /-/, $Config{archname})[0] : '';
+    $nr = $SYSCALLS{$machine};
+    require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
+    $job_mask = "\0" x 8;
+
+    # Variables of perl's that are the jobs', not this program's (womm/worker/__init__.py).
+    for (keys %ENV) { $ENV{$1} = delete $ENV{$_} if /^WOMM_KEPT_(.+)/s }
+    my $text = '';
+    if ($nr and open my $file, '<', '/proc/self/environ') { local $/; $text = <$file> // '' }
+    @environment = map { s/^WOMM_KEPT_//r } grep {/./s} split /\0/, $text;
+    @environment = map {"$_=$ENV{$_}"} sort keys %ENV unless @environment;
+    @place{ map { (split /=/, $_, 2)[0] } @environment } = 0 .. $#environment;
+    open $null, '<', '/dev/null' or die "womm agent: /dev/null: $!\n";
+}
+
+# Reads the fields of a RUN. All that can be done before there is a new process is done here: the starter does
+# it once, and the new process would copy each page that it writes to.
+sub plan_job {
+    my ($payload, $shell) = @_;
+    my (@argv, @set, %unset, $command);
+    my %plan = (fresh => []);
+    for (split /\0/, $payload) {
+        my ($key, $value) = (substr($_, 0, 1), substr $_, 2);
+        if ($key eq 'c') { $command = $value }
+        elsif ($key eq 'e') { push @set, $value }
+        elsif ($key eq 'u') { $unset{$value} = 1 }
+        elsif ($key eq 'a') { push @argv, $value }
+        elsif ($key eq 'd') { $plan{dir} = $value }
+        elsif ($key eq 'n') { $plan{nice} = $value }
+        elsif ($key eq 's') { push @{ $plan{fresh} }, $value }
+        elsif ($key eq 'S') { $plan{tree} = $value }
+        elsif ($key eq 'T') { $plan{terminal} = $value }
+    }
+    @argv = ($shell, defined $command ? ('-c', $command) : ()) unless @argv;
+    my @env = @environment;
+    for (keys %unset) { $env[ $place{$_} ] = undef if defined $place{$_} }
+    for (@set) {
+        my $name = substr $_, 0, index $_, '=';
+        if (defined $place{$name}) { $env[ $place{$name} ] = $_ }
+        else { push @env, $_ }
+    }
+    @env = grep {defined} @env if %unset;
+    @plan{qw(argv env)} = (\@argv, \@env);
+    return \%plan unless $nr;
+    # execve(2) needs no more perl than one call. Pointers to the strings, which stay where they are.
+    $plan{path} = $argv[0] . '' if $argv[0] =~ m{/};
+    ($plan{argv_at}, $plan{env_at}) = (pack('p*', @argv) . "\0" x 8, pack('p*', @env) . "\0" x 8);
+    return \%plan;
+}
+
+# Runs in the new process, with all signals blocked and at their default, and becomes the job.
+sub become_job {
+    my ($in, $out, $err, $plan) = @_;
+    if ($nr) {
+        syscall $nr->{setsid};
+        syscall $nr->{prctl}, 1, 9;    # PR_SET_PDEATHSIG, SIGKILL: not a moment longer than the agent
+        syscall $nr->{rt_sigprocmask}, 2, $job_mask, 0, 8;    # SIG_SETMASK
+    }
+    else { POSIX::setsid() }
+    if (defined $plan->{terminal}) {
+        open(my $tty, '+<', $plan->{terminal}) or child_fails("$plan->{terminal}: $!");
+        ioctl($tty, 0x540E, 0);        # TIOCSCTTY
+        open(STDIN, '<&', $tty); open(STDOUT, '>&', $tty); open(STDERR, '>&', $tty);
+    }
+    elsif ($nr) {
+        syscall $nr->{dup3}, $in, 0, 0;
+        syscall $nr->{dup3}, $out, 1, 0;
+        syscall $nr->{dup3}, $err, 2, 0;
+    }
+    else { open(STDIN, "<&$in"); open(STDOUT, ">&$out"); open(STDERR, ">&$err") }
+    look_again(@{ $plan->{fresh} }) if @{ $plan->{fresh} };
+    look_below($plan->{tree}) if defined $plan->{tree};
+    if (defined $plan->{dir}) { chdir $plan->{dir} or child_fails("$plan->{dir}: $!") }
+    setpriority(0, 0, $plan->{nice}) if defined $plan->{nice};
+    syscall $nr->{execve}, $plan->{path}, $plan->{argv_at}, $plan->{env_at} if defined $plan->{path};
+    # A word that is looked up in PATH, a script without #!, or an error.
+    %ENV = map { split /=/, $_, 2 } @{ $plan->{env} };
+    my @argv = @{ $plan->{argv} };
+    no warnings 'exec';
+    exec { $argv[0] } @argv or child_fails("$argv[0]: $!");
+}
+
+# Makes this machine's kernel ask the file server about a share again: statx(2) with AT_STATX_FORCE_SYNC.
+# The directory comes first: it decides whether the kernel looks up the names in it again.
+sub look_again {
+    my %asked;
+    for my $path (@_) {
+        my ($above) = $path =~ m{^(.+)/}s;
+        for ($above, $path) { force_stat($_) if defined $_ and !$asked{$_}++ }
+    }
+}
+
+# Anything may have changed: ask about every file.
+sub look_below {
+    my @left = @_;
+    while (defined(my $path = shift @left)) {
+        force_stat($path);
+        next if -l $path or !-d _ or !opendir(my $directory, $path);
+        push @left, map {"$path/$_"} grep { $_ ne '.' and $_ ne '..' } readdir $directory;
+    }
+}
+
+sub force_stat {
+    my ($path) = @_;
+    my $result = "\0" x 256;
+    $nr ? syscall($nr->{statx}, -100, "$path", 0x2100, 0x7ff, $result) : lstat $path;    # NOFOLLOW, FORCE_SYNC
+}
+
+sub child_fails {
+    my ($text) = @_;
+    syswrite STDERR, "womm: $text\n";
+    $nr ? syscall($nr->{exit_group}, 127) : POSIX::_exit(127);
+}
+
+# A job begins with these as GNU parallel's own jobs do, and with no handler or setting of perl's.
+sub default_signals { $SIG{$_} = 'DEFAULT' for qw(HUP INT TERM USR1 USR2 PIPE CHLD FPE) }
+
+# The starter: makes a process for each request, and answers with its pid, or with minus the error. The
+# descriptors in a request are the agent's: both have one table of them (CLONE_FILES). The processes become
+# the agent's children (CLONE_PARENT). So the table never shows that one of the two has gone: the kernel ends
+# the starter with the agent, and the agent looks after the starter.
+sub start_jobs {
+    my ($agent) = @_;
+    default_signals();
+    $0 = 'womm starter';
+    syscall $nr->{prctl}, 1, 9;
+    my $input = '';
+    while (getppid == $agent) {
+        sysread($far, $input, 65536, length $input) or last;
+        next unless length $input >= 4 and length $input >= 4 + unpack 'N', $input;
+        my ($in, $out, $err, $shell, $payload) = unpack 'x4 l>3 N/a* a*', $input;
+        $input = '';
+        my $plan = plan_job($payload, $shell);
+        my $pid = syscall $nr->{clone}, 0x8000, 0, 0, 0, 0;
+        become_job($in, $out, $err, $plan) if !$pid;
+        syswrite $far, pack 'l>', $pid < 0 ? -$! : $pid;
+    }
+    syscall $nr->{exit_group}, 0;
+}
+
+BEGIN {
+    # AF_UNIX, SOCK_STREAM. Without a starter the agent forks.
+    if ($nr and !$^C and socketpair $near, $far, 1, 1, 0) {
+        my $agent = $$;
+        my $all = "\xff" x 8;
+        syscall $nr->{rt_sigprocmask}, 0, $all, $job_mask, 8;    # SIG_BLOCK: for ever in the starter
+        $starter = syscall $nr->{clone}, 0x400 | 17, 0, 0, 0, 0; # CLONE_FILES, SIGCHLD
+        start_jobs($agent) if !$starter;
+        syscall $nr->{rt_sigprocmask}, 2, $job_mask, 0, 8;
+    }
+}
+
+# ---- the agent ------------------------------------------------------------------------------------
+
 use Errno qw(EAGAIN EINTR EIO);
 use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY O_WRONLY O_APPEND);
-use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN pack_sockaddr_un);
+use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO pack_sockaddr_un);
 
 use constant {
     MAGIC => "\0WOMM\xf1\r\n", VERSION => 1, HELLO_SIZE => 34, NOISE_LIMIT => 65536,
@@ -46,18 +225,6 @@ use constant {
     WNOHANG => 1,
 };
 
-# System call numbers differ between architectures: asm/unistd_64.h and asm-generic/unistd.h.
-my %SYSCALLS = (
-    'x86_64'  => { wait4 => 61,  setsid => 112, clock_gettime => 228, exit_group => 231, rt_sigprocmask => 14,
-        prctl => 157, statx => 332 },
-    'aarch64' => { wait4 => 260, setsid => 157, clock_gettime => 113, exit_group => 94, rt_sigprocmask => 135,
-        prctl => 167, statx => 291 },
-);
-# The machine that perl was built for, not the kernel's: a 32-bit perl makes 32-bit calls.
-my $machine = $^O eq 'linux' ? (split /-/, $Config{archname})[0] : '';
-my $nr = $SYSCALLS{$machine};
-require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
-
 my %option = ('socket' => undef, 'shell' => '/bin/sh', 'orphan-timeout' => 1800, 'silence-timeout' => 60,
     'oom-counters' => '', 'heartbeat' => '', 'echo' => 0);
 while (@ARGV) {
@@ -68,12 +235,13 @@ while (@ARGV) {
 }
 defined $option{socket} or die "womm agent: --socket is missing\n";
 
-# Variables of perl's that are the jobs', not this program's (womm/worker/__init__.py).
-for (keys %ENV) { $ENV{$1} = delete $ENV{$_} if /^WOMM_KEPT_(.+)/s }
-
 my %jobs;             # job number => job, until its end record
 my %job_of;           # pid => job
-my %readers;          # descriptor => [job, stream] of output being read; [undef, handle] = discard
+my %handles;          # descriptor => perl's handle of it, where it has one: of a terminal; not Linux: of all
+my @young;            # jobs whose output is not watched yet, the oldest first
+my $small = 1;        # the last job wrote little
+my $buffer = "\0" x CHUNK;
+my %readers;          # descriptor => [job, stream] of output being read; [undef] = discard
 my %writers;          # descriptor => job whose stdin is being written
 my %leftovers;        # process groups of jobs that have ended while members live on
 my $groups_seen = 0;  # when they were checked last
@@ -92,20 +260,28 @@ my $now = clock();
 my ($last_heard, $lost_since) = ($now, $now);
 my $ending = 0;       # 1: jobs are being ended, no end record leaves any more
 my $exit_status = 0;
-my ($oom_counter) = grep { defined oom_kills($_) } split /:/, $option{'oom-counters'};
+my ($oom_counter) = grep { defined oom_kills($_) } map { opened($_) } split /:/, $option{'oom-counters'};
 my $beaten = 0;       # when the heartbeat was touched last
 
-pipe(my $wake_r, my $wake_w) or die "womm agent: pipe: $!\n";
-nonblocking($_) for $wake_r, $wake_w;
-watch_read($wake_r);
+if ($starter) { setsockopt $near, SOL_SOCKET, $_, pack 'qq', 1, 0 for SO_RCVTIMEO, SO_SNDTIMEO }
 # Handlers, not IGNORE: exec(2) puts them back to the default.
 $SIG{PIPE} = $SIG{HUP} = sub { };
-$SIG{CHLD} = sub { syswrite $wake_w, 'c' };
-$SIG{TERM} = $SIG{INT} = sub {
-    $ending = 1;
-    $exit_status = 143 if $option{heartbeat};
-    syswrite $wake_w, 't';
-};
+my ($wake_r, $wake_w);    # tells of SIGCHLD, SIGTERM and SIGINT
+if ($nr) {
+    my $set = pack 'Q', 1 << 16 | 1 << 14 | 1 << 1;    # their numbers less 1
+    syscall $nr->{rt_sigprocmask}, 0, $set, 0, 8;
+    my $fd = syscall $nr->{signalfd4}, -1, $set, 8, 02004000;    # SFD_CLOEXEC, SFD_NONBLOCK
+    open $wake_r, '<&=', $fd or die "womm agent: signalfd: $!\n";
+}
+else {
+    pipe($wake_r, $wake_w) or die "womm agent: pipe: $!\n";
+    nonblocking($_) for $wake_r, $wake_w;
+    for my $name (qw(CHLD TERM INT)) {
+        my $number = POSIX->can("SIG$name")->();
+        $SIG{$name} = sub { syswrite $wake_w, pack 'L x124', $number };    # as signalfd(2) does
+    }
+}
+watch_read($wake_r);
 
 socket(my $listener, PF_UNIX, SOCK_STREAM, 0) or die "womm agent: socket: $!\n";
 unlink $option{socket};
@@ -131,10 +307,11 @@ sub main_loop {
             if ($wait <= 0) { vec($w, fileno $peer, 1) = 1 }
             elsif ($wait < $timeout) { $timeout = $wait }
         }
-        my $n = select($r, $w, undef, $timeout);
+        if (@young and $young[0]{watch_at} - $now < $timeout) { $timeout = $young[0]{watch_at} - $now }
+        my $n = select($r, $w, undef, $timeout < 0 ? 0 : $timeout);
         $now = clock();
         if ($n > 0) {
-            if (vec($r, fileno $wake_r, 1)) { sysread($wake_r, my $junk, 4096); reap() }
+            woken() if vec($r, fileno $wake_r, 1);
             accept_stranger() if vec($r, fileno $listener, 1);
             for my $fd (keys %strangers) { greet($fd) if vec($r, $fd, 1) }
             read_peer() if $peer and vec($r, fileno $peer, 1);
@@ -142,9 +319,19 @@ sub main_loop {
             for my $fd (keys %writers) { write_stdin($writers{$fd}) if vec($w, $fd, 1) and $writers{$fd} }
         }
         wake_resting() if @resting and $now >= $rest_until;
+        watch_output(shift @young) while @young and $young[0]{watch_at} <= $now;
         end_everything(2) if $ending;
         keep_alive();
         write_peer() if $peer and $now >= $write_at and $next < @sent;
+    }
+}
+
+sub woken {
+    my $n = sysread $wake_r, my $signals, 128 * 32;
+    for my $number ($n ? unpack '(L x124)*', $signals : ()) {
+        if ($number != 2 and $number != 15) { reap(); next }
+        $ending = 1;
+        $exit_status = 143 if $option{heartbeat};
     }
 }
 
@@ -275,7 +462,7 @@ sub handle {
     elsif ($type == CREDIT) {
         my ($stream, $bytes) = unpack 'CN', $payload;
         $job->{credit}[$stream] += $bytes;
-        vec($read_set, fileno $job->{handle}[$stream], 1) = 1 if $job->{handle}[$stream];
+        vec($read_set, $job->{fd}[$stream], 1) = 1 if defined $job->{fd}[$stream];
         drain($job) if $job->{wait};
     }
     elsif ($type == RESIZE) { set_size($job, unpack 'nn', $payload) }
@@ -296,102 +483,107 @@ sub keep_alive {
 
 sub run_job {
     my ($number, $payload) = @_;
-    my %job = (number => $number, credit => [0, WINDOW, WINDOW], bytes => [0, 0, 0], handle => [],
+    my %job = (number => $number, credit => [0, WINDOW, WINDOW], bytes => [0, 0, 0], fd => [],
         stdin => '', stdin_ended => 0, stdin_total => 0);
     $job{ooms} = oom_kills($oom_counter) if $oom_counter;
-    my (@argv, @set, @unset, @fresh, $command, $dir, $terminal, $piped, $nice, $tree);
-    for (split /\0/, $payload) {
-        my ($key, $value) = (substr($_, 0, 1), substr $_, 2);
-        if ($key eq 'c') { $command = $value }
-        elsif ($key eq 'e') { push @set, $value }
-        elsif ($key eq 'u') { push @unset, $value }
-        elsif ($key eq 'a') { push @argv, $value }
-        elsif ($key eq 'd') { $dir = $value }
-        elsif ($key eq 'i') { $piped = 1 }
-        elsif ($key eq 't') { $terminal = $value }
-        elsif ($key eq 'n') { $nice = $value }
-        elsif ($key eq 's') { push @fresh, $value }
-        elsif ($key eq 'S') { $tree = $value }
-        elsif ($key eq '1' or $key eq '2') { open_file(\%job, $key, $value) }
+    my ($terminal, $piped);
+    while ($payload =~ /(?:\A|\0)([it12])=([^\0]*)/g) {
+        if ($1 eq 'i') { $piped = 1 }
+        elsif ($1 eq 't') { $terminal = $2 }
+        else { open_file(\%job, $1, $2) }
     }
-    my ($in_r, $in_w, $out_r, $err_r, $tty_name);
-    my ($out_w, $err_w) = ($job{file}[1], $job{file}[2]);
+    my ($in_r, $in_w, $out_r, $err_r) = (fileno $null);
+    my ($out_w, $err_w) = map { $job{file}[$_] && fileno $job{file}[$_] } 1, 2;
     if (defined $terminal) {
-        ($out_r, $tty_name) = open_terminal();
-        if (!$out_r) { not_started($number, "no terminal: $!"); return }
-        $job{terminal} = $out_r;
+        my ($handle, $name) = open_terminal();
+        if (!$handle) { not_started($number, "no terminal: $!"); return }
+        $out_r = fileno $handle;
+        $handles{$out_r} = $job{terminal} = $handle;
+        $payload .= "\0T=$name";
+        ($out_w, $err_w) = (0, 0);
         set_size(\%job, split /,/, $terminal);
     }
-    elsif (!$out_w && !pipe($out_r, $out_w) or !$err_w && !pipe($err_r, $err_w)
-        or $piped && !pipe($in_r, $in_w)) {
-        not_started($number, "pipe: $!");
-        return;
+    else {
+        my $failed;
+        if (!defined $out_w) { ($out_r, $out_w) = make_pipe() or $failed = "$!" }
+        if (!defined $err_w and !$failed) { ($err_r, $err_w) = make_pipe() or $failed = "$!" }
+        if ($piped and !$failed) { ($in_r, $in_w) = make_pipe() or $failed = "$!" }
+        if ($failed) {
+            close_fd($_) for grep {defined} $out_r && ($out_r, $out_w), $err_r && ($err_r, $err_w);
+            not_started($number, "pipe: $failed");
+            return;
+        }
     }
-    # Hold signals for the job back until it no longer has this program's handlers: see signal_job.
-    my ($all, $before) = ("\xff" x 8, "\0" x 8);
-    syscall($nr->{rt_sigprocmask}, 0, $all, $before, 8) if $nr;    # SIG_BLOCK
-    my $pid = fork;
-    syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr and $pid || !defined $pid;    # SIG_SETMASK
-    if (!defined $pid) { not_started($number, "fork: $!"); return }
-    if (!$pid) {
-        $nr ? syscall($nr->{setsid}) : POSIX::setsid();
-        syscall($nr->{prctl}, 1, 9) if $nr;    # PR_SET_PDEATHSIG, SIGKILL: not a moment longer than the agent
-        $SIG{$_} = 'DEFAULT' for qw(HUP INT TERM USR1 USR2);    # GNU parallel's own jobs begin so, too
-        syscall($nr->{rt_sigprocmask}, 2, $before, 0, 8) if $nr;
-        if (defined $terminal) {
-            open(my $tty, '+<', $tty_name) or child_fails("$tty_name: $!");
-            ioctl($tty, 0x540E, 0);    # TIOCSCTTY
-            open(STDIN, '<&', $tty); open(STDOUT, '>&', $tty); open(STDERR, '>&', $tty);
-        }
-        else {
-            $piped ? open(STDIN, '<&', $in_r) : open(STDIN, '<', '/dev/null');
-            open(STDOUT, '>&', $out_w);
-            open(STDERR, '>&', $err_w);
-        }
-        look_again(@fresh) if @fresh;
-        look_below($tree) if defined $tree;
-        if (defined $dir) { chdir $dir or child_fails("$dir: $!") }
-        setpriority(0, 0, $nice) if defined $nice;
-        delete @ENV{@unset};
-        for (@set) { my ($k, $v) = split /=/, $_, 2; $ENV{$k} = $v }
-        @argv = ($option{shell}, defined $command ? ('-c', $command) : ()) unless @argv;
-        no warnings 'exec';
-        exec { $argv[0] } @argv or child_fails("$argv[0]: $!");
+    my $pid = start_process($in_r, $out_w, $err_w, $payload);
+    my $why = "$!";
+    close_fd($in_r) if defined $in_w;
+    close_fd($out_w) if defined $out_r and !defined $terminal;
+    close_fd($err_w) if defined $err_r;
+    if ($pid < 0) {
+        close_fd($_) for grep {defined} $in_w, $out_r, $err_r;
+        not_started($number, "fork: $why");
+        return;
     }
     $job{pid} = $pid;
     $jobs{$number} = $job_of{$pid} = \%job;
-    add_reader(\%job, 1, $out_r) if $out_r;
-    add_reader(\%job, 2, $err_r) if $err_r;
-    if (defined $terminal) { open($job{handle}[0], '+<&', $out_r) }
-    else { $job{handle}[0] = $in_w }
-    nonblocking($job{handle}[0]) if $job{handle}[0];
+    @{ $job{fd} }[0 .. 2] = (defined $terminal ? $out_r : $in_w, $out_r, $err_r);
+    nonblocking_fd($_) for grep {defined} $in_w, $out_r, $err_r;
+    $readers{$out_r} = [\%job, 1] if defined $out_r;
+    $readers{$err_r} = [\%job, 2] if defined $err_r;
+    $job{watch_at} = $now + SOON;
+    if ($small and !defined $terminal) { push @young, \%job }
+    else { watch_output(\%job) }
     send_frame(STARTED, $number, pack 'N', $pid);
 }
 
-# Makes this machine's kernel ask the file server about a share again: statx(2) with AT_STATX_FORCE_SYNC.
-# The directory comes first: it decides whether the kernel looks up the names in it again.
-sub look_again {
-    my %asked;
-    for my $path (@_) {
-        my ($above) = $path =~ m{^(.+)/}s;
-        for ($above, $path) { force_stat($_) if defined $_ and !$asked{$_}++ }
-    }
+# Most jobs end before anybody needs their first bytes, and those come with the end.
+sub watch_output {
+    my ($job) = @_;
+    return if $job->{wait};
+    for my $fd (grep {defined} @{ $job->{fd} }[1, 2]) { vec($read_set, $fd, 1) = 1 }
 }
 
-# Anything may have changed: ask about every file.
-sub look_below {
-    my @left = @_;
-    while (defined(my $path = shift @left)) {
-        force_stat($path);
-        next if -l $path or !-d _ or !opendir(my $directory, $path);
-        push @left, map {"$path/$_"} grep { $_ ne '.' and $_ ne '..' } readdir $directory;
+# Returns the pid, or a number below 0 with the reason in $!.
+sub start_process {
+    my ($in, $out, $err, $payload) = @_;
+    if ($starter) {
+        my $request = pack 'N/a*', pack 'l>3 N/a* a*', $in, $out, $err, $option{shell}, $payload;
+        while (length $request) {
+            my $n = syswrite $near, $request;
+            if ($n) { substr($request, 0, $n) = '' }
+            else { look_after_starter() }
+        }
+        my $answer;
+        look_after_starter() until sysread $near, $answer, 4;
+        my $pid = unpack 'l>', $answer;
+        $! = -$pid if $pid < 0;
+        return $pid;
     }
+    my $plan = plan_job($payload, $option{shell});
+    # Hold signals for the job back until it no longer has this program's handlers: see signal_job.
+    my ($all, $before) = ("\xff" x 8, "\0" x 8);
+    syscall $nr->{rt_sigprocmask}, 0, $all, $before, 8 if $nr;
+    my $pid = fork;
+    if (defined $pid and !$pid) {
+        default_signals();
+        become_job($in, $out, $err, $plan);
+    }
+    my $error = $!;
+    syscall $nr->{rt_sigprocmask}, 2, $before, 0, 8 if $nr;
+    $! = $error;
+    return $pid // -1;
 }
 
-sub force_stat {
-    my ($path) = @_;
-    my $result = "\0" x 256;
-    $nr ? syscall($nr->{statx}, -100, "$path", 0x2100, 0x7ff, $result) : lstat $path;    # NOFOLLOW, FORCE_SYNC
+# Only somebody who kills it ends the starter. What it did last is not known, so this agent ends, too.
+sub look_after_starter {
+    my ($status, $usage) = (pack('i', 0), "\0" x 144);
+    starter_gone() if syscall($nr->{wait4}, $starter, $status, WNOHANG, $usage) == $starter;
+}
+
+sub starter_gone {
+    print STDERR "womm agent: the process that starts jobs is gone: ending\n";
+    ($starter, $exit_status) = (undef, 1);
+    end_everything(2);
 }
 
 # Signals the whole process group; until the job has made one (setsid), the job alone.
@@ -410,33 +602,19 @@ sub open_file {
     $job->{bytes}[$stream] = 0 - (-s $handle || 0);
 }
 
-sub child_fails {
-    my ($text) = @_;
-    syswrite STDERR, "womm: $text\n";
-    $nr ? syscall($nr->{exit_group}, 127) : POSIX::_exit(127);
-}
-
-sub add_reader {
-    my ($job, $stream, $handle) = @_;
-    nonblocking($handle);
-    $job->{handle}[$stream] = $handle;
-    $readers{fileno $handle} = [$job, $stream];
-    watch_read($handle);
-}
-
 sub read_output {
     my ($fd) = @_;
     my ($job, $stream) = @{ $readers{$fd} };
     if (!$job) {    # a job that has ended left a process behind that still writes
-        my $n = sysread($stream, my $junk, CHUNK);
-        if (defined $n ? !$n : $! != EAGAIN && $! != EINTR) { vec($read_set, $fd, 1) = 0; delete $readers{$fd} }
+        my $n = read_fd($fd, CHUNK, my $junk);
+        forget_output($fd) if defined $n ? !$n : $! != EAGAIN && $! != EINTR;
         return;
     }
     my $before = $job->{bytes}[$stream];
     1 while pump($job, $stream) and $job->{bytes}[$stream] >= BULK;
     return if $job->{bytes}[$stream] - $before >= PIPE_BYTES / 2;    # it writes as fast as this reads
-    return unless $job->{bytes}[$stream] >= BULK and $job->{handle}[$stream] and $job->{credit}[$stream] > 0;
-    fcntl($job->{handle}[$stream], 1031, PIPE_BYTES) if $^O eq 'linux' and !$job->{wide}[$stream]++;
+    return unless $job->{bytes}[$stream] >= BULK and $job->{fd}[$stream] and $job->{credit}[$stream] > 0;
+    syscall $nr->{fcntl}, $fd, 1031, PIPE_BYTES if $nr and !$job->{wide}[$stream]++;
     vec($read_set, $fd, 1) = 0;
     push @resting, [$job, $stream];
     $rest_until ||= $now + REST;
@@ -448,18 +626,18 @@ sub wake_resting {
     $rest_until = 0;
     for (@rested) {
         my ($job, $stream) = @$_;
-        next if !$job->{handle}[$stream] or $job->{wait};
-        vec($read_set, fileno $job->{handle}[$stream], 1) = 1;
+        next if !$job->{fd}[$stream] or $job->{wait};
+        vec($read_set, $job->{fd}[$stream], 1) = 1;
     }
 }
 
 # One read of a job's stdout or stderr. Returns 1 when there may be more at once.
 sub pump {
     my ($job, $stream) = @_;
-    my $handle = $job->{handle}[$stream] or return 0;
+    my $fd = $job->{fd}[$stream] or return 0;
     my $want = $job->{credit}[$stream];
-    if ($want <= 0) { vec($read_set, fileno $handle, 1) = 0; return 0 }
-    my $n = sysread($handle, my $bytes, $want < CHUNK ? $want : CHUNK);
+    if ($want <= 0) { vec($read_set, $fd, 1) = 0; return 0 }
+    my $n = read_fd($fd, $want < CHUNK ? $want : CHUNK, my $bytes);
     if ($n) {
         $job->{credit}[$stream] -= $n;
         $job->{bytes}[$stream] += $n;
@@ -474,39 +652,47 @@ sub pump {
 
 sub close_stream {
     my ($job, $stream) = @_;
-    my $handle = $job->{handle}[$stream] or return;
-    vec($read_set, fileno $handle, 1) = 0;
-    delete $readers{fileno $handle};
-    $job->{handle}[$stream] = undef;
+    my $fd = $job->{fd}[$stream] or return;
+    $job->{fd}[$stream] = undef;
+    forget_output($fd);
+}
+
+sub forget_output {
+    my ($fd) = @_;
+    vec($read_set, $fd, 1) = 0;
+    delete $readers{$fd};
+    close_fd($fd);
 }
 
 sub write_stdin {
     my ($job) = @_;
-    my $handle = $job->{handle}[0];
-    if (!$handle) {    # the job has closed its stdin: its input is taken and dropped
+    my $fd = $job->{fd}[0];
+    if (!defined $fd) {    # the job has closed its stdin: its input is taken and dropped
         return_credit($job, length $job->{stdin});
         $job->{stdin} = '';
         return;
     }
     if (length $job->{stdin}) {
-        my $n = syswrite $handle, $job->{stdin};
+        my $n = write_fd($fd, $job->{stdin});
         if ($n) { substr($job->{stdin}, 0, $n) = ''; return_credit($job, $n) }
         elsif ($! != EAGAIN and $! != EINTR) { close_stdin($job); write_stdin($job); return }
     }
-    if (length $job->{stdin}) { $writers{fileno $handle} = $job; vec($write_set, fileno $handle, 1) = 1; return }
-    vec($write_set, fileno $handle, 1) = 0;
-    delete $writers{fileno $handle};
+    if (length $job->{stdin}) { $writers{$fd} = $job; vec($write_set, $fd, 1) = 1; return }
+    vec($write_set, $fd, 1) = 0;
+    delete $writers{$fd};
     return unless $job->{stdin_ended};
-    if ($job->{terminal}) { syswrite $handle, "\4"; $job->{stdin_ended} = 0 }    # Ctrl-D
+    if ($job->{terminal}) { write_fd($fd, my $end = "\4"); $job->{stdin_ended} = 0 }    # Ctrl-D
     else { close_stdin($job) }
 }
 
 sub close_stdin {
     my ($job) = @_;
-    my $handle = $job->{handle}[0] or return;
-    vec($write_set, fileno $handle, 1) = 0;
-    delete $writers{fileno $handle};
-    $job->{handle}[0] = undef;
+    my $fd = $job->{fd}[0];
+    return if !defined $fd;
+    $job->{fd}[0] = undef;
+    vec($write_set, $fd, 1) = 0;
+    delete $writers{$fd};
+    close_fd($fd) unless $job->{terminal};    # its stdout has it, too
 }
 
 sub return_credit {
@@ -523,6 +709,7 @@ sub reap {
         my $pid = $nr ? syscall($nr->{wait4}, -1, $status, WNOHANG, $usage) : waitpid(-1, WNOHANG);
         last if $pid <= 0;
         my $code = $nr ? unpack 'i', $status : $?;
+        starter_gone() if $starter and $pid == $starter;
         my $job = delete $job_of{$pid} or next;    # as pid 1: a zombie of somebody's grandchild
         $leftovers{$pid} = 1 if kill 0, -$pid;
         my @u = $nr ? unpack 'q5', $usage : (0) x 5;
@@ -538,7 +725,7 @@ sub drain {
     $job->{drained} = [];
     for my $stream (1, 2) {
         1 while pump($job, $stream);
-        return if $job->{handle}[$stream] and !$job->{drained}[$stream];    # waits for credit
+        return if $job->{fd}[$stream] and !$job->{drained}[$stream];    # waits for credit
     }
     my ($code, $user, $system, $rss) = @{ $job->{wait} };
     my $signal = $code & 127;
@@ -548,10 +735,11 @@ sub drain {
             my $grown = $job->{bytes}[$stream] + (-s $file || 0);
             $job->{bytes}[$stream] = $grown < 0 ? 0 : $grown;    # it may have been cut short, too
         }
-        my $handle = $job->{handle}[$stream] or next;
+        my $fd = $job->{fd}[$stream] or next;
         if ($job->{terminal}) { close_stream($job, $stream) }
-        else { $readers{fileno $handle} = [undef, $handle]; watch_read($handle) }
+        else { $readers{$fd} = [undef]; vec($read_set, $fd, 1) = 1 }
     }
+    $small = $job->{bytes}[1] < BULK && $job->{bytes}[2] < BULK;
     delete $jobs{ $job->{number} };
     return if $ending;
     # The shell of a job lives on when the kernel kills what it ran, and says 128 + SIGKILL.
@@ -590,6 +778,7 @@ sub end_everything {
         @groups = grep { kill(0, -$_) or $job_of{$_} && kill 0, $_ } @groups;
     }
     for (@groups) { kill('KILL', -$_) or $job_of{$_} && kill 'KILL', $_ }
+    if ($starter) { kill 'KILL', $starter; waitpid $starter, 0 }
     exit $exit_status;
 }
 
@@ -609,12 +798,19 @@ sub set_size {
     ioctl($job->{terminal}, 0x5414, pack 'S4', $rows, $columns, 0, 0) if $job->{terminal};    # TIOCSWINSZ
 }
 
-# Returns how often the kernel has killed for want of memory in this container; undef: the file does not say.
+# Returns how often the kernel has killed for want of memory in this container, which the file tells anew each
+# time; undef: it does not.
 sub oom_kills {
+    my ($file) = @_;
+    sysseek $file, 0, 0;
+    sysread $file, my $text, 4096 or return;
+    return $text =~ /^oom_kill ([0-9]+)/m ? $1 : undef;
+}
+
+sub opened {
     my ($path) = @_;
-    open(my $file, '<', $path) or return;
-    while (my $line = <$file>) { return $1 if $line =~ /^oom_kill ([0-9]+)/ }    # not $_: it is a caller's
-    return;
+    open my $file, '<', $path or return;
+    return $file;
 }
 
 # Leaves output out when the log is full or slow: jobs do not wait for a log.
@@ -632,6 +828,40 @@ sub beat {
 }
 
 sub watch_read { vec($read_set, fileno $_[0], 1) = 1 }
+
+# Perl's pipe and its handles would take a dozen system calls more for each job.
+sub make_pipe {
+    my $pair = pack 'i2', 0, 0;
+    if ($nr) { return syscall($nr->{pipe2}, $pair, 02000000) ? () : unpack 'i2', $pair }    # O_CLOEXEC
+    pipe(my $r, my $w) or return;
+    @handles{ fileno $r, fileno $w } = ($r, $w);
+    return (fileno $r, fileno $w);
+}
+
+sub close_fd {
+    my ($fd) = @_;
+    if (my $handle = delete $handles{$fd}) { close $handle }
+    else { syscall $nr->{close}, $fd }
+}
+
+# sysread and syswrite of a descriptor: undef with the reason in $!.
+sub read_fd {
+    my ($fd, $size) = @_;
+    return sysread $handles{$fd}, $_[2], $size unless $nr;
+    my $n = syscall $nr->{read}, $fd, $buffer, $size;
+    return if $n < 0;
+    $_[2] = substr $buffer, 0, $n;
+    return $n;
+}
+
+sub write_fd {
+    my ($fd) = @_;
+    return syswrite $handles{$fd}, $_[1] unless $nr;
+    my $n = syscall $nr->{write}, $fd, $_[1], length $_[1];
+    return $n < 0 ? undef : $n;
+}
+
+sub nonblocking_fd { $nr ? syscall($nr->{fcntl}, $_[0], 4, 04000) : nonblocking($handles{ $_[0] }) }    # F_SETFL
 
 # F_SETFL leaves the access mode alone, and files that are opened here have no other flags.
 sub nonblocking { fcntl($_[0], F_SETFL, O_NONBLOCK) }
