@@ -43,11 +43,14 @@ def unique_sleep(number: int) -> str:
 
 
 @contextmanager
-def agent(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator["Agent"]:
-    """Start an agent in `folder`, which must have a short path."""
+def agent(
+    folder: Path, *options: str, env: dict[str, str] | None = None, system: str = ""
+) -> Iterator["Agent"]:
+    """Start an agent in `folder`, which must have a short path. system: instead of perl's $^O."""
     socket = folder / "agent"
+    perl = [PERL, PERL_BASE, *([f"-Mstrict;BEGIN {{ $^O = q({system}) }}"] if system else [])]
     process = subprocess.Popen(
-        [PERL, PERL_BASE, str(worker.AGENT), "--socket", str(socket), *options],
+        [*perl, str(worker.AGENT), "--socket", str(socket), *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,10 +8,10 @@ from tests.link.wires import agent, linked
 
 
 @asynccontextmanager
-async def alone(place, *options, env=None):
-    """An agent and a link to it, as an async context manager."""
+async def alone(place, *options, env=None, system=""):
+    """An agent and a link to it, as an async context manager. system: what perl is to say that it runs on."""
 
-    with agent(place, *options, env=env) as process:
+    with agent(place, *options, env=env, system=system) as process:
         async with linked(process.socket) as to:
             yield process, to
 

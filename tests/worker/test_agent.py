@@ -476,6 +476,22 @@ async def test_agent_as_pid_1_reaps_zombies(place):
             process.kill()
 
 
+async def test_jobs_of_a_system_whose_calls_are_not_known_are_the_same_without_usage(place):
+    """As on macOS: no system call of perl's syscall, no starter."""
+    async with alone(place, system="other") as (_, to):
+        record = await to.run('printf "%s" "$A"; echo e >&2; exit 7', env={b"A": b"1"}, folder=b"/")
+        assert (record.kind, record.value, record.maxrss_kib) == (EndKind.EXITED, 7, 0)
+        assert (to.seen.out(1), to.seen.out(1, 2)) == (b"1", b"e\n")
+        job = to.start("cat; kill -9 $$", stdin=True)
+        await to.feed(job, [b"x" * 300_000])
+        record = await to.seen.end(job)
+        assert (record.kind, record.value, record.out_bytes) == (EndKind.SIGNALED, 9, 300_000)
+        job = to.start("sleep 1000")
+        await to.seen.pid(job)
+        to.link.send(encode_signal(job, signal.SIGTERM))
+        assert (await to.seen.end(job)).value == signal.SIGTERM
+
+
 # ---- terminals
 
 

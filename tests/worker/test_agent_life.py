@@ -165,6 +165,18 @@ def test_sigterm_ends_jobs_and_sends_no_end_records(place, number):
             wait_gone(pid)
 
 
+async def test_agent_whose_starter_is_killed_ends_with_its_jobs(place):
+    """Only Linux has a starter. What it did last is not known, so this worker counts as lost."""
+    async with alone(place) as (process, to):
+        pid = await to.seen.pid(to.start("sleep 1000"))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (starter,) = {int(child) for child in children} - {pid}
+        os.kill(starter, signal.SIGKILL)
+        assert process.process.wait(20) == 1
+        wait_gone(pid)
+        assert to.seen.ends == {}
+
+
 async def test_hangup_and_broken_pipes_do_not_end_it(place):
     async with alone(place) as (process, to):
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):

@@ -25,8 +25,6 @@
 # PERL5LIB may name folders relative to the current one, which may belong to anybody.
 BEGIN { @INC = grep { ref or m{^/} } @INC }
 use strict;
-use warnings;
-use Config;
 
 # ---- the starter, and what a new process does until it is the job -----------------------------------
 
@@ -48,7 +46,9 @@ BEGIN {
             signalfd4 => 74, dup3 => 24, pipe2 => 59, statx => 291 },
     );
     # The machine that perl was built for, not the kernel's: a 32-bit perl makes 32-bit calls.
-    $machine = $^O eq 'linux' ? (split /-/, $Config{archname})[0] : '';
+    my $elf = '';
+    if ($^O eq 'linux' and open my $self, '<', '/proc/self/exe') { sysread $self, $elf, 20 }
+    $machine = { 62 => 'x86_64', 183 => 'aarch64' }->{ unpack 'x18 S', $elf } // '' if length $elf == 20;
     $nr = $SYSCALLS{$machine};
     require POSIX unless $nr;    # elsewhere (macOS): no rusage, but the same behaviour
     $job_mask = "\0" x 8;
@@ -126,7 +126,6 @@ sub become_job {
     # A word that is looked up in PATH, a script without #!, or an error.
     %ENV = map { split /=/, $_, 2 } @{ $plan->{env} };
     my @argv = @{ $plan->{argv} };
-    no warnings 'exec';
     exec { $argv[0] } @argv or child_fails("$argv[0]: $!");
 }
 
@@ -202,6 +201,7 @@ BEGIN {
 
 # ---- the agent ------------------------------------------------------------------------------------
 
+use warnings;
 use Errno qw(EAGAIN EINTR EIO);
 use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR O_NOCTTY O_WRONLY O_APPEND);
 use Socket qw(PF_UNIX SOCK_STREAM SOMAXCONN SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO pack_sockaddr_un);
