@@ -28,8 +28,8 @@ class Heard:
         return {finding.name: finding.verdict for finding in self.findings}
 
 
-def api(*denied: str, minor: str = "30", quota: Any = ()) -> ApiServer:
-    """A cluster that allows all but these resources."""
+def api(*denied: str, minor: str = "30", quota: Any = (), refusal: str = "") -> ApiServer:
+    """A cluster that allows all but these resources. refusal: its message for a pod that mounts NFS."""
 
     def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
         place = urlsplit(path).path
@@ -40,6 +40,10 @@ def api(*denied: str, minor: str = "30", quota: Any = ()) -> ApiServer:
             return 201, {"status": {"allowed": asked["resource"] not in denied}}
         if place.endswith("/selfsubjectreviews"):
             return 201, {"status": {"userInfo": {"username": "audrey"}}}
+        if place.endswith("/pods"):
+            assert "dryRun=All" in path
+            assert body["spec"]["volumes"][0]["nfs"]["readOnly"]
+            return (403, {"message": refusal, "reason": "Forbidden"}) if refusal else (201, body)
         assert place.endswith("/resourcequotas")
         return 200, {"metadata": {"resourceVersion": "1"}, "items": [*quota]}
 
@@ -58,12 +62,28 @@ async def test_good_cluster_is_good_in_all_and_nothing_is_made(tmp_path):
     server = api(quota=[{"status": {"hard": {"pods": "9"}, "used": {"pods": "2"}}}])
     found = await heard(server, tmp_path)
     assert found.verdicts() == dict.fromkeys(
-        ("kubeconfig", "API server", "permissions", "quota"), Verdict.GOOD
+        ("kubeconfig", "API server", "permissions", "quota", "NFS volumes"), Verdict.GOOD
     )
     assert found.findings[0].text == "x, namespace lab"
-    assert found.findings[-1].text == "pods 2 of 9"
+    assert found.findings[-2].text == "pods 2 of 9"
     asked = {urlsplit(path).path.rpartition("/")[2] for _, path, _ in server.requests}
-    assert asked == {"version", "selfsubjectaccessreviews", "resourcequotas"}
+    assert asked == {"version", "selfsubjectaccessreviews", "resourcequotas", "pods"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "verdict"),
+    [
+        (
+            'pods "x" is forbidden: violates PodSecurity "restricted:latest": restricted volume types'
+            ' (volume "probe" uses restricted volume type "nfs")',
+            Verdict.WEAK,
+        ),
+        ('pods is forbidden: User "me" cannot create resource "pods"', Verdict.GOOD),
+    ],
+)
+async def test_namespace_that_refuses_nfs_is_told(tmp_path, refusal, verdict):
+    found = await heard(api(refusal=refusal), tmp_path)
+    assert found.verdicts()["NFS volumes"] is verdict
 
 
 async def test_right_that_is_missing_is_named_with_the_admins_line_and_no_worker_is_tried(tmp_path):
@@ -73,7 +93,7 @@ async def test_right_that_is_missing_is_named_with_the_admins_line_and_no_worker
     assert rights.verdict is Verdict.BAD
     assert rights.text.startswith("missing: deployments (")
     assert "audrey" in rights.hint
-    assert not any("/deployments" in path or "/pods" in path for _, path, _ in server.requests)
+    assert not any("/deployments" in path for _, path, _ in server.requests)
 
 
 @pytest.mark.parametrize(("share", "verdict"), [("none", Verdict.GOOD), ("lazy", Verdict.BAD)])

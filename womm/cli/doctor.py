@@ -94,18 +94,29 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
     import asyncio
 
     from womm.cluster.finding import Finding, Verdict
+    from womm.cluster.kubernetes.checkup import VOLUMES
+    from womm.setup import ways
     from womm.task.doctor import Listener, check_cluster
 
     levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
     perl = _find("perl", os.environ) or "perl"
 
+    known: dict[str, Verdict] = {}
+
     def hear(one: Finding) -> None:
+        known.setdefault(one.name, one.verdict)
         found(Check(one.name, levels[one.verdict], one.text, one.hint))
 
     def say(text: str) -> None:
         tables.say(f"womm: {text}")
 
-    asyncio.run(check_cluster(settings, perl, here(), Listener(hear, say), pod=pod))
+    own = ways.programs(settings, here())
+    for one in (*own.findings, ways.server(settings)):
+        hear(one)
+    asyncio.run(check_cluster(own.settings, perl, here(), Listener(hear, say), pod=pod))
+    if VOLUMES in known:
+        takes_nfs = known[VOLUMES] is Verdict.GOOD
+        hear(ways.quickest(settings, here=own.works, takes_nfs=takes_nfs))
     return None
 
 

@@ -16,6 +16,7 @@ from womm.here.programs import Programs, Root
 from womm.here.roots import Roots, base_of_venv, interpreter_of
 from womm.here.search_path import SearchPath, search_path
 
+NOT_ALLOWED: Final = "pods do not see these folders, since you did not allow it"
 _PERLS: Final = ("/usr/bin/perl", "/bin/perl", "/usr/local/bin/perl")
 """The system's own are first: what agents run must not depend on a version manager."""
 _MOST_ENTRIES: Final = 500
@@ -108,7 +109,7 @@ def _notes(found: Look, roots: Sequence[Root], variables: environment.Environmen
     if found.broad:
         lines.append(f"pods do not see what programs lead to here: {', '.join(found.broad)}")
     if hidden:
-        lines.append(f"pods do not see these folders, since you did not allow it: {', '.join(hidden)}")
+        lines.append(f"{NOT_ALLOWED}: {', '.join(hidden)}")
     lines += [f"{name} stays here: {why}" for name, why in variables.left_out.items()]
     return tuple(lines)
 

@@ -13,8 +13,13 @@ from womm.errors import ClusterError
 from womm.settings import EAGER
 
 _NO_NFS: Final = re.compile(r'restricted volume type[s]? [^,;]*"nfs"')
-_NO_SERVER: Final = "192.0.2.1"
+NO_SERVER: Final = "192.0.2.1"
 """An address that no host has (RFC 5737): the file server has none yet."""
+
+
+def refuses_nfs(message: str) -> bool:
+    """Return whether a refusal is of NFS volumes (Pod Security `restricted`)."""
+    return _NO_NFS.search(message) is not None
 
 
 async def admitted(client: KubeClient, spec: WorkerSpec, task: TaskSpec) -> WorkerSpec:
@@ -67,4 +72,4 @@ def _sample(spec: WorkerSpec, task: TaskSpec) -> Object:
     sample = manifests.sample_worker(spec)
     if task.share is not None and spec.copies_into_pods:
         return share_manifests.filled(sample, task.share)
-    return here_manifests.served(sample, _NO_SERVER, task)
+    return here_manifests.served(sample, NO_SERVER, task)

@@ -10,11 +10,13 @@ from typing import Final
 
 from womm import words
 from womm.cluster.finding import Finding, Verdict
+from womm.cluster.kubernetes.admission import NO_SERVER, refuses_nfs
 from womm.cluster.kubernetes.advice import NO_NFS_CLIENT, advice_for, grant_line
 from womm.cluster.kubernetes.client import ApiError, KubeClient, Target
 from womm.cluster.kubernetes.rbac import USER_RULES
 from womm.errors import ClusterError
 
+VOLUMES: Final = "NFS volumes"
 OLDEST_MINOR: Final = 30
 """Kubernetes 1.30 is the first whose exec can close stdin (v5.channel.k8s.io)."""
 _OPTIONAL: Final = frozenset(["events", "resourcequotas", "limitranges", "pods/log"])
@@ -39,6 +41,7 @@ async def ask_cluster(target: Target, found: Callable[[Finding], None], *, share
         rights = await _rights(client, shares=shares)
         found(rights)
         found(await _quota(client))
+        found(await _volumes(client))
     except ClusterError as exc:
         found(Finding("API server", Verdict.BAD, exc.message, exc.hint or ""))
         return False
@@ -125,6 +128,25 @@ async def _may(client: KubeClient, group: str, resource: str, verb: str) -> bool
         },
     )
     return bool((answer.get("status") or {}).get("allowed"))
+
+
+async def _volumes(client: KubeClient) -> Finding:
+    """Ask by a dry run whether the namespace takes pods that mount NFS, as those with a share do."""
+    volume = {"name": "probe", "nfs": {"server": NO_SERVER, "path": "/", "readOnly": True}}
+    spec = {"containers": [{"name": "probe", "image": "probe"}], "volumes": [volume]}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "womm-doctor-"}, "spec": spec}
+    try:
+        await client.request("POST", client.collection("pods"), query=[("dryRun", "All")], body=body)
+    except ApiError as exc:
+        if refuses_nfs(exc.message):
+            text = "refused by the namespace (Pod Security `restricted`): no --image here, no lazy share"
+            return Finding(VOLUMES, Verdict.WEAK, text, "a namespace that takes pods of `baseline`")
+        if exc.code not in {400, 403, 422, 429}:
+            raise
+        return Finding(
+            VOLUMES, Verdict.GOOD, "the namespace does not say; a task asks before it makes anything"
+        )
+    return Finding(VOLUMES, Verdict.GOOD, "the namespace takes pods that mount them")
 
 
 async def _quota(client: KubeClient) -> Finding:
