@@ -58,7 +58,8 @@ def test_namespace_without_a_project_asks_for_an_image(words, womm_home, tmp_pat
     assert result.status == 254
     assert result.err.splitlines() == [
         "womm: which image do the pods run? The project names none",
-        "womm: hint: womm setup --image NAME --share none --yes",
+        "womm: hint: --image here: this machine's programs;"
+        " or an image: womm setup --image NAME --share none --yes",
     ]
 
 

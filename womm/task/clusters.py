@@ -50,7 +50,7 @@ async def make_cluster(settings: Settings, runtime: Path, perl: str, origin: Ori
     if not settings.image:
         raise SettingsError(
             "which image do the pods run? The project names none",
-            "womm setup --image NAME --share none --yes",
+            "--image here: this machine's programs; or an image: womm setup --image NAME --share none --yes",
         )
 
     def about(spec: TaskSpec) -> About:
