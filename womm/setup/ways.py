@@ -65,7 +65,7 @@ def programs(settings: Settings, folder: Path) -> Here:
 def _not_allowed(missing: Sequence[Root], allowed: Sequence[str]) -> list[Finding]:
     listed = os.pathsep.join(dict.fromkeys([*allowed, *(root.path for root in missing)]))
     told = ", ".join(f"{words.name(root.path)} ({root.kind}: {root.why})" for root in missing)
-    hint = f"--here-roots {listed}, or --here-roots none; at a terminal womm asks"
+    hint = f"--here-roots {listed}, or --here-roots none (a task asks at a terminal)"
     return [Finding(ROOT, Verdict.WEAK, f"not allowed yet: {told}", hint)]
 
 
