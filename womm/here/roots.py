@@ -234,6 +234,7 @@ def kind_of(root: str) -> str:
         "bin/python3": "python",
         "bin/ruby": "ruby",
         "rustup": "rust",
+        "toolchains": "rust",
     }
     for name, kind in marks.items():
         if os.path.exists(os.path.join(root, name)):

@@ -11,8 +11,10 @@ from tests.faults.tasks import womm
 
 pytestmark = pytest.mark.slow
 
-OF_CLUSTER = ["kubeconfig", "API server", "permissions", "quota"]
+OF_HERE = ["programs", "file server"]
+OF_CLUSTER = [*OF_HERE, "kubeconfig", "API server", "permissions", "quota", "NFS volumes"]
 OF_WORKER = ["image", "clock", "link", "link"]
+LAST = ["quickest"]
 
 
 def doctor(project: Project, *words: str, **env: str) -> tuple[int, dict[str, dict[str, str]], list[str]]:
@@ -27,7 +29,7 @@ def doctor(project: Project, *words: str, **env: str) -> tuple[int, dict[str, di
 
 def test_doctor_good_cluster_is_ok_in_all_and_leaves_nothing(project):
     status, checks, names = doctor(project)
-    assert names == OF_CLUSTER + OF_WORKER
+    assert names == OF_CLUSTER + OF_WORKER + LAST
     assert {name: check["level"] for name, check in checks.items()} == dict.fromkeys(checks, "ok")
     assert status == 0
     assert checks["kubeconfig"]["text"].endswith(f"namespace {project.namespace}")
@@ -42,14 +44,14 @@ def test_doctor_no_pod_starts_none_and_tells_of_the_quota(project):
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}}
     project.kube.kubectl.apply(project.namespace, {**quota, "spec": {"hard": {"pods": "0"}}})
     status, checks, names = doctor(project, "--no-pod")
-    assert (status, names) == (0, OF_CLUSTER)
+    assert (status, names) == (0, OF_CLUSTER + LAST)
     assert re.match(r"pods \S+ of 0$", checks["quota"]["text"])
     project.kube.kubectl.run("delete", "resourcequota", "q", "-n", project.namespace)
 
 
 def test_doctor_unreachable_cluster_is_told_and_no_more_asked(project):
     status, checks, names = doctor(project, "--kubeconfig", str(unreachable(project)))
-    assert (status, names) == (1, ["kubeconfig", "API server"])
+    assert (status, names) == (1, [*OF_HERE, "kubeconfig", "API server"])
     assert checks["API server"]["level"] == "missing"
     assert checks["API server"]["text"].startswith("cannot reach the cluster at https://127.0.0.1:1")
     assert "cluster-info" in checks["API server"]["hint"]
@@ -57,7 +59,7 @@ def test_doctor_unreachable_cluster_is_told_and_no_more_asked(project):
 
 def test_doctor_kubeconfig_that_is_gone_is_told(project):
     status, checks, names = doctor(project, "--kubeconfig", "nowhere")
-    assert (status, names) == (1, ["kubeconfig"])
+    assert (status, names) == (1, [*OF_HERE, "kubeconfig"])
     assert checks["kubeconfig"]["text"] == f"there is no kubeconfig {project.folder}/nowhere"
 
 
@@ -66,7 +68,7 @@ def test_doctor_image_that_cannot_be_a_worker_is_told_with_the_fix(project, imag
     name = project.kube.images["worker-noperl"].pinned if image == "noperl" else image
     project.write(image=name, ready_timeout="5s")
     status, checks, names = doctor(project)
-    assert (status, names) == (1, [*OF_CLUSTER, "worker"])
+    assert (status, names) == (1, [*OF_CLUSTER, "worker", *LAST])
     told = checks["worker"]
     assert told["level"] == "missing"
     if image == "noperl":
@@ -91,7 +93,7 @@ def test_user_with_the_role_of_cluster_setup_alone_runs_whole_tasks(project):
 
     # Nobody has granted anything: each missing right is named, and no pod is tried.
     status, checks, names = doctor(project, **env)
-    assert (status, names) == (1, OF_CLUSTER)
+    assert (status, names) == (1, OF_CLUSTER + LAST)
     missing = checks["permissions"]["text"]
     assert missing.startswith("missing: jobs (get, list, watch, create, delete), deployments (")
     assert "pods/exec (get, create)" in missing
