@@ -100,7 +100,10 @@ class ControlEnd:
 
 
 class UserSide:
-    """Serves `folder`, and dials a socket, or a port of this machine. `export`: an ExportedFolder, perhaps one with a fault."""
+    """Serves `folder`, and dials a socket, or a port of this machine.
+
+    export: an ExportedFolder, perhaps one with a fault.
+    """
 
     def __init__(self, folder, keys=KEYS, export=ExportedFolder):
         self.keys = keys

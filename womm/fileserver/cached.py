@@ -136,7 +136,9 @@ class CachedFilesystem:
 
     async def readlink(self, node: Node) -> bytes:
         assert isinstance(node, FileNode)
-        return await self._lookup.target(node)
+        target = await self._lookup.target(node)
+        self._uses.named(node)  # its name may have come by a listing
+        return target
 
     async def statfs(self) -> Space:
         return await self._contents.disk.space()

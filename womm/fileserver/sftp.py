@@ -23,8 +23,10 @@ from womm.wire.extensions import (
     ExtendedRequest,
     Get,
     Got,
+    Listed,
     Lsetstat,
     PosixRename,
+    Rows,
     pack_request,
 )
 from womm.wire.fields import U32, U64, BadMessage, Reader, read_string, string
@@ -37,6 +39,7 @@ from womm.wire.replies import (
     read_status,
     read_version,
 )
+from womm.wire.rows import Row, read_rows
 from womm.wire.sftp import (
     READ_ATTRIBUTES,
     READ_DATA,
@@ -290,6 +293,11 @@ class Session:
 
     def rmdir(self, path: bytes) -> "asyncio.Future[Reply]":
         return self.send(Kind.RMDIR, string(path))
+
+    async def rows(self, path: bytes, more: int) -> tuple[list[Row], bool]:
+        """Return a directory and so many names below it, and whether the directory itself is whole."""
+        found = as_extended(await self.extended(Rows(path, more)), Listed)
+        return read_rows(found.rows), found.whole
 
     async def listing(self, path: bytes) -> list[tuple[bytes, Stat]]:
         """Return a whole directory, without "." and ".."."""

@@ -146,6 +146,15 @@ class Position(Extended):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed(Extended):
+    """Names, as womm.wire.rows reads them, and whether all of the directory itself are there."""
+
+    FIELDS: ClassVar = "sb"
+    rows: bytes
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FoundPath(Extended):
     FIELDS: ClassVar = "s"
     path: bytes
@@ -222,6 +231,19 @@ class Tree(ExtendedRequest):
     FIELDS: ClassVar = "si"
     path: bytes
     most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(ExtendedRequest):
+    """As Tree, in few bytes and with targets of symbolic links: a directory, and up to `more` names below it.
+
+    Answer: Listed.
+    """
+
+    NAME: ClassVar = b"rows@womm"
+    FIELDS: ClassVar = "si"
+    path: bytes
+    more: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +359,7 @@ EXTENSIONS: Final[tuple[type[ExtendedRequest], ...]] = (
     Lsetstat,
     Limits,
     Tree,
+    Rows,
     Get,
     Put,
     Access,

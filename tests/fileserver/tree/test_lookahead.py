@@ -31,3 +31,16 @@ async def test_walk_through_directories_asks_less_often_than_there_are_directori
             below = await lazy.fs.lookup(lazy.fs.root(), name)
             assert await names(lazy.fs, below) == [b"f"]
         assert lazy.link.session().sent_requests - asked < 30
+
+
+async def test_a_static_tree_is_listed_at_the_first_question_with_links_and_what_is_below(top, place):
+    (top / "lib" / "mods").mkdir(parents=True)
+    (top / "lib" / "mods" / "m").touch()
+    (top / "lib" / "l").symlink_to("mods")
+    async with Lazy(top, place, static=True) as lazy:
+        lib = await lazy.fs.lookup(lazy.fs.root(), b"lib")
+        assert await names(lazy.fs, lib) == [b"l", b"mods"]
+        asked = lazy.link.session().sent_requests
+        assert await lazy.fs.readlink(await lazy.fs.lookup(lib, b"l")) == b"mods"
+        assert await names(lazy.fs, await lazy.fs.lookup(lib, b"mods")) == [b"m"]
+        assert lazy.link.session().sent_requests == asked

@@ -105,6 +105,8 @@ class Prefetch:
             for path, answer in single.items():
                 await self._absent(path, answer, asked)
         await self._more_names(batch)
+        if not self._lookup.is_fresh(self._tree.root):
+            await self._lookup.fresh(self._tree.root)
 
     def _known(self, path: bytes) -> bool:
         above, _, name = path.rpartition(b"/")
@@ -157,7 +159,7 @@ class Prefetch:
             whole = -(-size // BLOCK_BYTES)
             if (size, node.stat.mtime_ns) != (item.size, item.mtime_ns) and len(item.blocks) < whole:
                 continue  # it is another file by now, and which parts of it are wanted is not known
-            for number in item.blocks:
+            for number in _wanted(item, whole):
                 if number < whole and not await self._block(node, number, size):
                     return
 
@@ -190,3 +192,11 @@ class Prefetch:
     def _done(self, task: "asyncio.Task[bytes]") -> None:
         self._bytes -= self._under_way.pop(task)
         self._landed.set()
+
+
+def _wanted(item: Learned, whole: int) -> tuple[int, ...]:
+    """Return the blocks to fetch of a file of so many: all, if most were read. Which ones kernels leave out
+    differs from time to time."""
+    if len(item.blocks) * 4 < whole * 3:
+        return item.blocks
+    return (*item.blocks, *sorted(set(range(whole)) - set(item.blocks)))

@@ -13,6 +13,7 @@ from womm.fileserver.connection import UserLink
 from womm.fileserver.contents.blocks import BLOCK_BYTES, Blocks
 from womm.fileserver.contents.guesses import Guesses
 from womm.fileserver.contents.rate import LinkRate
+from womm.fileserver.contents.spread import Spread
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import ask
 from womm.fileserver.tree.tree import Tree
@@ -65,6 +66,7 @@ class Fetcher:
         self._unread: dict[tuple[int, int], int] = {}
         """For each fetched block, how many of its bytes no client has read yet."""
         self._prune_at = UNREAD_BLOCKS
+        self._spread = Spread(lambda: link.received_bytes)
         self.guesses = Guesses()
         self.from_cache = 0
         """Bytes that were read once more: without the cache they would have been fetched again."""
@@ -82,7 +84,7 @@ class Fetcher:
         found: list[bytes | asyncio.Task[bytes]] = []
         for number in range(first, last + 1):
             data = self._blocks.get(node.fileid, number)
-            found.append(self._fetch(node, number) if data is None else data)
+            found.append(self._missing(node, number) if data is None else data)
         self._ahead(file, offset, end, last)
         parts: list[bytes | memoryview] = []
         for number, item in enumerate(found, first):
@@ -117,6 +119,18 @@ class Fetcher:
             self._prune_at = max(UNREAD_BLOCKS, 2 * len(self._unread))
         if size_bytes:
             self._unread[key] = size_bytes
+
+    def _missing(self, node: FileNode, number: int) -> "asyncio.Task[bytes]":
+        """Fetch a block that a client waits for; of a program, what it is likely to want next, too."""
+        count = len(self._fetches)
+        task = self._fetch(node, number)
+        if self._tree.freshness.static and len(self._fetches) > count:
+            for other in self._spread.around(node, number):
+                self.begin(node, other)
+            for small in self._spread.beside(node):
+                if small.checked_epoch == self._tree.freshness.epoch:
+                    self.begin(small, 0)
+        return task
 
     def begin(self, node: FileNode, number: int) -> "asyncio.Task[bytes] | None":
         """Fetch a block that nobody waits for; None: it is there. Raises Changed, NFSError, OSError."""

@@ -19,7 +19,7 @@ class Freshness:
 
     def __init__(self, table: Table, *, static: bool = False) -> None:
         self._table = table
-        self._static = static
+        self.static = static
         self.epoch = 1
         """Counts connections, and times at which changes were missed; not kept over a restart."""
         self._seq = 0
@@ -36,7 +36,7 @@ class Freshness:
 
     def connected(self) -> None:
         """There is a new connection of the user's side."""
-        if not self._static:
+        if not self.static:
             self.renew()
 
     def told(self) -> None:

@@ -3,23 +3,33 @@
 Strategy: one LSTAT answers the first question about a directory, the second one fetches all of it. Questions
 about several directories soon after each other have the directory above them listed recursively, four times
 as much each time.
+
+A static tree is all of a machine's programs: the first question fetches all of the directory, since a program
+looks into few; what is listed recursively is small and deep, such as one of its packages.
 """
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
+from womm.fileserver.tree.changes import Asked
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import Questions, ask
 from womm.fileserver.tree.tree import Tree
+from womm.nfs.status import NFSError, Status
 from womm.wire.attributes import Stat
 from womm.wire.extensions import Tree as TreeRequest
+from womm.wire.rows import Row
 
 WALK_S: Final = 5.0
 """Two directories that are looked at for the first time within this: a program walks through the tree."""
 WALK_ENTRIES: Final = (256, 1024, 4096, 16384)
+STATIC_ENTRIES: Final = (256, 1024)
+STATIC_DEPTH: Final = 4
+"""Directories above one whose tree is listed: usr/lib/python3/dist-packages has as many."""
 _PAUSE_ENTRIES: Final = 1000
 
 
@@ -31,6 +41,7 @@ class LookAhead:
         self._link = link
         self._questions = questions
         self._walks: dict[FileNode, asyncio.Task[None]] = {}
+        self._static = tree.freshness.static
         self._last_missed: tuple[int, float, FileNode] | None = None
         """The epoch, the time and the directory of the last first question about a directory."""
 
@@ -48,7 +59,7 @@ class LookAhead:
         if directory.missed() > 1:
             return True
         self._first_missed(above)
-        return False
+        return self._static and self.covering(above) is None
 
     def will_list(self, above: FileNode) -> None:
         """A directory is about to be listed. If nobody wanted anything of it before, more may be listed."""
@@ -77,14 +88,17 @@ class LookAhead:
         if last is None or last[0] != epoch or now_s - last[1] > WALK_S or last[2] is above:
             return
         line = _line(above)
+        budgets_all = STATIC_ENTRIES if self._static else WALK_ENTRIES
         common = 0
         for index, pair in enumerate(zip(line, _line(last[2]), strict=False)):
             if pair[0] is pair[1]:
                 common = index
+        if self._static:
+            common = max(common, STATIC_DEPTH)
         for node in line[common:]:
             assert node.directory is not None
             listed_epoch, done = node.directory.tree_listed
-            budgets = WALK_ENTRIES if listed_epoch != epoch else [n for n in WALK_ENTRIES if n > done]
+            budgets = [n for n in budgets_all if listed_epoch != epoch or n > done]
             if budgets:
                 node.directory.tree_listing_began(epoch, budgets[0])
                 task = self._questions.spawn(self._walk(node, budgets[0]))
@@ -99,29 +113,49 @@ class LookAhead:
         """List up to so many entries below a directory."""
         tree, session = self._tree, self._link.session()
         with tree.freshness.question() as asked:
-            reply = await ask(session.extended(TreeRequest(top.path(), entries)))
-            names, _ = sftp.as_names(reply)
-            found: dict[bytes, list[tuple[bytes, Stat]]] = {}
+            if self._static:
+                try:
+                    rows, _ = await session.rows(top.path(), entries)
+                except sftp.LinkLost:
+                    raise NFSError(Status.DELAY) from None
+            else:
+                reply = await ask(session.extended(TreeRequest(top.path(), entries)))
+                rows = [(path, stat, b"") for path, stat in sftp.as_names(reply)[0]]
+            await take_rows(tree, top, rows, asked)
+
+
+async def take_rows(tree: Tree, top: FileNode, rows: Iterable[Row], asked: Asked) -> bool:
+    """Take over what was listed from a directory down. Is the directory's own listing believed?"""
+    found: dict[bytes, list[tuple[bytes, Stat]]] = {}
+    targets: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    count, taken = 0, False
+    for path, stat, target in rows:
+        place, _, name = path.rpartition(b"/")
+        if target:
+            targets.setdefault(place, []).append((name, target))
+        if name != b".":
+            found.setdefault(place, []).append((name, stat))
+            continue
+        # All names of this directory have come.
+        here = found.pop(place, [])
+        node = tree.below(top, place)
+        if node is not None:
+            done = tree.take_listing(node, here, asked)
+            taken = taken or (done and not place)
+        count += len(here)
+        if count > _PAUSE_ENTRIES:
             count = 0
-            for path, stat in names:
-                place, _, name = path.rpartition(b"/")
-                if name != b".":
-                    found.setdefault(place, []).append((name, stat))
-                    continue
-                # All names of this directory have come.
-                here = found.pop(place, [])
-                node = tree.below(top, place)
-                if node is not None:
-                    tree.take_listing(node, here, asked)
-                count += len(here)
-                if count > _PAUSE_ENTRIES:
-                    count = 0
-                    tree.table.sync()
-                    await asyncio.sleep(0)
-            for place, rest in found.items():
-                node = tree.below(top, place)
-                if node is not None:
-                    tree.take_part(node, rest, asked)
+            tree.table.sync()
+            await asyncio.sleep(0)
+    for place, rest in found.items():
+        node = tree.below(top, place)
+        if node is not None:
+            tree.take_part(node, rest, asked)
+    for place, leads in targets.items():
+        node = tree.below(top, place)
+        if node is not None:
+            tree.take_targets(node, leads)
+    return taken
 
 
 def _line(node: FileNode) -> list[FileNode]:

@@ -1,17 +1,20 @@
 """What a name is and what a file is like: from the tree if it is fresh, else from the user's side."""
 
 import asyncio
+from stat import S_ISLNK
 from typing import Final
 
 from womm.fileserver import sftp
 from womm.fileserver.connection import UserLink
-from womm.fileserver.tree.lookahead import LookAhead
+from womm.fileserver.tree.lookahead import LookAhead, take_rows
 from womm.fileserver.tree.nodes import FileNode
 from womm.fileserver.tree.questions import Questions, ask
 from womm.fileserver.tree.tree import Tree
 from womm.fileserver.tree.turns import Turns
 from womm.nfs.status import NFSError, Status
 
+MORE_NAMES: Final = 128
+"""Below a directory of a static tree, which come with its own: about 5 KB."""
 TRIES: Final = 4
 """How often to look at a file that changes all the time, before the last answer is taken as it is."""
 
@@ -130,17 +133,33 @@ class Lookup:
             # It may have ended before it came here. The next one may do so too: do not wait for that.
             if above.directory.knows(name, self.tree.freshness.epoch):
                 return True
+        listing = self._questions.under_way(("list", above)) if self.tree.freshness.static else None
+        if listing is not None:
+            # Its answer comes before that to a new question would.
+            await asyncio.wait([listing])
+            if above.gone or above.directory is None:
+                return False
+            if above.directory.knows(name, self.tree.freshness.epoch):
+                return True
         session = self.link.session()
         path = above.path()
         with self.tree.freshness.question() as asked:
-            waiter = session.lstat(path + b"/" + name if path else name)
+            below = path + b"/" + name if path else name
+            waiter = session.lstat(below)
+            leads = session.readlink(below) if self.tree.freshness.static else None
             if self._ahead.missed(above) and self._questions.under_way(("list", above)) is None:
                 self._questions.spawn(self.list_names(above))
             try:
                 stat = sftp.as_stat(await ask(waiter))
             except (FileNotFoundError, NotADirectoryError):
                 stat = None
-            return self.tree.take_answer(above, name, stat, asked)
+            taken = self.tree.take_answer(above, name, stat, asked)
+            if leads is not None and stat is not None and S_ISLNK(stat.mode):
+                # In one go: a client that finds a link follows it.
+                self.tree.take_targets(above, [(name, sftp.as_names(await ask(leads))[0][0][0])])
+            elif leads is not None:
+                leads.add_done_callback(sftp.ignore)
+            return taken
 
     # -- all names of a directory -----------------------------------------------------------------
     async def list_names(self, above: FileNode) -> None:
@@ -168,6 +187,10 @@ class Lookup:
                 return True
         with self.tree.freshness.question() as asked:
             try:
+                if self.tree.freshness.static:
+                    rows, whole = await session.rows(above.path(), MORE_NAMES)
+                    if whole:
+                        return await take_rows(self.tree, above, rows, asked)
                 found = await session.listing(above.path())
             except sftp.LinkLost:
                 raise NFSError(Status.DELAY) from None

@@ -5,7 +5,7 @@ Strategy: a node is the file of one inode, whatever its names. What the user's s
 used, and not believed before the user's side has shown it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from womm.fileserver.tree.changes import Asked, Stamp
@@ -131,6 +131,14 @@ class Tree:
         if asked.stamp == self.freshness.stamp():
             directory.name_absent(name, self.freshness.epoch)
         return True
+
+    def take_targets(self, above: FileNode, targets: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take over where links of a directory lead: names and targets that came with its listing."""
+        if above.directory is not None:
+            for name, target in targets:
+                node = above.directory.entries.get(name)
+                if node is not None and node.kind is FileType.SYMLINK and node.target is None:
+                    node.leads_to(target)
 
     def take_part(self, above: FileNode, found: Sequence[tuple[bytes, Stat]], asked: Asked) -> None:
         """Take over a part of a listing of a directory, as far as it is to be believed."""

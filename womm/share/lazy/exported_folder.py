@@ -17,12 +17,24 @@ from womm.share.control import Change
 from womm.share.fence import Fence
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.versions import Versions
+from womm.wire import rows
 from womm.wire.attributes import NewAttributes, pack_stat
-from womm.wire.extensions import PUT_CREATE, PUT_EXCLUSIVE, PUT_FORCE, PUT_SYNC, PUT_TRUNCATE, Got, Put
+from womm.wire.extensions import (
+    PUT_CREATE,
+    PUT_EXCLUSIVE,
+    PUT_FORCE,
+    PUT_SYNC,
+    PUT_TRUNCATE,
+    Got,
+    Listed,
+    Put,
+)
 from womm.wire.replies import pack_name
 
 _TREE_BYTES: Final = 3 << 20
 """Of one answer: less than a message may have."""
+MOST_ROWS: Final = 100_000
+"""Of one directory in one answer."""
 _THREADS: Final = 8
 FILE_MODE: Final = 0o1777
 """Of files, what can be set: a pod makes none that others on this machine run as its owner."""
@@ -138,6 +150,30 @@ class ExportedFolder:
         """
         packed: list[bytes] = []
         room = _TREE_BYTES
+        for name, found, _ in self._walk(top, deep=True):
+            entry = pack_name(name, pack_stat(found))
+            room -= len(entry)
+            if len(packed) >= most or room < 0:
+                return packed, False
+            packed.append(entry)
+        return packed, True
+
+    def rows(self, top: bytes, more: int) -> Listed:
+        """As `tree`, compressed and with the targets of links: a directory, and `more` names below it."""
+        packed: list[bytes] = []
+        room, whole, most = rows.MOST_BYTES, False, MOST_ROWS
+        for name, found, target in self._walk(top, deep=more > 0):
+            row = rows.pack_row(name, found, target)
+            room -= len(row)
+            if len(packed) >= most or room < 0:
+                break
+            packed.append(row)
+            if not whole and name == b"/.":
+                whole, most = True, len(packed) + more
+        return Listed(rows.compress(packed), whole)
+
+    def _walk(self, top: bytes, *, deep: bool) -> Iterator[tuple[bytes, os.stat_result, bytes]]:
+        """Yield what is in a directory, and its end mark; `deep`: then those in it, breadth first."""
         todo = deque([b""])
         while todo:
             below = todo.popleft()
@@ -152,19 +188,12 @@ class ExportedFolder:
             try:
                 before = self.fstat(fd)
                 for name, found in self.entries(fd, path):
-                    entry = pack_name(prefix + name, pack_stat(found))
-                    room -= len(entry)
-                    if len(packed) >= most or room < 0:
-                        return packed, False
-                    packed.append(entry)
-                    if stat.S_ISDIR(found.st_mode):
+                    yield prefix + name, found, _target(fd, name, found)
+                    if deep and stat.S_ISDIR(found.st_mode):
                         todo.append(prefix + name)
-                if len(packed) >= most:
-                    return packed, False
-                packed.append(pack_name(below + b"/.", pack_stat(before)))
+                yield below + b"/.", before, b""
             finally:
                 os.close(fd)
-        return packed, True
 
     def find(self, dev: int, ino: int) -> bytes:
         """Return a path of a file by its inode: it was renamed. Raises FileNotFoundError."""
@@ -325,6 +354,16 @@ class ExportedFolder:
     def symlink(self, target: bytes, path: bytes) -> None:
         self.guard.may_make(path, Change.PLACE)
         self.fence.symlink(target, path)
+
+
+def _target(fd: int, name: bytes, found: os.stat_result) -> bytes:
+    """Return where a symbolic link leads; empty: it is none, or it is gone."""
+    if not stat.S_ISLNK(found.st_mode):
+        return b""
+    try:
+        return os.readlink(name, dir_fd=fd)
+    except OSError:
+        return b""
 
 
 def _put_flags(flags: int) -> int:

@@ -20,10 +20,13 @@ from tests.share.lazy.sftp_server.client import Client
 from womm.wire.extensions import (
     Find,
     FoundPath,
+    Listed,
+    Rows,
     Tree,
 )
 from womm.wire.fields import Reader, read_string, string
 from womm.wire.replies import BODY_AT, read_names, read_status
+from womm.wire.rows import read_rows
 from womm.wire.sftp import Code, Kind
 
 
@@ -131,3 +134,27 @@ async def test_what_is_no_directory_is_neither_opened_nor_removed(folder, path):
         packet = await client.extended(Tree(path, 10))
         assert packet[0] == Kind.STATUS and read_status(packet).errno
     assert sorted(os.listdir(folder)) == before
+
+
+async def test_rows_are_a_directory_and_some_names_below_with_targets_of_links(folder):
+    (folder / "a/b").mkdir(parents=True)
+    for name in ("f", "a/f", "a/b/f"):
+        (folder / name).touch()
+    (folder / "l").symlink_to("a/../f")
+
+    async with Client(folder) as client:
+
+        async def rows(path, more):
+            packet = await client.extended(Rows(path, more))
+            found = Listed.read(Reader(memoryview(packet), BODY_AT))
+            return read_rows(found.rows), found.whole
+
+        everything, whole = await rows(b"", 100)
+        assert whole and {(name, target) for name, _, target in everything} == {
+            (name, b"a/../f" if name == b"l" else b"")
+            for name in (b"a", b"f", b"l", b"/.", b"a/b", b"a/f", b"a/.", b"a/b/f", b"a/b/.")
+        }
+        alone, whole = await rows(b"", 0)
+        assert whole and {name for name, _, _ in alone} == {b"a", b"f", b"l", b"/."}
+        some, whole = await rows(b"", 1)
+        assert whole and len(some) == 5

@@ -8,7 +8,7 @@ from typing import Final
 from womm.share.fence import clean
 from womm.share.lazy.sftp_server.context import Answer, RequestContext
 from womm.wire.attributes import NewAttributes, pack_stat
-from womm.wire.extensions import DiskSpace, Find, FoundPath, Statvfs, Tree
+from womm.wire.extensions import DiskSpace, Find, FoundPath, Rows, Statvfs, Tree
 from womm.wire.fields import Reader, string
 from womm.wire.replies import message, names, pack_name, status
 from womm.wire.sftp import Code, Kind
@@ -50,6 +50,16 @@ def op_readdir(context: RequestContext, number: int, reader: Reader) -> Answer:
 def op_tree(context: RequestContext, number: int, request: Tree) -> None:
     path = clean(request.path)
     context.in_thread(number, lambda: names(number, *context.export.tree(path, request.most)))
+
+
+def op_rows(context: RequestContext, number: int, request: Rows) -> None:
+    path = clean(request.path)
+
+    def look() -> bytes:
+        found = context.export.rows(path, request.more)
+        return message(Kind.EXTENDED_REPLY, number, found.pack())
+
+    context.in_thread(number, look)
 
 
 def op_find(context: RequestContext, number: int, request: Find) -> None:

@@ -80,6 +80,7 @@ _EXTENDED: Final[dict[bytes, tuple[type[ExtendedRequest], Callable[[RequestConte
         (extensions.Lsetstat, paths.op_lsetstat),
         (extensions.Limits, op_limits),
         (extensions.Tree, directories.op_tree),
+        (extensions.Rows, directories.op_rows),
         (extensions.Get, paths.op_get),
         (extensions.Put, paths.op_put),
         (extensions.Access, paths.op_access),
