@@ -15,7 +15,8 @@ def test_rows_are_read_as_they_were_packed(tmp_path):
     (tmp_path / "l").symlink_to("f")
     names = [(b"f", b""), (b"l", b"f"), (b"\xff" * 255, b"x" * 4095)]
     found = [os.lstat(tmp_path / name) for name in ("f", "l", "l")]
-    packed = compress(pack_row(*pair, target) for (pair, target) in zip_rows(names, found))
+    pairs = zip(names, found, strict=True)
+    packed = compress(pack_row(name, stat, target) for (name, target), stat in pairs)
     rows = read_rows(packed)
     assert [(name, target) for name, _, target in rows] == names
     for (_, stat, _), real in zip(rows, found, strict=True):
@@ -28,10 +29,6 @@ def test_rows_are_read_as_they_were_packed(tmp_path):
             real.st_dev,
             real.st_nlink,
         )
-
-
-def zip_rows(names, found):
-    return [((name, stat), target) for (name, target), stat in zip(names, found, strict=True)]
 
 
 def test_garbage_is_a_bad_message(tmp_path):

@@ -124,7 +124,7 @@ class Serving:
         await stack.enter_async_context(folder)
         self.folders.append(folder)
         path = export_path(options.programs_secret)
-        self.exports.append(nfs.Export(path, folder.filesystem, read_only=True, owner=(0, 0)))
+        self.exports.append(nfs.Export(path, folder.filesystem, read_only=True, owner=(0, 0), constant=True))
 
     def _add(self, filesystem: Filesystem, owner: Owner) -> None:
         path, read_only = export_path(self.options.secret), self.options.read_only

@@ -26,6 +26,7 @@ class Export:
     `path` begins with "/"; a part of it may be a secret. `owner`: the uid and gid that everything has,
     with chown accepted and forgotten and every caller but root treated as the owner; None: owners as the
     backend has them, callers as they say who they are. `listed`: READDIR of the pseudo-root shows it.
+    `constant`: its files stay as they are, so clients need not ask about them again (read delegations).
     """
 
     path: str
@@ -33,6 +34,7 @@ class Export:
     read_only: bool = False
     owner: tuple[int, int] | None = None
     listed: bool = False
+    constant: bool = False
 
 
 class Served:
@@ -41,7 +43,7 @@ class Served:
     `id` and the fsid come from the instance and the path: they are the same after a restart.
     """
 
-    __slots__ = ("describe", "export", "fs", "id", "mounted_on", "owner", "read_only")
+    __slots__ = ("constant", "describe", "export", "fs", "id", "mounted_on", "owner", "read_only")
 
     def __init__(self, export: Export, instance: bytes, lease_s: int) -> None:
         digest = hashlib.blake2b(export.path.encode(), key=instance, digest_size=EXPORT_BYTES + 16).digest()
@@ -49,6 +51,7 @@ class Served:
         self.fs = export.filesystem
         self.id = digest[:EXPORT_BYTES]
         self.read_only = export.read_only
+        self.constant = export.constant
         self.owner = export.owner
         major = int.from_bytes(digest[EXPORT_BYTES : EXPORT_BYTES + 8], "big") >> 1 or 1
         self.describe = Describe((major, 0), lease_s, export.filesystem.limits, pack_id, pack_id)

@@ -1,15 +1,15 @@
 """The operations, by topic, and the table of them. Which rows a minor version has is in the table.
 
 An operation that the table leaves out is answered NFS4ERR_NOTSUPP where the minor version knows it:
-delegations (none are given), named attributes, pNFS, asynchronous and inter-server COPY, CLONE, READ_PLUS,
-WRITE_SAME.
+other delegations than of files to read, named attributes, pNFS, asynchronous and inter-server COPY, CLONE,
+READ_PLUS, WRITE_SAME.
 """
 
 from typing import Final
 
 from womm.nfs.compound import Operation, Row
 from womm.nfs.constants import Op
-from womm.nfs.operations import attrs, clients, data, handles, locking, names, opens
+from womm.nfs.operations import attrs, clients, data, delegations, handles, locking, names, opens
 from womm.nfs.xdr import pack_u32
 
 _ALL: Final[dict[Op, Operation]] = {
@@ -17,6 +17,7 @@ _ALL: Final[dict[Op, Operation]] = {
     Op.CLOSE: opens.op_close,
     Op.COMMIT: data.op_commit,
     Op.CREATE: names.op_create,
+    Op.DELEGRETURN: delegations.op_delegreturn,
     Op.GETATTR: attrs.op_getattr,
     Op.GETFH: handles.op_getfh,
     Op.LINK: names.op_link,
@@ -79,6 +80,7 @@ _MODIFIES: Final = {
     Op.CREATE,
     Op.CREATE_SESSION,
     Op.DEALLOCATE,
+    Op.DELEGRETURN,
     Op.DESTROY_CLIENTID,
     Op.DESTROY_SESSION,
     Op.EXCHANGE_ID,

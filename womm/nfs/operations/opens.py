@@ -21,6 +21,7 @@ from womm.nfs.constants import (
     OPEN_CREATE,
     RESULT_CONFIRM,
     RESULT_LOCKTYPE_POSIX,
+    SHARE_READ,
     SHARE_WANT_MASK,
     SHARE_WRITE,
     UNCHECKED,
@@ -29,20 +30,17 @@ from womm.nfs.constants import (
     Op,
 )
 from womm.nfs.filesystem import NOTHING, WANT_CHANGE, Change, File, Node, Settings
+from womm.nfs.operations import delegations
 from womm.nfs.operations.attrs import forget_owner, pack_change
 from womm.nfs.operations.handles import look_up, read_name
 from womm.nfs.operations.names import give_owner
 from womm.nfs.operations.stateids import check_regular, find, permit_access, read_stateid, sequenced
 from womm.nfs.state.records import Client, Open, OpenOwner, Stateid
 from womm.nfs.status import NFSError, Status
-from womm.nfs.xdr import BadXDR, Reader, pack_bitmap, pack_u32, pack_u32s
+from womm.nfs.xdr import BadXDR, Reader, pack_bitmap, pack_u32
 
 _TIMES_SET: Final = 1 << Attr.TIME_ACCESS_SET | 1 << Attr.TIME_MODIFY_SET
-_WANT_NONE: Final = 0x400
 TRIES: Final = 4
-_NONE: Final = pack_u32(0)
-_NONE_EXT: Final = 3
-_NOT_WANTED, _NOT_SUPPORTED = 0, 3
 OPENERS: Final = 16
 """So many callers of one open are known, the latest: for others the mode is checked again."""
 
@@ -61,6 +59,8 @@ class OpenArgs:
     decoded: Decoded
     claim: int
     name: bytes
+    delegated: Stateid | None
+    """The delegation by which the client has the file open."""
 
 
 def _read_open(context: CompoundContext, reader: Reader) -> OpenArgs:
@@ -78,26 +78,28 @@ def _read_open(context: CompoundContext, reader: Reader) -> OpenArgs:
             verifier = reader.fixed(8)
         if create != EXCLUSIVE:
             decoded = decode_settings(reader, context.minor)
-    claim, name = reader.u32(), b""
+    claim, name, delegated = reader.u32(), b"", None
     if claim == CLAIM_NULL:
         name = read_name(reader, context.served)
     elif claim == CLAIM_PREVIOUS:
-        reader.u32()  # the delegation it had: there were none
+        reader.u32()  # the delegation it had: it gets it again when it opens the file again
     elif claim == CLAIM_FH and context.minor:
         pass
+    elif claim == CLAIM_DELEG_CUR_FH and context.minor:
+        delegated = read_stateid(context, reader)
     elif claim in (CLAIM_DELEGATE_CUR, CLAIM_DELEGATE_PREV) or (
-        claim in (CLAIM_DELEG_CUR_FH, CLAIM_DELEG_PREV_FH) and context.minor
+        claim == CLAIM_DELEG_PREV_FH and context.minor
     ):
-        raise NFSError(
-            Status.BAD_STATEID if claim in (CLAIM_DELEGATE_CUR, CLAIM_DELEG_CUR_FH) else Status.NOTSUPP
-        )
+        raise NFSError(Status.BAD_STATEID if claim == CLAIM_DELEGATE_CUR else Status.NOTSUPP)
     else:
         raise BadXDR(f"open_claim_type4 has no {claim}")
     wants = share & SHARE_WANT_MASK if context.minor else 0
     access = share & ~wants
     if not 1 <= access <= 3 or deny > 3:
         raise NFSError(Status.INVAL)
-    return OpenArgs(seqid, access, deny, wants, clientid, owner, create, verifier, decoded, claim, name)
+    return OpenArgs(
+        seqid, access, deny, wants, clientid, owner, create, verifier, decoded, claim, name, delegated
+    )
 
 
 async def op_open(context: CompoundContext, reader: Reader) -> Body:
@@ -138,6 +140,8 @@ def _forget_closed(context: CompoundContext, owner: OpenOwner) -> None:
 async def _open(context: CompoundContext, args: OpenArgs, client: Client, owner: OpenOwner) -> bytes:
     """Open a file; by name, look again when another client has removed or replaced it meanwhile."""
     served, above = context.served, context.node
+    if args.delegated is not None:
+        delegations.of(context, args.delegated)
     for _ in range(TRIES):
         try:
             return await _open_once(context, args, client, owner)
@@ -196,15 +200,12 @@ async def _open_once(context: CompoundContext, args: OpenArgs, client: Client, o
     if context.minor:
         context.stateid = held.stateid
     flags = RESULT_LOCKTYPE_POSIX | (0 if owner.confirmed else RESULT_CONFIRM)
-    return b"".join(
-        (
-            held.stateid.pack(),
-            pack_change(change),
-            pack_u32(flags),
-            pack_bitmap(attrset),
-            _delegation(args.wants),
-        )
+    opened = (held.stateid.pack(), pack_change(change), pack_u32(flags), pack_bitmap(attrset))
+    reads = args.access == SHARE_READ and not args.deny and args.claim in (CLAIM_NULL, CLAIM_FH)
+    delegation = (
+        await delegations.grant(context, client, args.wants) if reads else delegations.none(args.wants)
     )
+    return b"".join((*opened, delegation))
 
 
 def _note(context: CompoundContext, args: OpenArgs, owner: OpenOwner, file: File | None, needed: int) -> Open:
@@ -267,14 +268,6 @@ async def _create(
         await context.served.fs.close(file)
         raise
     return file, change, made or args.verifier is not None, attrset
-
-
-def _delegation(wants: int) -> bytes:
-    """open_delegation4: none; to who asked, also why (RFC 8881 18.16.3)."""
-    if not wants:
-        return _NONE
-    why = _NOT_WANTED if wants & 0xFF00 == _WANT_NONE else _NOT_SUPPORTED
-    return pack_u32s(_NONE_EXT, why)
 
 
 def _open_of(context: CompoundContext, stateid: Stateid) -> Open:
