@@ -11,7 +11,16 @@ from tests.cli.tasks import TASK as RUNNING
 from tests.cli.tasks import running, started_here, write_task
 from tests.journal.samples import STARTED, TASK, journal_of
 from womm.cli.status import as_table
-from womm.journal.events import Note, PodStarted, ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskEnded
+from womm.journal.events import (
+    Note,
+    PodStarted,
+    ProgramsTraffic,
+    ShareKept,
+    ShareTraffic,
+    ShareUnsent,
+    TaskCleaned,
+    TaskEnded,
+)
 from womm.journal.fold import TaskStatus, fold
 from womm.journal.observe import Observation
 from womm.journal.store import TaskRecord, TaskStore
@@ -120,9 +129,21 @@ def test_status_tells_what_went_over_a_share(womm_home):
     older = ShareTraffic(1.0, 1, 1, 1, 1)
     write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), older, ShareTraffic(2.0, 3_000_000, 512, 0, 7))
     (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
-    assert task["share"] == {"fetched": 3_000_000, "cached": 512, "written": 0, "unwritten": 7}
+    guessed = {"guessed": 0, "used": 0, "wasted": 0}
+    assert task["share"] == {"fetched": 3_000_000, "cached": 512, "written": 0, "unwritten": 7} | guessed
     told = "womm: aaaaaaaa: 3 MB fetched, 512 B from the cache, 0 B written back, 7 B still to be written\n"
     assert run("status", "-A").err == told
+
+
+def test_status_tells_what_was_fetched_of_programs_and_guessed(womm_home):
+    event = ProgramsTraffic(1.0, 30_000_000, 0, 5_000_000, 4_000_000, 1_000_000)
+    write_task("aaaaaaaa", replace(STARTED, host="elsewhere"), event)
+    (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
+    assert (task["programs"]["guessed"], task["programs"]["used"]) == (5_000_000, 4_000_000)
+    assert run("status", "-A").err == (
+        "womm: aaaaaaaa: programs: 30 MB fetched, 0 B from the cache,"
+        " 5 MB guessed (4 MB used, 1 MB wasted)\n"
+    )
 
 
 def test_status_names_what_is_not_in_the_folder(womm_home):

@@ -11,7 +11,7 @@ from womm import words
 from womm.cli import tables
 from womm.cli.options import cluster_options, known_settings
 from womm.cli.tables import Column
-from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent
+from womm.journal.events import ProgramsTraffic, ShareKept, ShareTraffic, ShareUnsent
 from womm.journal.fold import TaskStatus
 from womm.journal.observe import this_host
 from womm.journal.store import TaskStore
@@ -33,6 +33,8 @@ _LEAST_COMMAND = 20
 _WIDTH_WITHOUT_TERMINAL = 120
 # One line names so many tasks.
 _NAMED = 10
+_PROGRAMS_KEYS = ("fetched", "cached", "guessed", "used", "wasted")
+_SHARE_KEYS = ("fetched", "cached", "written", "unwritten", "guessed", "used", "wasted")
 
 
 @click.command("status")
@@ -90,6 +92,8 @@ def _tell_shares(tasks: Sequence[TaskView]) -> None:
             continue
         if (share := _share(task)) is not None:
             tables.say(f"womm: {task.task}: {_share_words(share)}")
+        if (programs := _programs(task)) is not None:
+            tables.say(f"womm: {task.task}: {_programs_words(programs)}")
         if unsent is not None and (unsent.reason or task.status is not TaskStatus.RUNNING):
             tables.say(f"womm: {task.task}: {_unsent_words(unsent)}")
     if incomplete:
@@ -167,7 +171,28 @@ def _share_words(share: ShareTraffic) -> str:
     parts = [(share.fetched, "fetched"), (share.cached, "from the cache"), (share.written, "written back")]
     if share.unwritten:
         parts.append((share.unwritten, "still to be written"))
-    return ", ".join(f"{shown_bytes(count)} {what}" for count, what in parts)
+    return ", ".join(f"{shown_bytes(count)} {what}" for count, what in parts) + _guess_words(share)
+
+
+def _programs(task: TaskView) -> ProgramsTraffic | None:
+    return task.observation.state.programs if task.observation is not None else None
+
+
+def _programs_words(programs: ProgramsTraffic) -> str:
+    from womm.words import shown_bytes
+
+    fetched, cached = shown_bytes(programs.fetched), shown_bytes(programs.cached)
+    return f"programs: {fetched} fetched, {cached} from the cache{_guess_words(programs)}"
+
+
+def _guess_words(traffic: ShareTraffic | ProgramsTraffic) -> str:
+    """Return what became of the bytes that were fetched because earlier tasks had read them."""
+    from womm.words import shown_bytes
+
+    if not traffic.guessed:
+        return ""
+    used, wasted = shown_bytes(traffic.used), shown_bytes(traffic.wasted)
+    return f", {shown_bytes(traffic.guessed)} guessed ({used} used, {wasted} wasted)"
 
 
 def _unsent(task: TaskView) -> ShareUnsent | None:
@@ -215,7 +240,10 @@ def as_json(task: TaskView, now_s: float) -> dict[str, object]:
         "joblog": started.joblog if started else None,
         "share": None
         if (share := _share(task)) is None
-        else {name: getattr(share, name) for name in ("fetched", "cached", "written", "unwritten")},
+        else {name: getattr(share, name) for name in _SHARE_KEYS},
+        "programs": None
+        if (programs := _programs(task)) is None
+        else {name: getattr(programs, name) for name in _PROGRAMS_KEYS},
         "unsent": None
         if (unsent := _unsent(task)) is None
         else {"names": list(unsent.names), "count": unsent.count, "reason": unsent.reason},

@@ -172,7 +172,8 @@ class ShareTraffic:
     """The bytes that went over a share since the task began.
 
     `fetched`: from the folder into the cluster; `cached`: from the file server's cache to pods; `written`:
-    back into the folder; `unwritten`: pods have written them, and the folder does not have them yet.
+    back into the folder; `unwritten`: pods have written them, and the folder does not have them yet;
+    `guessed`: fetched because earlier tasks have read them; of those, `used`: read later; `wasted`: not read.
     """
 
     KIND: ClassVar[str] = "share_traffic"
@@ -181,6 +182,22 @@ class ShareTraffic:
     cached: int
     written: int
     unwritten: int
+    guessed: int = 0
+    used: int = 0
+    wasted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsTraffic:
+    """The bytes of this machine's programs that went to pods since the task began; see ShareTraffic."""
+
+    KIND: ClassVar[str] = "programs_traffic"
+    time: float
+    fetched: int
+    cached: int
+    guessed: int
+    used: int
+    wasted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +276,7 @@ Event: TypeAlias = (
     | JobLost
     | JobEnded
     | ShareTraffic
+    | ProgramsTraffic
     | ShareUnsent
     | ShareKept
     | TaskEnding
@@ -278,6 +296,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     JobLost,
     JobEnded,
     ShareTraffic,
+    ProgramsTraffic,
     ShareUnsent,
     ShareKept,
     TaskEnding,

@@ -17,6 +17,7 @@ from womm.journal.events import (
     PodLeft,
     PodReady,
     PodStarted,
+    ProgramsTraffic,
     ShareKept,
     ShareTraffic,
     ShareUnsent,
@@ -79,6 +80,7 @@ class TaskState:
     pods: dict[str, PodState] = field(default_factory=dict)
     jobs: dict[int, JobState] = field(default_factory=dict)
     share: ShareTraffic | None = None
+    programs: ProgramsTraffic | None = None
     unsent: ShareUnsent | None = None
     kept: ShareKept | None = None
     ending: TaskEnding | None = None
@@ -220,6 +222,10 @@ def _on_share_traffic(state: TaskState, event: ShareTraffic) -> None:
     state.share = event
 
 
+def _on_programs_traffic(state: TaskState, event: ProgramsTraffic) -> None:
+    state.programs = event
+
+
 def _on_share_unsent(state: TaskState, event: ShareUnsent) -> None:
     state.unsent = event if event.count else None
 
@@ -255,6 +261,7 @@ _HANDLERS: dict[type[Event], Callable[[TaskState, Any], None]] = {
     JobLost: _on_job_lost,
     JobEnded: _on_job_ended,
     ShareTraffic: _on_share_traffic,
+    ProgramsTraffic: _on_programs_traffic,
     ShareUnsent: _on_share_unsent,
     ShareKept: _on_share_kept,
     TaskEnding: _on_task_ending,

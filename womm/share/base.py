@@ -20,6 +20,12 @@ SYNC: Final = (
 )
 
 
+class TellTraffic(Protocol):
+    """Hears of bytes: the fields of ShareTraffic after the time, in their order; the last ones may miss."""
+
+    def __call__(self, *count_bytes: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ShareEvents:
     """How a share speaks to the user, and to the task. `ask`: None where there is no terminal."""
@@ -31,8 +37,7 @@ class ShareEvents:
     """Another file server has come with an empty disk: unwritten bytes are lost. Returns whether some of
     them are not written again."""
     ask: Callable[[str], bool] | None
-    traffic: Callable[[int, int, int, int], None]
-    """Hears of bytes: fetched, cached, written, unwritten. See ShareTraffic."""
+    traffic: TellTraffic
     unsent: Callable[[ShareUnsent | ShareKept], None]
     """Hears which files of the jobs' are not in the folder, and which the user has changed under them."""
 

@@ -46,8 +46,10 @@ async def make_share(
     try:
         if settings.share == LAZY:
             from womm.share.lazy.task import LazyTaskShare
+            from womm.share.learned import LearnedFile
 
-            return LazyTaskShare(spec, events, task=task, working=folder)
+            learned = LearnedFile.of(spec.folder, LAZY)
+            return LazyTaskShare(spec, events, task=task, working=folder, learned=learned)
         if trial:
             return _MountedShare(spec)
         from womm.cluster.kubernetes.paths import SHARE_PATHS

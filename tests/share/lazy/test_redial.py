@@ -25,7 +25,10 @@ async def redialling(folder, place, dial=None):
         pod.lost.append(reason)
         conversation.fail(reason)
 
-    conversation = Conversation(names, replaced=lambda: "", give_up=give_up, cut=lambda: pod.redial.hang_up() or None)
+    def cut():
+        pod.redial.hang_up()
+
+    conversation = Conversation(names, replaced=lambda: "", give_up=give_up, cut=cut)
     pod.redial = Redial(
         keys, export, conversation, give_up=give_up, greeted=lambda: pod.greeted.append(1), keepalive_s=0.2
     )

@@ -24,12 +24,14 @@ from womm.share.lazy.control import Conversation
 from womm.share.lazy.exported_folder import ExportedFolder, Traffic
 from womm.share.lazy.flushes import Flushes, FlushResult
 from womm.share.lazy.guard import Guard
+from womm.share.lazy.learning import Learning
 from womm.share.lazy.names import NamesLog
 from womm.share.lazy.redial import Redial
 from womm.share.lazy.ssh import TaskKeys
 from womm.share.lazy.unsent import MissingFiles
 from womm.share.lazy.versions import Versions
 from womm.share.lazy.watch import Watcher
+from womm.share.learned import LearnedFile
 from womm.wire import login
 from womm.wire.control import AskStats, Finish, Owned, SetOwner, ShareStats, Written
 
@@ -44,13 +46,14 @@ class LazyOptions:
     """How a folder is shared.
 
     read_only: pods change nothing. writable: the paths that they may change; None: all. task: a file that the
-    user changes while jobs write to it is kept as NAME.womm-TASK. keepalive_s: the time between two questions
-    to a server that is silent.
+    user changes while jobs write to it is kept as NAME.womm-TASK. learned: what earlier tasks have read.
+    keepalive_s: the time between two questions to a server that is silent.
     """
 
     read_only: bool = False
     writable: Writable | None = None
     task: str = "share"
+    learned: LearnedFile | None = None
     keepalive_s: float = login.KEEPALIVE_S
 
 
@@ -106,6 +109,7 @@ class LazyConnection:
         )
         self._barriers = Barriers(self._watcher, self._conversation)
         self._flushes = Flushes(self._conversation)
+        self.learning = Learning(self._conversation, options.learned)
         self._background = Background(self._task_failed)
         self._watching: asyncio.Future[None] | None = None
         self._closed = False

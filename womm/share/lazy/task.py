@@ -18,6 +18,7 @@ from womm.share.control import Writable
 from womm.share.lazy.connection import LazyConnection, LazyOptions
 from womm.share.lazy.kept_report import KeptReport
 from womm.share.lazy.unsent_report import NOT_SENT, UnsentReport
+from womm.share.learned import LearnedFile
 from womm.wire.control import ShareStats
 from womm.words import duration, shown_bytes
 
@@ -39,13 +40,17 @@ class LazyTaskShare:
         *,
         task: str = "share",
         working: Path | None = None,
+        learned: LearnedFile | None = None,
         end_s: float = END_S,
     ) -> None:
         self._kept = KeptReport(voice.say, voice.unsent)
         self._share = LazyConnection(
             spec.folder,
             LazyOptions(
-                read_only=spec.read_only, writable=Writable.only(map(os.fsencode, spec.write)), task=task
+                read_only=spec.read_only,
+                writable=Writable.only(map(os.fsencode, spec.write)),
+                task=task,
+                learned=learned,
             ),
             on_lost=self._lost,
             on_disk_lost=self._disk_lost,
@@ -74,6 +79,7 @@ class LazyTaskShare:
         self._task_ends = voice.lost
         self._jobs_lose = voice.disk_lost
         self._watch: asyncio.Task[None] | None = None
+        self._learning: asyncio.Task[None] | None = None
         self._told: ShareStats | None = None
 
     def prepare_pod(self, host: ShareHost, pod: Pod, user: User | None) -> Coroutine[Any, Any, None] | None:
@@ -102,6 +108,11 @@ class LazyTaskShare:
         self._share.start(host.share_dial())
         host.before_share_ends(self._end)
         self._watch = asyncio.create_task(self._watch_traffic())
+        self._learning = asyncio.create_task(self._learn())
+
+    async def _learn(self) -> None:
+        with suppress(ShareError):
+            await self._share.learning.run()
 
     def _lost(self, reason: str) -> None:
         if not self._ending:
@@ -131,6 +142,7 @@ class LazyTaskShare:
             found = await self._share.flush()
             self._refused = found.failed
         stats = await self._stats()
+        await self._share.learning.learn()
         self.words = (
             f"{shown_bytes(stats.fetched)} fetched, {shown_bytes(stats.cached)} from the cache,"
             f" {shown_bytes(stats.written)} written back"
@@ -161,7 +173,8 @@ class LazyTaskShare:
         stats = await self._share.stats()
         if stats != self._told:
             self._told = stats
-            self._traffic(stats.fetched, stats.cached, stats.written, stats.unwritten)
+            ahead = stats.guessed, stats.used, stats.wasted
+            self._traffic(stats.fetched, stats.cached, stats.written, stats.unwritten, *ahead)
         return stats
 
     async def _watch_traffic(self) -> None:
@@ -173,7 +186,7 @@ class LazyTaskShare:
                 await self._stats()
 
     async def close(self) -> None:
-        tasks = [task for task in (self._watch, self._owned) if task is not None]
+        tasks = [task for task in (self._watch, self._learning, self._owned) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,50 @@
+"""What one task has read is fetched ahead for the next one."""
+
+from tests.fileserver.client import content
+from tests.fileserver.lazy import Lazy
+from tests.loop import until
+from womm.share.lazy.learning import Learning
+from womm.share.learned import LearnedFile
+from womm.wire.ahead import AskUse, Learned, Use
+from womm.wire.control import Answer, decode_reply, encode_request
+from womm.wire.lines import Facts
+
+
+class Asking:
+    """A Conversation with a file server of the tests."""
+
+    def __init__(self, lazy):
+        self.control = lazy.user.control
+
+    async def ask(self, request, reply):
+        found = await self.control.ask(request.OP, **request.facts())
+        return decode_reply(Answer(found["id"], Facts(found)), reply)
+
+
+async def test_what_one_task_has_read_the_next_one_gets_ahead(top, place, tmp_path):
+    (top / "d").mkdir()
+    (top / "d/f").write_bytes(b"x" * 300_000)
+    (top / "unused").write_bytes(b"y")
+    async with Lazy(top, place / "one") as lazy:
+        learning = Learning(Asking(lazy), LearnedFile(tmp_path / "learned"))  # type: ignore[arg-type]
+        await learning.tell()  # nothing is known yet
+        fs = lazy.fs
+        directory = await fs.lookup(fs.root(), b"d")
+        await content(fs, await fs.lookup(directory, b"f"))
+        await learning.learn()
+    async with Lazy(top, place / "two") as lazy:
+        learning = Learning(Asking(lazy), LearnedFile(tmp_path / "learned"))  # type: ignore[arg-type]
+        await learning.tell()
+        await until(lambda: lazy.contents.fetcher.guesses.guessed >= 300_000)
+        before = lazy.link.session().sent_requests
+        fs = lazy.fs
+        directory = await fs.lookup(fs.root(), b"d")
+        assert len(await content(fs, await fs.lookup(directory, b"f"))) == 300_000
+        assert lazy.link.session().sent_requests == before
+
+
+async def test_without_a_file_nothing_is_asked():
+    learning = Learning(None, None)  # type: ignore[arg-type]
+    await learning.tell()
+    await learning.learn()
+    assert encode_request(1, AskUse()) and Use((Learned(b"a", 1, 1),)).ok

@@ -1,0 +1,44 @@
+"""Sends the file server what earlier tasks have read, and keeps what this one reads: `Learning`."""
+
+import asyncio
+
+from womm.share.lazy.control import Conversation
+from womm.share.learned import LearnedFile
+from womm.wire.ahead import AskUse, Prefetch, Use
+from womm.wire.control import Done
+
+LEARN_AFTER_S = (20.0, 120.0)
+"""What the first jobs have read is kept so soon: a coordinator that is killed keeps nothing more."""
+
+
+class Learning:
+    """Of one export. For the event loop's thread. None: nothing is learned."""
+
+    def __init__(self, conversation: Conversation, file: LearnedFile | None) -> None:
+        self._conversation = conversation
+        self._file = file
+
+    def __repr__(self) -> str:
+        return f"<Learning {self._file!r}>"
+
+    async def tell(self) -> None:
+        """Have the file server fetch ahead. Returns when it has taken that in. Raises ShareError."""
+        if self._file is not None:
+            items = await asyncio.to_thread(self._file.load)
+            if items:
+                await self._conversation.ask(Prefetch(items), Done)
+
+    async def learn(self) -> None:
+        """Keep what was read so far. Raises ShareError."""
+        if self._file is not None:
+            used = await self._conversation.ask(AskUse(), Use)
+            await asyncio.to_thread(self._file.save, used.items)
+
+    async def run(self) -> None:
+        """Tell, and learn of the first jobs. Raises ShareError."""
+        await self.tell()
+        before_s = 0.0
+        for after_s in LEARN_AFTER_S:
+            await asyncio.sleep(after_s - before_s)
+            before_s = after_s
+            await self.learn()
