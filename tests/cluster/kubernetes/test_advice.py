@@ -14,7 +14,11 @@ from womm.cluster.kubernetes.advice import advice_for, pull_words, readable
         ("ImagePullBackOff (Back-off pulling image)", "--pull-secret"),
         ('RunContainerError (exec: "perl": executable file not found in $PATH)', "perl-base"),
         ("CrashLoopBackOff (exit status 255: exec /usr/bin/perl: exec format error)", "kubernetes.io/arch"),
-        ("CrashLoopBackOff (exit status 127: FATAL: kernel too old)", "older than this machine's C library needs"),
+        (
+            "CrashLoopBackOff (exit status 127: FATAL: kernel too old)",
+            "this machine's C library needs",
+        ),
+        ("x:1, the file server's image, has no perl, and the task's keeper needs it", "--fileserver-python"),
         ('error looking up service account: serviceaccount "x" not found', "service-account"),
         ('User "bob" cannot create resource "jobs"', "cluster-setup"),
         ("something new", "womm doctor"),

@@ -5,7 +5,7 @@ import asyncio
 from tests.cluster.kubernetes.test_pods import ended, pod
 from tests.link.wires import DEADLINE_S
 from womm.cluster.kubernetes.execs import Execs
-from womm.cluster.kubernetes.keeper import Keepers
+from womm.cluster.kubernetes.keeper import Keepers, lacks_perl
 
 STARTED = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
@@ -60,3 +60,11 @@ async def test_no_keeper_is_dialled_while_the_task_ends():
     keepers.drain()
     assert not execs.alive["k"]()
     await keepers.close()
+
+
+def test_keeper_whose_image_has_no_perl_is_known():
+    words = 'failed to create task: exec: "perl": executable file not found in $PATH'
+    assert lacks_perl(pod(ended(128, "StartError", words), phase="Failed"))
+    assert lacks_perl(pod({"waiting": {"reason": "RunContainerError", "message": words}}, phase="Pending"))
+    assert not lacks_perl(pod(STARTED))
+    assert not lacks_perl(pod(ended(128, "StartError", 'exec: "perl": permission denied')))

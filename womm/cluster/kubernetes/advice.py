@@ -41,6 +41,7 @@ _ADVICE: Final = (
         "the node's kernel is older than this machine's C library needs: other nodes (node-selector in"
         " .womm), or womm setup --image NAME",
     ),
+    (r"the file server's image, has no perl", "another --fileserver-python, as python:3.13-slim-bookworm"),
     (r"executable file not found|perl.*no such file", "the image needs perl (Debian: perl-base) and sh"),
     (r"serviceaccount .* not found|service account", "kubectl get serviceaccounts; service-account in .womm"),
     (f"{NO_NFS_CLIENT}.*--share eager", f"{_NFS_NODES}; or --share eager"),

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Iterable
+from typing import Final
 
 from womm.background import Background
 from womm.cluster.kubernetes.execs import Execs
@@ -11,6 +13,17 @@ from womm.cluster.kubernetes.manifests import KEEPER, Object
 from womm.link.client import Dial, Link
 
 log = logging.getLogger(__name__)
+
+_NO_PERL: Final = re.compile(r'"perl": executable file not found')
+
+
+def lacks_perl(item: Object) -> bool:
+    """Whether a keeper could not start since its image has no perl."""
+    for container in (item.get("status") or {}).get("containerStatuses") or ():
+        for state in (container.get("state") or {}).values():
+            if _NO_PERL.search(str((state or {}).get("message") or "")):
+                return True
+    return False
 
 
 class Keepers:

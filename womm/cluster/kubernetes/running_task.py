@@ -9,7 +9,7 @@ from womm.cluster.kubernetes.advice import readable
 from womm.cluster.kubernetes.client import KubeClient
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods
-from womm.cluster.kubernetes.keeper import Keepers
+from womm.cluster.kubernetes.keeper import Keepers, lacks_perl
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.missing import MissingWorkers
 from womm.cluster.kubernetes.objects import TaskObjects
@@ -79,6 +79,14 @@ class RunningTask:
         """See FileServerHost.no_nfs_client."""
         return self.host is not None and await self.host.no_nfs_client(node)
 
+    def keeper_seen(self, item: Object) -> None:
+        """Give the task up if its keeper, which runs in the file server's image, can never run there."""
+        if self.spec.programs is not None and not self.draining and lacks_perl(item):
+            image = share_manifests.server_image(self.spec)
+            self.missing.give_up(
+                f"{image}, the file server's image, has no perl, and the task's keeper needs it"
+            )
+
     def watch_refused(self, message: str) -> None:
         """Take what the API server says to a watch that it does not allow."""
         self.missing.refusal = readable(message)
@@ -111,7 +119,10 @@ class PodWatcher:
         self._task = task
 
     def replace(self, items: list[Object]) -> None:
-        self._task.keepers.replace(_of(items, manifests.KEEPER))
+        keepers = _of(items, manifests.KEEPER)
+        self._task.keepers.replace(keepers)
+        for keeper in keepers:
+            self._task.keeper_seen(keeper)
         if self._task.host is not None:
             self._task.host.replace(_of(items, share_manifests.FILE_SERVER))
         self._task.workers.replace(_of(items, manifests.WORKER))
@@ -120,6 +131,7 @@ class PodWatcher:
         component = _component(item)
         if component == manifests.KEEPER:
             self._task.keepers.apply(kind, item)
+            self._task.keeper_seen(item)
         elif component != share_manifests.FILE_SERVER:
             self._task.workers.apply(kind, item)
         elif self._task.host is not None:
