@@ -48,17 +48,18 @@ def test_programs_that_cannot_be_shown_say_why(tmp_path, womm_home):
 
 
 @pytest.mark.parametrize(
-    ("image", "here", "takes_nfs", "begins"),
+    ("image", "here", "no_nfs", "begins"),
     [
-        ("", True, True, "to begin: --image here --share lazy, which makes nothing"),
-        ("debian:12", True, True, "to begin: --image here --share lazy"),
-        ("debian:12", False, True, "--image debian:12 --share lazy"),
-        ("here", True, False, "--image NAME --share eager: the namespace refuses NFS volumes"),
+        ("", True, "", "to begin: --image here --share lazy, which makes nothing"),
+        ("debian:12", True, "", "to begin: --image here --share lazy"),
+        ("debian:12", False, "", "--image debian:12 --share lazy"),
+        ("here", True, ways.REFUSED, "--image NAME --share eager: the namespace refuses NFS volumes"),
+        ("", True, ways.NO_CLIENT, "--image NAME --share eager: a node has no NFS client"),
     ],
 )
-def test_quickest_is_what_works(image, here, takes_nfs, begins):
+def test_quickest_is_what_works(image, here, no_nfs, begins):
     settings = Settings(image=image)
-    assert ways.quickest(settings, here=here, takes_nfs=takes_nfs).text.startswith(begins)
+    assert ways.quickest(settings, here=here, no_nfs=no_nfs).text.startswith(begins)
 
 
 def test_server_is_its_own_image_or_any_with_python():

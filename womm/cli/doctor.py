@@ -94,6 +94,7 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
     import asyncio
 
     from womm.cluster.finding import Finding, Verdict
+    from womm.cluster.kubernetes.advice import NO_NFS_CLIENT
     from womm.cluster.kubernetes.checkup import VOLUMES
     from womm.setup import ways
     from womm.task.doctor import Listener, check_cluster
@@ -101,10 +102,10 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
     levels = {Verdict.GOOD: Level.OK, Verdict.BAD: Level.MISSING, Verdict.WEAK: Level.OPTIONAL}
     perl = _find("perl", os.environ) or "perl"
 
-    known: dict[str, Verdict] = {}
+    known: dict[str, Finding] = {}
 
     def hear(one: Finding) -> None:
-        known.setdefault(one.name, one.verdict)
+        known.setdefault(one.name, one)
         found(Check(one.name, levels[one.verdict], one.text, one.hint))
 
     def say(text: str) -> None:
@@ -115,8 +116,10 @@ def _check_cluster(flags: Mapping[str, str | None], found: Callable[[Check], Non
         hear(one)
     asyncio.run(check_cluster(own.settings, perl, here(), Listener(hear, say), pod=pod))
     if VOLUMES in known:
-        takes_nfs = known[VOLUMES] is Verdict.GOOD
-        hear(ways.quickest(settings, here=own.works, takes_nfs=takes_nfs))
+        no_nfs = "" if known[VOLUMES].verdict is Verdict.GOOD else ways.REFUSED
+        if "worker" in known and NO_NFS_CLIENT in known["worker"].text:
+            no_nfs = ways.NO_CLIENT
+        hear(ways.quickest(settings, here=own.works, no_nfs=no_nfs))
     return None
 
 

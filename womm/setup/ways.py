@@ -22,6 +22,8 @@ PROGRAMS: Final = "programs"
 ROOT: Final = "root"
 SERVER: Final = "file server"
 QUICKEST: Final = "quickest"
+REFUSED: Final = "the namespace refuses NFS volumes (Pod Security `restricted`)"
+NO_CLIENT: Final = "a node has no NFS client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,13 @@ def server(settings: Settings) -> Finding:
     return Finding(SERVER, Verdict.GOOD, text, "")
 
 
-def quickest(settings: Settings, *, here: bool, takes_nfs: bool) -> Finding:
-    """Tell which way is quickest. here: pods can see this machine's programs. takes_nfs: the namespace."""
+def quickest(settings: Settings, *, here: bool, no_nfs: str) -> Finding:
+    """Tell which way is quickest. here: pods can see this machine's programs. no_nfs: why none can mount."""
     engine = nearby.may_be_there(os.environ, os.getuid())
     makes = "`womm setup` makes an image" + ("" if engine else ", with docker or podman, which is not here")
     named = f"--image {settings.image}" if settings.image not in {"", HERE} else "--image NAME"
-    if not takes_nfs:
-        text = f"{named} --share eager: the namespace refuses NFS volumes (Pod Security `restricted`), so"
-        text += f" neither --image {HERE} nor a lazy share works there; {makes}"
+    if no_nfs:
+        text = f"{named} --share eager: {no_nfs}, so neither --image {HERE} nor a lazy share works; {makes}"
         return Finding(QUICKEST, Verdict.WEAK if settings.image == HERE else Verdict.GOOD, text)
     if not here:
         return Finding(QUICKEST, Verdict.GOOD, f"{named} --share lazy; {makes}")

@@ -47,9 +47,12 @@ def test_lazy_share_is_told_by_parallel_shell_and_doctor(shared: Project) -> Non
             assert told(run.err), run.err
             run.process.send_signal(signal.SIGTERM)
         assert doctor.wait() == 1, doctor.err
-        worker, hint = doctor.out.decode().splitlines()[-2:]
+        worker, hint, quickest = doctor.out.decode().splitlines()[-3:]
         assert worker.startswith("!!  worker: none will come: FailedMount (node1 has no NFS client: ")
         assert re.match(f"    .*{HINT}.*--share eager$", hint)
+        assert re.match(
+            "ok  quickest: .* --share eager: a node has no NFS client, so neither --image here", quickest
+        )
         assert "womm: waiting for a worker: " in doctor.err
         assert (one.wait(), other.wait()) == (143, 143)
         for run in (one, other, doctor):
