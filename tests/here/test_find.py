@@ -59,6 +59,12 @@ def test_find_programs_none_leaves_homes_out_and_says_so(place, env):
     )
 
 
+def test_find_programs_what_the_user_refuses_is_left_out(place, env):
+    root = f"{place.home}/conda/envs/x"
+    found = find_programs(env, None, [root, f"!{place.home}/conda", "!/usr"])
+    assert [path.path for path in found.roots if path.path in {root, "/usr"}] == ["/usr"]
+
+
 def test_find_programs_nothing_of_a_home_asks_nobody(place):
     assert find_programs({"HOME": str(place.home), "PATH": "/usr/bin"}, None, None).env["PATH"] == "/usr/bin"
 

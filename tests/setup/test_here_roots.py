@@ -60,7 +60,7 @@ def test_decided_by_the_users_own_settings_is_of_this_project_alone(tmp_path, co
     config.write_text(f'here-roots = ["{conda}", "{womm_home.home}/other"]\n')
     assert lines_of(settings(tmp_path), tmp_path)[0].here_roots == (str(conda),)
     config.write_text(f'here-roots = ["!{conda}"]\n')
-    assert lines_of(settings(tmp_path), tmp_path)[0].here_roots == ()
+    assert lines_of(settings(tmp_path), tmp_path)[0].here_roots == (f"!{conda}",)
 
 
 def test_decided_leaves_other_images_alone(tmp_path, conda):

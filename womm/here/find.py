@@ -13,7 +13,7 @@ from womm.here import consent, environment, etc, filesystems, homes, machine
 from womm.here.filesystems import FileSystems
 from womm.here.homes import Homes
 from womm.here.programs import Programs, Root
-from womm.here.roots import Roots, base_of_venv, interpreter_of
+from womm.here.roots import SYSTEM, Roots, base_of_venv, interpreter_of
 from womm.here.search_path import SearchPath, search_path
 
 NOT_ALLOWED: Final = "pods do not see these folders, since you did not allow it"
@@ -43,8 +43,9 @@ def find_programs(
     """Find what pods see of this machine.
 
     project: the folder that pods have anyway; None: none. allowed: the folders in homes that the user lets
-    pods see; None: nobody has been asked. folder: where jobs run, else the project. Raises UsageError for a
-    root in a home when nobody has been asked, and where this machine's programs cannot run in pods.
+    pods see, and any folders that pods must not see, with a ! before; None: nobody has been asked. folder:
+    where jobs run, else the project. Raises UsageError for a root in a home when nobody has been asked, and
+    where this machine's programs cannot run in pods.
     """
     machine.refuse_others()
     found = look(env, project, allowed or (), folder)
@@ -64,7 +65,7 @@ def look(
     table = table or filesystems.mounted()
     of_machine = homes.of_machine(env)
     roots = Roots(of_machine, table, str(project or ""))
-    for path in allowed:
+    for path in consent.answered(allowed)[0]:
         if why := roots.name(path):
             raise UsageError(f"--here-roots {path}: it {why}", f"ls -ld {path}")
     searched = search_path(env, folder or project or Path("/"), roots, table)
@@ -84,10 +85,8 @@ def look(
 
 def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: Sequence[str]) -> Programs:
     """Return what pods see of what was found, when these folders in homes are allowed. Raises UsageError."""
-    real = [os.path.realpath(path) for path in allowed]
-    roots = tuple(
-        root for root in found.roots if not root.in_home or any(_lies_in(root.path, one) for one in real)
-    )
+    yes, no = ([os.path.realpath(path) for path in part] for part in consent.answered(allowed))
+    roots = tuple(root for root in found.roots if _may_be_seen(root, yes, no))
     links = tuple((link, target) for link, target in found.links if _covered(target, roots))
     own = [Root(os.path.realpath(project), "project", "")] if project else []
     known = etc.shown()
@@ -103,8 +102,14 @@ def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: S
     return Programs(roots, links, known, variables.kept, perl, _notes(found, roots, variables))
 
 
+def _may_be_seen(root: Root, yes: Sequence[str], no: Sequence[str]) -> bool:
+    if any(_lies_in(root.path, one) for one in no) and root.kind != SYSTEM:
+        return False
+    return not root.in_home or any(_lies_in(root.path, one) for one in yes)
+
+
 def _notes(found: Look, roots: Sequence[Root], variables: environment.Environment) -> tuple[str, ...]:
-    hidden = [root.path for root in found.private() if root not in roots]
+    hidden = [root.path for root in found.roots if root not in roots]
     lines = found.path.notes()
     if found.broad:
         lines.append(f"pods do not see what programs lead to here: {', '.join(found.broad)}")

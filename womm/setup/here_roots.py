@@ -61,7 +61,10 @@ def look(settings: Settings, folder: Path) -> Look:
 def allowed_of(settings: Settings, found: Look) -> list[str]:
     """Return the folders in homes that the settings let pods see, without those of other projects."""
     given = settings.here_roots or ()
-    return list(given) if _is_exact(settings) else consent.relevant(found.roots, given)
+    if _is_exact(settings):
+        return list(given)
+    refused = [one for one in given if one.startswith(consent.NO)]
+    return [*consent.relevant(found.roots, given), *refused]
 
 
 def open_questions(settings: Settings, found: Look) -> list[Root]:
