@@ -24,6 +24,21 @@ def test_mounted_knows_proc():
     assert mounted().kind("/proc/self") == "proc"
 
 
+def test_answers_asks_a_mount_once_and_no_disk():
+    asked = []
+    gate = threading.Event()
+
+    def look(path):
+        asked.append(path)
+        assert path != "/dead" or gate.wait()
+
+    table = FileSystems([("/", "ext4"), ("/dead", "nfs"), ("/soft", "autofs"), ("/mnt/c", "drvfs")], 0.05)
+    found = [table.answers(path, look) for path in ("/usr", "/dead/a", "/dead/b", "/soft/x", "/mnt/c/x")]
+    gate.set()
+    assert found == [True, False, False, True, False]
+    assert asked == ["/dead", "/soft"]
+
+
 def test_in_time_a_silent_server_is_not_waited_for():
     gate = threading.Event()
     assert in_time(gate.wait, False, 0.01) is False

@@ -41,9 +41,10 @@ def test_search_path_says_what_is_left_out_and_why(place):
 
 def test_search_path_on_a_networks_file_system_is_taken_and_said(place):
     soft = place.program("soft/bin/tool").parent
-    gone = place.top / "soft" / "gone"
-    found = searched(place, soft, gone, mounts=[(str(place.top / "soft"), "nfs4")])
-    assert (found.folders, found.network, found.silent) == ([str(soft)], [str(soft)], [str(gone)])
+    mounts = [(str(place.top / "soft"), "nfs4"), (str(place.top / "gone"), "nfs4")]
+    found = searched(place, soft, place.top / "gone" / "bin", mounts=mounts)
+    assert (found.folders, found.network) == ([str(soft)], [str(soft)])
+    assert found.silent == [f"{place.top}/gone/bin"]
 
 
 def test_search_path_shims_are_replaced_by_the_chosen_version(place):

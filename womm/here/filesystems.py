@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 NETWORK: Final = frozenset(
-    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre nfs nfs4"
-    " orangefs panfs pvfs2 smb3 smbfs virtiofs wekafs".split()
+    "9p afs autofs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre nfs"
+    " nfs4 orangefs panfs pvfs2 smb3 smbfs virtiofs wekafs".split()
 )
 FOREIGN: Final = frozenset("drvfs exfat fuseblk hfsplus msdos ntfs ntfs3 vfat".split())
 """Those of other systems, which know no owner and no mode: all of a file's rights are made up."""
@@ -25,18 +25,31 @@ PATIENCE_S: Final = 3.0
 class FileSystems:
     """The table of mounts. mounts: where one is mounted, and its type, as mount(8) prints them."""
 
-    def __init__(self, mounts: list[tuple[str, str]]) -> None:
+    def __init__(self, mounts: list[tuple[str, str]], patience_s: float = PATIENCE_S) -> None:
         self._kinds = dict(mounts)
+        self._patience_s = patience_s
+        self._answers: dict[str, bool] = {}
 
     def kind(self, path: str) -> str:
         """Return the type of the file system that an absolute path is on; empty: the table does not say."""
+        return self._kinds.get(self._mount(path), "")
+
+    def _mount(self, path: str) -> str:
         at = os.path.normpath(path)
-        while True:
-            if at in self._kinds:
-                return self._kinds[at]
-            if at == "/":
-                return ""
+        while at not in self._kinds and at != "/":
             at = os.path.dirname(at)
+        return at
+
+    def answers(self, path: str, look: Callable[[str], object] = os.statvfs) -> bool:
+        """Return whether it is this system's, and its server answers, if it has one: asked once a mount."""
+        if self.is_foreign(path):
+            return False
+        if not self.is_network(path):
+            return True
+        mount = self._mount(path)
+        if mount not in self._answers:
+            self._answers[mount] = in_time(lambda: _succeeds(look, mount), False, self._patience_s)
+        return self._answers[mount]
 
     def is_network(self, path: str) -> bool:
         return self.kind(path) in NETWORK and not self.is_foreign(path)
@@ -59,6 +72,14 @@ def mounted() -> FileSystems:
 
 def _unescaped(path: bytes) -> str:
     return os.fsdecode(path.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\134", b"\\"))
+
+
+def _succeeds(look: Callable[[str], object], path: str) -> bool:
+    try:
+        look(path)
+    except OSError:
+        return False
+    return True
 
 
 def in_time(ask: Callable[[], T], otherwise: T, patience_s: float = PATIENCE_S) -> T:

@@ -72,7 +72,7 @@ def look(
     for environ in filter(None, (env.get("VIRTUAL_ENV"), *(_venvs(project) if project else ()))):
         roots.venv(environ)
     for place, why in (*_libraries(env), *_companions(env, of_machine, roots)):
-        if os.path.isabs(place) and os.path.isdir(place) and not table.is_foreign(place):
+        if os.path.isabs(place) and table.answers(place) and os.path.isdir(place):
             roots.see(os.path.normpath(place), why)
     for script in _scripts(project) if project else ():
         if interpreter := interpreter_of(script):

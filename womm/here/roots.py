@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from womm.here import homes
-from womm.here.filesystems import FileSystems, in_time
+from womm.here.filesystems import FileSystems
 from womm.here.homes import Homes
 from womm.here.programs import Root
 
@@ -92,6 +92,8 @@ class Roots:
     def see(self, path: str, why: str, kind: str = "") -> bool:
         """Make a path work in pods as it does here; return whether it does. why: what it is for."""
         at = os.path.normpath(path)
+        if not self._filesystems.answers(at):
+            return False
         for _ in range(_MOST_LINKS):
             link = _first_link(at)
             if link is None:
@@ -110,8 +112,7 @@ class Roots:
     def _see_real(self, path: str, why: str, kind: str) -> bool:
         if self._is_of_project(path) or self._covers(path):
             return True
-        mode = in_time(lambda: _mode(path), 0) if self._filesystems.is_network(path) else _mode(path)
-        if not mode:
+        if not self._filesystems.answers(path) or not (mode := _mode(path)):
             return False
         folder = path if stat.S_ISDIR(mode) else os.path.dirname(path)
         root = self._prefix(folder)
@@ -150,7 +151,8 @@ class Roots:
         for name, is_link in _entries(real, None if is_of_system else _MOST_FILES):
             path = os.path.join(real, name)
             if is_link:
-                if (target := _link_out(path)) and os.path.exists(path):
+                target = _link_out(path)
+                if target and self._filesystems.answers(target) and os.path.exists(path):
                     self.see(target, f"{path} leads there")
             elif not is_of_system and (interpreter := interpreter_of(path)):
                 self.see(interpreter, f"{path} runs it")

@@ -3,12 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from womm.here import shims
-from womm.here.filesystems import FileSystems, in_time
+from womm.here.filesystems import FileSystems
 from womm.here.homes import everybody_reads
 from womm.here.roots import Roots
 
@@ -51,7 +50,7 @@ def search_path(env: Mapping[str, str], folder: Path, roots: Roots, filesystems:
             found.relative.append(entry or "(an empty one)")
         elif filesystems.is_foreign(entry):
             found.foreign.append(entry)
-        elif filesystems.is_network(entry) and not in_time(partial(os.path.isdir, entry), False):
+        elif not filesystems.answers(entry):
             found.silent.append(entry)
         elif not os.path.isdir(entry):
             found.missing.append(entry)
