@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
-from tests.fileserver.lazy import UserSide, write_secret
+from tests.fileserver.lazy import KEYS, UserSide, write_secret
 from womm.share.lazy.exported_folder import ExportedFolder
 
 START_S = 60.0
@@ -19,9 +21,10 @@ START_S = 60.0
 class UserThread:
     """A user's side that comes back when it is cut; `away` keeps it away."""
 
-    def __init__(self, folder, socket, export=ExportedFolder):
-        """`export`: as of UserSide."""
+    def __init__(self, folder, socket, export=ExportedFolder, keys=KEYS):
+        """`export`, `keys`: as of UserSide."""
         self._socket = socket
+        self._keys = keys
         self._export = export
         self._ready = threading.Event()
         self._away = False
@@ -35,7 +38,7 @@ class UserThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     async def _make(self, folder):
-        return UserSide(folder, export=self._export)
+        return UserSide(folder, self._keys, export=self._export)
 
     async def _spawn(self):
         return asyncio.get_running_loop().create_task(self._dial())
@@ -149,6 +152,18 @@ class FileServer:
 
     def kill(self):
         self.end(signal.SIGKILL)
+
+    def metrics(self):
+        """What the NFS server has done, as SIGUSR1 has it written."""
+        size = self.log.stat().st_size
+        os.kill(self.pid, signal.SIGUSR1)
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            for line in self.log.read_bytes()[size:].splitlines(keepends=True):
+                if line.startswith(b'{"connections"') and line.endswith(b"\n"):
+                    return json.loads(line)
+            time.sleep(0.02)
+        raise AssertionError("no metrics")
 
     def rss_bytes(self):
         with open(f"/proc/{self.pid}/status") as file:

@@ -104,8 +104,9 @@ def open_(
     owner: bytes = b"owner",
     clientid: int = 0,
     seqid: int = 0,
+    delegated: Stateid = ZERO,
 ) -> bytes:
-    """OPEN; `create`: a createmode4."""
+    """OPEN; `create`: a createmode4; `delegated`: of claim 5."""
     out = pack_u32(Op.OPEN) + pack(">III", seqid, access, deny) + pack_u64(clientid) + pack_opaque(owner)
     if create is None:
         out += pack_u32(0)
@@ -119,7 +120,13 @@ def open_(
         out += pack_opaque(name)
     elif claim == 1:
         out += pack_u32(0)
+    elif claim == 5:
+        out += delegated.pack()
     return out
+
+
+def delegreturn(stateid: Stateid) -> bytes:
+    return pack_u32(Op.DELEGRETURN) + stateid.pack()
 
 
 def close(stateid: Stateid, seqid: int = 0) -> bytes:
@@ -229,6 +236,9 @@ def _open(r: Reader) -> dict[str, Any]:
     found["delegation"] = r.u32()
     if found["delegation"] == 3:
         found["why"] = r.u32()
+    elif found["delegation"] == 1:
+        found["delegated"], found["recall"] = _stateid(r), r.boolean()
+        found["ace"] = (r.u32(), r.u32(), r.u32(), r.text(64))
     return found
 
 

@@ -58,10 +58,11 @@ class Uses:
     def learned(self) -> Iterator[Learned]:
         """Yield what was used and is still there."""
         for node, blocks in self._items.items():
-            if node.gone or node.stat is None:
+            if node.gone:
                 continue
             path = node.path()
-            yield Learned(path, node.stat.size, node.stat.mtime_ns, tuple(blocks))
+            if node.stat is not None:
+                yield Learned(path, node.stat.size, node.stat.mtime_ns, tuple(blocks))
             absent = self._absent.get(node, {})
             if node in self._listed or len(absent) > ABSENT_NAMES:
                 yield Learned(path, LISTED, 0)

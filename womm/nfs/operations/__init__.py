@@ -17,7 +17,6 @@ _ALL: Final[dict[Op, Operation]] = {
     Op.CLOSE: opens.op_close,
     Op.COMMIT: data.op_commit,
     Op.CREATE: names.op_create,
-    Op.DELEGRETURN: delegations.op_delegreturn,
     Op.GETATTR: attrs.op_getattr,
     Op.GETFH: handles.op_getfh,
     Op.LINK: names.op_link,
@@ -109,6 +108,7 @@ TABLE: Final[dict[Op, Row]] = {
     **{op: Row(op, run, last_minor=0, needs_handle=False) for op, run in _ONLY_4_0.items()},
     **{op: Row(op, run, first_minor=1, needs_handle=False) for op, run in _SINCE_4_1.items()},
     **{op: Row(op, run, first_minor=2) for op, run in _SINCE_4_2.items()},
+    Op.DELEGRETURN: Row(Op.DELEGRETURN, delegations.op_delegreturn, first_minor=1),
     Op.OPEN_CONFIRM: Row(Op.OPEN_CONFIRM, opens.op_open_confirm, last_minor=0),
     Op.SECINFO_NO_NAME: Row(Op.SECINFO_NO_NAME, handles.op_secinfo_no_name, first_minor=1),
     # A failed SETATTR says which attributes it has set: none.

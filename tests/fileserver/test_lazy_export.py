@@ -1,0 +1,94 @@
+"""This machine's programs as a second export: its own socket and secret, read-only, everything root's."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.fileserver.lazy import write_secret
+from tests.fileserver.process import FileServer, UserThread
+from womm.share.lazy.ssh import TaskKeys
+
+pytestmark = pytest.mark.slow
+
+if shutil.which("nfs-ls") is None:
+    pytest.skip("libnfs-utils is not installed", allow_module_level=True)
+
+
+def test_programs_are_an_export_of_their_own_beside_the_folder(place, tmp_path):
+    folder, programs = tmp_path / "folder", tmp_path / "programs"
+    for path in (folder, programs / "usr"):
+        path.mkdir(parents=True)
+    (programs / "usr" / "tool").write_text("tool")
+    os.chown(programs / "usr" / "tool", 1234, 1234)
+    (folder / "mine").touch()
+    keys = TaskKeys.make()
+    secret = write_secret(place / "other", keys)
+    options = ("--programs", str(place / "p"), "--programs-secret", str(secret), "--uid", "5", "--gid", "6")
+    with FileServer(place / "s", *options) as server:
+        user, other = UserThread(folder, server.socket), UserThread(programs, place / "p", keys=keys)
+        try:
+            user.wait()
+            other.wait()
+            assert user.ask("owner", uid=7, gid=8)["ok"] and other.ask("owner", uid=9, gid=9)["ok"]
+
+            def run(program, path, *words):
+                url = f"nfs://127.0.0.1{path}?version=4&nfsport={server.port}"
+                return subprocess.run([program, *words, url], capture_output=True, text=True, check=False)
+
+            there = "/womm-" + (secret / "export").read_text()
+            listed = run("nfs-ls", server.path).stdout
+            assert "mine" in listed and " 7 " in listed
+            listed = run("nfs-ls", there + "/usr").stdout
+            assert "tool" in listed and "1234" not in listed and " 0 " in listed and " 9 " not in listed
+            assert run("nfs-cat", there + "/usr/tool").stdout == "tool"
+            assert run("nfs-cp", there + "/usr/new", "/etc/hostname").returncode != 0
+            assert not (programs / "usr" / "new").exists()
+            assert other.ask("use")["items"] and user.ask("pin", paths=["mine"])["missing"] == []
+        finally:
+            user.close()
+            other.close()
+
+
+PROGRAM = """
+import sys, pathlib
+sys.path.insert(0, "/mnt/p/usr/lib")
+import tool
+print(tool.WORD, pathlib.Path("/mnt/p/usr/bin/sh").readlink())
+"""
+
+
+def test_a_kernel_runs_programs_again_without_opening_them_also_after_a_restart(net, guest, place, tmp_path):
+    """A restarted server does not know the delegations: the kernel opens its files anew."""
+    programs = tmp_path / "programs"
+    for path in (programs / "usr" / "lib", programs / "usr" / "bin"):
+        path.mkdir(parents=True)
+    (programs / "usr" / "lib" / "tool.py").write_text("WORD = 'works'\n")
+    (programs / "usr" / "bin" / "sh").symlink_to("dash")
+    keys = TaskKeys.make()
+    secret = write_secret(place / "other", keys)
+    options = ("--programs", str(place / "p"), "--programs-secret", str(secret), "--grace", "5")
+    with FileServer(place / "s", *options, prefix=net.command(), port=4999) as server:
+        user = UserThread(programs, place / "p", keys=keys)
+        try:
+            user.wait()
+            there = "/womm-" + (secret / "export").read_text()
+            guest.mount("ro,port=4999", path=f"{there}/usr", at="/mnt/p/usr")
+            (guest.share / "program.py").write_text(PROGRAM)
+            run = "python3 -B /host/program.py"
+            assert guest.run(run).out == "works dash\n"
+            before = server.metrics()["operations"]["OPEN"]["count"]
+            guest.run(f"exec 5< /mnt/p/usr/lib/tool.py; {run}; cat <&5")
+            assert server.metrics()["operations"]["OPEN"]["count"] == before
+            holder = guest.start("exec 5< /mnt/p/usr/lib/tool.py; touch /tmp/held; sleep 20; cat <&5")
+            guest.run("until [ -e /tmp/held ]; do sleep 0.1; done")
+            server.end(signal.SIGKILL)
+            server.start()
+            user.wait()
+            assert guest.run(run, 120).out == "works dash\n"
+            assert holder.wait(120).out == "WORD = 'works'\n"
+        finally:
+            user.close()
+            guest.run("umount /mnt/p/usr || umount -f -l /mnt/p/usr", 120, check=False)

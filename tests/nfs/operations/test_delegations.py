@@ -1,0 +1,85 @@
+"""Read delegations: given where files stay as they are, used as opens, returned."""
+
+import pytest
+
+from tests.nfs.builder import Bench, close, delegreturn, getfh, open_, putfh, putrootfh, read
+from womm.nfs import Export, StateLimits
+from womm.nfs.backends.memory import MemoryFilesystem
+from womm.nfs.constants import Op
+from womm.nfs.options import Limits
+from womm.nfs.state.records import Stateid
+from womm.nfs.status import Status
+
+WANT_NONE = 0x400
+
+
+@pytest.fixture
+def constant():
+    """A server of constant files, `f` among them."""
+    memory = MemoryFilesystem()
+    limits = Limits(state=StateLimits(opens=8))
+    with Bench(exports=[Export("/", memory, constant=True)], limits=limits) as bench:
+        bench.session(owner=b"maker").open(b"f")
+        yield bench
+    assert memory.open_files == 0
+
+
+def opened(session, *operations, **options):
+    reply = session.ok(putrootfh(), open_(b"f", access=1, **options), getfh(), *operations)
+    return reply.value(Op.OPEN), reply.value(Op.GETFH)
+
+
+def test_a_delegation_reads_outlives_its_open_and_is_returned(constant):
+    session = constant.session()
+    found, handle = opened(session)
+    assert (found["delegation"], found["recall"]) == (1, False)
+    session.ok(putfh(handle), close(found["stateid"]))
+    session.ok(putfh(handle), read(found["delegated"]))
+    session.ok(putfh(handle), delegreturn(found["delegated"]))
+    assert session.call(putfh(handle), read(found["delegated"])).status is Status.BAD_STATEID
+    assert session.call(putfh(handle), delegreturn(found["delegated"])).status is Status.BAD_STATEID
+
+
+def test_a_client_has_one_delegation_of_a_file_and_goes_with_its_client(constant):
+    one, other = constant.session(owner=b"one"), constant.session(owner=b"other")
+    first, handle = opened(one)
+    assert opened(one)[0]["delegation"] == 0
+    second, _ = opened(other)
+    assert second["delegation"] == 1 and second["delegated"].other != first["delegated"].other
+    assert one.call(putfh(handle), delegreturn(second["delegated"])).status is Status.BAD_STATEID
+    count = constant.server.state.opens.open_count
+    constant.session(owner=b"one", verifier=b"rebooted")
+    assert constant.server.state.opens.open_count == count - 2
+
+
+def test_a_client_that_returns_it_opens_by_it_first(constant):
+    session = constant.session()
+    found, handle = opened(session)
+    session.ok(putfh(handle), close(found["stateid"]))
+    by = {"claim": 5, "access": 1}
+    reply = session.ok(putfh(handle), open_(None, delegated=found["delegated"], **by))
+    assert reply.value(Op.OPEN)["delegation"] == 0
+    wrong = open_(None, delegated=reply.value(Op.OPEN)["stateid"], **by)
+    assert session.call(putfh(handle), wrong).status is Status.BAD_STATEID
+    assert session.call(putfh(handle), open_(None, delegated=Stateid(1, b"x" * 12), **by)).status is (
+        Status.BAD_STATEID
+    )
+    session.ok(putfh(handle), delegreturn(found["delegated"]))
+    session.ok(putfh(handle), close(reply.value(Op.OPEN)["stateid"]))
+
+
+def test_no_delegation_for_who_writes_or_wants_none_or_speaks_4_0(constant):
+    session = constant.session()
+    for access in (3, 1 | WANT_NONE):
+        reply = session.ok(putrootfh(), open_(b"f", owner=b"%d" % access, access=access))
+        assert reply.value(Op.OPEN)["delegation"] in (0, 3)
+    clientid = constant.client40(owner=b"old")
+    old = constant.ok(putrootfh(), open_(b"f", access=1, clientid=clientid, seqid=1))
+    assert old.value(Op.OPEN)["delegation"] == 0
+
+
+def test_opens_have_room_beside_delegations(constant):
+    session = constant.session()
+    for number in range(6):
+        session.open(b"g%d" % number)
+    assert opened(session)[0]["delegation"] == 0
