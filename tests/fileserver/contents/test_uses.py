@@ -8,8 +8,8 @@ from womm.wire.ahead import ABSENT, LISTED
 
 
 async def test_uses_are_in_the_order_of_the_first_use_without_what_is_gone(top, place):
-    for name in ("b", "a", "gone"):
-        (top / name).touch()
+    for file in ("b", "a", "gone"):
+        (top / file).touch()
     async with Lazy(top, place) as lazy:
         for name in (b"b", b"gone", b"a", b"b"):
             await lazy.fs.lookup(lazy.fs.root(), name)

@@ -1,5 +1,7 @@
 """Read delegations: given where files stay as they are, used as opens, returned."""
 
+from typing import Any
+
 import pytest
 
 from tests.nfs.builder import Bench, close, delegreturn, getfh, open_, putfh, putrootfh, read
@@ -56,7 +58,7 @@ def test_a_client_that_returns_it_opens_by_it_first(constant):
     session = constant.session()
     found, handle = opened(session)
     session.ok(putfh(handle), close(found["stateid"]))
-    by = {"claim": 5, "access": 1}
+    by: dict[str, Any] = {"claim": 5, "access": 1}
     reply = session.ok(putfh(handle), open_(None, delegated=found["delegated"], **by))
     assert reply.value(Op.OPEN)["delegation"] == 0
     wrong = open_(None, delegated=reply.value(Op.OPEN)["stateid"], **by)
