@@ -33,7 +33,7 @@ from typing import Any
 from bench.driver import cpu_s
 from bench.poddriver import about
 from tests.link.wires import Recorder
-from womm.cluster.base import Loss, Pod, ShareSpec, TaskSpec
+from womm.cluster.base import Loss, Pod, ServerSpec, ShareSpec, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.paths import RUN, SCRIPTS, SECRET
@@ -276,8 +276,19 @@ async def serve(options: Options) -> None:
     folder = Path(options.folder)
     async with AsyncExitStack() as stack:
         share = LazyConnection(folder, on_lost=_say, say=_say)
-        spec = ShareSpec("lazy", folder, options.fileserver_image, share.keys.secret(), cache_bytes=4 << 30)
-        task = TaskSpec(options.task, folder, options.pods, 1, "500m", "256Mi", "/bin/sh", 60.0, share=spec)
+        spec = ShareSpec("lazy", folder, share.keys.secret(), cache_bytes=4 << 30)
+        task = TaskSpec(
+            options.task,
+            folder,
+            options.pods,
+            1,
+            "500m",
+            "256Mi",
+            "/bin/sh",
+            60.0,
+            share=spec,
+            server=ServerSpec(options.fileserver_image),
+        )
         target = Target(namespace=options.namespace, kubeconfig=options.kubeconfig)
         client = await KubeClient.connect(target, Path(options.runtime))
         cluster = KubernetesCluster(client, PodOptions(options.image, template=options.template), about)

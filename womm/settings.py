@@ -74,6 +74,7 @@ class Settings:
     share_volume: str = ""
     keep: bool = False
     fileserver_image: str = ""
+    fileserver_python: str = "python:3.13-slim-bookworm"
     prefix: str = ""
     pull_secret: str = ""
     service_account: str = ""
@@ -428,7 +429,13 @@ KEYS: Final = (
         "fileserver-image",
         "fileserver_image",
         read.text("the name of an image", r"[^\s]+"),
-        "the image of a share's file server",
+        "the file server's image, with womm in it",
+    ),
+    Key(
+        "fileserver-python",
+        "fileserver_python",
+        read.text("the name of an image", r"[^\s]+"),
+        "else its image: any with python3 (3.11 or newer), which gets womm when it starts",
     ),
     Key("prefix", "prefix", read.prefix, "what names of images that womm pushes begin with"),
     Key(

@@ -218,11 +218,12 @@ def test_setup_bad_value_of_the_file_can_be_mended_by_it(folder):
     assert written(folder)["share"] == "none"
 
 
-def test_setup_share_without_a_prefix_says_which_option(folder):
-    status, err = refused(folder, "--image", "tools", "--share", "lazy", "--yes")
-    assert status == 2
-    assert "--prefix is missing" in err
-    assert not (folder / ".womm").exists()
+def test_setup_share_without_a_prefix_needs_no_docker(folder):
+    words = ["--image", "tools", "--share", "lazy", "--fileserver-python", "python:3.14-slim", "--yes"]
+    assert setup(folder, *words, DOCKER_HOST="unix:///none").status == 0
+    found = written(folder)
+    assert (found["share"], found["fileserver-python"]) == ("lazy", "python:3.14-slim")
+    assert "fileserver-image" not in found and "prefix" not in found
 
 
 def test_setup_share_with_an_image_that_is_made_needs_no_docker(folder):

@@ -9,7 +9,7 @@ from tests.cluster.cluster_contract import SPEC
 from womm.cluster.base import Place, Pod, ShareSpec
 
 EXPORT = "0123456789abcdef" * 2
-SHARE = ShareSpec("lazy", Path("/proj"), "image", {"export": f"{EXPORT}\n".encode(), "key": b"\xffprivate"})
+SHARE = ShareSpec("lazy", Path("/proj"), {"export": f"{EXPORT}\n".encode(), "key": b"\xffprivate"})
 
 
 def test_path_of_a_share_is_its_secret_and_not_its_folder():
@@ -26,7 +26,7 @@ def test_secrets_of_a_share_are_in_no_text_of_it():
 
 def test_share_without_a_secret_has_no_path():
     with pytest.raises(KeyError):
-        assert ShareSpec("lazy", Path("/proj"), "image", {}).export
+        assert ShareSpec("lazy", Path("/proj"), {}).export
 
 
 def test_life_of_a_pod_is_told_from_the_next_one_of_its_name():

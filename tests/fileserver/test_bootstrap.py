@@ -135,17 +135,18 @@ BIG = bytes(range(256)) * 20_000
 def test_bridge_passes_bytes_both_ways_at_once_and_ends_with_either(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with running("bridge", path) as process, socket.socket(socket.AF_UNIX) as listener:
-        assert process.stdin is not None and process.stdout is not None
+        given, told = process.stdin, process.stdout
+        assert given is not None and told is not None
         listener.bind(path)  # it waits for one that comes later
         listener.listen()
         listener.settimeout(WAIT_S)
         peer, _ = listener.accept()
         with peer:
             peer.settimeout(WAIT_S)
-            sender = threading.Thread(target=lambda: (process.stdin.write(BIG), process.stdin.flush()))
+            sender = threading.Thread(target=lambda: (given.write(BIG), given.flush()))
             answerer = threading.Thread(target=peer.sendall, args=(BIG[::-1],))
             got: list[bytes] = []
-            reader = threading.Thread(target=lambda: got.append(process.stdout.read(12 + len(BIG))))
+            reader = threading.Thread(target=lambda: got.append(told.read(12 + len(BIG))))
             for thread in (sender, answerer, reader):
                 thread.start()
             received = b""

@@ -104,7 +104,7 @@ def fileserver_image(kube_cluster: KubeCluster) -> str:
 
 @pytest.fixture(scope="session")
 def python_image(kube_cluster: KubeCluster) -> str:
-    return images.python_image(kube_cluster.registry).tagged
+    return images.python_image(kube_cluster.registry).pinned
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def silent(options, folder, before=None, remembered="") -> Answers:
         ({"share": "lazy", "base": "debian:12"}, {}, "--prefix is missing"),
         ({"base": "debian:12", "prefix": "r/"}, {"run": ("true",)}, "--share is missing"),
         ({"share": "none"}, {"dockerfile": Path("Dockerfile")}, "--prefix is missing"),
-        ({"image": "t", "share": "eager"}, {}, "--prefix is missing"),
+        ({"image": "t", "share": "eager"}, {"fileserver_base": "b"}, "--prefix is missing"),
     ],
 )
 def test_missing_answers_name_their_options(folder, keys, more, missing):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from womm.cluster.base import ServerSpec
 from womm.errors import SettingsError, ShareError
 from womm.settings import Settings
-from womm.task.shares import share_spec
+from womm.task.shares import server_spec, share_spec
 
 SECRET = {"export": b"0" * 32}
 SHARED = Settings(
@@ -22,12 +23,7 @@ SHARED = Settings(
 def test_share_is_the_projects_folder_and_only_on_kubernetes():
     share = share_spec(SHARED, Path("/data/proj/sub"), SECRET)
     assert share is not None
-    assert (share.kind, share.folder, share.image, share.read_only) == (
-        "lazy",
-        Path("/data/proj"),
-        "files",
-        True,
-    )
+    assert (share.kind, share.folder, share.read_only) == ("lazy", Path("/data/proj"), True)
     assert share.export == "/womm-" + "0" * 32
     assert share_spec(replace(SHARED, share="none"), Path("/data/proj"), SECRET) is None
     assert share_spec(replace(SHARED, cluster="local"), Path("/data/proj"), SECRET) is None
@@ -51,15 +47,14 @@ def test_share_in_a_volume_has_a_place_of_its_own_there():
     assert (one.claim, one.store != other.store) == ("v", True)
 
 
-def test_share_without_an_image_says_how_to_get_it():
-    with pytest.raises(SettingsError, match="which image does the file server run") as raised:
-        share_spec(replace(SHARED, fileserver_image=""), Path("/data/proj"), SECRET)
-    assert "--prefix" in (raised.value.hint or "")
-
-
-def test_eager_share_without_an_image_is_for_the_namespace_to_judge():
-    share = share_spec(replace(SHARED, fileserver_image="", share="eager"), Path("/data/proj"), SECRET)
-    assert share is not None and share.image == ""
+def test_file_server_is_womms_own_image_or_any_python_with_a_bundle(womm_home):
+    assert server_spec(SHARED) == ServerSpec("files")
+    server = server_spec(replace(SHARED, fileserver_image="", fileserver_python="mine:3"))
+    assert (server.image, repr(server.bundles)) == (
+        "mine:3",
+        f"<WommBundles {womm_home.cache / 'womm/bundles'}>",
+    )
+    assert server_spec(Settings()).image.startswith("python:3.")
 
 
 def test_share_of_a_broad_folder_without_a_project_is_refused():

@@ -37,6 +37,7 @@ VALUED = {
     "--image": "image",
     "--here-image": "here_image",
     "--here-roots": "here_roots",
+    "--fileserver-python": "fileserver_python",
     "--pod-template": "pod_template",
     "--share": "share",
     "--share-write": "share_write",
@@ -257,6 +258,7 @@ Exit status: GNU parallel's own (0, 1-100 jobs failed, 101 more, 255 other);
 @click.option("--image", metavar="NAME", help="The image that the pods run; here: this machine's programs.")
 @click.option("--here-image", metavar="NAME", help="The image that lends its empty root to --image here.")
 @click.option("--here-roots", metavar="DIRS", help="Folders in homes that --image here may show; or none.")
+@click.option("--fileserver-python", metavar="NAME", help="An image with python3 for the file server.")
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pods: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, help="Pods cannot change the folder.")

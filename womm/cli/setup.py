@@ -41,7 +41,10 @@ from womm.errors import UsageError
 @click.option(
     "--fileserver-image",
     metavar="NAME",
-    help="The image of the share's file server; else womm builds and pushes it.",
+    help="The image of the share's file server; else womm builds it if it may push images.",
+)
+@click.option(
+    "--fileserver-python", metavar="NAME", help="Else any image with python3, which gets womm as it starts."
 )
 @click.option(
     "--fileserver-base", metavar="NAME", help="An image with python3 and perl to build the file server on."

@@ -32,6 +32,7 @@ Exit status: that of the shell or command; 254 when womm itself failed.""",
 @click.option("--image", metavar="NAME", help="The image that the pod runs; here: this machine's programs.")
 @click.option("--here-image", metavar="NAME", help="The image that lends its empty root to --image here.")
 @click.option("--here-roots", metavar="DIRS", help="Folders in homes that --image here may show; or none.")
+@click.option("--fileserver-python", metavar="NAME", help="An image with python3 for the file server.")
 @click.option("--pod-template", metavar="FILE", help="A pod (YAML) to lay under womm's own fields.")
 @click.option("--share", metavar="KIND", help="The folder in the pod: none, eager, eager-syncback, lazy.")
 @click.option("--share-readonly", is_flag=True, default=None, help="The pod cannot change the folder.")

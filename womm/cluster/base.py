@@ -43,16 +43,15 @@ class Pod:
 class ShareSpec:
     """The folder that the workers see, by way of a file server in the cluster.
 
-    kind: `lazy`, `eager` or `eager-syncback`. folder: absolute, and where workers see it. image: the
-    file server's. secret: the files of its `--secret` folder, by name; `export`, among them, is the 32
-    hex digits of the path that is mounted. claim: a PersistentVolumeClaim for what eager copies;
+    kind: `lazy`, `eager` or `eager-syncback`. folder: absolute, and where workers see it. secret: the files
+    of the file server's `--secret` folder, by name; `export`, among them, is the 32 hex digits of the path
+    that is mounted. claim: a PersistentVolumeClaim for what eager copies;
     store: the folder in it. cache_bytes: how much of the folder a lazy file server keeps. write: the only
     paths in the folder that pods may change; none: all of it.
     """
 
     kind: str
     folder: Path
-    image: str
     secret: Mapping[str, bytes] = field(repr=False)
     cache_bytes: int = 1 << 30
     read_only: bool = False
@@ -84,7 +83,10 @@ class Bundles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """The program of the file server's pod. bundles: None: the image has womm in it."""
+    """The program of the file server's pod.
+
+    image: has womm in it; or, with bundles, python3 alone: then the cluster brings a bundle into each pod.
+    """
 
     image: str
     bundles: Bundles | None = None

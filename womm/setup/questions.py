@@ -183,9 +183,7 @@ def _missing(options: Options, before: Mapping[str, object], remembered: str) ->
         missing.append("--share")
     if edits and options.dockerfile is None and not (known("base") or has_image):
         missing.append("--base")
-    if (makes or (share not in {"", NO_SHARE} and not known("fileserver-image"))) and not (
-        known("prefix") or remembered
-    ):
+    if (makes or options.fileserver_base) and not (known("prefix") or remembered):
         missing.append("--prefix")
     return missing
 
@@ -222,8 +220,7 @@ class _Dialogue:
         makes = edits or options.dockerfile is not None
         if makes:
             self._look_for_engine()
-        serves = share != NO_SHARE and not self._known("fileserver-image")
-        prefix, is_new = self._prefix(needed=makes or serves)
+        prefix, is_new = self._prefix(needed=makes or bool(options.fileserver_base))
         return Answers(
             folder=self.folder,
             cluster=chosen.cluster,

@@ -143,7 +143,8 @@ def _settle(answers: Answers) -> None:
 def _file_server(answers: Answers, base: str, say: Callable[[str], None]) -> dict[str, object]:
     """Return the key of the file server's image: one that `.womm` names by hand, else this womm's own.
 
-    base: the image to build it on. Raises ImageError.
+    Where womm may push nothing there is none: an image with python alone gets womm when it starts. base: the
+    image to build it on. Raises ImageError.
     """
     if answers.cluster == LOCAL or answers.share == NO_SHARE or answers.given.get("fileserver-image"):
         return {}
@@ -153,6 +154,8 @@ def _file_server(answers: Answers, base: str, say: Callable[[str], None]) -> dic
     own = f"{answers.prefix}{fileserver.NAME}@"
     if named and not (answers.prefix and named.startswith(own)):
         return {"fileserver-image": named}
+    if not answers.prefix:
+        return {}
 
     def tell(text: str) -> None:
         say(f"womm: {text}")

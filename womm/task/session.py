@@ -36,7 +36,7 @@ from womm.share.base import ShareEvents, TaskShare
 from womm.task.clusters import Origin, make_cluster
 from womm.task.resume import Earlier
 from womm.task.runtime import runtime_folder
-from womm.task.shares import make_share, shared_folder
+from womm.task.shares import make_share, server_spec, shared_folder
 from womm.waiting import unless
 
 
@@ -240,6 +240,7 @@ def _spec(request: TaskRequest, share: TaskShare | None) -> TaskSpec:
         orphan_timeout_s=settings.orphan_timeout_s,
         local_slots=request.local_slots,
         share=share.spec if share is not None else None,
+        server=server_spec(settings) if share is not None else None,
     )
 
 

@@ -9,13 +9,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from womm import places, project
-from womm.cluster.base import Pod, ShareHost, ShareSpec
-from womm.errors import SettingsError, ShareError, UsageError
+from womm.cluster.base import Pod, ServerSpec, ShareHost, ShareSpec
+from womm.errors import ShareError, UsageError
 from womm.journal.observe import this_host, this_user
 from womm.link.frames import User
 from womm.named import lies_in
 from womm.settings import (
-    EAGER,
     KUBERNETES,
     LAZY,
     NO_SHARE,
@@ -99,22 +98,27 @@ def share_spec(settings: Settings, folder: Path, secret: Mapping[str, bytes]) ->
         raise ShareError(f"{why}: it is not shared", "a folder below it, with `womm setup`, or --share none")
     check_share(settings.share_readonly, settings.share_write)
     _keep_out(settings, shared)
-    # An eager share needs none in a namespace that refuses file servers.
-    if not settings.fileserver_image and settings.share != EAGER:
-        raise SettingsError(
-            f"which image does the file server run? The project names none, and share is {settings.share}",
-            f"womm setup --prefix REGISTRY/NAME/ --share {settings.share} --yes",
-        )
     return ShareSpec(
         kind=settings.share,
         folder=shared,
-        image=settings.fileserver_image,
         secret=secret,
         cache_bytes=settings.share_cache_bytes,
         read_only=settings.share_readonly,
         write=settings.share_write,
         claim=settings.share_volume,
         store=_store(shared) if settings.share_volume else "",
+    )
+
+
+def server_spec(settings: Settings) -> ServerSpec:
+    """Return the program of a file server: womm's own image if the settings name one, else any python's."""
+    if settings.fileserver_image:
+        return ServerSpec(settings.fileserver_image)
+    from womm.image.bundle import WommBundles
+
+    folder = places.cache_folder()
+    return ServerSpec(
+        settings.fileserver_python, WommBundles(folder / "bundles" if folder is not None else None)
     )
 
 

@@ -51,7 +51,7 @@ def deployment(component, refusal=""):
 
 
 def share(kind):
-    return ShareSpec(kind, Path("/home/u/project"), "files", {"export": b"0" * 32})
+    return ShareSpec(kind, Path("/home/u/project"), {"export": b"0" * 32})
 
 
 @asynccontextmanager

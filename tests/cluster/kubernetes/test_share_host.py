@@ -18,7 +18,7 @@ from tests.link.wires import Linked
 from tests.loop import until
 from tests.realcluster.fixtures import KubeCluster
 from womm import process
-from womm.cluster.base import ShareHost, ShareSpec, TaskSpec
+from womm.cluster.base import ServerSpec, ShareHost, ShareSpec, TaskSpec
 from womm.cluster.kubernetes.client import KubeClient, Target
 from womm.cluster.kubernetes.cluster import KubernetesCluster, PodOptions
 from womm.cluster.kubernetes.manifests import WORKER
@@ -74,7 +74,6 @@ class Shared:
         values: dict[str, Any] = {
             "kind": "eager",
             "folder": FOLDER,
-            "image": self._image,
             "secret": {"export": secrets.token_hex(16).encode()},
         }
         made = ShareSpec(**{**values, **share})
@@ -85,6 +84,7 @@ class Shared:
             pods=pods,
             slots=1,
             share=made,
+            server=ServerSpec(self._image),
             orphan_timeout_s=2 * SLOW_S,  # a pod that waits for its first link is none
         )
 
@@ -239,19 +239,6 @@ async def test_namespace_that_takes_no_nfs_volumes_is_told_in_a_line(
         assert "refuses NFS volumes (Pod Security `restricted`)" in raised.value.message
         assert "womm parallel --share eager" in (raised.value.hint or "")
         assert shared.objects() == []
-
-
-async def test_eager_share_without_an_image_is_refused_before_anything_is_made(
-    kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home
-) -> None:
-    shared = Shared(kube_cluster, kube_namespace, "", ["node1"], womm_home.runtime)
-    cluster = await shared.cluster()
-    try:
-        with pytest.raises(ClusterError, match="which image does the file server run"):
-            await cluster.start(shared.spec(), Observer())
-    finally:
-        await cluster.stop()
-    assert shared.objects() == []
 
 
 async def test_file_server_satisfies_restricted_and_an_image_that_is_not_there_is_told(

@@ -23,7 +23,6 @@ def share(**changes: Any) -> ShareSpec:
     values: dict[str, Any] = {
         "kind": "lazy",
         "folder": Path("/home/au drey/proj"),
-        "image": IMAGE,
         "secret": {"host_key.pub": b"ssh-ed25519 x", "client_key": b"\x00key", "export": EXPORT.encode()},
         "cache_bytes": 1 << 30,
     }

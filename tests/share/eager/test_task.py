@@ -98,7 +98,7 @@ def go(womm_home, tmp_path):
 
         async with LocalStore() as store:
             cluster, heard = Cluster(tmp_path, store), Heard()
-            spec = ShareSpec(kind, folder, "image", {})
+            spec = ShareSpec(kind, folder, {})
             share = EagerTaskShare(
                 spec, PATHS, folder / "sub", "t1", heard.voice(), keep=False, patience_s=10
             )

@@ -82,7 +82,7 @@ async def sharing(top, place, *, end_s=60.0):
         lambda *count_bytes: None,
         heard.noted.append,
     )
-    lazy = LazyTaskShare(ShareSpec("lazy", top, "", {}), voice, end_s=end_s)
+    lazy = LazyTaskShare(ShareSpec("lazy", top, {}), voice, end_s=end_s)
     cluster = Cluster(place / "share")
     try:
         user = UserSide(top)  # it only has to be closed

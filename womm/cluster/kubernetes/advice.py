@@ -28,6 +28,15 @@ _ADVICE: Final = (
         "ask for less: --kube-cpu, --kube-mem; kubectl describe nodes",
     ),
     (
+        r"file server: .*(ImagePull|ErrImage|InvalidImageName)",
+        "check the image, or name another one with python3: --fileserver-python NAME; for a registry with a"
+        " login also --pull-secret NAME",
+    ),
+    (
+        r"file server: .*(executable file not found|no such file)",
+        "an image with python3 (3.11 or newer): --fileserver-python NAME",
+    ),
+    (
         r"ImagePull|ErrImage|InvalidImageName",
         "check the image, or name its --pull-secret: womm setup --image NAME",
     ),

@@ -110,17 +110,12 @@ class KubernetesCluster:
             pull_secret=self._options.pull_secret,
             service_account=self._options.service_account,
             template=self._options.template,
+            brings_bootstrap=share_manifests.has_bundle(spec),
             keeper_image=share_manifests.server_image(spec) if spec.programs is not None else "",
         )
         if spec.programs is not None:
             await check_nodes(self._client, workers, spec.programs)
         workers = await admitted(self._client, workers, spec)
-        if spec.share is not None and not share_manifests.server_image(spec) and not workers.copies_into_pods:
-            kind = spec.share.kind
-            raise ClusterError(
-                f"which image does the file server run? The project names none, and share is {kind}",
-                f"womm setup --prefix REGISTRY/NAME/ --share {kind} --yes",
-            )
         task = self._task = RunningTask(self._client, self._execs, spec, workers, observer)
         self._created = True  # even of a request without an answer, something may have come
         try:
@@ -135,6 +130,8 @@ class KubernetesCluster:
         for kind, watcher in (("pods", PodWatcher(task)), ("deployments", DeploymentWatcher(task))):
             self._watches.spawn(follow(self._client, self._client.collection(kind), mine, watcher))
         self._watches.spawn(task.workers.ask_events(task.no_nfs_client))
+        if task.filling is not None:
+            self._watches.spawn(task.filling.run())
 
     async def _create(self, task: RunningTask, workers: WorkerSpec, root: Object) -> None:
         """Create all that hangs on the root; workers that mount the share are created in the background."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from womm.cluster.base import TaskSpec
+from womm.cluster.base import Pod, TaskSpec
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.client import KubeClient
@@ -28,13 +28,20 @@ ANSWER_TIMEOUT_S: Final = 8.0
 
 class FileServerPods:
     """Its pods. `apply`, `remove` and `replace` as PodBook's; they return the pods that are to be deleted,
-    since the Deployment makes better ones."""
+    since the Deployment makes better ones.
 
-    def __init__(self) -> None:
+    image_has_womm: False: a pod runs the file server once it has a bundle (see filling.Filling).
+    """
+
+    def __init__(self, *, image_has_womm: bool = True) -> None:
+        self.image_has_womm = image_has_womm
         self.book = PodBook(1, "", FILE_SERVER)
         self.refusal = ""
         """The cluster's reason for not creating its pod, in its own words."""
+        self.getting = ""
+        """How far a pod is that gets womm, in words."""
         self._removed = ""
+        self._has_womm: set[str] = set()
         self._ready: set[str] = set()
         self._leaving: set[str] = set()
         self._changed = asyncio.Event()
@@ -48,9 +55,31 @@ class FileServerPods:
     @property
     def pod(self) -> str | None:
         """The pod whose program runs, if one does."""
-        live = [pod.name for pod in self.book.live]
+        live = [pod.name for pod in self._running]
         ready = [name for name in live if name in self._ready]
         return (ready or live)[-1] if live else None
+
+    @property
+    def _running(self) -> list[Pod]:
+        return [pod for pod in self.book.live if self.image_has_womm or pod.name in self._has_womm]
+
+    @property
+    def without_womm(self) -> list[str]:
+        """Pods on a node that need a bundle; some of them may not run yet."""
+        if self.image_has_womm:
+            return []
+        found = [*self.book.creating, *(pod.name for pod in self.book.live)]
+        return [name for name in found if name not in self._has_womm and name not in self._leaving]
+
+    def is_creating(self, name: str) -> bool:
+        """Whether a pod's container is not said to run yet."""
+        return self.book.is_creating(name)
+
+    def got_womm(self, name: str) -> None:
+        """Take note that a pod has its bundle; so its container runs, whatever the watch has said so far."""
+        self._has_womm.add(name)
+        self.getting = ""
+        self._did(self.book.answered(name))
 
     @property
     def is_ready(self) -> bool:
@@ -62,8 +91,8 @@ class FileServerPods:
         for item in found:
             self._note(item)
         names = {item["metadata"]["name"] for item in found}
-        self._ready &= names
-        self._leaving &= names
+        for known in (self._ready, self._leaving, self._has_womm):
+            known.intersection_update(names)
         return self._did(self.book.replace(found))
 
     def apply(self, item: Object) -> list[str]:
@@ -71,8 +100,8 @@ class FileServerPods:
         return self._did(self.book.apply(item))
 
     def remove(self, name: str) -> list[str]:
-        self._ready.discard(name)
-        self._leaving.discard(name)
+        for known in (self._ready, self._leaving, self._has_womm):
+            known.discard(name)
         return self._did(self.book.remove(name))
 
     def reasons(self) -> dict[str, str]:
@@ -83,7 +112,7 @@ class FileServerPods:
         found = {reason: texts.get(reason, "") for reason in self.book.reasons()}
         if self.refusal and not self.book.names:
             found[self.refusal] = ""
-        return found or {"starting": ""}
+        return found or {self.getting or "starting": ""}
 
     def deployment_gone(self, why: str) -> None:
         """No pod follows the one that there is, if there is one."""
@@ -101,7 +130,7 @@ class FileServerPods:
 
     async def until_ready(self) -> None:
         while not self.is_ready:
-            await self._change()
+            await self.change()
 
     async def live_pod(self, *, alone: bool = False) -> str:
         """Wait for a pod that can be reached; return its name. Raises ShareError when there will be none.
@@ -114,24 +143,25 @@ class FileServerPods:
 
     async def oldest_pod(self) -> str:
         """As live_pod, but prefer the pod that is to go, as long as it can be reached."""
-        while not (live := self.book.live):
+        while not (live := self._running):
             await self._another()
         return live[0].name
 
     async def until_one_leaves(self) -> None:
         while not self._leaving:
-            await self._change()
+            await self.change()
 
     async def until_none_leaves(self) -> None:
         while self._leaving:
-            await self._change()
+            await self.change()
 
     async def _another(self) -> None:
         if self._removed:
             raise ShareError(f"the file server is {self._removed}")
-        await self._change()
+        await self.change()
 
-    async def _change(self) -> None:
+    async def change(self) -> None:
+        """Wait until something has changed."""
         self._changed.clear()
         await self._changed.wait()
 

@@ -18,6 +18,7 @@ import yaml
 
 from womm import __version__, worker
 from womm.cluster.kubernetes.paths import AGENT_SOCKET, HEARTBEAT, RUN, SCRIPTS
+from womm.fileserver import bootstrap
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object, as JSON has it."""
@@ -109,6 +110,8 @@ class WorkerSpec:
     """The namespace enforces Pod Security `restricted`, so the image must not run as root."""
     copies_into_pods: bool = False
     """The namespace takes no NFS volumes: each worker has a volume of its own for a copy of the share."""
+    brings_bootstrap: bool = False
+    """The file server's image has no womm: the ConfigMap has what takes a bundle."""
     keeper_image: str = ""
     """Empty: the workers'. It needs perl, as theirs does."""
 
@@ -180,7 +183,9 @@ def task_job(spec: WorkerSpec) -> Object:
 
 def agent_scripts(spec: WorkerSpec, owner: Object) -> Object:
     """The ConfigMap that brings the agent and its bridge into any image that has perl."""
-    scripts = (worker.AGENT, worker.BRIDGE, *((worker.COPY_INTO_POD,) if spec.copies_into_pods else ()))
+    scripts = [worker.AGENT, worker.BRIDGE]
+    scripts += [worker.COPY_INTO_POD] if spec.copies_into_pods else []
+    scripts += [Path(bootstrap.__file__)] if spec.brings_bootstrap else []
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

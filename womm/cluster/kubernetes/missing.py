@@ -39,7 +39,7 @@ class MissingWorkers:
         self._server = server
         self._observer = observer
         self._copied = copied
-        self._ended = ""
+        self._ended = self._advice = ""
         self._events: dict[str, events.Why] = {}
         self._told: dict[str, int] | None = None
         self._lasting: list[str] = []
@@ -51,10 +51,11 @@ class MissingWorkers:
         return f"<MissingWorkers {self._book!r} of {self.wanted}>"
 
     def advice(self) -> str:
-        return advice_for([*self.reasons(), *self._lasting])
+        return self._advice or advice_for([*self.reasons(), *self._lasting])
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str, advice: str = "") -> None:
         """No worker will ever come. The observer hears of it at once: it asks why when none is wanted."""
+        self._advice = advice
         self.wanted = 0
         self._ended = why
         self._tell()

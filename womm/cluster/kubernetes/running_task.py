@@ -9,6 +9,7 @@ from womm.cluster.kubernetes.advice import readable
 from womm.cluster.kubernetes.client import KubeClient
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods
+from womm.cluster.kubernetes.filling import Filling
 from womm.cluster.kubernetes.keeper import Keepers, lacks_perl
 from womm.cluster.kubernetes.manifests import Object, WorkerSpec
 from womm.cluster.kubernetes.missing import MissingWorkers
@@ -25,8 +26,8 @@ _REMOVED = "removed from the cluster: finished elsewhere, or left alone for too 
 class RunningTask:
     """The parts of one task. `drain`, `mute` and `close` are the steps of its end.
 
-    host: None: the task has neither a share nor programs. server: None: no pod mounts one. changed: is set
-    after each change of what the cluster has.
+    host: None: the task has neither a share nor programs. server: None: no pod mounts one. filling: None: its
+    image has womm. changed: is set after each change of what the cluster has.
     """
 
     def __init__(
@@ -43,9 +44,22 @@ class RunningTask:
         """Workers get a copy of the share each, or may come to need one."""
         self.changed = asyncio.Event()
         self.draining = False
-        self.server = FileServerPods() if is_served and not workers.copies_into_pods else None
+        bundles = spec.server.bundles if spec.server is not None else None
+        self.server: FileServerPods | None = None
+        if is_served and not workers.copies_into_pods:
+            self.server = FileServerPods(image_has_womm=bundles is None)
         no_copy_helps = can_copy or spec.programs is not None
         self.missing = MissingWorkers(spec.pods, book, self.server, observer, copied=no_copy_helps)
+        self.filling: Filling | None = None
+        if self.server is not None and bundles is not None:
+            self.filling = Filling(
+                self.server,
+                bundles,
+                execs,
+                image=share_manifests.server_image(spec),
+                tell=self.missing.tell_soon,
+                give_up=self.missing.give_up,
+            )
         self.missing.held = _HELD if spec.programs is not None else ""
         bridge = AGENT_BRIDGE if spec.programs is None else (spec.programs.perl, *AGENT_BRIDGE[1:])
         self.workers = Workers(

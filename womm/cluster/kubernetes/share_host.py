@@ -13,7 +13,7 @@ from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
 from womm.cluster.kubernetes.file_server import FileServerPods, greeted
 from womm.cluster.kubernetes.manifests import GRACE_S, Object
 from womm.cluster.kubernetes.objects import TaskObjects
-from womm.cluster.kubernetes.paths import PROGRAMS_BRIDGE, SHARE_BRIDGE
+from womm.cluster.kubernetes.paths import PROGRAMS_SOCKET, SHARE_SOCKET, server_bridge
 from womm.cluster.kubernetes.removal import without_lost_nodes
 from womm.cluster.kubernetes.workers import Workers
 from womm.errors import ClusterError, WommError
@@ -64,20 +64,19 @@ class FileServerHost:
     def share_dial(self, command: Sequence[str] = (), *, last: bool = False) -> Dial:
         if self._server is None or self._spec.share is None:
             raise ClusterError("this task has no share")
-        return self._dial(self._server, SHARE_BRIDGE, command, last=last)
+        return self._dial(self._server, SHARE_SOCKET, command, last=last)
 
     def programs_dial(self) -> Dial:
         if self._server is None or self._spec.programs is None:
             raise ClusterError("this task does not show this machine's programs")
-        return self._dial(self._server, PROGRAMS_BRIDGE, (), last=False)
+        return self._dial(self._server, PROGRAMS_SOCKET, (), last=False)
 
     def release_workers(self) -> None:
         self._released.set()
 
-    def _dial(
-        self, server: FileServerPods, bridge: Sequence[str], command: Sequence[str], *, last: bool
-    ) -> Dial:
-        """Return what connects to a command beside the file server, or without one to a bridge's socket."""
+    def _dial(self, server: FileServerPods, socket: str, command: Sequence[str], *, last: bool) -> Dial:
+        """Return what connects to a command beside the file server, or without one to this socket of it."""
+        bridge = server_bridge(socket, has_perl=server.image_has_womm)
 
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
             try:

@@ -16,10 +16,13 @@ from womm.cluster.kubernetes import manifests
 from womm.cluster.kubernetes.manifests import COMPONENT, TASK, Object, WorkerSpec, root_name
 from womm.cluster.kubernetes.paths import (
     CACHE,
+    LIB,
     PROGRAMS_CACHE,
     PROGRAMS_SECRET,
     PROGRAMS_SOCKET,
+    PYTHONPATH,
     RUN,
+    RUN_SERVER,
     SCRIPTS,
     SECRET,
     SHARE_SOCKET,
@@ -177,7 +180,7 @@ def _pod(spec: WorkerSpec, task: TaskSpec) -> Object:
         "containers": [
             {
                 "name": FILE_SERVER,
-                "image": server_image(task),
+                **_program(task),
                 "args": [*_arguments(task), *_owner(spec)],
                 "ports": [{"name": "nfs", "containerPort": PORT, "protocol": "TCP"}],
                 # Its user is in no list of the image: the ssh library asks for a name and a home.
@@ -185,6 +188,8 @@ def _pod(spec: WorkerSpec, task: TaskSpec) -> Object:
                     {"name": "WOMM_TASK", "value": spec.task},
                     {"name": "USER", "value": "womm"},
                     {"name": "HOME", "value": "/tmp"},
+                    # For what runs beside it; bundles have this path, and images a variable of their own.
+                    *([{"name": "PYTHONPATH", "value": PYTHONPATH}] if has_bundle(task) else []),
                 ],
                 "resources": deepcopy(_RESOURCES),
                 "securityContext": {**manifests.RESTRICTED, "readOnlyRootFilesystem": True},
@@ -204,13 +209,21 @@ def _pod(spec: WorkerSpec, task: TaskSpec) -> Object:
 
 
 def server_image(task: TaskSpec) -> str:
-    if task.server is not None:
-        return task.server.image
-    return task.share.image if task.share is not None else ""
+    return task.server.image if task.server is not None else ""
+
+
+def has_bundle(task: TaskSpec) -> bool:
+    """Whether the file server's image has python3 alone."""
+    return task.server is not None and task.server.bundles is not None
+
+
+def _program(task: TaskSpec) -> Object:
+    program: Object = {"image": server_image(task)}
+    return {**program, "command": list(RUN_SERVER)} if has_bundle(task) else program
 
 
 def _arguments(task: TaskSpec) -> list[str]:
-    """Return the arguments of the image's entrypoint, womm.fileserver."""
+    """Return the arguments of womm.fileserver, which is the entrypoint of womm's own image."""
     words = ["--state", STATE, "--port", str(PORT)]
     if task.share is not None:
         words += _share_arguments(task.share)
@@ -247,6 +260,8 @@ def _volumes(spec: WorkerSpec, task: TaskSpec) -> tuple[list[Object], list[Objec
         "womm-state": (STATE, {"emptyDir": {}}),
         "womm-tmp": ("/tmp", {"emptyDir": {"sizeLimit": "64Mi"}}),
     }
+    if has_bundle(task):
+        volumes["womm-lib"] = LIB, {"emptyDir": {"sizeLimit": "256Mi"}}
     if task.share is not None:
         volumes |= _share_volumes(spec, task.share)
     if task.programs is not None:

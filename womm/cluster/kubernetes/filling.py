@@ -1,0 +1,170 @@
+"""Womm for the pods of a file server whose image has python3 alone: one exec into each pod brings the bundle.
+
+The other end is womm/fileserver/bootstrap.py. A pod gets the bundle once: it lies in an emptyDir, where a
+container that starts again finds it. An exec that is cut is made again, from the beginning. As with workers,
+the first tries come before the watch says that the container runs (see early).
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from womm import words
+from womm.cluster.base import Bundles, PodPython
+from womm.cluster.kubernetes.channel import ExecTransport
+from womm.cluster.kubernetes.early import TRY_AFTER_S
+from womm.cluster.kubernetes.execs import Execs
+from womm.cluster.kubernetes.file_server import FileServerPods
+from womm.cluster.kubernetes.paths import FILL
+from womm.cluster.kubernetes.removal import RETRY_DELAYS_S
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
+from womm.errors import ClusterError, ImageError
+from womm.fileserver.bootstrap import GREETING
+
+log = logging.getLogger(__name__)
+
+HELLO_TIMEOUT_S: Final = 10.0
+STALL_S: Final = 60.0
+"""The bootstrap tells of each 256 KiB."""
+_OTHER_IMAGE: Final = "an image with CPython 3.11 or newer: --fileserver-python python:3.13-slim-bookworm"
+
+
+class Filling:
+    """Fills the pods of one file server, as long as `run` runs.
+
+    image: for words. tell: is called when `server.reasons()` may be others. give_up: gets the reason why no
+    pod will ever have womm, and what to type.
+    """
+
+    def __init__(
+        self,
+        server: FileServerPods,
+        bundles: Bundles,
+        execs: Execs,
+        *,
+        image: str,
+        tell: Callable[[], None],
+        give_up: Callable[[str, str], None],
+    ) -> None:
+        self._server = server
+        self._bundles = bundles
+        self._execs = execs
+        self._image = image
+        self._tell = tell
+        self._give_up = give_up
+        self._begun: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Filling {self._server!r}>"
+
+    async def run(self) -> None:
+        """Fill each pod that comes, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for name in self._server.without_womm:
+                    if name not in self._begun:
+                        self._begun.add(name)
+                        group.create_task(self._fill(name), name=f"womm for {name}")
+                await self._server.change()
+
+    async def _fill(self, name: str) -> None:
+        early, later = iter(TRY_AFTER_S), _delays()
+        while name in self._server.without_womm:
+            if not self._server.is_creating(name):
+                delay_s = next(later)
+            elif (found := next(early, None)) is not None:
+                delay_s = found
+            else:
+                await self._server.change()
+                continue
+            await asyncio.sleep(delay_s)
+            try:
+                await self._send(name)
+            except ImageError as exc:
+                self._give_up(exc.message, exc.hint or "")
+                return
+            except (OSError, ClusterError, TimeoutError) as exc:
+                log.debug("%s has no womm yet: %r", name, exc)
+            else:
+                self._server.got_womm(name)
+                self._tell()
+
+    async def _send(self, name: str) -> None:
+        """Bring womm into a pod. Raises ImageError when no pod of this image can have it, OSError."""
+        talk = _Talk()
+        dial = self._execs.dial(name, FILE_SERVER, lambda: name in self._server.without_womm, FILL)
+        transport = await dial(lambda: talk)
+        assert isinstance(transport, ExecTransport)
+        try:
+            python = self._python(await talk.line(HELLO_TIMEOUT_S))
+            if python is None:
+                return
+            self._say(f"womm is made ready for its Python {python.version}")
+            data = await asyncio.to_thread(lambda: self._bundles.provide(python).read_bytes())
+            size_mb = len(data) / 1e6
+            self._say(f"it gets womm, {size_mb:.1f} MB")
+            transport.write(b"%s %d\n" % (hashlib.sha256(data).hexdigest().encode(), len(data)))
+            transport.write(data)
+            while (told := await talk.line(STALL_S)) != "filled":
+                word, _, rest = told.partition(" ")
+                if word != "got" or not rest.isdecimal():
+                    raise OSError(rest or told)
+                self._say(f"it gets womm, {int(rest) / 1e6:.1f} of {size_mb:.1f} MB")
+            log.debug("%s has womm: %d bytes", name, len(data))
+        except OSError as exc:
+            self._say(f"it cannot get womm yet: {exc}")
+            raise
+        finally:
+            transport.abort()
+
+    def _python(self, hello: str) -> PodPython | None:
+        """Read what the bootstrap begins with. None: the pod has womm."""
+        if not hello.startswith(GREETING):
+            raise OSError("the bootstrap speaks another language")
+        try:
+            about = json.loads(hello.removeprefix(GREETING))
+            python = PodPython(str(about["python"]), str(about["machine"]), str(about["libc"]))
+            wrong, has = str(about["wrong"]), bool(about["has"])
+        except (ValueError, TypeError, KeyError) as exc:
+            raise OSError("the bootstrap speaks another language") from exc
+        if wrong:
+            raise ImageError(f"{self._image} cannot run the file server: {words.line(wrong)}", _OTHER_IMAGE)
+        return None if has else python
+
+    def _say(self, text: str) -> None:
+        self._server.getting = text
+        self._tell()
+
+
+def _delays() -> Iterator[float]:
+    """The pauses before tries at a container that runs; the first is made at once."""
+    yield 0
+    yield from RETRY_DELAYS_S
+    while True:
+        yield RETRY_DELAYS_S[-1]
+
+
+class _Talk(asyncio.Protocol):
+    """The lines that an exec prints."""
+
+    def __init__(self) -> None:
+        self._reader = asyncio.StreamReader()
+        self._why = "the exec has ended"
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._why = str(exc or self._why)
+        self._reader.feed_eof()
+
+    async def line(self, timeout_s: float) -> str:
+        """Return the next line. Raises OSError, TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            raise OSError(self._why)
+        return line.decode(errors="replace").strip()
