@@ -1,0 +1,101 @@
+"""What a worker's agent, its bridge and a shell read of this machine: `find_pins`.
+
+Strategy: the perl itself tells. It loads the modules that womm's programs use, and then says which files that
+were (%INC), which ones are mapped (/proc/self/maps), and where it looks for modules; the loader says under
+which names it looks for libraries. A file that is missing in the list is fetched when it is read.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import resources
+from typing import Final
+
+from womm.errors import ShareError
+from womm.here.programs import Programs
+
+_PROGRAMS: Final = ("agent.pl", "bridge.pl")
+_USE: Final = re.compile(r"^\s*(?:use|require) ([A-Z][\w:]*|strict|warnings|constant)\b", re.M)
+_TELL: Final = (
+    r"for (@ARGV) { eval qq{require $_; 1} or next }"
+    r" $Config::Config{archname};"
+    r" my @maps = do { local @ARGV = '/proc/self/maps'; map { m{ (/.*)$} ? $1 : () } <> };"
+    r' print join "\0", (grep { !ref } values %INC), @maps, grep { !ref } @INC;'
+)
+_LOADED: Final = re.compile(rb"^\s*(?:\S+ => )?(/\S+) \(0x", re.M)
+_TIMEOUT_S: Final = 20.0
+_LOADERS: Final = ("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc", "/lib", "/lib64", "/usr/lib")
+_LARGEST: Final = 16 << 20
+"""A larger file (a locale-archive) is read in parts."""
+
+
+def find_pins(programs: Programs, shells: Sequence[str]) -> tuple[bytes, ...]:
+    """Return paths below the export's root: of files, and of directories whose names are looked for. Blocks.
+
+    Raises ShareError when the perl does not run here.
+    """
+    found = [programs.perl, *shells, *_loaded(programs.perl), *_LOADERS]
+    for shell in shells:
+        found += _loaded(shell)
+    found += _told_by(programs.perl)
+    return tuple(dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path)))
+
+
+def essential(programs: Programs, shells: Sequence[str]) -> tuple[bytes, ...]:
+    """Return the paths without which no worker starts."""
+    return tuple(_exported(path, programs.links) for path in (programs.perl, *shells))
+
+
+def modules() -> tuple[str, ...]:
+    """Return the modules that womm's programs in a worker use."""
+    texts = [resources.files("womm.worker").joinpath(name).read_text() for name in _PROGRAMS]
+    return tuple(dict.fromkeys(name for text in texts for name in _USE.findall(text)))
+
+
+def _told_by(perl: str) -> list[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PERL")}
+    try:
+        done = subprocess.run(
+            [perl, "-MConfig", "-e", _TELL, *modules()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env=environ,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise ShareError(f"{perl} does not run here: {exc}", f"{perl} -v") from exc
+    return [path for path in map(os.fsdecode, done.stdout.split(b"\0")) if path.startswith("/")]
+
+
+def _loaded(program: str) -> list[str]:
+    """Return the libraries of a program, as its loader names them, as ldd(1) does it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            [program],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env={"LD_TRACE_LOADED_OBJECTS": "1", "PATH": os.environ.get("PATH", "")},
+            check=False,
+        )
+        return [os.fsdecode(path) for path in _LOADED.findall(done.stdout)]
+    return []
+
+
+def _is_worth_it(path: str) -> bool:
+    try:
+        return os.path.isdir(path) or os.path.getsize(path) <= _LARGEST
+    except OSError:
+        return True  # that it is missing is to be known, too
+
+
+def _exported(path: str, links: Iterable[tuple[str, str]]) -> bytes:
+    """Return where the export has a path: pods have the folder of a link mounted in its place."""
+    for link, folder in links:
+        if path == link or path.startswith(link + "/"):
+            path = folder + path[len(link) :]
+            break
+    return os.fsencode(path.strip("/"))

@@ -1,0 +1,242 @@
+"""This machine's programs in the pods of one task: `ProgramsShare`."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from womm import words
+from womm.background import Background, call_exception_handler
+from womm.cluster.base import ProgramsSpec, ShareHost
+from womm.errors import ShareError
+from womm.here.programs import Programs
+from womm.process import raise_file_limit
+from womm.share.fence import Fence
+from womm.share.lazy.connection import sum_of
+from womm.share.lazy.control import Conversation
+from womm.share.lazy.learning import Learning
+from womm.share.lazy.names import NamesLog
+from womm.share.lazy.redial import Redial
+from womm.share.lazy.ssh import TaskKeys
+from womm.share.learned import LearnedFile
+from womm.share.programs.allowed import Allowed
+from womm.share.programs.mounts import Mounts
+from womm.share.programs.pins import essential, find_pins
+from womm.share.programs.upgrades import Upgrades
+from womm.share.programs.view import ProgramsFolder
+from womm.wire import login
+from womm.wire.ahead import Pin, Pinned
+from womm.wire.control import AskStats, Changed, Done, Finish, ShareStats, Written
+
+log = logging.getLogger(__name__)
+
+FINISH_S: Final = 40.0
+TRAFFIC_S: Final = 10.0
+END_S: Final = 60.0
+"""A cut link is waited for so long: nothing of the user's can be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsEvents:
+    """How the programs speak to the user and to the task. `lost`: they are gone for good, so the task ends.
+    `traffic` hears of bytes: the fields of ProgramsTraffic after the time."""
+
+    say: Callable[[str], None]
+    lost: Callable[[str], None]
+    traffic: Callable[[int, int, int, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsOptions:
+    """shells: those that run the jobs' lines. top: the root of the machine (tests have others)."""
+
+    shells: tuple[str, ...] = ("/bin/sh",)
+    learned: LearnedFile | None = None
+    top: str = "/"
+    keepalive_s: float = login.KEEPALIVE_S
+
+
+class ProgramsShare:
+    """Serves the programs: `begin`, then `close`, whatever happens in between. For the event loop's thread.
+
+    `spec` comes back with the secret. Raises OSError and ShareError.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        spec: ProgramsSpec,
+        voice: ProgramsEvents,
+        options: ProgramsOptions = ProgramsOptions(),
+    ) -> None:
+        self._programs = programs
+        self._voice = voice
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        keys = TaskKeys.make()
+        self.spec = replace(spec, secret=keys.secret())
+        self.words = ""
+        """What went over the link; known when the cluster has stopped."""
+        self._names = NamesLog(os.stat(options.top).st_dev)
+        fence = Fence(options.top)
+        self._folder = ProgramsFolder(fence, Allowed.of(programs), Mounts(), self._say_from_thread)
+        self._conversation = Conversation(
+            self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up
+        )
+        self._redial = Redial(
+            keys,
+            self._folder,
+            self._conversation,
+            give_up=self._give_up,
+            greeted=self._greeted,
+            keepalive_s=options.keepalive_s,
+        )
+        self._learning = Learning(self._conversation, options.learned)
+        self._upgrades: Upgrades | None = None
+        self._background = Background(self._task_failed)
+        self._pins: tuple[bytes, ...] | None = None
+        """Once they are pinned."""
+        self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
+        self._upgrade_told = False
+        self._ending = self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<ProgramsShare {self._conversation!r}>"
+
+    # -- a task's life -----------------------------------------------------------------------------
+    async def begin(self, host: ShareHost) -> None:
+        """The cluster has started. Return at once: the workers come when what they need is there."""
+        raise_file_limit()
+        host.before_share_ends(self._end)
+        self._background.spawn(self._redial.run(host.programs_dial()), "the programs")
+        self._background.spawn(self._prepare(host), "the programs' beginning")
+        self._spawn_quietly(self._watch_traffic(), "the programs' traffic")
+
+    async def close(self) -> None:
+        """Drop the connection. The file server is not told."""
+        if self._closed:
+            return
+        self._closed = True
+        self._redial.stop()
+        await self._background.close()
+        self._conversation.fail("the programs are closed")
+        self._names.close()
+        await asyncio.to_thread(self._folder.close)
+
+    async def _prepare(self, host: ShareHost) -> None:
+        """Have the file server fetch what a worker needs to start, and then let workers come."""
+        try:
+            programs, shells = self._programs, self._options.shells
+            self._upgrades = await asyncio.to_thread(Upgrades, programs)
+            pins = await asyncio.to_thread(find_pins, programs, shells)
+            await self._conversation.ready()
+            self._spawn_quietly(self._learning.run(), "what the programs have learned")
+            pinned = await self._conversation.ask(Pin(pins), Pinned)
+            missing = [path for path in essential(programs, shells) if path in pinned.missing]
+            if missing:
+                why = f"pods do not see {words.name(b'/' + missing[0])}, and no worker starts without it"
+                raise ShareError(why, f"ls -l {words.name(b'/' + missing[0])}")
+        except ShareError as exc:
+            self._give_up(exc.message)
+            return
+        log.debug("%d bytes of programs are pinned", pinned.bytes_)
+        self._pins = pins
+        host.release_workers()
+
+    def _greeted(self) -> None:
+        """A file server that was started again has pinned nothing."""
+        if self._pins is not None:
+            self._spawn_quietly(self._pin_again(self._pins), "the programs' pins")
+
+    async def _pin_again(self, pins: tuple[bytes, ...]) -> None:
+        await self._conversation.ask(Pin(pins), Pinned)
+
+    # -- jobs --------------------------------------------------------------------------------------
+    @property
+    def is_current(self) -> bool:
+        """No look at the packages is due: `refresh` would return at once."""
+        return self._upgrades is None or not self._upgrades.due
+
+    async def refresh(self) -> None:
+        """Before a job: if packages were upgraded, have the file server look at everything again.
+
+        Raises ShareError.
+        """
+        upgrades = self._upgrades
+        if upgrades is None or not upgrades.due:
+            return
+        changed = await asyncio.to_thread(upgrades.look)
+        if not changed:
+            return
+        if not self._upgrade_told:
+            self._upgrade_told = True
+            self._voice.say(
+                f"programs of this machine have changed ({words.name(changed)}): jobs from now on run the new"
+                " ones, jobs that run may see both"
+            )
+        await self._conversation.ask(Changed((), True), Done)
+
+    # -- ends --------------------------------------------------------------------------------------
+    async def _end(self) -> None:
+        """Before the file server goes: keep what was learned, and wait for its clients to leave."""
+        self._ending = True
+        with suppress(TimeoutError, ShareError):
+            async with asyncio.timeout(END_S):
+                await self._look_at_traffic()
+                await self._learning.learn()
+                await self._conversation.ask(Finish(FINISH_S), Written)
+        stats = self._stats
+        if stats.fetched:
+            fetched, cached = words.shown_bytes(stats.fetched), words.shown_bytes(stats.cached)
+            self.words = f"programs: {fetched} fetched, {cached} from the cache"
+        if stats.guessed:
+            used = words.shown_bytes(stats.used)
+            self.words += f", {words.shown_bytes(stats.guessed)} guessed ({used} used)"
+
+    def _replaced(self) -> str:
+        """Another file server, with an empty disk: it has no program yet, and gets the pins again."""
+        log.info("the file server has lost its disk")
+        self._stats_before = self._stats
+        return ""
+
+    def _give_up(self, reason: str) -> None:
+        if not self._conversation.lost:
+            self._conversation.fail(reason)
+            self._hang_up()
+            if not self._ending:
+                self._voice.lost(reason)
+
+    def _hang_up(self) -> None:
+        self._redial.hang_up()
+
+    # -- within ------------------------------------------------------------------------------------
+    async def _watch_traffic(self) -> None:
+        while True:
+            await asyncio.sleep(TRAFFIC_S)
+            await self._look_at_traffic()
+
+    async def _look_at_traffic(self) -> None:
+        now = sum_of(self._stats_before, await self._conversation.ask(AskStats(), ShareStats))
+        if now != self._stats:
+            self._stats = now
+            self._voice.traffic(now.fetched, now.cached, now.guessed, now.used, now.wasted)
+
+    def _spawn_quietly(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do some work that ends with the programs."""
+
+        async def until_lost() -> None:
+            with suppress(ShareError):
+                await work
+
+        self._background.spawn(until_lost(), name)
+
+    def _task_failed(self, task: "asyncio.Task[Any]", error: BaseException) -> None:
+        """Programs that nobody serves any more would hang the pods: a bug must end the task."""
+        self._give_up(f"{task.get_name()} has failed: {error!r}")
+        call_exception_handler(task, error)
+
+    def _say_from_thread(self, line: str) -> None:
+        self._loop.call_soon_threadsafe(self._voice.say, line)
