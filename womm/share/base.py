@@ -40,6 +40,8 @@ class ShareEvents:
     traffic: TellTraffic
     unsent: Callable[[ShareUnsent | ShareKept], None]
     """Hears which files of the jobs' are not in the folder, and which the user has changed under them."""
+    programs_traffic: TellTraffic = lambda *count_bytes: None
+    """As `traffic`, with the fields of ProgramsTraffic."""
 
 
 class SharedFolder(Protocol):

@@ -23,21 +23,33 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import womm
 from womm.cluster.base import Cluster, TaskSpec
 from womm.dispatch.dispatcher import Dispatcher, DispatchOptions
 from womm.errors import ClusterError
-from womm.journal.events import ShareKept, ShareTraffic, ShareUnsent, TaskCleaned, TaskStarted
+from womm.journal.events import (
+    ProgramsTraffic,
+    ShareKept,
+    ShareTraffic,
+    ShareUnsent,
+    TaskCleaned,
+    TaskStarted,
+)
 from womm.journal.store import Journal, TaskStore
 from womm.process import identify
 from womm.settings import KUBERNETES, Settings, kubeconfig_seal
 from womm.share.base import ShareEvents, TaskShare
 from womm.task.clusters import Origin, make_cluster
+from womm.task.programs import jobs_folder, make_programs
 from womm.task.resume import Earlier
 from womm.task.runtime import runtime_folder
 from womm.task.shares import make_share, server_spec, shared_folder
 from womm.waiting import unless
+
+if TYPE_CHECKING:
+    from womm.share.programs.share import ProgramsShare
 
 
 def new_task_id() -> str:
@@ -97,12 +109,22 @@ class TaskEvents:
 
 @dataclass(frozen=True, slots=True)
 class TaskPods:
-    """A cluster that can be started with `spec`, and the share of its pods; None: they need none."""
+    """A cluster that can be started with `spec`, the share of its pods (None: they need none), and this
+    machine's programs (None: their image has them)."""
 
     runtime: Path
     share: TaskShare | None
     cluster: Cluster
     spec: TaskSpec
+    programs: "ProgramsShare | None" = None
+
+    async def begin_share(self) -> None:
+        """The cluster has started: return when pods have the folder. Raises ShareError."""
+        host = self.cluster.share_host
+        if host is not None and self.programs is not None:
+            await self.programs.begin(host)
+        if host is not None and self.share is not None:
+            await self.share.begin(host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +156,8 @@ class OpenTask:
 
     async def start_share(self, stop: asyncio.Event) -> None:
         """Return when pods have the folder, or when `stop` is set first. Raises ShareError."""
-        host = self.cluster.share_host
-        if self.share is not None and host is not None and not stop.is_set():
-            await unless(stop.wait(), self.share.begin(host))
+        if not stop.is_set():
+            await unless(stop.wait(), self.pods.begin_share())
 
 
 @asynccontextmanager
@@ -153,9 +174,12 @@ async def open_pods(request: TaskRequest, share_events: ShareEvents) -> AsyncIte
         share = await make_share(settings, folder, request.task, share_events, trial=request.trial)
         if share is not None:
             stack.push_async_callback(share.close)
+        programs = await make_programs(settings, folder, request.shell, share_events)
+        if programs is not None:
+            stack.push_async_callback(programs.close)
         cluster = await make_cluster(settings, runtime, request.perl, request.origin)
         stack.push_async_callback(cluster.stop)
-        yield TaskPods(runtime, share, cluster, _spec(request, share))
+        yield TaskPods(runtime, share, cluster, _spec(request, share, programs), programs)
 
 
 @asynccontextmanager
@@ -176,7 +200,12 @@ async def open_task(request: TaskRequest, events: TaskEvents, jobs: JobOptions) 
     def unsent(event: ShareUnsent | ShareKept) -> None:
         journal.append(event)
 
-    share_events = ShareEvents(events.say, events.share_lost, disk_lost, events.ask, traffic, unsent)
+    def programs_traffic(*count_bytes: int) -> None:
+        journal.append(ProgramsTraffic(time.time(), *count_bytes))
+
+    share_events = ShareEvents(
+        events.say, events.share_lost, disk_lost, events.ask, traffic, unsent, programs_traffic
+    )
     async with AsyncExitStack() as stack:
         pods = await stack.enter_async_context(open_pods(request, share_events))
         cluster, share = pods.cluster, pods.share
@@ -198,7 +227,7 @@ async def open_task(request: TaskRequest, events: TaskEvents, jobs: JobOptions) 
                 mem=settings.kube_mem if cluster.name == KUBERNETES else "",
                 has_timeout=jobs.has_timeout,
             ),
-            share=share.jobs if share is not None else None,
+            share=jobs_folder(pods.programs, share),
             prepare_pod=share.prepare_pod if share is not None else None,
             earlier=jobs.earlier,
         )
@@ -227,7 +256,7 @@ async def _clean_cluster(pods: TaskPods, journal: Journal, events: TaskEvents) -
         events.left_behind(None)
 
 
-def _spec(request: TaskRequest, share: TaskShare | None) -> TaskSpec:
+def _spec(request: TaskRequest, share: TaskShare | None, programs: "ProgramsShare | None") -> TaskSpec:
     settings = request.settings
     return TaskSpec(
         task=request.task,
@@ -240,7 +269,8 @@ def _spec(request: TaskRequest, share: TaskShare | None) -> TaskSpec:
         orphan_timeout_s=settings.orphan_timeout_s,
         local_slots=request.local_slots,
         share=share.spec if share is not None else None,
-        server=server_spec(settings) if share is not None else None,
+        server=server_spec(settings) if share is not None or programs is not None else None,
+        programs=programs.spec if programs is not None else None,
     )
 
 

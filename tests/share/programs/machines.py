@@ -5,7 +5,6 @@ from pathlib import Path
 
 from womm.here.programs import Programs, Root
 from womm.share.fence import Fence
-from womm.share.programs.allowed import Allowed
 from womm.share.programs.mounts import Mounts
 from womm.share.programs.view import ProgramsFolder
 
@@ -30,6 +29,7 @@ FILES = {
     "etc/shadow": SECRET,
     "etc/hosts": SECRET,
     "etc/ssl/certs/ca.pem": "certificate\n",
+    "etc/ssl/private/ca.pem": SECRET,
     "outside": SECRET,
 }
 MODES = {
@@ -68,4 +68,4 @@ def make_machine(top: Path) -> Path:
 def view(top, said=None, programs=PROGRAMS):
     """Return what pods see of a machine. top: its root, or the fence around it."""
     fence = top if isinstance(top, Fence) else Fence(top)
-    return ProgramsFolder(fence, Allowed.of(programs), Mounts(), (said if said is not None else []).append)
+    return ProgramsFolder(fence, programs, Mounts(), (said if said is not None else []).append)

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+from womm.here.programs import Programs, Root
 from womm.share.programs.content import Contents
 
 TOKEN = b"token = ghp_" + b"abcDEF0123456789" * 2 + b"abcd\n"
+PROGRAMS = Programs((Root("/usr", "system", ""), Root("/opt", "opt", ""), Root("/root/conda", "conda", "")))
 
 
 def judge(contents, path, name):
@@ -23,7 +25,11 @@ def judge(contents, path, name):
         (b"opt/tool/settings.ini", TOKEN, "GitHub token"),
         (b"usr/share/tool/settings.ini", TOKEN, "GitHub token"),
         (b"usr/local/lib/tool.py", TOKEN, "GitHub token"),
-        (b"root/conda/lib/python3.12/site-packages/x.py", TOKEN, "GitHub token"),
+        (b"opt/tool/tool.py", TOKEN, "GitHub token"),
+        (b"root/conda/bin/settings.ini", TOKEN, "GitHub token"),
+        (b"root/conda/x.py", TOKEN, ""),
+        (b"opt/tool/lib/python3.12/site-packages/x.py", TOKEN, ""),
+        (b"opt/tool/lib/python3.12/site-packages/x.cfg", TOKEN, "GitHub token"),
         (b"usr/lib/python3/dist-packages/x.py", TOKEN, ""),  # a package's
         (b"usr/include/c++/12/vector", TOKEN, ""),
         (b"opt/tool/program", b"\x7fELF\0" + TOKEN, ""),
@@ -34,12 +40,12 @@ def judge(contents, path, name):
 )
 def test_a_text_with_a_secret_is_found(tmp_path, name, content, rule):
     (tmp_path / "f").write_bytes(content)
-    assert judge(Contents(), tmp_path / "f", name) == rule
+    assert judge(Contents(PROGRAMS), tmp_path / "f", name) == rule
 
 
 def test_a_verdict_holds_for_one_version_of_a_file(tmp_path):
     file = tmp_path / "f"
-    contents = Contents()
+    contents = Contents(PROGRAMS)
     file.write_bytes(b"harmless\n")
     assert judge(contents, file, b"opt/f") == ""
     file.write_bytes(TOKEN)
@@ -51,4 +57,4 @@ def test_a_verdict_holds_for_one_version_of_a_file(tmp_path):
 
 def test_a_large_file_is_data(tmp_path):
     (tmp_path / "f").write_bytes(TOKEN + b"x" * (1 << 20))
-    assert judge(Contents(), tmp_path / "f", b"opt/f") == ""
+    assert judge(Contents(PROGRAMS), tmp_path / "f", b"opt/f") == ""

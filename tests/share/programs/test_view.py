@@ -23,6 +23,7 @@ from womm.wire.extensions import (
     Mknod,
     PosixRename,
     Put,
+    Rows,
     Stats,
     Tree,
 )
@@ -105,6 +106,7 @@ def test_pods_see_programs_and_the_way_to_them_and_nothing_else(seen):
         b"home/u/.ssh",
         b"home/u/.ssh/id_ed25519",
         b"etc/shadow",
+        b"etc/ssl/private/ca.pem",
         b"outside",
         b"usr/none",
     ],
@@ -221,6 +223,7 @@ async def test_hostile_requests_read_and_change_nothing(machine, place):
             for request in (
                 session.extended(Get(path, 0, 100)),
                 session.extended(Tree(path, 10)),
+                session.extended(Rows(path, 10)),
                 session.send(Kind.OPENDIR, string(path)),
                 session.send(Kind.READLINK, string(path)),
             ):

@@ -1,22 +1,28 @@
 """Which files of the programs hold a secret: `Contents` looks when one is read first.
 
-Strategy: a text is searched once for each version of it. It costs about 1.5 ms for 10 kB, so what packages
-install as programs and pages is left out: it is the same on every machine that has the package. Settings in
-the same places are looked at.
+Strategy: a text is searched once for each version of it. It costs about 1.5 ms for 10 kB, so what package
+managers and installers of languages bring as programs and pages is left out: it is the same on every machine
+that has the package. Settings in the same places are looked at.
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from typing import Final
 
+from womm.here.programs import Programs
 from womm.secrets import scan
 
 _HEAD_BYTES: Final = 8192
 _KEPT: Final = 4096
 """Verdicts on files of late: more blocks of them will be asked for."""
-_MANAGED: Final = (b"usr/", b"nix/store/", b"gnu/store/")
+_KINDS: Final = frozenset("system conda venv node brew java go python ruby rust nix guix".split())
+"""Of roots: an installer has filled them (see Root.kind)."""
 _LOCAL: Final = b"usr/local/"
+_LIBRARIES: Final = re.compile(
+    rb"(?:^|/)(?:lib(?:64)?/python[\d.]+|(?:site|dist)-packages|node_modules|gems)/"
+)
 
 Version = tuple[int, int, int]
 Inode = tuple[int, int]
@@ -29,7 +35,10 @@ def version_of(found: os.stat_result) -> Version:
 class Contents:
     """The verdicts of one task. Threads may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Programs) -> None:
+        self._managed = tuple(
+            os.fsencode(root.path.strip("/")) + b"/" for root in programs.roots if root.kind in _KINDS
+        )
         self._lock = threading.Lock()
         self._clean: OrderedDict[Inode, Version] = OrderedDict()
         self._secret: dict[Inode, tuple[Version, str]] = {}
@@ -51,7 +60,7 @@ class Contents:
             return ""
         if rule := self.known(found):
             return rule
-        rule = _rule(path, fd, found.st_size)
+        rule = _rule(path, fd, found.st_size, self._is_managed(path))
         with self._lock:
             if rule:
                 self._secret[key] = version, rule
@@ -61,16 +70,17 @@ class Contents:
                     self._clean.popitem(last=False)
         return rule
 
+    def _is_managed(self, path: bytes) -> bool:
+        """Return whether an installer has put a file there, by its place."""
+        if path.startswith(self._managed) and not path.startswith(_LOCAL):
+            return True
+        return _LIBRARIES.search(path) is not None
 
-def is_managed(path: bytes) -> bool:
-    """Return whether a package manager has put a file there, by its place."""
-    return path.startswith(_MANAGED) and not path.startswith(_LOCAL)
 
-
-def _rule(path: bytes, fd: int, size: int) -> str:
+def _rule(path: bytes, fd: int, size: int, managed: bool) -> str:
     name = "/" + os.fsdecode(path)
     named = scan.needs_content(name)
-    if not named and (size > scan.LARGEST_TEXT or (is_managed(path) and scan.is_program_text(name))):
+    if not named and (size > scan.LARGEST_TEXT or (managed and scan.is_program_text(name))):
         return ""
     head = os.pread(fd, _HEAD_BYTES, 0)
     if not named and b"\0" in head:

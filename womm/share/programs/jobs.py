@@ -6,7 +6,7 @@ from womm.share.programs.share import ProgramsShare
 
 
 class JobsWithPrograms:
-    """See SharedFolder: the programs, and the folder that jobs share with this machine; None: they have none."""
+    """See SharedFolder: programs, and the folder that jobs share with this machine. None: they share none."""
 
     def __init__(self, programs: ProgramsShare, folder: SharedFolder | None) -> None:
         self._programs = programs

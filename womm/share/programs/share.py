@@ -22,7 +22,6 @@ from womm.share.lazy.names import NamesLog
 from womm.share.lazy.redial import Redial
 from womm.share.lazy.ssh import TaskKeys
 from womm.share.learned import LearnedFile
-from womm.share.programs.allowed import Allowed
 from womm.share.programs.mounts import Mounts
 from womm.share.programs.pins import essential, find_pins
 from womm.share.programs.upgrades import Upgrades
@@ -82,7 +81,7 @@ class ProgramsShare:
         """What went over the link; known when the cluster has stopped."""
         self._names = NamesLog(os.stat(options.top).st_dev)
         fence = Fence(options.top)
-        self._folder = ProgramsFolder(fence, Allowed.of(programs), Mounts(), self._say_from_thread)
+        self._folder = ProgramsFolder(fence, programs, Mounts(), self._say_from_thread)
         self._conversation = Conversation(
             self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up
         )

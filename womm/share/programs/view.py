@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from womm import words
+from womm.here.etc import never
+from womm.here.programs import Programs
 from womm.secrets import scan
 from womm.share.fence import Fence
 from womm.share.lazy.exported_folder import ExportedFolder
@@ -33,20 +35,21 @@ _OTHERS_ENTER: Final = 0o005
 _SET_ID: Final = 0o6000
 _PLACEHOLDER_INODES: Final = 1 << 62
 _PRIVATE: Final = "private"
+_ETC: Final = b"etc/"
 
 
 class ProgramsFolder(ExportedFolder):
     """See ExportedFolder. `say` tells the user a line, from any thread. Files are read by GET alone.
 
-    fence: around "/".
+    fence: around "/". Raises ShareError for a root that can be none.
     """
 
-    def __init__(self, fence: Fence, allowed: Allowed, mounts: Mounts, say: Callable[[str], None]) -> None:
+    def __init__(self, fence: Fence, programs: Programs, mounts: Mounts, say: Callable[[str], None]) -> None:
         super().__init__(fence, read_only=True)
-        self._allowed = allowed
+        self._allowed = allowed = Allowed.of(programs)
         self._mounts = mounts
         self._say = say
-        self._contents = Contents()
+        self._contents = Contents(programs)
         self._entered: dict[bytes, float] = {}
         """Directories that every user may enter, and until when that is believed."""
         self._told: set[str] = set()
@@ -203,6 +206,8 @@ class ProgramsFolder(ExportedFolder):
     def _why_hidden(self, path: bytes, found: os.stat_result) -> str:
         """Return why pods do not see what is at a path; empty: they see it."""
         mode = found.st_mode
+        if path.startswith(_ETC) and never(os.fsdecode(path[len(_ETC) :])):
+            return "of no program"
         if self._mounts.hides(found.st_dev):
             return "no disk"
         if stat.S_ISLNK(mode):

@@ -1,0 +1,71 @@
+"""This machine's programs for the pods of a task, made from the settings; None: the pods' image has them.
+
+The modules are imported only when they are wanted: the ssh library costs 0.3 s.
+"""
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from womm.cluster.base import ProgramMount, ProgramsSpec
+from womm.errors import ShareError
+from womm.here.programs import Programs
+from womm.settings import HERE, KUBERNETES, Settings
+from womm.share.base import SharedFolder, ShareEvents, TaskShare
+from womm.task.shares import shared_folder
+
+if TYPE_CHECKING:
+    from womm.share.programs.share import ProgramsShare
+
+_LEARNED_AS: Final = "programs"
+
+
+async def make_programs(
+    settings: Settings, folder: Path, shell: str, events: ShareEvents
+) -> "ProgramsShare | None":
+    """Return what serves the programs, not begun. Raises ShareError, UsageError, ProjectError."""
+    if settings.cluster != KUBERNETES or settings.image != HERE:
+        return None
+    from womm.here.find import find_programs
+    from womm.here.machine import this_machine
+    from womm.share.learned import LearnedFile
+    from womm.share.programs.share import ProgramsEvents, ProgramsOptions, ProgramsShare
+
+    project = shared_folder(settings, folder)
+    found = await asyncio.to_thread(find_programs, os.environ, project, settings.here_roots, folder)
+    machine = await asyncio.to_thread(this_machine, found.perl)
+    spec = replace(program_spec(found), machine=machine.architecture, least_kernel=machine.kernel)
+    options = ProgramsOptions(
+        shells=tuple(dict.fromkeys(("/bin/sh", shell))),
+        learned=LearnedFile.of(project or folder, _LEARNED_AS),
+    )
+    try:
+        voice = ProgramsEvents(events.say, events.lost, events.programs_traffic)
+        return ProgramsShare(found, spec, voice, options)
+    except OSError as exc:
+        raise ShareError(
+            f"the programs of this machine cannot be shown: {exc.strerror}", "womm doctor"
+        ) from exc
+
+
+def program_spec(programs: Programs) -> ProgramsSpec:
+    """Return what workers mount, folders before what lies in them."""
+    mounts = [ProgramMount(root.path, root.path) for root in programs.roots]
+    mounts += [ProgramMount(link, target) for link, target in programs.links]
+    if programs.etc:
+        mounts.append(ProgramMount("/etc", "/etc"))
+    return ProgramsSpec(
+        tuple(sorted(mounts, key=lambda mount: mount.path)), {}, env=programs.env, perl=programs.perl
+    )
+
+
+def jobs_folder(programs: "ProgramsShare | None", share: TaskShare | None) -> SharedFolder | None:
+    """Return what jobs wait for before and after they run; None: nothing."""
+    folder = share.jobs if share is not None else None
+    if programs is None:
+        return folder
+    from womm.share.programs.jobs import JobsWithPrograms
+
+    return JobsWithPrograms(programs, folder)
