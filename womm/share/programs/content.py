@@ -58,10 +58,12 @@ class Contents:
         key, version = (found.st_dev, found.st_ino), version_of(found)
         if self._clean.get(key) == version:
             return ""
-        if rule := self.known(found):
-            return rule
-        rule = _rule(path, fd, found.st_size, self._is_managed(path))
-        with self._lock:
+        with self._lock:  # the blocks of a file are asked for together: one of them looks
+            if self._clean.get(key) == version:
+                return ""
+            if rule := self.known(found):
+                return rule
+            rule = _rule(path, fd, found.st_size, self._is_managed(path))
             if rule:
                 self._secret[key] = version, rule
             else:

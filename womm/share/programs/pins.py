@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
@@ -26,26 +27,33 @@ _TELL: Final = (
 )
 _LOADED: Final = re.compile(rb"^\s*(?:\S+ => )?(/\S+) \(0x", re.M)
 _TIMEOUT_S: Final = 20.0
-_LOADERS: Final = ("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc", "/lib", "/lib64", "/usr/lib")
+_LOADERS: Final = (
+    *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc", "/lib", "/lib64", "/usr/lib"),
+    *("/usr/lib/locale", "/usr/share/locale/locale.alias"),
+)
 _LARGEST: Final = 16 << 20
 """A larger file (a locale-archive) is read in parts."""
 
 
-def find_pins(programs: Programs, shells: Sequence[str]) -> tuple[bytes, ...]:
-    """Return paths below the export's root: of files, and of directories whose names are looked for. Blocks.
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Paths below the export's root: of files, and of directories whose names are looked for.
 
-    Raises ShareError when the perl does not run here.
+    essential: those without which no worker starts.
     """
+
+    paths: tuple[bytes, ...]
+    essential: tuple[bytes, ...]
+
+
+def find_pins(programs: Programs, shells: Sequence[str]) -> Pins:
+    """Find what a worker reads to start. Blocks. Raises ShareError when the perl does not run here."""
     found = [programs.perl, *shells, *_loaded(programs.perl), *_LOADERS]
     for shell in shells:
         found += _loaded(shell)
     found += _told_by(programs.perl)
-    return tuple(dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path)))
-
-
-def essential(programs: Programs, shells: Sequence[str]) -> tuple[bytes, ...]:
-    """Return the paths without which no worker starts."""
-    return tuple(_exported(path, programs.links) for path in (programs.perl, *shells))
+    paths = dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path))
+    return Pins(tuple(paths), tuple(_exported(path, programs.links) for path in (programs.perl, *shells)))
 
 
 def modules() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,10 +23,9 @@ from womm.share.lazy.redial import Redial
 from womm.share.lazy.ssh import TaskKeys
 from womm.share.learned import LearnedFile
 from womm.share.programs.mounts import Mounts
-from womm.share.programs.pins import essential, find_pins
+from womm.share.programs.pins import Pins, find_pins
 from womm.share.programs.upgrades import Upgrades
 from womm.share.programs.view import ProgramsFolder
-from womm.wire import login
 from womm.wire.ahead import Pin, Pinned
 from womm.wire.control import AskStats, Changed, Done, Finish, ShareStats, Written
 
@@ -50,12 +49,16 @@ class ProgramsEvents:
 
 @dataclass(frozen=True, slots=True)
 class ProgramsOptions:
-    """shells: those that run the jobs' lines. top: the root of the machine (tests have others)."""
+    """shells: those that run the jobs' lines. learned: what earlier tasks have read.
+
+    The others are for tests: the root of the machine, and what finds a worker's files and notices an upgrade.
+    """
 
     shells: tuple[str, ...] = ("/bin/sh",)
     learned: LearnedFile | None = None
     top: str = "/"
-    keepalive_s: float = login.KEEPALIVE_S
+    find_pins: Callable[[Programs, Sequence[str]], Pins] = find_pins
+    upgrades: Callable[[Programs], Upgrades] = Upgrades
 
 
 class ProgramsShare:
@@ -91,12 +94,11 @@ class ProgramsShare:
             self._conversation,
             give_up=self._give_up,
             greeted=self._greeted,
-            keepalive_s=options.keepalive_s,
         )
         self._learning = Learning(self._conversation, options.learned)
         self._upgrades: Upgrades | None = None
         self._background = Background(self._task_failed)
-        self._pins: tuple[bytes, ...] | None = None
+        self._pins: Pins | None = None
         """Once they are pinned."""
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
         self._upgrade_told = False
@@ -128,13 +130,13 @@ class ProgramsShare:
     async def _prepare(self, host: ShareHost) -> None:
         """Have the file server fetch what a worker needs to start, and then let workers come."""
         try:
-            programs, shells = self._programs, self._options.shells
-            self._upgrades = await asyncio.to_thread(Upgrades, programs)
-            pins = await asyncio.to_thread(find_pins, programs, shells)
+            options = self._options
+            self._upgrades = await asyncio.to_thread(options.upgrades, self._programs)
+            pins = await asyncio.to_thread(options.find_pins, self._programs, options.shells)
             await self._conversation.ready()
             self._spawn_quietly(self._learning.run(), "what the programs have learned")
-            pinned = await self._conversation.ask(Pin(pins), Pinned)
-            missing = [path for path in essential(programs, shells) if path in pinned.missing]
+            pinned = await self._conversation.ask(Pin(pins.paths), Pinned)
+            missing = [path for path in pins.essential if path in pinned.missing]
             if missing:
                 why = f"pods do not see {words.name(b'/' + missing[0])}, and no worker starts without it"
                 raise ShareError(why, f"ls -l {words.name(b'/' + missing[0])}")
@@ -150,8 +152,8 @@ class ProgramsShare:
         if self._pins is not None:
             self._spawn_quietly(self._pin_again(self._pins), "the programs' pins")
 
-    async def _pin_again(self, pins: tuple[bytes, ...]) -> None:
-        await self._conversation.ask(Pin(pins), Pinned)
+    async def _pin_again(self, pins: Pins) -> None:
+        await self._conversation.ask(Pin(pins.paths), Pinned)
 
     # -- jobs --------------------------------------------------------------------------------------
     @property

@@ -25,9 +25,12 @@ Mark = tuple[int, int, int] | None
 
 
 class Upgrades:
-    """Looks at the package databases and the roots. It blocks; `databases` are for tests."""
+    """Looks at the package databases and the roots. It blocks."""
 
-    def __init__(self, programs: Programs, databases: Iterable[str] = DATABASES) -> None:
+    def __init__(
+        self, programs: Programs, databases: Iterable[str] = DATABASES, every_s: float = LOOK_EVERY_S
+    ) -> None:
+        self._every_s = every_s
         paths = list(databases)
         for root in programs.roots:
             for pattern in _IN_ROOTS:
@@ -41,7 +44,7 @@ class Upgrades:
     @property
     def due(self) -> bool:
         """Was the last look long ago?"""
-        return time.monotonic() - self._looked_s >= LOOK_EVERY_S
+        return time.monotonic() - self._looked_s >= self._every_s
 
     def look(self) -> str:
         """Return the first path that has changed since the last look; empty: none."""

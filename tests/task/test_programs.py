@@ -1,0 +1,57 @@
+"""Which programs the pods of a task see, by the settings."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from womm.here.programs import Programs, Root
+from womm.settings import Settings
+from womm.share.base import ShareEvents
+from womm.share.programs.jobs import JobsWithPrograms
+from womm.task.programs import jobs_folder, make_programs, program_spec
+
+HERE = Settings(cluster="kubernetes", image="here", share="none", here_roots=())
+
+
+def events(said):
+    return ShareEvents(said.append, said.append, lambda: False, None, lambda *found: None, lambda event: None)
+
+
+@pytest.mark.parametrize("settings", [replace(HERE, image="busybox"), replace(HERE, cluster="local")])
+async def test_pods_with_an_image_of_their_own_see_no_programs(settings, tmp_path):
+    assert await make_programs(settings, tmp_path, "/bin/sh", events([])) is None
+
+
+async def test_programs_of_this_machine_have_a_spec_that_tells_all(womm_home, tmp_path):
+    said: list[str] = []
+    programs = await make_programs(HERE, tmp_path, "/bin/sh", events(said))
+    assert programs is not None
+    try:
+        spec = programs.spec
+        assert {"/usr", "/etc"} <= {mount.path for mount in spec.mounts}
+        assert spec.export.startswith("/womm-") and spec.machine and spec.env["PATH"]
+        assert {"host_key.pub", "client_key", "export", "identity"} <= spec.secret.keys()
+    finally:
+        await programs.close()
+
+
+def test_mounts_are_in_the_order_of_their_paths():
+    roots = Root("/usr", "system", ""), Root("/opt/tool", "opt", "")
+    spec = program_spec(
+        Programs(roots, (("/bin", "/usr/bin"),), ("passwd",), {"PATH": "/usr/bin"}, "/usr/bin/perl")
+    )
+    assert [(mount.path, mount.source) for mount in spec.mounts] == [
+        ("/bin", "/usr/bin"),
+        ("/etc", "/etc"),
+        ("/opt/tool", "/opt/tool"),
+        ("/usr", "/usr"),
+    ]
+    assert [mount.path for mount in program_spec(Programs(roots)).mounts] == ["/opt/tool", "/usr"]
+
+
+def test_jobs_wait_for_what_there_is():
+    share = SimpleNamespace(jobs="its folder")
+    assert jobs_folder(None, None) is None
+    assert jobs_folder(None, share) == "its folder"
+    assert isinstance(jobs_folder(SimpleNamespace(), None), JobsWithPrograms)
