@@ -9,6 +9,7 @@ which workers and nodes get no more jobs.
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from womm.cluster.base import Loss
@@ -59,12 +60,43 @@ class _Worker:
     instance: int
     slots: int
     node: str
+    order: int
+    """Of workers that have as much room, the first one is filled first."""
     running: set[int] = field(default_factory=set)
     paused: bool = False
 
     @property
     def free(self) -> int:
         return 0 if self.paused else self.slots - len(self.running)
+
+
+class _Room:
+    """Finds the worker with most free slots, without a look at all of them.
+
+    A heap with an entry for each change of a worker's room. Those that no longer hold are dropped when they come
+    to the top, and all of them when they have become too many.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, _Worker]] = []
+
+    def changed(self, worker: _Worker, workers: dict[str, _Worker]) -> None:
+        """Its room may have changed. `workers` are all that count."""
+        if (free := worker.free) > 0:
+            heappush(self._heap, (-free, worker.order, worker))
+        if len(self._heap) > 4 * len(workers) + 64:
+            self._heap = [
+                (-worker.free, worker.order, worker) for worker in workers.values() if worker.free > 0
+            ]
+            heapify(self._heap)
+
+    def most(self, workers: dict[str, _Worker]) -> _Worker | None:
+        while self._heap:
+            free, _, worker = self._heap[0]
+            if worker.free == -free and workers.get(worker.pod) is worker:
+                return worker
+            heappop(self._heap)
+        return None
 
 
 @dataclass(slots=True)
@@ -97,8 +129,10 @@ class Pool:
         self._workers: dict[str, _Worker] = {}
         self._jobs: dict[int, _Job] = {}
         self._queue: deque[int] = deque()
+        self._room = _Room()
         self._blame = Blame()
         self._starts = 0
+        self._joined = 0
 
     def __repr__(self) -> str:
         return f"<Pool {len(self._workers)} workers, {len(self.running)} running, {len(self._queue)} queued>"
@@ -107,6 +141,11 @@ class Pool:
     def slots(self) -> int:
         """Jobslots of the workers that may get jobs, busy or not."""
         return sum(worker.slots for worker in self._usable())
+
+    @property
+    def empty(self) -> bool:
+        """There is no worker that may get jobs."""
+        return not self._workers
 
     @property
     def workers(self) -> list[str]:
@@ -131,7 +170,9 @@ class Pool:
         return known.pod if known else None
 
     def worker_ready(self, pod: str, instance: int, slots: int, node: str = "") -> list[Action]:
-        self._workers[pod] = _Worker(pod, instance, slots, node)
+        self._joined += 1
+        self._workers[pod] = worker = _Worker(pod, instance, slots, node, self._joined)
+        self._room.changed(worker, self._workers)
         return self._assign()
 
     def worker_paused(self, pod: str) -> None:
@@ -142,6 +183,7 @@ class Pool:
     def worker_resumed(self, pod: str) -> list[Action]:
         if worker := self._workers.get(pod):
             worker.paused = False
+            self._room.changed(worker, self._workers)
         return self._assign()
 
     def worker_gone(self, pod: str, loss: Loss) -> list[Action]:
@@ -194,6 +236,7 @@ class Pool:
         pod, known.pod = known.pod, None
         worker = self._workers[pod]
         worker.running.discard(job)
+        self._room.changed(worker, self._workers)
         trust = self._blame.works(pod, worker.node)
         times, limit = _count(known, loss)
         if known.no_retry or (limit and times >= limit):
@@ -236,6 +279,7 @@ class Pool:
             return []
         worker = self._workers[known.pod]
         worker.running.discard(job)
+        self._room.changed(worker, self._workers)
         trust = self._blame.works(worker.pod, worker.node)
         return [*trust, *self._assign()] if self._queue else [*trust]
 
@@ -255,6 +299,9 @@ class Pool:
             assert all(self._jobs[number].pod == pod for number in worker.running)
         assert sorted(self._queue) == sorted(n for n, job in self._jobs.items() if job.pod is None)
         self._blame.check()
+        most = max((worker.free for worker in self._workers.values()), default=0)
+        best = self._room.most(self._workers)
+        assert (best.free if best is not None else 0) == max(0, most)
         ran = {n for worker in self._workers.values() for n in worker.running}
         assert ran == {n for n, job in self._jobs.items() if job.pod is not None}
 
@@ -275,6 +322,7 @@ class Pool:
             self._starts += 1
             job.pod, job.attempt, job.started = worker.pod, job.attempt + 1, self._starts
             worker.running.add(number)
+            self._room.changed(worker, self._workers)
             actions.append(Start(number, worker.pod, worker.instance, job.attempt))
         self._queue.extendleft(reversed(held))
         return actions
@@ -284,6 +332,8 @@ class Pool:
         if job.pinned is not None:
             worker = self._workers.get(job.pinned)
             return worker if worker is not None and worker.free > 0 else None
+        if not job.crashed_on and not self._blame.avoided:
+            return self._room.most(self._workers)
         best: _Worker | None = None
         for worker in self._elsewhere(job):
             if worker.free > 0 and (best is None or worker.free > best.free):
