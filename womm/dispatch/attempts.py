@@ -85,7 +85,7 @@ class Attempts:
         job = self._state.jobs[action.job]
         now = time.time()
         job.begin_attempt(action, now)
-        self._state.journal.append(
+        self._state.note(
             JobStarted(now, job.number, job.seq, action.attempt, action.pod, action.instance, job.command)
         )
         share = self._state.share_of(action.pod)
@@ -132,9 +132,7 @@ class Attempts:
 
     def _lose(self, action: Lost) -> None:
         job = self._state.jobs[action.job]
-        self._state.journal.append(
-            JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value)
-        )
+        self._state.note(JobLost(time.time(), action.job, action.attempt, action.pod, action.loss.value))
         job.waited = True
         job.lose_attempt()
         job.change(Change.LOSE)
@@ -142,9 +140,7 @@ class Attempts:
     def _give_up(self, action: GiveUp) -> None:
         job = self._state.jobs[action.job]
         job.lose_attempt()
-        self._state.journal.append(
-            JobLost(time.time(), action.job, job.attempt, action.pod, action.loss.value)
-        )
+        self._state.note(JobLost(time.time(), action.job, job.attempt, action.pod, action.loss.value))
         if job.unwanted:
             self._results.drop(job)
             return

@@ -208,6 +208,7 @@ class Dispatcher:
         self._state.cluster.drain()
         await self.workers.close(grace_s)
         await self._state.background.close()
+        self._state.flush()
         for job in self._state.jobs.values():
             if job.spool is not None:
                 job.spool.close()

@@ -73,8 +73,8 @@ class _Worker:
 class _Room:
     """Finds the worker with most free slots, without a look at all of them.
 
-    A heap with an entry for each change of a worker's room. Those that no longer hold are dropped when they come
-    to the top, and all of them when they have become too many.
+    A heap with an entry for each change of a worker's room. Those that no longer hold are dropped when they
+    come to the top, and all of them when they have become too many.
     """
 
     def __init__(self) -> None:

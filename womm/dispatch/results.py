@@ -66,7 +66,9 @@ class Results:
         self.record(job, outcome, record, out, err)
         if job.phase is Phase.ENDED:
             self._state.forget(job)
-        job.sink.ended(outcome)
+        self._state.answer(job.sink, outcome)
+        if record is None:  # rare: only ends that agents tell come many at a time
+            self._state.flush()
 
     def record(
         self,
@@ -76,7 +78,7 @@ class Results:
         out: OutputRef | None,
         err: OutputRef | None,
     ) -> None:
-        self._journal.append(
+        self._state.note(
             JobEnded(
                 time=time.time(),
                 job=job.number,
@@ -103,10 +105,9 @@ class Results:
         for stream, data in ((STDOUT, out), (STDERR, err)):
             if data:
                 job.sink.write(stream, data)
-        self._journal.append(
-            replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None)
-        )
+        self._state.note(replace(kept, time=time.time(), job=job.number, replayed=True, out=None, err=None))
         self.done += 1
         self.failed += kept.exit != 0 or kept.signal != 0
         self.drop(job)
-        job.sink.ended(Outcome(kept.exit, kept.signal))
+        self._state.answer(job.sink, Outcome(kept.exit, kept.signal))
+        self._state.flush()

@@ -104,7 +104,14 @@ class Workers:
         )
         state.pods[pod.name] = pod
         dial = state.cluster.dial(pod)
-        link = Link(pod.name, dial, self._session, self, give_up_after_s=self._give_up_after_s)
+        link = Link(
+            pod.name,
+            dial,
+            self._session,
+            self,
+            give_up_after_s=self._give_up_after_s,
+            before_write=state.journal.flush,
+        )
         state.links[pod.name] = link
         link.start()
 

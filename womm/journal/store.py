@@ -63,6 +63,7 @@ class Journal:
         self._failed = threading.Event()
         self._failure: OSError | None = None
         self._lock = threading.Lock()
+        self._waiting: list[bytes] = []  # lines that the next write takes along
         self._dirty = threading.Event()
         self._closing = threading.Event()
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if becomes else 0)
@@ -99,29 +100,47 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Write the event at once; never raises. It is on the disk SYNC_INTERVAL_S later."""
+        self.append_soon(event)
+        self.flush()
+
+    def append_soon(self, event: Event) -> None:
+        """Write the event with the next `append` or `flush`; never raises."""
         line = encode(event)
         with self._lock:
-            if self._fd is None:
-                logger.warning("%s is closed: %r is not written", self.path, event)
+            if self._fd is not None:
+                self._waiting.append(line)
+                return
+        logger.warning("%s is closed: %r is not written", self.path, event)
+
+    def flush(self) -> None:
+        """Write what waits, all at once; never raises."""
+        if not self._waiting:
+            return
+        with self._lock:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            if self._fd is None or not data:
                 return
             if self._torn:
-                line = b"\n" + line
+                data = b"\n" + data
             written = 0
             try:
-                written = os.write(self._fd, line)
-                while written < len(line):
-                    written += os.write(self._fd, line[written:])
+                written = os.write(self._fd, data)
+                while written < len(data):
+                    written += os.write(self._fd, data[written:])
             except OSError as exc:
                 self._torn = self._torn or written > 0
                 failure = exc
             else:
                 self._torn = False
-                self._dirty.set()
+                if not self._dirty.is_set():
+                    self._dirty.set()
                 return
         self._fail(failure)
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk; never raises."""
+        self.flush()
         self._dirty.clear()
         try:
             # Output first: an event on the disk refers to output on the disk.

@@ -56,8 +56,8 @@ class Link:
     """One session with one agent, over as many connections as it takes.
 
     `give_up_after_s` counts from the last cut (or from `start`), without the time in which the way
-    was closed for all (see Offline). Every method is for the event loop's thread. After `close` no
-    handler method is called.
+    was closed for all (see Offline). `before_write` is called before frames leave. Every method is for
+    the event loop's thread. After `close` no handler method is called.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class Link:
         handler: LinkHandler,
         *,
         give_up_after_s: float = 60.0,
+        before_write: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self._dial = dial
         self._session = Session(session_id)
         self._handler = handler
         self._give_up_after_s = give_up_after_s
+        self._before_write = before_write
         self._loop = asyncio.get_running_loop()
         self._connection: _Connection | None = None
         self._flush_due = False
@@ -142,6 +144,8 @@ class Link:
                 async with asyncio.timeout(limit_s):
                     await self._dial(lambda: connection)  # noqa: B023
                 self._connection = connection
+                if self._before_write is not None:
+                    self._before_write()
                 connection.write(self._session.data_to_send())
                 async with asyncio.timeout(limit_s):
                     await connection.ready.wait()
@@ -195,6 +199,8 @@ class Link:
         if self._connection is not None:
             data = self._session.data_to_send()
             if data:
+                if self._before_write is not None:
+                    self._before_write()
                 self._connection.write(data)
 
     def _received(self, connection: "_Connection", data: memoryview) -> None:
