@@ -81,8 +81,8 @@ def server(settings: Settings) -> Finding:
     if settings.fileserver_image:
         text = f"{settings.fileserver_image}, an image with womm in it: the quickest way"
         return Finding(SERVER, Verdict.GOOD, text)
-    text = "any image with Python and no womm: womm sends itself to it; quicker with an image of its own"
-    return Finding(SERVER, Verdict.GOOD, text, "")
+    text = f"{settings.fileserver_python}, to which womm sends itself; an image of its own starts quicker"
+    return Finding(SERVER, Verdict.GOOD, f"{text} (womm setup --prefix REGISTRY/NAME/ makes one)")
 
 
 def quickest(settings: Settings, *, here: bool, no_nfs: str) -> Finding:
