@@ -103,7 +103,12 @@ FIRST = (
 """The tutorial's first walk."""
 KUBERNETES = (
     *("An image that is there already", "A first run", "Watch it", "A shell in a pod"),
-    *("Your folder in the pods", "The machine is gone", "If you are the admin"),
+    *(
+        "Your folder in the pods",
+        "Your own programs in the pods",
+        "The machine is gone",
+        "If you are the admin",
+    ),
 )
 SAMPLE = ("turtle.py", "_pydecimal.py", "pydoc_data", "json", "enum.py", "gettext.py", "runpy.py", "types.py")
 
@@ -333,6 +338,8 @@ def test_tutorial_on_kubernetes_is_as_printed(
     for name in ("part1.txt", "part2.txt"):
         (sources / name).write_text("".join(f"{number}\n" for number in range(20_000)))
     reader.run("Your folder in the pods")
+    kubernetes.export(WOMM_HERE_IMAGE=kube_cluster.images["worker-noperl"].pinned)
+    reader.run("Your own programs in the pods")
     kube_cluster.kubectl.run("create", "namespace", "research")
     try:
         reader.run("If you are the admin")
