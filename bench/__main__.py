@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import cluster, eager, links, memory, nfs, rates, report, scale, share, waits
+from bench import cluster, eager, here, links, memory, nfs, rates, report, scale, share, waits
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
@@ -41,6 +41,12 @@ KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
 }
 NFS = "nfs"
 """The NFS server beside NFS-Ganesha: `python -m bench.nfs` measures parts of it."""
+HERE = "here"
+"""This machine's programs: `python -m bench.here` measures parts of it."""
+GUESTS: Mapping[str, tuple[str, Callable[[Path, bool], Section]]] = {
+    NFS: (nfs.TITLE, lambda folder, quick: nfs.section(folder, quick=quick)),
+    HERE: (here.TITLE, lambda folder, quick: here.section(folder, quick=quick)),
+}
 CLUSTER = "cluster"
 """All of those on Kubernetes."""
 
@@ -51,9 +57,9 @@ def main() -> int:
     parser.add_argument(
         "--only",
         action="append",
-        choices=[*BENCHMARKS, NFS, CLUSTER, *KUBERNETES],
+        choices=[*BENCHMARKS, NFS, HERE, CLUSTER, *KUBERNETES],
         metavar="NAME",
-        help=f"{', '.join(BENCHMARKS)}, {NFS}; {CLUSTER}, which is {', '.join(KUBERNETES)}",
+        help=f"{', '.join(BENCHMARKS)}, {NFS}, {HERE}; {CLUSTER}, which is {', '.join(KUBERNETES)}",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the figures into FILE (Markdown)")
     options = parser.parse_args()
@@ -91,23 +97,24 @@ def main() -> int:
 
 def _names(only: Sequence[str] | None) -> list[str]:
     if not only:
-        return [*BENCHMARKS, NFS, *KUBERNETES]
+        return [*BENCHMARKS, NFS, HERE, *KUBERNETES]
     return [one for name in only for one in (KUBERNETES if name == CLUSTER else [name])]
 
 
 def _section(name: str, where: Place, kubes: Kubes) -> Section:
     if name in BENCHMARKS:
         return BENCHMARKS[name](where)
-    return _nfs(where) if name == NFS else _on_cluster(name, where, kubes)
+    return _in_guests(name, where) if name in GUESTS else _on_cluster(name, where, kubes)
 
 
-def _nfs(where: Place) -> Section:
-    folder = where.folder / "nfs"
+def _in_guests(name: str, where: Place) -> Section:
+    folder = where.folder / name
     folder.mkdir()
+    title, section = GUESTS[name]
     try:
-        return nfs.section(folder, quick=where.quick)
+        return section(folder, where.quick)
     except Unable as exc:
-        return Section(nfs.TITLE, f"Skipped: {exc}.", [], [f"Skipped: {exc}."])
+        return Section(title, f"Skipped: {exc}.", [], [f"Skipped: {exc}."])
 
 
 def _on_cluster(name: str, where: Place, kubes: Kubes) -> Section:

@@ -191,7 +191,7 @@ EXPORT {{ Export_Id = 1; Path = "{directory}"; Pseudo = "/data"; Access_Type = R
 
 
 @contextmanager
-def _awake(pid: int) -> Iterator[None]:
+def awake(pid: int) -> Iterator[None]:
     """Give the guest, which is up, a signal in every millisecond.
 
     When a packet comes just as it goes to sleep, it sleeps on until its next tick, up to 10 ms later: it
@@ -246,7 +246,7 @@ def rig(folder: Path, sizes: Sizes) -> Iterator[Rig]:
         stack.enter_context(server)
         stack.enter_context(_ganesha(net, folder, directory, 20491))
         guest = stack.enter_context(uml.Guest(net, memory="2G"))
-        stack.enter_context(_awake(guest.pid))
+        stack.enter_context(awake(guest.pid))
         guest.run(HELPER.replace("FILES", str(sizes.files)), 600)
         yield Rig(guest, directory, {"womm": 20490, "ganesha": 20491}, server, sizes)
 

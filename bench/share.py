@@ -223,7 +223,7 @@ def _imports(task: Shared, sizes: Sizes) -> list[Figure]:
     (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
     packages = venv / "lib/python3.11/site-packages"
     packages.mkdir(parents=True)
-    with tarfile.open(_numpy()) as archive:
+    with tarfile.open(numpy_packages()) as archive:
         archive.extractall(packages, filter="data")
     ask = "import time; a = time.perf_counter(); import numpy; print(time.perf_counter() - a)"
 
@@ -245,7 +245,7 @@ def _imports(task: Shared, sizes: Sizes) -> list[Figure]:
     ]
 
 
-def _numpy() -> Path:
+def numpy_packages() -> Path:
     """Return a tar archive of a site-packages folder with numpy. It calls pip once. Raises BenchError."""
 
     def make(partial_file: Path) -> None:

@@ -90,6 +90,7 @@ class Fetcher:
         for number, item in enumerate(found, first):
             block = item if isinstance(item, bytes) else await asyncio.shield(item)
             self.guesses.read((node.fileid, number))
+            self._spread.read((node.fileid, number))
             size = min(end, (number + 1) * BLOCK_BYTES) - max(offset, number * BLOCK_BYTES)
             again = self._again((node.fileid, number), size)
             if isinstance(item, bytes):
@@ -125,12 +126,18 @@ class Fetcher:
         count = len(self._fetches)
         task = self._fetch(node, number)
         if self._tree.freshness.static and len(self._fetches) > count:
+            size = node.version[0] if node.version else 0
             for other in self._spread.around(node, number):
-                self.begin(node, other)
+                self._besides(node, other, min(BLOCK_BYTES, size - other * BLOCK_BYTES))
             for small in self._spread.beside(node):
-                if small.checked_epoch == self._tree.freshness.epoch:
-                    self.begin(small, 0)
+                if small.checked_epoch == self._tree.freshness.epoch and small.stat is not None:
+                    self._besides(small, 0, small.stat.size)
         return task
+
+    def _besides(self, node: FileNode, number: int, size_bytes: int) -> None:
+        count = len(self._fetches)
+        if self.begin(node, number) is not None and len(self._fetches) > count:
+            self._spread.came((node.fileid, number), size_bytes)
 
     def begin(self, node: FileNode, number: int) -> "asyncio.Task[bytes] | None":
         """Fetch a block that nobody waits for; None: it is there. Raises Changed, NFSError, OSError."""

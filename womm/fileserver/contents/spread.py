@@ -3,13 +3,13 @@
 Strategy: kernels read programs and libraries by page faults, here and there, and in the end most of them. So
 each fault has more blocks around it fetched, twice as many as the one before. Small files stand together:
 locales, the modules of a package. So the first of them has the others of its directory fetched, if these are
-few bytes. It decides, and fetches nothing.
+few bytes. There is a bound for what was fetched so and not read yet. It decides, and fetches nothing.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from womm.fileserver.contents.blocks import BLOCK_BYTES
+from womm.fileserver.contents.blocks import BLOCK_BYTES, Key
 from womm.fileserver.tree.nodes import FileNode
 from womm.nfs.constants import FileType
 
@@ -19,9 +19,9 @@ MOST_BLOCKS: Final = 32
 """More at one fault: 8 MiB."""
 SMALL_BYTES: Final = 16 << 10
 BESIDE_BYTES: Final = 64 << 10
-FIRST_BYTES: Final = 256 << 10
-_SHARE: Final = 32
-"""Small files that nobody has asked for take a thirty-second of all bytes, and FIRST_BYTES."""
+FIRST_BYTES: Final = 1 << 20
+_SHARE: Final = 64
+"""What nobody has read yet of all this is FIRST_BYTES and a sixty-fourth of all bytes that came, at most."""
 
 
 class Spread:
@@ -31,10 +31,24 @@ class Spread:
         self._fetched_bytes = fetched_bytes
         self._faults: dict[int, int] = {}
         self._beside: set[int] = set()
-        self._spent_bytes = 0
+        self._unread: dict[Key, int] = {}
+        self._unread_bytes = 0
 
     def __repr__(self) -> str:
-        return f"<Spread {len(self._faults)} programs, {self._spent_bytes} bytes beside>"
+        return f"<Spread {len(self._faults)} programs, {self._unread_bytes} bytes unread>"
+
+    def read(self, key: Key) -> None:
+        """A client reads from a block."""
+        if self._unread:
+            self._unread_bytes -= self._unread.pop(key, 0)
+
+    def came(self, key: Key, size_bytes: int) -> None:
+        """A block is about to come that nobody has asked for."""
+        self._unread[key] = size_bytes
+        self._unread_bytes += size_bytes
+
+    def _room(self) -> int:
+        return FIRST_BYTES + self._fetched_bytes() // _SHARE - self._unread_bytes
 
     def around(self, node: FileNode, number: int) -> list[int]:
         """Return the blocks to fetch with this one, nearest first; some may be here already."""
@@ -44,6 +58,7 @@ class Spread:
             return []
         faults = self._faults[node.fileid] = self._faults.get(node.fileid, 0) + 1
         most = count if count <= WHOLE_BLOCKS else min(MOST_BLOCKS, 1 << faults)
+        most = min(most, max(0, self._room() // BLOCK_BYTES))
         near = sorted(range(count), key=lambda other: (abs(other - number), -other))
         return near[1 : most + 1]
 
@@ -59,11 +74,7 @@ class Spread:
             other for other in above.directory.entries.values() if other is not node and _is_small(other)
         ]
         total = sum(other.stat.size for other in others if other.stat is not None)
-        room = FIRST_BYTES + self._fetched_bytes() // _SHARE - self._spent_bytes
-        if total > min(BESIDE_BYTES, room):
-            return []
-        self._spent_bytes += total
-        return others
+        return others if total <= min(BESIDE_BYTES, self._room()) else []
 
 
 def _is_program(node: FileNode) -> bool:
