@@ -14,7 +14,6 @@ from typing import Final
 
 from womm import words
 from womm.cluster.base import Bundles, PodPython
-from womm.cluster.kubernetes.channel import ExecTransport
 from womm.cluster.kubernetes.early import TRY_AFTER_S
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods
@@ -97,7 +96,7 @@ class Filling:
         talk = _Talk()
         dial = self._execs.dial(name, FILE_SERVER, lambda: name in self._server.without_womm, FILL)
         transport = await dial(lambda: talk)
-        assert isinstance(transport, ExecTransport)
+        assert isinstance(transport, asyncio.WriteTransport)
         try:
             python = self._python(await talk.line(HELLO_TIMEOUT_S))
             if python is None:

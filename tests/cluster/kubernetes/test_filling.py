@@ -1,0 +1,247 @@
+"""Womm for a file server whose image has python3 alone: each pod gets it once, and keeps it over restarts."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster_contract import Observer
+from tests.cluster.kubernetes.test_file_server import READY, pod
+from tests.cluster.kubernetes.test_share_host import ENDED_S, SLOW_S, Shared, host_of
+from tests.conftest import Home
+from tests.loop import until
+from tests.realcluster.fixtures import KubeCluster
+from womm import process
+from womm.cluster.base import PodPython, ServerSpec
+from womm.cluster.kubernetes.execs import Execs
+from womm.cluster.kubernetes.file_server import FileServerPods
+from womm.cluster.kubernetes.filling import Filling
+from womm.cluster.kubernetes.paths import LIB
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
+from womm.errors import ImageError
+from womm.fileserver import bootstrap
+from womm.image.bundle import WommBundles, pack
+from womm.link.client import Dial
+
+WAIT_S = 30.0
+CONNECTS = "[time.sleep(0.1) for _ in iter(lambda: socket.socket().connect_ex(('localhost', 2049)), 0)]"
+SMALL = {"womm/__init__.py": b"", "womm/fileserver/__init__.py": os.urandom(300_000)}
+
+
+class Bundles:
+    """Counts what is asked for. error: is raised instead."""
+
+    def __init__(self, folder: Path, error: ImageError | None = None) -> None:
+        self.path = folder / "bundle"
+        self.path.write_bytes(pack(SMALL))
+        self.asked: list[PodPython] = []
+        self._error = error
+
+    def provide(self, python: PodPython) -> Path:
+        self.asked.append(python)
+        if self._error is not None:
+            raise self._error
+        return self.path
+
+
+class PodsHere(Execs):
+    """Runs what is meant for a pod on this machine; each pod has a folder. script: is run instead."""
+
+    def __init__(self, folder: Path, script: str = "") -> None:
+        self.folder = folder
+        self.ran: list[str] = []
+        self.cuts = 0
+        """So many of the next execs are cut when half of the bundle is through."""
+        self._script = script
+
+    def dial(self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()) -> Dial:
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            self.ran.append(pod)
+            assert (container, command[3]) == (FILE_SERVER, "fill")
+            lib = self.folder / pod
+            lib.mkdir(exist_ok=True)
+            words = [sys.executable, "-I", bootstrap.__file__, "fill", command[4].replace(LIB, str(lib))]
+            if self._script:
+                words = ["sh", "-c", self._script]
+            if self.cuts:
+                self.cuts -= 1
+                words = ["sh", "-c", '"$@" | head -n 1; exit 0', "sh", *words]
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._child = await asyncio.create_subprocess_exec(*words, stdin=theirs, stdout=theirs)
+            transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=ours)
+            return transport
+
+        return connect
+
+
+@contextmanager
+def filling(server: FileServerPods, bundles: Bundles, execs: Execs) -> Iterator[list[tuple[str, str]]]:
+    """Yield what is given up."""
+    given_up: list[tuple[str, str]] = []
+    made = Filling(
+        server,
+        bundles,
+        execs,
+        image="some:1",
+        tell=lambda: None,
+        give_up=lambda why, hint: given_up.append((why, hint)),
+    )
+    task = asyncio.ensure_future(made.run())
+    try:
+        yield given_up
+    finally:
+        task.cancel()
+
+
+async def ended(execs: PodsHere) -> None:
+    await execs._child.wait()
+
+
+@pytest.mark.slow
+async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_path: Path) -> None:
+    server, execs, bundles = FileServerPods(image_has_womm=False), PodsHere(tmp_path), Bundles(tmp_path)
+    with filling(server, bundles, execs) as given_up:
+        server.apply(pod("a"))
+        assert server.pod is None
+        async with asyncio.timeout(WAIT_S):
+            assert await server.live_pod() == "a"
+        assert (tmp_path / "a/current/womm/__init__.py").exists()
+        assert bundles.asked[0].version == "{}.{}".format(*sys.version_info)
+        again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
+        server.apply(pod("a", **READY, containerStatuses=[again]))
+        assert (server.pod, server.without_womm) == ("a", [])  # its folder outlives the container
+        server.replace([pod("b")])
+        assert server.pod is None
+        async with asyncio.timeout(WAIT_S):
+            assert await server.oldest_pod() == "b"
+        await ended(execs)
+    assert (execs.ran, given_up) == (["a", "b"], [])
+
+
+@pytest.mark.slow
+async def test_exec_that_is_cut_is_made_again(tmp_path: Path) -> None:
+    server, execs, bundles = FileServerPods(image_has_womm=False), PodsHere(tmp_path), Bundles(tmp_path)
+    execs.cuts = 1
+    with filling(server, bundles, execs) as given_up:
+        server.apply(pod("a"))
+        async with asyncio.timeout(WAIT_S):
+            assert await server.live_pod() == "a"
+        await ended(execs)
+    assert (execs.ran, given_up) == (["a", "a"], [])
+
+
+@pytest.mark.parametrize("of_image", [True, False])
+async def test_image_that_cannot_have_womm_is_given_up_with_another_one(
+    tmp_path: Path, of_image: bool
+) -> None:
+    about = {
+        "python": "3.9",
+        "machine": "m",
+        "libc": "",
+        "has": "",
+        "wrong": "its python3 is 3.9.2" * of_image,
+    }
+    execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
+    bundles = Bundles(tmp_path, ImageError("pip brings none", "--fileserver-python other"))
+    server = FileServerPods(image_has_womm=False)
+    with filling(server, bundles, execs) as given_up:
+        server.apply(pod("a"))
+        await until(lambda: given_up, "the end", WAIT_S)
+        await ended(execs)
+    why, hint = given_up[0]
+    assert why.startswith(
+        "some:1 cannot run the file server: its python3 is 3.9.2" if of_image else "pip brings none"
+    )
+    assert "--fileserver-python" in hint
+    assert server.pod is None
+
+
+# ---- on a cluster
+
+
+@pytest.fixture
+def shared(kube_cluster: KubeCluster, kube_namespace: str, python_image: str, womm_home: Home) -> Shared:
+    """Workers on a node that cannot mount: nothing here needs them."""
+    return Shared(kube_cluster, kube_namespace, python_image, ["node1"], womm_home.runtime)
+
+
+@pytest.mark.slow
+@pytest.mark.deadline(3 * SLOW_S + ENDED_S)
+async def test_pod_of_a_python_image_is_a_file_server_that_outlives_its_container_and_its_pod(
+    shared: Shared, python_image: str, tmp_path: Path
+) -> None:
+    bundles, cluster, observer = Counted(tmp_path / "bundles"), await shared.cluster(), Observer()
+
+    async def answers() -> str:
+        """The file server's pod, once it has what runs beside it, too, and waits for clients."""
+        command = ("python3", "-c", f"import socket, time, womm.store; {CONNECTS}; print('up')")
+        talk = asyncio.StreamReader()
+        await until_dialled(host_of(cluster).share_dial(command), talk)
+        assert await talk.readline() == b"up\n"
+        (name,) = shared.objects(FILE_SERVER, kinds="pods")
+        return name.removeprefix("pod/")
+
+    try:
+        spec = replace(shared.spec(kind="eager-syncback"), server=ServerSpec(python_image, bundles))
+        with observer.explains():
+            await cluster.start(spec, observer)
+            first = await answers()
+            for one in shared.kube.own.pod_processes(shared.namespace, first):
+                with suppress(ProcessLookupError):
+                    process.kill(one, signal.SIGKILL)
+            path = "{.status.containerStatuses[0].restartCount}"
+            words = ("get", "pod", first, "-n", shared.namespace, "-o", f"jsonpath={path}")
+            await until(lambda: shared.kube.kubectl.text(*words) == "1", "a restart", SLOW_S)
+            assert (await answers(), bundles.asked) == (first, 1)
+            shared.kube.kubectl.run("delete", "pod", first, "-n", shared.namespace, "--grace-period=1")
+            assert await answers() != first
+            assert bundles.asked == 2
+    finally:
+        await cluster.stop()
+    assert shared.objects() == []
+
+
+async def until_dialled(dial: Dial, talk: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(SLOW_S):
+        while True:
+            try:
+                await dial(lambda: asyncio.StreamReaderProtocol(talk))
+                return
+            except OSError:
+                await asyncio.sleep(0.2)
+
+
+class Counted(WommBundles):
+    asked = 0
+
+    def provide(self, python: PodPython) -> Path:
+        self.asked += 1
+        return super().provide(python)
+
+
+@pytest.mark.slow
+async def test_pod_of_the_bundle_satisfies_restricted(
+    kube_cluster: KubeCluster, kube_namespace: str, womm_home: Home, tmp_path: Path
+) -> None:
+    missing = f"{kube_cluster.registry}/no/such:1"
+    shared = Shared(kube_cluster, kube_namespace, missing, ["node1"], womm_home.runtime)
+    cluster, observer = await shared.cluster(), Observer()
+    try:
+        spec = replace(shared.spec(), server=ServerSpec(missing, WommBundles(tmp_path)))
+        await cluster.start(spec, observer)
+        await observer.until(lambda: any("ImagePull" in r for w in observer.waits for r in w), "the reason")
+        assert "--fileserver-python" in cluster.advice()
+        words = ["label", "--dry-run=server", "--overwrite", "namespace", kube_namespace]
+        level = "pod-security.kubernetes.io/enforce=restricted"
+        assert "-files-" not in kube_cluster.kubectl.run(*words, level).stderr
+    finally:
+        await cluster.stop()
