@@ -292,12 +292,12 @@ class _Run:
         return Progress(d.done, d.failed, len(d.pool.running), len(d.pool.usable), wanted)
 
     def _say_end(self, opened: OpenTask) -> None:
-        done, failed, share = opened.dispatcher.done, opened.dispatcher.failed, opened.share
+        done, failed = opened.dispatcher.done, opened.dispatcher.failed
         took = duration(time.time() - self.began)
         line = f"task {self.id} {'ended' if self.left else 'deleted'}: {words.counted(done, 'job')}"
         line += f", {failed:,} failed" if failed else ""
         line += f", {took}"
-        line += f"; {share.words}" if share is not None and share.words else ""
+        line += f"; {opened.traffic_words}" if opened.traffic_words else ""
         if failed:
             line += f"; see: womm logs {self.id} --failed"
         if self.interrupts and self.task.traits.joblog:

@@ -145,6 +145,12 @@ class OpenTask:
         return self.pods.share
 
     @property
+    def traffic_words(self) -> str:
+        """What went over the share, and of the programs; known when the cluster has stopped."""
+        parts = (part.words for part in (self.share, self.pods.programs) if part is not None)
+        return "; ".join(filter(None, parts))
+
+    @property
     def jobslots(self) -> int:
         """How many jobs run at once when every worker is ready."""
         spec = self.pods.spec

@@ -220,9 +220,12 @@ class _Run:
 
     def _say_share(self) -> None:
         """Say, when the share is closed, how much went over it, or why the task is no success."""
-        share = self._opened.share if self._opened is not None else None
-        if share is not None and (share.failed or share.words):
-            _say(f"the share: {share.failed}" if share.failed else share.words)
+        opened = self._opened
+        failed = opened.share.failed if opened is not None and opened.share is not None else ""
+        if failed:
+            _say(f"the share: {failed}")
+        elif opened is not None and opened.traffic_words:
+            _say(opened.traffic_words)
 
 
 @contextmanager
