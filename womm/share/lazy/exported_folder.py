@@ -150,7 +150,7 @@ class ExportedFolder:
         """
         packed: list[bytes] = []
         room = _TREE_BYTES
-        for name, found, _ in self._walk(top, deep=True):
+        for name, found, _ in _walk(self, top, deep=True):
             entry = pack_name(name, pack_stat(found))
             room -= len(entry)
             if len(packed) >= most or room < 0:
@@ -162,7 +162,7 @@ class ExportedFolder:
         """As `tree`, compressed and with the targets of links: a directory, and `more` names below it."""
         packed: list[bytes] = []
         room, whole, most = rows.MOST_BYTES, False, MOST_ROWS
-        for name, found, target in self._walk(top, deep=more > 0):
+        for name, found, target in _walk(self, top, deep=more > 0):
             row = rows.pack_row(name, found, target)
             room -= len(row)
             if len(packed) >= most or room < 0:
@@ -171,29 +171,6 @@ class ExportedFolder:
             if not whole and name == b"/.":
                 whole, most = True, len(packed) + more
         return Listed(rows.compress(packed), whole)
-
-    def _walk(self, top: bytes, *, deep: bool) -> Iterator[tuple[bytes, os.stat_result, bytes]]:
-        """Yield what is in a directory, and its end mark; `deep`: then those in it, breadth first."""
-        todo = deque([b""])
-        while todo:
-            below = todo.popleft()
-            path = b"/".join(filter(None, (top, below)))
-            prefix = below + b"/" if below else b""
-            try:
-                fd = self.open_directory(path)
-            except OSError:
-                if not below:
-                    raise
-                continue
-            try:
-                before = self.fstat(fd)
-                for name, found in self.entries(fd, path):
-                    yield prefix + name, found, _target(fd, name, found)
-                    if deep and stat.S_ISDIR(found.st_mode):
-                        todo.append(prefix + name)
-                yield below + b"/.", before, b""
-            finally:
-                os.close(fd)
 
     def find(self, dev: int, ino: int) -> bytes:
         """Return a path of a file by its inode: it was renamed. Raises FileNotFoundError."""
@@ -246,7 +223,7 @@ class ExportedFolder:
     # -- files and attributes ----------------------------------------------------------------------
     def open(self, path: bytes, flags: int, wanted: NewAttributes, *, force: bool = False) -> int:
         """Open a file as the fence does; one that is made gets the permissions wanted, whatever the umask."""
-        if flags & os.O_CREAT and self.guard.refuses(path, Change.MAKE_FILE) and self._is_there(path):
+        if flags & os.O_CREAT and self.guard.refuses(path, Change.MAKE_FILE) and _is_there(self, path):
             # As on a read-only disk.
             if flags & os.O_EXCL:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -268,13 +245,6 @@ class ExportedFolder:
             return self.fence.open_file(path, flags, force=force, admit=admit)
         os.fchmod(fd, wanted.permissions & FILE_MODE)
         return fd
-
-    def _is_there(self, path: bytes) -> bool:
-        try:
-            self.lstat(path)
-        except OSError:
-            return False
-        return True
 
     def set_open(self, fd: int, wanted: NewAttributes) -> None:
         """Set attributes of an open file: the size first, since that sets the times."""
@@ -354,6 +324,38 @@ class ExportedFolder:
     def symlink(self, target: bytes, path: bytes) -> None:
         self.guard.may_make(path, Change.PLACE)
         self.fence.symlink(target, path)
+
+
+def _walk(export: ExportedFolder, top: bytes, *, deep: bool) -> Iterator[tuple[bytes, os.stat_result, bytes]]:
+    """Yield what is in a directory, and its end mark; `deep`: then those in it, breadth first."""
+    todo = deque([b""])
+    while todo:
+        below = todo.popleft()
+        path = b"/".join(filter(None, (top, below)))
+        prefix = below + b"/" if below else b""
+        try:
+            fd = export.open_directory(path)
+        except OSError:
+            if not below:
+                raise
+            continue
+        try:
+            before = export.fstat(fd)
+            for name, found in export.entries(fd, path):
+                yield prefix + name, found, _target(fd, name, found)
+                if deep and stat.S_ISDIR(found.st_mode):
+                    todo.append(prefix + name)
+            yield below + b"/.", before, b""
+        finally:
+            os.close(fd)
+
+
+def _is_there(export: ExportedFolder, path: bytes) -> bool:
+    try:
+        export.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _target(fd: int, name: bytes, found: os.stat_result) -> bytes:
