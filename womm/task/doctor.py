@@ -181,8 +181,7 @@ async def _look_at(pods: TaskPods, probe: _Probe, settings: Settings, listener: 
     ):
         await cluster.start(spec, probe)
         host = cluster.share_host
-        if share is not None and host is not None:
-            await share.begin(host)
+        await pods.begin_share()
         pod = await probe.pod
         link = Link(pod.name, cluster.dial(pod), _SESSION, probe)
         link.start()
