@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import tempfile
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -61,6 +62,10 @@ _KEEP_ALIVE: Final = (
 )
 """Socket options of a connection that may be silent for long (tcp(7)). Systems lack some of them."""
 _EXEC_PROTOCOL: Final = "v5.channel.k8s.io"
+
+# asyncio keeps a buffer of this size for each TLS connection. Its own 256 KiB were most of the memory that a
+# connected pod takes, and no faster. A TLS record has 16 KiB.
+sslproto.SSLProtocol.max_size = 32768
 
 
 class ApiError(ClusterError):
