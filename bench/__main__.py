@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import cluster, eager, here, links, memory, nfs, rates, report, scale, share, waits
+from bench import cluster, crowd, eager, here, links, memory, nfs, rates, report, scale, share, waits
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
@@ -22,6 +22,8 @@ BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "output": rates.output_jobs,
     "links": links.small_jobs,
     "stream": links.stream,
+    "many-jobs": crowd.long_run,
+    "many-pods": crowd.many_pods,
     "first": waits.first_output,
     "memory": memory.queued_lines,
     "commands": waits.commands,

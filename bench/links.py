@@ -15,7 +15,8 @@ from bench.run import PODS, BenchError, Place, interleave, measure
 from bench.stats import Target, spread
 
 _SLOTS = (1, 2, 4)
-_OVER_XARGS = Target(least=0.4)
+_OVER_XARGS = Target(least=0.75)
+_CPU_OVER_XARGS = Target(most=1.4)
 _STREAM = Target(least=200, unit="MB/s")
 _COPIES = 4
 
@@ -60,6 +61,7 @@ def small_jobs(place: Place) -> Section:
                 [cost.workers_ms for cost in ours],
                 [cost.workers_ms for cost in xargs],
                 "ms/job",
+                _CPU_OVER_XARGS if slots == 1 else None,
             ),
         ]
     return Section(

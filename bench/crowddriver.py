@@ -1,0 +1,253 @@
+"""Very many small jobs on simulated agents, submitted to the dispatcher. Prints one JSON object.
+
+The agents are one program behind one Unix socket, where each connection is a pod of its own. They end each
+job when it has run for as long as asked, with exit status 0. Links, flow control and journal are the real ones.
+
+    python -m bench.crowddriver FOLDER PODS SLOTS JOBS HOLD_S
+    python -m bench.crowddriver agents SOCKET HOLD_S
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bench.driver import cpu_s, new_dispatcher
+from bench.tracked import rss_kib
+from womm.cluster.base import Pod
+from womm.dispatch.dispatcher import Dispatcher
+from womm.dispatch.job import Outcome
+from womm.link.client import Dial
+from womm.link.frames import EndKind, EndRecord, FrameType, RunRequest, encode, encode_ended
+from womm.link.session import MAGIC, Session
+from womm.process import raise_file_limit
+
+READY_S = 120.0
+PARTS = 10
+_SESSION_ID = slice(10, 26)  # of a hello: after magic number and version
+
+
+@dataclass(slots=True)
+class Crowd:
+    """The cost of a run. Memory is resident (VmRSS); the parts are tenths of the jobs."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    idle_kib: int = 0
+    """Before the first worker."""
+    connected_kib: int = 0
+    """With all workers and no job."""
+    running_kib: int = 0
+    """With as many jobs as there are slots, when the first of them has just ended."""
+    peak_kib: int = 0
+    part_s: list[float] = field(default_factory=list)
+    part_kib: list[int] = field(default_factory=list)
+
+
+class _Agent(asyncio.Protocol):
+    """One connection, and so one agent."""
+
+    def __init__(self, hold_s: float) -> None:
+        self._hold_s = hold_s
+        self._transport: asyncio.Transport
+        self._session: Session | None = None
+        self._first = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._session is None:
+            self._first += data
+            at = self._first.find(MAGIC)
+            if at < 0 or len(self._first) < at + _SESSION_ID.stop:
+                return
+            self._session = Session(self._first[at:][_SESSION_ID], connector=False)
+            self._session.connection_made()
+            data = self._first
+            self._session.send(encode(FrameType.READY, 0, b"pid=1"))
+        for kind, job, _ in self._session.receive_data(data):
+            if kind == FrameType.PING:
+                self._session.send(encode(FrameType.PONG))
+            elif kind == FrameType.RUN:
+                self._session.send(encode(FrameType.STARTED, job, b"\0\0\0\1"))
+                if self._hold_s:
+                    asyncio.get_running_loop().call_later(self._hold_s, self._end, job)
+                else:
+                    self._session.send(_ended(job))
+            elif kind == FrameType.BYE:
+                self._transport.close()
+                return
+        self._flush()
+
+    def _end(self, job: int) -> None:
+        assert self._session is not None
+        self._session.send(_ended(job))
+        self._flush()
+
+    def _flush(self) -> None:
+        assert self._session is not None
+        while out := self._session.data_to_send():  # the hello, then what follows it
+            self._transport.write(out)
+
+
+def _ended(job: int) -> bytes:
+    return encode_ended(job, EndRecord(EndKind.EXITED, 0, 0, 0, 900, 300, 1800))
+
+
+async def agents(socket: str, hold_s: float) -> None:
+    """Serve until stdin ends."""
+    loop = asyncio.get_running_loop()
+    await loop.create_unix_server(lambda: _Agent(hold_s), socket, backlog=1000)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+class _Cluster:
+    """Pods that are but a name, all behind one socket."""
+
+    name = "simulated"
+    window_bytes = 524288
+    share_host = None
+    wanted = 0
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+
+    def dial(self, pod: Pod) -> Dial:
+        async def connect(factory: object) -> object:
+            return await asyncio.get_running_loop().create_unix_connection(factory, self._socket)  # type: ignore[arg-type]
+
+        return connect
+
+    def drain(self) -> None: ...
+
+    def leave(self, name: str, reason: str) -> None: ...
+
+    async def end_pod(self, pod: Pod, reason: str) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class _Sink:
+    """Takes nothing; tells the feeder of the end."""
+
+    __slots__ = ("_feeder",)
+
+    def __init__(self, feeder: "_Feeder") -> None:
+        self._feeder = feeder
+
+    def write(self, stream: int, data: bytes | memoryview) -> bool:
+        return True
+
+    def can_take_back(self, stream: int) -> bool:
+        return True
+
+    def take_back(self, stream: int) -> None: ...
+
+    def file(self, stream: int) -> None:
+        return None
+
+    def read_back(self, stream: int, size_bytes: int) -> bytes:
+        return b""
+
+    def resume_input(self) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None:
+        self._feeder.ended(outcome)
+
+
+class _Feeder:
+    """Keeps the slots full, as GNU parallel does, and notes time and memory at each tenth."""
+
+    def __init__(self, dispatcher: Dispatcher, jobs: int, crowd: Crowd) -> None:
+        self._dispatcher = dispatcher
+        self._jobs = jobs
+        self._crowd = crowd
+        self._left = jobs
+        self._submitted = 0
+        self._due = 0
+        self._began = self._part_began = time.perf_counter()
+        self.done = asyncio.Event()
+
+    def start(self, at_once: int) -> None:
+        self._submit(min(at_once, self._jobs))
+
+    def ended(self, outcome: Outcome) -> None:
+        if outcome != Outcome(0):
+            raise RuntimeError(f"a job has ended: {outcome}")
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._more)
+        self._due += 1
+
+    def _more(self) -> None:
+        if self._left == self._jobs:
+            self._crowd.running_kib = rss_kib(os.getpid())
+        count, self._due = self._due, 0
+        for _ in range(count):
+            self._left -= 1
+            if self._left % max(1, self._jobs // PARTS) == 0:
+                now = time.perf_counter()
+                self._crowd.part_s.append(now - self._part_began)
+                self._crowd.part_kib.append(rss_kib(os.getpid()))
+                self._part_began = now
+        self._submit(min(count, self._jobs - self._submitted))
+        if not self._left:
+            self.done.set()
+
+    def _submit(self, count: int) -> None:
+        for _ in range(count):
+            self._submitted += 1
+            request = RunRequest(b"true %d" % self._submitted)
+            self._dispatcher.submit(request, _Sink(self), seq=self._submitted)
+
+
+async def drive(folder: Path, pods: int, slots: int, jobs: int, hold_s: float) -> Crowd:
+    """Run the jobs, as many at a time as there are slots. Raises RuntimeError when one fails."""
+    raise_file_limit()
+    socket = str(folder / "agents")
+    words = [sys.executable, "-m", "bench.crowddriver", "agents", socket, str(hold_s)]
+    simulated = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert simulated.stdin is not None and simulated.stdout is not None
+    await simulated.stdout.readline()
+    crowd = Crowd()
+    async with AsyncExitStack() as stack:
+        dispatcher = new_dispatcher("benchmany", _Cluster(socket), stack, folder)  # type: ignore[arg-type]
+        ready = asyncio.Event()
+        dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots == pods * slots else None)
+        crowd.idle_kib = rss_kib(os.getpid())
+        for number in range(pods):
+            dispatcher.workers.pod_started(Pod(f"simulated-{number}", 1, slots, 0, f"node-{number // 20}"))
+        await asyncio.wait_for(ready.wait(), READY_S)
+        crowd.connected_kib = rss_kib(os.getpid())
+        before, began = cpu_s(resource.RUSAGE_SELF), time.perf_counter()
+        feeder = _Feeder(dispatcher, jobs, crowd)
+        feeder.start(pods * slots)
+        await feeder.done.wait()
+        crowd.wall_s = time.perf_counter() - began
+        crowd.cpu_s = cpu_s(resource.RUSAGE_SELF) - before
+        crowd.peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    simulated.stdin.close()
+    await simulated.wait()
+    return crowd
+
+
+def main() -> None:
+    if sys.argv[1] == "agents":
+        asyncio.run(agents(sys.argv[2], float(sys.argv[3])))
+        return
+    _, folder, pods, slots, jobs, hold_s = sys.argv
+    found = asyncio.run(drive(Path(folder), int(pods), int(slots), int(jobs), float(hold_s)))
+    print(json.dumps(asdict(found)))
+
+
+if __name__ == "__main__":
+    main()
