@@ -1,7 +1,7 @@
 """Very many small jobs on simulated agents, submitted to the dispatcher. Prints one JSON object.
 
 The agents are one program behind one Unix socket, where each connection is a pod of its own. They end each
-job when it has run for as long as asked, with exit status 0. Links, flow control and journal are the real ones.
+job when it has run for as long as asked, with exit status 0. Links, flow control and journal are real.
 
     python -m bench.crowddriver FOLDER PODS SLOTS JOBS HOLD_S
     python -m bench.crowddriver agents SOCKET HOLD_S
