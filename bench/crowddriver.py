@@ -3,23 +3,33 @@
 The agents are one program behind one Unix socket, where each connection is a pod of its own. They end each
 job when it has run for as long as asked, with exit status 0. Links, flow control and journal are real.
 
-    python -m bench.crowddriver FOLDER PODS SLOTS JOBS HOLD_S
-    python -m bench.crowddriver agents SOCKET HOLD_S
+    python -m bench.crowddriver FOLDER PODS SLOTS JOBS HOLD_S [tls]
+    python -m bench.crowddriver agents FOLDER HOLD_S [tls]
+
+With tls a link is what it is in Kubernetes: a websocket with the channels of an exec, over TLS.
 """
 
 import asyncio
 import json
 import os
 import resource
+import ssl
+import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
 
 from bench.driver import cpu_s, new_dispatcher
 from bench.tracked import rss_kib
 from womm.cluster.base import Pod
+from womm.cluster.kubernetes.channel import STDIN, STDOUT, ExecTransport
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import Outcome
 from womm.link.client import Dial
@@ -29,6 +39,8 @@ from womm.process import raise_file_limit
 
 READY_S = 120.0
 PARTS = 10
+_SOCKET, _CERTIFICATE, _KEY = "agents", "certificate", "key"
+_PROTOCOL = "v5.channel.k8s.io"
 _SESSION_ID = slice(10, 26)  # of a hello: after magic number and version
 
 
@@ -101,11 +113,50 @@ def _ended(job: int) -> bytes:
     return encode_ended(job, EndRecord(EndKind.EXITED, 0, 0, 0, 900, 300, 1800))
 
 
-async def agents(socket: str, hold_s: float) -> None:
+class _Exec(asyncio.Transport):
+    """An agent's end of an exec: what it writes is the exec's stdout."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        super().__init__()
+        self._socket = socket
+        self._sends: set[asyncio.Task[None]] = set()
+
+    def write(self, data: Any) -> None:
+        task = asyncio.ensure_future(self._socket.send_bytes(bytes([STDOUT]) + data))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().create_task(self._socket.close()).add_done_callback(self._sends.discard)
+
+
+async def _serve_exec(hold_s: float, request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=[_PROTOCOL])
+    await socket.prepare(request)
+    agent = _Agent(hold_s)
+    agent.connection_made(_Exec(socket))
+    async for message in socket:
+        if message.data[0] == STDIN:
+            agent.data_received(message.data[1:])
+    return socket
+
+
+async def agents(folder: Path, hold_s: float, *, tls: bool) -> None:
     """Serve until stdin ends."""
     loop = asyncio.get_running_loop()
-    await loop.create_unix_server(lambda: _Agent(hold_s), socket, backlog=1000)
-    print("ready", flush=True)
+    port = 0
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / _CERTIFICATE, folder / _KEY)
+        app = web.Application()
+        app.router.add_get("/", partial(_serve_exec, hold_s))
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context, backlog=1000).start()
+        port = runner.addresses[0][1]
+    else:
+        await loop.create_unix_server(lambda: _Agent(hold_s), str(folder / _SOCKET), backlog=1000)
+    print(port, flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 
@@ -117,12 +168,18 @@ class _Cluster:
     share_host = None
     wanted = 0
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, session: aiohttp.ClientSession | None, port: int) -> None:
         self._socket = socket
+        self._session = session
+        self._port = port
 
     def dial(self, pod: Pod) -> Dial:
-        async def connect(factory: object) -> object:
-            return await asyncio.get_running_loop().create_unix_connection(factory, self._socket)  # type: ignore[arg-type]
+        async def connect(factory: Any) -> object:
+            if self._session is None:
+                return await asyncio.get_running_loop().create_unix_connection(factory, self._socket)
+            url = f"wss://localhost:{self._port}/"
+            socket = await self._session.ws_connect(url, protocols=[_PROTOCOL], max_msg_size=0, autoping=True)
+            return ExecTransport(socket, factory())
 
         return connect
 
@@ -208,19 +265,38 @@ class _Feeder:
             self._dispatcher.submit(request, _Sink(self), seq=self._submitted)
 
 
-async def drive(folder: Path, pods: int, slots: int, jobs: int, hold_s: float) -> Crowd:
+async def drive(folder: Path, pods: int, slots: int, jobs: int, hold_s: float, *, tls: bool = False) -> Crowd:
     """Run the jobs, as many at a time as there are slots. Raises RuntimeError when one fails."""
     raise_file_limit()
-    socket = str(folder / "agents")
-    words = [sys.executable, "-m", "bench.crowddriver", "agents", socket, str(hold_s)]
+    if tls:
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        files = ["-keyout", str(folder / _KEY), "-out", str(folder / _CERTIFICATE)]
+        openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+        subprocess.run(openssl, check=True, capture_output=True)
+    words = [
+        sys.executable,
+        "-m",
+        "bench.crowddriver",
+        "agents",
+        str(folder),
+        str(hold_s),
+        *["tls"][: int(tls)],
+    ]
     simulated = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert simulated.stdin is not None and simulated.stdout is not None
-    await simulated.stdout.readline()
+    port = int(await simulated.stdout.readline())
     crowd = Crowd()
     async with AsyncExitStack() as stack:
-        dispatcher = new_dispatcher("benchmany", _Cluster(socket), stack, folder)  # type: ignore[arg-type]
+        session = None
+        if tls:
+            connector = aiohttp.TCPConnector(
+                ssl=ssl.create_default_context(cafile=folder / _CERTIFICATE), limit=0
+            )
+            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        cluster = _Cluster(str(folder / _SOCKET), session, port)
+        dispatcher = new_dispatcher("benchmany", cluster, stack, folder)  # type: ignore[arg-type]
         ready = asyncio.Event()
         dispatcher.follow(lambda: ready.set() if dispatcher.pool.slots == pods * slots else None)
         crowd.idle_kib = rss_kib(os.getpid())
@@ -242,10 +318,11 @@ async def drive(folder: Path, pods: int, slots: int, jobs: int, hold_s: float) -
 
 def main() -> None:
     if sys.argv[1] == "agents":
-        asyncio.run(agents(sys.argv[2], float(sys.argv[3])))
+        asyncio.run(agents(Path(sys.argv[2]), float(sys.argv[3]), tls="tls" in sys.argv[4:]))
         return
-    _, folder, pods, slots, jobs, hold_s = sys.argv
-    found = asyncio.run(drive(Path(folder), int(pods), int(slots), int(jobs), float(hold_s)))
+    _, folder, pods, slots, jobs, hold_s, *rest = sys.argv
+    counts = int(pods), int(slots), int(jobs)
+    found = asyncio.run(drive(Path(folder), *counts, float(hold_s), tls="tls" in rest))
     print(json.dumps(asdict(found)))
 
 
