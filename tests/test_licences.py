@@ -89,3 +89,14 @@ def test_vendored_parallel_has_its_notice() -> None:
     assert "GNU General Public License" in notice
     licence = (ROOT / "vendor/parallel/COPYING").read_text(encoding="utf-8")
     assert licence.lstrip().startswith("GNU GENERAL PUBLIC LICENSE")
+
+
+def test_modules_that_change_gnu_parallel_are_named_with_their_licence() -> None:
+    folder = ROOT / "womm/engine/gnu"
+    under_the_gpl = [
+        path.name for path in folder.glob("*.pm") if "GPL-3.0-or-later" in path.read_text("utf-8")
+    ]
+    assert under_the_gpl == ["Direct.pm"]
+    text = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    assert "`Direct.pm` is under the GPL, version 3 or later" in " ".join(text.split())
+    assert "neither linked" not in text

@@ -148,7 +148,9 @@ def test_killed_gnu_parallel_is_told_and_cleaned(womm_home, tmp_path):
         task = run.task
         wait_for(lambda: len(carriers(f"WOMM_TASK={task}", command="sleep\0001000")) == 2, "the jobs")
         parallels = [
-            pid for pid in carriers("WOMM_SHIM=", command="parallel") if os.getpgid(pid) == run.process.pid
+            pid
+            for pid in carriers(f"WOMM_TASK={task}", command="parallel\0-j")
+            if os.getpgid(pid) == run.process.pid
         ]
         for pid in parallels:
             os.kill(pid, signal.SIGKILL)

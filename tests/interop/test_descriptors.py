@@ -87,8 +87,11 @@ def test_gnu_parallel_has_no_descriptor_of_womms(womm_home, tmp_path):
     assert done.status == 0
     opened = done.out.splitlines()
     assert opened.count("/dev/zero") == 2
+    # And the one end of the socket on which it hands its jobs over.
+    assert len({path for path in opened if path.startswith("socket:")}) == 1
     for path in opened:
-        assert path.startswith(("/dev/", "pipe:", "/tmp/par", "/tmp/fif")) or path.endswith("/parallel"), path
+        own = ("/dev/", "pipe:", "/tmp/par", "/tmp/fif", "socket:")
+        assert path.startswith(own) or path.endswith("/parallel"), path
 
 
 def test_command_in_womm_shell_has_the_callers_descriptors(womm_home, tmp_path):

@@ -102,7 +102,7 @@ def test_no_job_runs_where_the_shim_cannot_be_started(womm_home, tmp_path, manne
     perl.parent.mkdir()
     perl.write_text(f'#!/bin/sh\ncase $1 in */womm-*/bin/*) exit 9;; esac\nexec {PERL} "$@"\n')
     perl.chmod(0o755)
-    result = jobs(manner, PATH=f"{perl.parent}:{os.environ['PATH']}")
+    result = jobs(manner, PATH=f"{perl.parent}:{os.environ['PATH']}", WOMM_HANDOVER="shell")
     assert (result.status, result.out) == (254, "")
     said, hint = result.err.splitlines()
     assert said.startswith("womm: GNU parallel's jobs would not run in the workers: it cannot start ")
@@ -113,17 +113,33 @@ def test_no_job_runs_where_the_shim_cannot_be_started(womm_home, tmp_path, manne
 def test_runtime_folder_that_goes_away_ends_the_task_and_its_next_job_does_not_run_here(womm_home, tmp_path):
     command = f'echo "pod=${{WOMM_POD:+there}} {{}}"; [ {{}} != a ] || rm -r {womm_home.runtime}/womm-*/bin'
     log = tmp_path / "log"
-    result = run("-q", "parallel", "--kube-pods", "1", "--", "--joblog", str(log), command, ":::", "a", "b")
+    words = ("-q", "parallel", "--kube-pods", "1", "--", "--joblog", str(log), command, ":::", "a", "b")
+    result = run(*words, WOMM_HANDOVER="shell")
     assert result.status == 254
     assert result.out == "pod=there a\n"
     assert "which it starts for each job, is gone" in result.err
     assert [line.split("\t")[0] for line in log.read_text().splitlines()] == ["Seq", "1"]
 
 
-def test_jobs_that_womm_has_not_seen_fail_the_task(womm_home, tmp_path):
-    """A replacement string may hold any perl: this one takes away all that leads to the shim."""
-    away = "{= $WorkersOnly::shim = ''; $ENV{PATH} =~ s/^[^:]*:// =}"
-    result = run("-q", "parallel", "--kube-pods", "1", "--", "echo", away, "{}", ":::", "a", "b")
+@pytest.mark.parametrize(
+    ("way", "away"),
+    [
+        ("shell", "{= $WorkersOnly::shim = ''; $ENV{PATH} =~ s/^[^:]*:// =}"),
+        ("direct", "{= $WorkersOnly::shim = ''; *Job::open3_setpgrp = \\&Job::open3_setpgrp_internal =}"),
+    ],
+)
+def test_jobs_that_womm_has_not_seen_fail_the_task(womm_home, tmp_path, way, away):
+    """A replacement string may hold any perl: this one takes away all that leads to a worker."""
+    words = ("echo", away, "{}", ":::", "a", "b")
+    result = run("-q", "parallel", "--kube-pods", "1", "--", *words, WOMM_HANDOVER=way)
     assert result.status == 254
     said, _ = result.err.splitlines()
     assert said.startswith("womm: GNU parallel ended 2 jobs and 2 did not come to womm: ")
+
+
+def test_job_that_gnu_parallel_would_start_itself_does_not_run(womm_home, tmp_path):
+    words = ("echo", "{= *Job::open3_setpgrp = \\&Job::open3_setpgrp_internal =}", "{}", ":::", "a", "b")
+    log = tmp_path / "log"
+    result = run("-q", "parallel", "--kube-pods", "1", "--", "--joblog", str(log), *words)
+    assert (result.status, result.out) == (254, "")
+    assert len(log.read_text().splitlines()) == 1

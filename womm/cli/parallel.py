@@ -5,6 +5,7 @@ and the completion here, and `main` scans the arguments itself.
 """
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from womm.settings import LAZY, LOCAL, Settings
 
 if TYPE_CHECKING:
     from womm.engine.gnu.plan import RunPlan
+
+log = logging.getLogger(__name__)
 
 VALUED = {
     "--kube-pods": "kube_pods",
@@ -149,7 +152,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm.engine.gnu import citation
     from womm.engine.gnu.locate import locate
     from womm.engine.gnu.options import PRINT_ONLY, read_options
-    from womm.engine.gnu.plan import check_order, plan_run
+    from womm.engine.gnu.plan import check_order, plan_run, why_not_direct
     from womm.engine.gnu.start import start_words
 
     folder = current_folder()
@@ -187,7 +190,10 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm.engine.gnu.engine import GnuOptions, open_gnu
     from womm.task import parallel as task
 
-    gnu = GnuOptions(plan, parallel, perl, pod_shell(settings), quiet=is_quiet())
+    why = why_not_direct(plan, parallel, os.environ)
+    if why:
+        log.info("jobs come by a shim each: %s", why)
+    gnu = GnuOptions(plan, parallel, perl, pod_shell(settings), quiet=is_quiet(), direct=not why)
     return task.run(
         task.ParallelTask(
             settings=settings,

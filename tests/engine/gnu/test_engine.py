@@ -22,7 +22,7 @@ from womm.journal.events import EngineStarted, JobStarted
 
 def options(*words, shell="/bin/sh", **changes):
     plan = plan_run(read_options(words, PERL), slots=2, logins=False)
-    return replace(GnuOptions(plan, locate({}), PERL, shell), **changes)
+    return replace(GnuOptions(plan, locate({}), PERL, shell, direct=True), **changes)
 
 
 @asynccontextmanager
@@ -54,8 +54,9 @@ def _no_stdin(monkeypatch):
     os.close(null)
 
 
-async def test_jobs_run_in_the_workers_and_the_status_is_the_number_that_failed(womm_home, tmp_path):
-    given = options("echo $WOMM_POD >>pods; exit {}", ":::", "0", "3", "1")
+@pytest.mark.parametrize("direct", [True, False])
+async def test_jobs_run_in_the_workers_and_the_status_is_the_number_that_failed(womm_home, tmp_path, direct):
+    given = options("echo $WOMM_POD >>pods; exit {}", ":::", "0", "3", "1", direct=direct)
     async with opened(womm_home, tmp_path, given) as (engine, running):
         assert repr(engine) == "<GnuEngine not started, 0 jobs>"
         await engine.start()
@@ -81,7 +82,7 @@ async def test_engine_that_is_left_is_killed_with_its_socket(womm_home, tmp_path
 
 
 async def test_engine_that_is_never_started_leaves_nothing(womm_home, tmp_path):
-    async with opened(womm_home, tmp_path, options("echo")) as (engine, _):
+    async with opened(womm_home, tmp_path, options("echo", direct=False)) as (engine, _):
         assert (womm_home.runtime / "shims").is_socket()
         with pytest.raises(AssertionError, match="the engine is not started"):
             engine.signal(signal.SIGTERM)
@@ -104,7 +105,7 @@ async def test_engine_that_a_signal_ends_is_said_but_for_a_reader_that_is_gone(
 
 
 async def test_engine_whose_shim_is_gone_says_so(womm_home, tmp_path):
-    async with opened(womm_home, tmp_path, options("echo", ":::", "1")) as (engine, running):
+    async with opened(womm_home, tmp_path, options("echo", ":::", "1", direct=False)) as (engine, running):
         shim = womm_home.runtime / "bin" / "sh"
         shim.unlink()
         engine.status(-signal.SIGSEGV)
@@ -129,10 +130,10 @@ async def test_usr1_after_the_first_job_has_the_engine_list_its_jobs(womm_home, 
     async with opened(womm_home, tmp_path, given) as (engine, running):
         await engine.start()
         await running.until((tmp_path / "begun").exists, "the job")
-        engine.pass_on(signal.SIGUSR1)
         shown = []
 
         def listed():
+            engine.pass_on(signal.SIGUSR1)  # GNU parallel may not have noted yet that it has a job
             shown.append(capfd.readouterr().err)
             return "echo begun" in "".join(shown)
 
@@ -143,7 +144,7 @@ async def test_usr1_after_the_first_job_has_the_engine_list_its_jobs(womm_home, 
 
 
 async def test_job_that_did_not_come_to_the_shim_is_an_error(womm_home, tmp_path):
-    given = options("echo", ":::", "1")
+    given = options("echo", ":::", "1", direct=False)
     async with opened(womm_home, tmp_path, given) as (engine, _):
         ended = womm_home.runtime / "ended"
         ended.write_text("2")
@@ -163,6 +164,46 @@ async def test_engine_with_a_perl_that_is_gone_is_an_error(womm_home, tmp_path):
         with pytest.raises(EngineError, match="cannot start GNU parallel: No such file or directory"):
             await engine.start()
         assert running.events(EngineStarted) == []
+
+
+async def test_gnu_parallel_that_lacks_what_is_replaced_starts_a_shim_for_each_job(
+    womm_home, tmp_path, caplog
+):
+    """It has not begun before that is known: no job runs twice, and none is lost."""
+    other = tmp_path / "parallel"
+    known = locate({})
+    other.write_bytes(known.path.read_bytes().replace(b"usleep", b"nap"))
+    given = options("echo {} >>jobs", ":::", *"123", parallel=replace(known, path=other))
+    caplog.set_level("INFO")
+    async with opened(womm_home, tmp_path, given) as (engine, running):
+        await engine.start()
+        assert engine.status(await engine.wait()) == 0
+        assert len(running.events(JobStarted)) == 3
+    assert sorted((tmp_path / "jobs").read_text().split()) == ["1", "2", "3"]
+    assert "jobs come by a shim each: GNU parallel lacks main::usleep" in caplog.text
+
+
+async def test_gnu_parallel_whose_coordinator_hangs_up_logs_nothing_and_ends(womm_home, tmp_path, capfd):
+    log = tmp_path / "log"
+    given = options("--joblog", str(log), "touch begun{}; sleep 1000", ":::", "1", "2")
+    async with opened(womm_home, tmp_path, given) as (engine, running):
+        await engine.start()
+        await running.until((tmp_path / "begun2").exists, "the jobs")
+        assert engine._direct is not None
+        engine._direct.close()
+        async with asyncio.timeout(60):
+            assert await engine.wait() == 255
+    assert "womm's coordinator is gone" in capfd.readouterr().err
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["Seq"]
+
+
+async def test_long_command_and_environment_come_whole(womm_home, tmp_path):
+    text = "x" * 60_000
+    given = options(f"echo {text} | wc -c >size; : ", ":::", "1")
+    async with opened(womm_home, tmp_path, given) as (engine, _):
+        await engine.start()
+        assert engine.status(await engine.wait()) == 0
+    assert (tmp_path / "size").read_text().split() == ["60001"]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -2,8 +2,9 @@
 
 import pytest
 
+from womm.engine.gnu.locate import GnuParallel, locate
 from womm.engine.gnu.options import Options
-from womm.engine.gnu.plan import check_order, plan_run
+from womm.engine.gnu.plan import check_order, plan_run, why_not_direct
 from womm.errors import UsageError
 
 
@@ -100,3 +101,26 @@ def test_order_of_an_earlier_run_needs_a_parallel_that_keeps_it(tmp_path):
     check_order(options("keep-order", "no-keep-order", "resume"), program)
     program.write_text("sub print_earlier_jobs(\nsub is_already_in_results(\n")
     check_order(options("keep-order", "resume"), program)
+
+
+@pytest.mark.parametrize(
+    ("found", "environ", "why"),
+    [
+        (["return"], {}, "its logins are programs"),
+        ([], {"WOMM_HANDOVER": "shell"}, "WOMM_HANDOVER=shell"),
+        ([], {"WOMM_HANDOVER": "direct"}, ""),
+    ],
+)
+def test_jobs_are_handed_over_directly_unless_something_forbids_it(found, environ, why):
+    refused = why_not_direct(planned(*found), locate({}), environ)
+    assert refused.startswith(why)
+    assert bool(refused) == bool(why)
+
+
+def test_other_gnu_parallel_is_looked_at_for_what_is_replaced(tmp_path):
+    program = locate({}).path.read_bytes()
+    other = GnuParallel(tmp_path / "parallel", 20260422, False)
+    other.path.write_bytes(program)
+    assert why_not_direct(planned(), other, {}) == ""
+    other.path.write_bytes(program.replace(b"waitpid(-1, &WNOHANG)", b"wait4()"))
+    assert why_not_direct(planned(), other, {}) == "GNU parallel 20260422 has no reaper as Direct.pm knows it"

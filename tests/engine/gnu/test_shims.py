@@ -13,6 +13,7 @@ import pytest
 
 from tests.dispatch.running import TASK, task
 from tests.link.wires import PERL
+from womm.engine.gnu.arrivals import Arrivals
 from womm.engine.gnu.shim_folder import install_shim, shim_variable
 from womm.engine.gnu.shims import MAX_REQUEST, ShimOptions, ShimServer
 from womm.journal.events import JobEnded, JobStarted
@@ -58,7 +59,7 @@ class Client:
 async def served(runtime, tmp_path, *, live=False, engine_env=None, **options):
     async with task(runtime, tmp_path, **options) as running:
         shims = ShimOptions(engine_env or {}, live=live)
-        server = ShimServer(running.dispatcher, shims, say=running.said.append)
+        server = ShimServer(running.dispatcher, shims, Arrivals(running.said.append), say=running.said.append)
         server.start(runtime / "shims")
         await running.ready()
         clients = []

@@ -23,6 +23,13 @@ def test_each_module_and_the_first_program_are_files_of_the_package():
     modules = [word.removeprefix("-M") for word in words if word.startswith("-M")]
     assert modules == ["OwnChildren", "InOrder", "OneHangUp"]
     assert all((folder / f"{module}.pm").is_file() for module in modules)
+    words = start_words(PERL, Path("/parallel"), ["-MDirect=9,46,0"], hands_over=True)
+    assert [word for word in words if word.startswith("-M")] == [
+        "-MInOrder",
+        "-MOneHangUp",
+        "-MDirect=9,46,0",
+    ]
+    assert (folder / "Direct.pm").is_file()
     assert START.is_file()
     checked = subprocess.run([PERL, "-c", START], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr

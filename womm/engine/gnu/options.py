@@ -61,6 +61,8 @@ PRINT_ONLY = frozenset(
 NEEDS_LOGINS = frozenset("onall nonall transfer transfer-file return basefile".split())
 LIVE = frozenset("ungroup line-buffer latest-line compress use-compress-program".split())
 """Options with which output is shown, or passed on, while the job still runs."""
+STARTS_ANOTHER = frozenset("shard bin group-by".split())
+"""Options with which GNU parallel starts another GNU parallel, found in PATH."""
 FIXED_WIDTH = frozenset("xargs m X L max-lines max-replace-args tee shard bin round-robin pipe-part".split())
 """Options whose meaning depends on the number of jobslots at the start."""
 

@@ -1,10 +1,14 @@
 """From GNU parallel's options to what womm does: the plan of a run. Pure, but for `check_order`."""
 
 import math
+import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from womm.engine.gnu.direct import SENDMSG
+from womm.engine.gnu.locate import GnuParallel
 from womm.engine.gnu.options import (
     FIXED_WIDTH,
     LIVE,
@@ -53,6 +57,38 @@ def check_order(options: Options, parallel: Path) -> None:
             f"{parallel} may lose output when -k goes with --resume, --resume-failed or --retry-failed",
             "leave -k out, or make vendor (in womm's sources)",
         )
+
+
+HANDOVER = "WOMM_HANDOVER"
+"""This variable set to `shell` has GNU parallel start a shim for each job."""
+
+
+def why_not_direct(plan: RunPlan, parallel: GnuParallel, environ: Mapping[str, str]) -> str:
+    """Return why GNU parallel cannot hand its jobs over itself (see Direct.pm); empty: it can."""
+    if plan.logins:
+        return "its logins are programs that GNU parallel starts"
+    if environ.get(HANDOVER) == "shell":
+        return f"{HANDOVER}=shell"
+    if not SENDMSG:
+        return f"GNU parallel cannot pass open files on {platform.system()} {platform.machine()}"
+    if not parallel.vendored:  # the vendored one is known
+        program = parallel.path.read_bytes()
+        for what, shape in _SHAPES:
+            if not re.search(shape, program):
+                return f"GNU parallel {parallel.version} has no {what} as Direct.pm knows it"
+    return ""
+
+
+_SHAPES = (
+    ("Job::open3_setpgrp", rb"\n    sub open3_setpgrp \{"),
+    ("start of a job", rb"= open3_setpgrp\(::gensym\(\), *\$stdout_fh, *\$stderr_fh, *\$command\)"),
+    ("start of a job with --pipe", rb"= open3_setpgrp\(\$stdin_fh, *\$stdout_fh, *\$stderr_fh, *\$command\)"),
+    ("reaper", rb"\(\$stiff = waitpid\(-1, *&?WNOHANG(\(\))?\)\) <= 0"),
+    ("usleep", rb"\nsub usleep\(\$\) \{"),
+    ("reserve_process", rb"\n    sub reserve_process\(\) \{"),
+    ("wait_and_exit", rb"\nsub wait_and_exit\(\$\) \{"),
+)
+"""What Direct.pm replaces or calls, and its shape in GNU parallel's program."""
 
 
 def plan_run(options: Options, *, slots: int, logins: bool, elsewhere: bool = False) -> RunPlan:

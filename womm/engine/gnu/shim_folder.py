@@ -48,6 +48,7 @@ def plain_name(link: Path, path: Path) -> Path:
 def install_helper(folder: Path, perl: str, parallel: Path, shell: str) -> None:
     """Put a `parallel` beside the shim for GNU parallel's own use: --shard and --bin start another one,
     whose jobs are to run here, where their fifos are."""
+    folder.mkdir(exist_ok=True)
     helper = folder / "parallel"
     words = shlex.join(start_words(perl, parallel))
     names = [name for name in worker.PERL_VARIABLES if name in os.environ]

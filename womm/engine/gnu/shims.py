@@ -21,6 +21,8 @@ from pathlib import Path
 
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
+from womm.engine.gnu.arrivals import Arrivals
+from womm.engine.gnu.outputs import HIGH_WATER, LOW_WATER, JobFile
 from womm.link.frames import RunRequest
 from womm.process import file_limit
 
@@ -39,12 +41,9 @@ BATCH, SHOW_AFTER_S = 262144, 0.1
 for those who look at the files of --results meanwhile."""
 SPARE_FILES, LOOK_AGAIN_S = 40, 0.5
 """So many more files may be open than there are shims': links and workers that start again, kept stdin."""
-HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
-"""Bytes that may wait for a shim before its job is held up, and from which on it goes on."""
 
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Files that a shim passes along are for this process alone, and for no program that it starts."""
-_SHOWS_FILES = os.path.isdir("/proc/self/fd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +69,7 @@ def _ignore() -> None:
 class ShimServer:
     """Takes jobs from shims for a dispatcher.
 
-    say: one line for the user. on_result: called before GNU parallel can print anything of a job. on_first:
-    hears the command line of the first job. check: returns, for a job (seq, command), what to warn the user
-    of; None: nothing.
+    say: one line for the user. on_result: called before GNU parallel can print anything of a job.
 
     Plain sockets on the event loop's selector: asyncio's streams and transports make a task and four
     objects per connection, and a connection here is a job.
@@ -82,23 +79,19 @@ class ShimServer:
         self,
         dispatcher: Dispatcher,
         options: ShimOptions,
+        arrivals: Arrivals,
         *,
         say: Callable[[str], None],
         on_result: Callable[[], None] = _ignore,
-        on_first: Callable[[str], None] | None = None,
-        check: Callable[[int, str], str | None] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.options = options
         self.known_fields = {b"e=%b=%b" % item for item in options.engine_env.items()}
         self.on_result = on_result
+        self.arrivals = arrivals
         self._say = say
-        self._on_first = on_first
-        self._check = check
         self._pods_of_logins: Mapping[str, str] = {}
         self.tried = False
-        self.requests = 0
-        """How many jobs have come in."""
         self.connections: set[_ShimConnection] = set()
         self._listener: socket.socket | None = None
         self._paused = False
@@ -128,19 +121,6 @@ class ShimServer:
     def pod_of(self, login: bytes) -> str | None:
         """Return the pod that the jobs of a login run in; None: any."""
         return self._pods_of_logins.get(login.decode()) if login else None
-
-    def came(self, seq: int | None, command: bytes) -> None:
-        """Count a job; call `on_first` for the first one, and `check` until it warns: a second warning would
-        say the same."""
-        self.requests += 1
-        if (on_first := self._on_first) is not None:
-            self._on_first = None
-            on_first(command.decode(errors="surrogateescape"))
-        if self._check is None or seq is None:
-            return
-        if text := self._check(seq, command.decode(errors="surrogateescape")):
-            self._check = None
-            self._say(text)
 
     def _accept(self) -> None:
         while self._listener is not None and not self._paused:
@@ -207,7 +187,8 @@ class _ShimConnection:
         self._input = b""
         self._job = 0
         self._start: dict[int, int | None] = {}
-        self._files: dict[int, int] = {}  # the job's stdout and stderr, where the shim could pass them
+        self._passed: list[int] = []  # the job's stdout and stderr, where the shim could pass them
+        self._files: dict[int, JobFile] = {}
         self._output = bytearray()
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -237,7 +218,7 @@ class _ShimConnection:
                 data = self._socket.recv(READ_BYTES)
             else:
                 data, files, _, _ = socket.recv_fds(self._socket, READ_BYTES, 2, _CLOSE_ON_EXEC)
-                self._files.update(zip((STDOUT, STDERR), files, strict=False))
+                self._passed += files
         except BlockingIOError:
             return
         except OSError:
@@ -322,11 +303,17 @@ class _ShimConnection:
             self._server.tried = True
             self.ended(Outcome(0, 0))
             return
+        for stream, fd in zip((STDOUT, STDERR), self._passed, strict=False):
+            if (start := self._start.get(stream)) is not None:
+                self._files[stream] = JobFile(fd, start)
+            else:
+                os.close(fd)
+        self._passed.clear()
         if (number := env.get(b"PARALLEL_SEQ", b"")).isdigit():
             seq = int(number)
         if login:
             env.clear()  # GNU parallel's wrapper carries what belongs to the job
-        self._server.came(seq, command)
+        self._server.arrivals.came(seq, command)
         run = RunRequest(command, env=env, stdin=stdin, nice=nice)
         pinned, bound = self._server.pod_of(login), self._server.options.bound
         self._job = self._dispatcher.submit(run, self, seq=seq, pinned=pinned, bound=bound)
@@ -360,7 +347,11 @@ class _ShimConnection:
         if self._server.options.live:
             self._server.on_result()
         elif stream in self._files:
-            self._write_file(stream, data)
+            try:
+                self._files[stream].write(data)
+            except OSError as exc:
+                why = f"its output cannot be written: {exc.strerror}"
+                self._loop.call_soon(self._dispatcher.fail, self._job, why)
             return True
         self._output += _FRAME.pack(stream, len(data))
         self._output += data
@@ -375,45 +366,19 @@ class _ShimConnection:
         return not self._server.options.live and self._start.get(stream) is not None
 
     def take_back(self, stream: int) -> None:
-        start = self._start[stream]
-        assert start is not None
         if stream in self._files:
-            os.ftruncate(self._files[stream], start)
-            os.lseek(self._files[stream], start, os.SEEK_SET)
+            self._files[stream].take_back()
             return
         self._output += _FRAME.pack(_TAKE_BACK, 1) + bytes([stream])
         self._flush_soon()
 
     def file(self, stream: int) -> bytes | None:
-        fd, start = self._files.get(stream), self._start.get(stream)
-        if fd is None or self._server.options.live or not _SHOWS_FILES or os.fstat(fd).st_size != start:
-            return None
-        return b"/proc/%d/fd/%d" % (os.getpid(), fd)
+        file = self._files.get(stream)
+        return None if file is None or self._server.options.live else file.path()
 
     def read_back(self, stream: int, size_bytes: int) -> bytes:
-        fd, start = self._files.get(stream), self._start.get(stream)
-        if fd is None or start is None:
-            return b""
-        try:  # not the file as it is open here: GNU parallel may have it open for writing only
-            again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
-        except OSError:
-            return b""
-        try:
-            return os.pread(again, size_bytes, start)
-        except OSError:
-            return b""
-        finally:
-            os.close(again)
-
-    def _write_file(self, stream: int, data: bytes | memoryview) -> None:
-        """Write where GNU parallel will read. The file is a temporary one of its own, or of --results."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._files[stream], view) :]
-        except OSError as exc:
-            why = f"its output cannot be written: {exc.strerror}"
-            self._loop.call_soon(self._dispatcher.fail, self._job, why)
+        file = self._files.get(stream)
+        return b"" if file is None else file.read_back(size_bytes)
 
     def resume_input(self) -> None:
         if not self._reading and self._socket.fileno() >= 0:
@@ -430,9 +395,12 @@ class _ShimConnection:
         self._flush_soon()
 
     def _close_files(self) -> None:
-        for fd in self._files.values():
-            os.close(fd)
+        for file in self._files.values():
+            file.close()
         self._files.clear()
+        for fd in self._passed:
+            os.close(fd)
+        self._passed.clear()
 
     def _flush_soon(self) -> None:
         if not self._flush_due:
