@@ -40,7 +40,6 @@ from womm.here.programs import Programs, Root
 from womm.share.fence import Fence
 from womm.share.lazy.exported_folder import ExportedFolder
 from womm.share.lazy.ssh import TaskKeys
-from womm.share.programs.allowed import Allowed
 from womm.share.programs.mounts import Mounts
 from womm.share.programs.view import ProgramsFolder
 
@@ -111,8 +110,7 @@ class Server:
     def _export(self, fence: Fence) -> ExportedFolder:
         roots = (Root("/usr", "system", ""), Root(str(self.site), "python", ""))
         links = tuple((f"/{name}", f"/usr/{name}") for name in ("bin", "sbin", "lib", "lib64"))
-        allowed = Allowed.of(Programs(roots, links, ETC))
-        return ProgramsFolder(fence, allowed, Mounts(), lambda line: None)
+        return ProgramsFolder(fence, Programs(roots, links, ETC), Mounts(), lambda line: None)
 
     @contextmanager
     def _file_server(self, secret: Path) -> Iterator["subprocess.Popen[bytes]"]:
