@@ -135,9 +135,17 @@ class Fetcher:
         return task
 
     def _besides(self, node: FileNode, number: int, size_bytes: int) -> None:
-        count = len(self._fetches)
-        if self.begin(node, number) is not None and len(self._fetches) > count:
-            self._spread.came((node.fileid, number), size_bytes)
+        count, key = len(self._fetches), (node.fileid, number)
+        task = self.begin(node, number)
+        if task is None or len(self._fetches) == count:
+            return
+        self._spread.came(key, size_bytes)
+
+        def ended(task: "asyncio.Task[bytes]") -> None:
+            if not self._blocks.has(*key):  # a cut, or another version: nothing has come
+                self._spread.read(key)
+
+        task.add_done_callback(ended)
 
     def begin(self, node: FileNode, number: int) -> "asyncio.Task[bytes] | None":
         """Fetch a block that nobody waits for; None: it is there. Raises Changed, NFSError, OSError."""
@@ -228,8 +236,10 @@ class Fetcher:
             if len(self._fetches) >= limit or not self._link.up:
                 self.limited()
                 return
-            if not self._blocks.has(node.fileid, number):
-                self._fetch(node, number)
+            if not self._tree.freshness.static:
+                self.begin(node, number)
+            elif self._spread.room() >= BLOCK_BYTES:
+                self._besides(node, number, min(BLOCK_BYTES, size - number * BLOCK_BYTES))
 
     def limited(self) -> None:
         """Note that the link is kept busy: something more is held back."""

@@ -47,7 +47,8 @@ class Spread:
         self._unread[key] = size_bytes
         self._unread_bytes += size_bytes
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """Return how many bytes more may come that nobody has asked for."""
         return FIRST_BYTES + self._fetched_bytes() // _SHARE - self._unread_bytes
 
     def around(self, node: FileNode, number: int) -> list[int]:
@@ -58,7 +59,7 @@ class Spread:
             return []
         faults = self._faults[node.fileid] = self._faults.get(node.fileid, 0) + 1
         most = count if count <= WHOLE_BLOCKS else min(MOST_BLOCKS, 1 << faults)
-        most = min(most, max(0, self._room() // BLOCK_BYTES))
+        most = min(most, max(0, self.room() // BLOCK_BYTES))
         near = sorted(range(count), key=lambda other: (abs(other - number), -other))
         return near[1 : most + 1]
 
@@ -74,7 +75,7 @@ class Spread:
             other for other in above.directory.entries.values() if other is not node and _is_small(other)
         ]
         total = sum(other.stat.size for other in others if other.stat is not None)
-        return others if total <= min(BESIDE_BYTES, self._room()) else []
+        return others if total <= min(BESIDE_BYTES, self.room()) else []
 
 
 def _is_program(node: FileNode) -> bool:
