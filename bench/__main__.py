@@ -10,7 +10,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from bench import cluster, crowd, eager, here, links, memory, nfs, rates, report, scale, share, waits
+from bench import (
+    cluster,
+    crowd,
+    eager,
+    fileserver,
+    here,
+    links,
+    memory,
+    nfs,
+    rates,
+    report,
+    scale,
+    share,
+    waits,
+)
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
 from bench.run import BenchError, Place, place
@@ -38,6 +52,7 @@ KUBERNETES: Mapping[str, Callable[[Place, Kube], Section]] = {
     "kube-scale": scale.scheduled,
     "kube-track": scale.tracked,
     "kube-eager": eager.into_a_pod,
+    "kube-fileserver": fileserver.ready,
     "kube-share": share.fast,
     "kube-share-slow": share.slow,
 }

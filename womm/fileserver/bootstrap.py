@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -27,7 +28,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
 
@@ -44,6 +44,8 @@ LIMIT = 262144
 """How much a bridge holds in each direction."""
 PATIENCE_S = 5.0
 PAUSE_S = 0.02
+PARTS = ("_lzma", "_sqlite3", "_ssl")
+"""What a python3 that was built without some library lacks."""
 WARM = ("asyncio", "logging", "sqlite3", "ssl", "argparse", "dataclasses", "ipaddress", "uuid", "zipfile")
 """Modules of the file server that take long to import. `run` has nothing else to do while it waits."""
 
@@ -100,7 +102,7 @@ def about(lib: str) -> dict[str, str]:
     """Return what the user's side must know to choose a bundle. wrong: why there is none for this Python."""
     return {
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
-        "machine": sysconfig.get_platform().partition("-")[2],
+        "machine": os.uname().machine,
         "libc": _libc(),
         "has": _has(os.path.join(lib, CURRENT)),
         "wrong": _wrong(),
@@ -112,15 +114,12 @@ def _wrong() -> str:
         return f"its python3 is {sys.version.split()[0]}, and womm needs {OLDEST[0]}.{OLDEST[1]} or newer"
     if sys.implementation.name != "cpython":
         return f"its python3 is {sys.implementation.name}, and womm needs CPython"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if sys.maxsize < 1 << 32:
+        return "its python3 is one of 32 bits"
+    if "t" in sys.abiflags:
         return "its python3 is a free-threaded one, which the ssh library has no stable ABI for"
-    try:
-        import lzma  # noqa: F401, PLC0415 (some have none)
-        import sqlite3  # noqa: F401, PLC0415
-        import ssl  # noqa: F401, PLC0415
-    except ImportError as exc:
-        return f"its python3 is not whole: {exc}"
-    return ""
+    lacking = [name for name in PARTS if importlib.util.find_spec(name) is None]
+    return f"its python3 has no {' and no '.join(lacking)}" if lacking else ""
 
 
 def _libc() -> str:

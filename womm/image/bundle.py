@@ -2,14 +2,16 @@
 
 Strategy: a distribution that is installed here goes in as it lies here, if its wheel is for the pod's Python
 too (cryptography's is for any from 3.11 on). pip downloads the others: usually cffi's, where the Pythons
-differ. Nothing is compiled. Bundles are kept in the cache folder, one for each state of womm and kind of pod.
-The file's name ends in a hash of its contents, so a damaged one is made again.
+differ. Where they are the same, modules go in compiled, without their sources: it would take the pod half a
+second. Bundles are kept in the cache folder, one for each state of womm and kind of pod. The file's name ends
+in a hash of its contents, so a damaged one is made again.
 """
 
 import hashlib
 import importlib.metadata
 import io
 import logging
+import marshal
 import os
 import re
 import sys
@@ -18,6 +20,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
@@ -28,6 +31,7 @@ from womm.image import wheels
 
 log = logging.getLogger(__name__)
 
+HERE: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
 KEPT: Final = 6
 """Bundles in the folder: the least recently used go."""
 PRESET: Final = 1
@@ -92,6 +96,24 @@ class WommBundles:
 
 def contents(python: PodPython) -> Files:
     """Return the files of a bundle. Raises ImageError."""
+    files = _sources(python)
+    return compiled(files) if python.version == HERE else files
+
+
+def compiled(files: Files) -> Files:
+    """Return the files with compiled modules in the place of their sources (PEP 3147)."""
+    found = {}
+    for name, data in files.items():
+        if name.endswith(".py"):
+            code = compile(data, name, "exec", dont_inherit=True, optimize=0)
+            # Its flags say: not to be compared with a source (PEP 552).
+            found[name + "c"] = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code)
+        else:
+            found[name] = data
+    return found
+
+
+def _sources(python: PodPython) -> Files:
     files: Files = dict(wheels.sources())
     missing: list[str] = []
     for pin in wheels.pins():
@@ -113,7 +135,7 @@ def pack(files: Files) -> bytes:
     """Return files as an archive, byte for byte the same each time; modules first."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:xz", preset=PRESET, format=tarfile.PAX_FORMAT) as archive:
-        for name in sorted(files, key=lambda name: (not name.endswith(".py"), name)):
+        for name in sorted(files, key=lambda name: (not name.endswith((".py", ".pyc")), name)):
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(files[name]), 0o644
             archive.addfile(info, io.BytesIO(files[name]))
@@ -197,8 +219,7 @@ def _is_needed(distribution: str, path: str) -> bool:
 def _downloaded(pins: Iterable[str], python: PodPython) -> Files:
     """Return the files of wheels that pip downloads for such a pod."""
     # With the same Python, what is installed here fits.
-    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    other = f"an image with this machine's Python: --fileserver-python python:{here}-slim"
+    other = f"an image with this machine's Python: --fileserver-python python:{HERE}-slim-bookworm"
     with tempfile.TemporaryDirectory(prefix="womm-bundle-") as place:
         wheels.pip_download(Path(place), _platforms(python), python.version, list(pins), other)
         return dict(_unpacked(Path(place)))
