@@ -82,9 +82,13 @@ class ProgramsShare:
         self.spec = replace(spec, secret=keys.secret())
         self.words = ""
         """What went over the link; known when the cluster has stopped."""
-        self._names = NamesLog(os.stat(options.top).st_dev)
         fence = Fence(options.top)
-        self._folder = ProgramsFolder(fence, programs, Mounts(), self._say_from_thread)
+        try:
+            self._folder = ProgramsFolder(fence, programs, Mounts(), self._say_from_thread)
+            self._names = NamesLog(os.stat(options.top).st_dev)
+        except BaseException:
+            fence.close()
+            raise
         self._conversation = Conversation(
             self._names, replaced=self._replaced, give_up=self._give_up, cut=self._hang_up
         )

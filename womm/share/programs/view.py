@@ -45,8 +45,8 @@ class ProgramsFolder(ExportedFolder):
     """
 
     def __init__(self, fence: Fence, programs: Programs, mounts: Mounts, say: Callable[[str], None]) -> None:
-        super().__init__(fence, read_only=True)
         self._allowed = allowed = Allowed.of(programs)
+        super().__init__(fence, read_only=True)
         self._mounts = mounts
         self._say = say
         self._contents = Contents(programs)
