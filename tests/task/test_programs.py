@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,9 @@ def test_mounts_are_in_the_order_of_their_paths():
 
 
 def test_jobs_wait_for_what_there_is():
-    share = SimpleNamespace(jobs="its folder")
+    folder: Any = SimpleNamespace()
+    share: Any = SimpleNamespace(jobs=folder)
+    programs: Any = SimpleNamespace()
     assert jobs_folder(None, None) is None
-    assert jobs_folder(None, share) == "its folder"
-    assert isinstance(jobs_folder(SimpleNamespace(), None), JobsWithPrograms)
+    assert jobs_folder(None, share) is folder
+    assert isinstance(jobs_folder(programs, None), JobsWithPrograms)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from typing import Any
 
 from tests.share.eager.pod import Control, Pod
 from womm.errors import ShareError
@@ -18,7 +19,7 @@ from womm.share.lazy.ssh import TaskKeys
 async def redialling(folder, place, dial=None):
     keys, names = TaskKeys.make(), NamesLog(os.stat(folder).st_dev)
     export = ExportedFolder(Fence(folder), read_only=True)
-    pod = Pod(place / "socket", keys)
+    pod: Any = Pod(place / "socket", keys)
     pod.greeted, pod.lost = [], []
 
     def give_up(reason):
