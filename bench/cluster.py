@@ -31,7 +31,6 @@ _FIRST = Target(most=2.0)
 _OVER_KUBECTL = Target(least=10.0)
 _OVER_LOCAL = Target(least=0.8)
 _STREAM = Target(least=0.6)
-_OF_A_POD = Target(most=120, unit="KiB/pod")
 _IDLE_CPU = Target(most=1.0, unit="%")
 _IDLE_REQUESTS = Target(most=0.0, unit="/s")
 
@@ -235,9 +234,7 @@ def cost_of_a_pod(place: Place, kube: Kube) -> Section:
         f" job began; {len(pairs)} rounds.",
         [
             absolute("CPU", spread([(b[0] - a[0]) / (many - few) for a, b in pairs]), "ms/pod"),
-            absolute(
-                "memory", spread([(b[1] - a[1]) / (many - few) for a, b in pairs]), "KiB/pod", _OF_A_POD
-            ),
+            absolute("memory", spread([(b[1] - a[1]) / (many - few) for a, b in pairs]), "KiB/pod"),
         ],
     )
 

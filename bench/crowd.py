@@ -15,6 +15,7 @@ _HOLD_S = 10.0
 _STEADY = Target(least=0.9)
 _FLAT = Target(most=1.1)
 _MEMORY = Target(most=250, unit="MiB")
+_OF_A_POD = Target(most=120, unit="KiB/pod")
 
 
 def long_run(place: Place) -> Section:
@@ -47,10 +48,13 @@ def many_pods(place: Place) -> Section:
     found = _crowd(place, pods, slots, jobs)
     running = 500 if place.quick else 5_000
     held = _crowd(place, running // slots, slots, running, _HOLD_S)
+    secured = 40 if place.quick else 300
+    over_tls = _crowd(place, secured, slots, secured, tls=True)
     return Section(
         f"Simulated agents: {pods:,} pods",
         f"{jobs:,} jobs on {pods:,} pods of {slots} slots, each with a link over a Unix socket. Then"
-        f" {running:,} jobs of {_HOLD_S:g} s at once on {running // slots:,} pods. Memory is VmRSS.",
+        f" {running:,} jobs of {_HOLD_S:g} s at once on {running // slots:,} pods, and {secured} pods"
+        " whose links are websockets with the channels of an exec, over TLS. Memory is VmRSS.",
         [
             absolute("rate", spread([jobs / found.wall_s]), "jobs/s"),
             absolute("CPU of the coordinator", spread([found.cpu_s / jobs * 1000]), "ms/job"),
@@ -65,6 +69,12 @@ def many_pods(place: Place) -> Section:
                 spread([(found.connected_kib - found.idle_kib) / pods]),
                 "KiB/pod",
             ),
+            absolute(
+                "memory of a link over TLS",
+                spread([(over_tls.connected_kib - over_tls.idle_kib) / secured]),
+                "KiB/pod",
+                _OF_A_POD,
+            ),
             _per_job(held, running),
         ],
     )
@@ -75,10 +85,13 @@ def _per_job(held: Crowd, running: int) -> Figure:
     return absolute(f"memory of a running job, of {running:,}", spread([grown_kib / running]), "KiB/job")
 
 
-def _crowd(place: Place, pods: int, slots: int, jobs: int, hold_s: float = 0.0) -> Crowd:
+def _crowd(
+    place: Place, pods: int, slots: int, jobs: int, hold_s: float = 0.0, *, tls: bool = False
+) -> Crowd:
     # A short name at the top: it holds a socket.
     folder = tempfile.mkdtemp(prefix="m", dir=place.folder)
     words = [sys.executable, "-m", "bench.crowddriver", folder, *map(str, (pods, slots, jobs, hold_s))]
+    words += ["tls"] if tls else []
     try:
         run = measure(place, words, timeout_s=_TIMEOUT_S)
     finally:
