@@ -23,12 +23,13 @@ def opened(fd, events):
 def test_file_takes_output_after_what_is_there_and_gives_it_back(tmp_path):
     fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
     os.write(fd, b"before")
-    file = JobFile(fd, 6)
+    file = JobFile(fd, 6, 6)
     assert file.path() == b"/proc/%d/fd/%d" % (os.getpid(), fd)
     file.write(b"some output")
     assert file.path() is None
     assert (file.read_back(4), file.read_back(100)) == (b"some", b"some output")
     file.take_back()
+    assert file.path() is not None
     file.write(b"again")
     assert (tmp_path / "out").read_bytes() == b"beforeagain"
     file.close()

@@ -2,7 +2,15 @@
 
 import os
 
-from womm.engine.gnu.width import SLOTS_PER_LOGIN, WAITING_LOGIN, ChangingFile, login_lines, width_text
+from womm.engine.gnu.width import (
+    SLOTS_PER_LOGIN,
+    WAITING_LOGIN,
+    ChangingFile,
+    files_needed,
+    login_lines,
+    most_jobs,
+    width_text,
+)
 
 
 def test_width_is_never_zero_which_would_be_without_limit():
@@ -31,3 +39,9 @@ def test_file_changes_its_time_by_a_step_and_only_with_its_text(tmp_path):
     file.write("2\n", 100.5)
     assert (file.path.read_text(), os.stat(file.path).st_mtime) == ("2\n", 102)
     assert os.listdir(tmp_path) == ["width"]
+
+
+def test_jobs_that_fit_and_the_files_that_they_need_agree():
+    assert [most_jobs(files_needed(jobs)) for jobs in (1, 4, 5000)] == [1, 4, 5000]
+    assert most_jobs(files_needed(5000) - 1) == 4999
+    assert most_jobs(20) == 1

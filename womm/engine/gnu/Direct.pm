@@ -4,17 +4,18 @@
 #
 # Loaded into GNU parallel, before its own code: it hands each job to womm's coordinator instead of starting it.
 #
-#   -MDirect=FD,SENDMSG,PRCTL
+#   -MDirect=FD,SENDMSG,PRCTL,FILES
 #
-# FD is a connected Unix socket, the others are numbers of system calls. The other end, and the frames on the
-# socket: womm/engine/gnu/direct.py.
+# FD is a connected Unix socket, the next two are numbers of system calls, FILES is how many files may be open. The
+# other end, and the frames on the socket: womm/engine/gnu/direct.py.
 #
 # Strategy: GNU parallel is not changed on disk. One function starts its jobs (Job::open3_setpgrp): here it sends
 # the command over the socket, with the open files that the job is to have, and returns a number that no process
 # can have. waitpid(-1) gives back these numbers when the coordinator says that a job has ended, kill sends
 # signals to them, and usleep wakes up when something has ended. GNU parallel need not count how many processes
-# it may start, since it starts none. If a GNU parallel lacks one of these functions, this says so and ends
-# before the first job: womm then uses the shim.
+# it may start, since it starts none; and that there is room for a job's files it sees by opening one, not eleven.
+# If a GNU parallel lacks one of these functions, this says so and ends before the first job: womm then uses the
+# shim.
 package Direct;
 
 # PERL5LIB may name folders that count from the current one, and that may be anybody's: for all of GNU parallel.
@@ -30,8 +31,8 @@ use constant {
     EINTR => 4, EAGAIN => 11, ESRCH => 3, ETOOMANYREFS => 109,
 };
 my @CHANGED = qw(Job::open3_setpgrp Job::start Job::set_exitsignal main::reaper main::usleep main::wait_and_exit
-    SSHLogin::reserve_process);
-my ($fd, $sendmsg, $prctl);
+    main::enough_file_handles SSHLogin::reserve_process);
+my ($fd, $sendmsg, $prctl, $files);
 my $owner = $$;    # forked children of GNU parallel do not use the socket
 my $socket;
 my $input = '';
@@ -41,7 +42,7 @@ my %alive;
 my %before;        # the environment without what belongs to one job
 my $held;          # the signals that were held back before
 
-sub import { (undef, $fd, $sendmsg, $prctl) = @_ }
+sub import { (undef, $fd, $sendmsg, $prctl, $files) = @_ }
 
 BEGIN {
     *CORE::GLOBAL::waitpid = sub ($$) {
@@ -207,6 +208,10 @@ INIT {
         take_ended($_[0] / 1000) unless @ended;
     };
     *Job::open3_setpgrp = \&hand_over;
+    *main::enough_file_handles = sub () { 
+        open my $null, '<', '/dev/null' or return 0;
+        return fileno $null < $files - 16;
+    };
     *SSHLogin::reserve_process = sub () { };
     %before = %ENV;
 }

@@ -4,13 +4,13 @@ Direct.pm, loaded into GNU parallel, sends frames `length (4 bytes), kind (1), t
 
 0  once, at the start: the name of what this GNU parallel lacks, empty if it lacks nothing
 1  a job, in fields joined by NUL: number, number of files, nice, seq, command, then the environment as it
-   differs from GNU parallel's (`+NAME=VALUE`, `-NAME`). Its open stdout, stderr and, with --pipe, stdin go with
-   the frame's first bytes (SCM_RIGHTS, unix(7))
+   differs from GNU parallel's (`+NAME=VALUE`, `-NAME`). Its open stdout, stderr and, with --pipe, stdin go
+   with the frame's first bytes (SCM_RIGHTS, unix(7))
 2  a signal (1 byte), and the numbers of the jobs that get it (4 bytes each)
 
-It gets 8 bytes for each job that has ended: its number, and its status as waitpid(2) has it. The answer leaves
-when all of the job's output is where it belongs. A job that GNU parallel kills is answered at once, since its
-worker may be out of reach.
+It gets 8 bytes for each job that has ended: its number, and its status as waitpid(2) has it. The answer
+leaves when all of the job's output is where it belongs. A job that GNU parallel kills is answered at once,
+since its worker may be out of reach.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("!I")
 _ENDED = struct.Struct("!II")
 _HELLO, _JOB, _SIGNAL = 0, 1, 2
-_ENDED_BYTES, _FILES = 65536, 16
+_FILES = 16
 READ_BYTES = 262144
 STDIN_BYTES = 65536
 SENDMSG = {"x86_64": 46, "aarch64": 211}.get(platform.machine(), 0) if sys.platform == "linux" else 0
@@ -91,7 +91,7 @@ class DirectServer:
         self._input = bytearray()
         self._files: deque[int] = deque()
         self._output = bytearray()
-        self._flush_due = False
+        self._flush_due = self._watched = False
         self._paused = False
         self._told = False
         self.loop = asyncio.get_running_loop()
@@ -245,17 +245,19 @@ class DirectServer:
         if self._socket is None:
             return
         try:
-            sent = self._socket.send(self._output[:_ENDED_BYTES])
+            sent = self._socket.send(self._output)
         except BlockingIOError:
             sent = 0
         except OSError:
             self.close()
             return
         del self._output[:sent]
-        if self._output:
-            self.loop.add_writer(self._socket, self._flush)
-        else:
-            self.loop.remove_writer(self._socket)
+        if bool(self._output) != self._watched:
+            self._watched = not self._watched
+            if self._watched:
+                self.loop.add_writer(self._socket, self._flush)
+            else:
+                self.loop.remove_writer(self._socket)
 
 
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -280,7 +282,9 @@ class _DirectJob:
     def _open(self, out: int, err: int) -> tuple[JobFile | Stream, ...]:
         out_status, err_status = os.fstat(out), os.fstat(err)
         opened = [
-            JobFile(fd, os.lseek(fd, 0, os.SEEK_CUR)) if stat.S_ISREG(status.st_mode) else None
+            JobFile(fd, os.lseek(fd, 0, os.SEEK_CUR), status.st_size)
+            if stat.S_ISREG(status.st_mode)
+            else None
             for fd, status in ((out, out_status), (err, err_status))
         ]
         if opened[0] is None and os.path.samestat(out_status, err_status):

@@ -23,11 +23,11 @@ from womm.engine.gnu.plan import RunPlan
 from womm.engine.gnu.shim_folder import install_helper, install_shim, plain_name, shim_variable
 from womm.engine.gnu.shims import ShimOptions, ShimServer
 from womm.engine.gnu.start import START, start_words
-from womm.engine.gnu.width import ChangingFile, login_lines, width_text
+from womm.engine.gnu.width import ChangingFile, files_needed, login_lines, most_jobs, width_text
 from womm.errors import FAILURE_STATUS, EngineError
 from womm.journal.events import EngineStarted
 from womm.places import naming
-from womm.process import identify, send_signal, usual_file_limit
+from womm.process import file_limit, identify, send_signal, usual_file_limit
 from womm.worker import TASK_VARIABLE
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class GnuEngine:
         self._direct: DirectServer | None = None
         self._shims: ShimServer | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._follows = False
+        self._follows = self._told_files = False
 
     def __repr__(self) -> str:
         state = "not started" if self._process is None else f"process {self._process.pid}"
@@ -156,7 +156,7 @@ class GnuEngine:
             files = str(theirs.fileno())
             modules = (
                 f"-MWorkersOnly=/dev/null/none,{self._ended}",
-                f"-MDirect={files},{SENDMSG},{_prctl()}",
+                f"-MDirect={files},{SENDMSG},{_prctl()},{file_limit()}",
             )
             await self._spawn(
                 start_words(self._options.perl, self._parallel, (*modules, "-MOwnPerl"), hands_over=True),
@@ -308,12 +308,24 @@ class GnuEngine:
             env[b"PATH"] = os.fsencode(self._bin) + b":" + env.get(b"PATH", os.fsencode(os.defpath))
         return env
 
+    def _say_files(self, wanted: int, most: int) -> None:
+        if not self._told_files:
+            self._told_files = True
+            self._host.say(
+                f"{most} jobs run at once and not {wanted}: no more than {file_limit()} files may be open"
+                f" (sudo prlimit --pid $$ --nofile={files_needed(wanted)})"
+            )
+
     def _changed(self) -> None:
         """The jobslots have changed: tell GNU parallel."""
         pool, plan, per_pod = self._host.dispatcher.pool, self._plan, self._host.procs_per_pod
         slots = pool.slots if self._follows and not plan.fixed_width else self._host.jobslots
         now = time.time()
-        self._width.write(width_text(slots, plan.cap), now)
+        cap = plan.cap
+        if self._direct is not None and (most := most_jobs(file_limit())) < min(slots, cap or slots):
+            self._say_files(min(slots, cap or slots), most)
+            cap = most
+        self._width.write(width_text(slots, cap), now)
         if plan.logins and self._shims is not None:
             text, _ = login_lines(sorted((pod, per_pod) for pod in pool.usable))
             # A login's jobs stay in its worker: their files are there.

@@ -17,17 +17,20 @@ _PIPE_BUF = 4096
 class JobFile:
     """A regular file in which GNU parallel keeps a job's output: its own, or one of --results.
 
-    The output begins at `start`, where the file's position is; the descriptor belongs to this object.
+    The output begins at `start`, where the file's position is; the descriptor belongs to this object. `size`
+    is the file's.
     """
 
-    __slots__ = ("fd", "start")
+    __slots__ = ("_ends_here", "fd", "start")
 
-    def __init__(self, fd: int, start: int) -> None:
+    def __init__(self, fd: int, start: int, size: int) -> None:
         self.fd = fd
         self.start = start
+        self._ends_here = size == start
 
     def write(self, data: bytes | memoryview) -> None:
         """Raises OSError."""
+        self._ends_here = False
         written = os.write(self.fd, data)
         if written < len(data):
             view = memoryview(data)[written:]
@@ -38,11 +41,13 @@ class JobFile:
         """Undo all output."""
         os.ftruncate(self.fd, self.start)
         os.lseek(self.fd, self.start, os.SEEK_SET)
+        self._ends_here = True
 
     def path(self) -> bytes | None:
         """Path to append to by which a process of this machine writes the file, if there is one."""
-        if not _SHOWS_FILES or os.fstat(self.fd).st_size != self.start:
+        if not _SHOWS_FILES or not self._ends_here:
             return None
+        self._ends_here = False
         return b"/proc/%d/fd/%d" % (os.getpid(), self.fd)
 
     def read_back(self, size_bytes: int) -> bytes:

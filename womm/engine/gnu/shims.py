@@ -305,7 +305,7 @@ class _ShimConnection:
             return
         for stream, fd in zip((STDOUT, STDERR), self._passed, strict=False):
             if (start := self._start.get(stream)) is not None:
-                self._files[stream] = JobFile(fd, start)
+                self._files[stream] = JobFile(fd, start, os.fstat(fd).st_size)
             else:
                 os.close(fd)
         self._passed.clear()

@@ -38,6 +38,20 @@ def width_text(slots: int, cap: int | None) -> str:
     return f"{max(1, min(slots, cap) if cap else slots)}\n"
 
 
+FILES_PER_JOB, FILES_BESIDE = 4, 60
+"""GNU parallel has so many files open for each job that runs, and so many more at the very most."""
+
+
+def files_needed(jobs: int) -> int:
+    """How many files GNU parallel must be allowed to open for so many jobs at once."""
+    return jobs * FILES_PER_JOB + FILES_BESIDE
+
+
+def most_jobs(files: int) -> int:
+    """How many jobs may run at once where so many files may be open."""
+    return max(1, (files - FILES_BESIDE) // FILES_PER_JOB)
+
+
 WAITING_LOGIN = "womm-waits"
 """A login that stands for "any worker": with an empty login file GNU parallel would run jobs here."""
 SLOTS_PER_LOGIN = 9
