@@ -141,8 +141,7 @@ def test_status_tells_what_was_fetched_of_programs_and_guessed(womm_home):
     (task,) = json.loads(run("status", "-A", "-o", "json").out)["tasks"]
     assert (task["programs"]["guessed"], task["programs"]["used"]) == (5_000_000, 4_000_000)
     assert run("status", "-A").err == (
-        "womm: aaaaaaaa: programs: 30 MB fetched, 0 B from the cache,"
-        " 5 MB guessed (4 MB used, 1 MB wasted)\n"
+        "womm: aaaaaaaa: programs: 30 MB fetched, 0 B from the cache, 5 MB guessed (4 MB used, 1 MB wasted)\n"
     )
 
 

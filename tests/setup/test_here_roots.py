@@ -27,7 +27,7 @@ def settings(folder, env=None, **flags):
 
 
 def lines_of(found, folder, **how):
-    said = []
+    said: list[str] = []
     return decided(found, folder, said.append, **how), said
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.secrets.planting import made
 from womm.errors import ImageError
-from womm.testbed import changes, secrets
+from womm.secrets import scan
+from womm.testbed import changes
 from womm.testbed.changes import Changes, Facts, File, Reader
 from womm.testbed.container import Change
 
@@ -111,7 +112,7 @@ def test_perl_tells_sizes_and_sends_texts_with_a_secret(tmp_path):
         "plain": b"x" * 100,
         "telling": secret,
         "binary": b"\0" + secret,
-        "large": secret + b"\n" * secrets.LARGEST_TEXT,
+        "large": secret + b"\n" * scan.LARGEST_TEXT,
         "address": b"http://me:word@host",
         ".netrc": b"nothing",
         "odd \n name": secret,
@@ -138,7 +139,7 @@ def test_perl_knows_when_the_container_began():
 
 
 def test_answer_in_single_bytes_is_the_same():
-    token = secrets.keywords().index(b"token")
+    token = scan.keywords().index(b"token")
     data = b"100\nf 420 0 5 7 5\nhellod 493 0 1 7 0\nf 420 0 3 7 3 %d\na\nb" % token
     reader = Reader(["/a", "/b", "/c"])
     texts = [pair for byte in data for pair in reader.feed(bytes([byte]))]

@@ -76,7 +76,8 @@ class PodsHere(Execs):
                 words = ["sh", "-c", '"$@" | head -n 1; exit 0', "sh", *words]
             ours, theirs = socket.socketpair()
             with theirs:
-                self._child = await asyncio.create_subprocess_exec(*words, stdin=theirs, stdout=theirs)
+                end = theirs.fileno()
+                self._child = await asyncio.create_subprocess_exec(*words, stdin=end, stdout=end)
             transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=ours)
             return transport
 
@@ -118,7 +119,7 @@ async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_p
         assert bundles.asked[0].version == "{}.{}".format(*sys.version_info)
         again = {"name": "fileserver", "restartCount": 1, "state": {"running": {}}}
         server.apply(pod("a", **READY, containerStatuses=[again]))
-        assert (server.pod, server.without_womm) == ("a", [])  # its folder outlives the container
+        assert [server.pod, *server.without_womm] == ["a"]  # its folder outlives the container
         server.replace([pod("b")])
         assert server.pod is None
         async with asyncio.timeout(WAIT_S):
