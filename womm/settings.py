@@ -250,7 +250,7 @@ def _checked(path: Path, values: "Iterable[_Given]") -> "Iterator[_Given]":
         if value.key.own:
             raise SettingsError(
                 f"{path}: {value.key.name} says what may leave this machine: it is no project's to say",
-                f"womm parallel {value.key.option} ...; or in your own {CONFIG_NAME}",
+                f"take it out of the file; {value.key.option}, or your own {CONFIG_NAME}, may say it",
             )
         yield value
 
