@@ -133,7 +133,7 @@ def _keep_out(settings: Settings, shared: Path) -> None:
     written = writable_by_pods(
         shared, {field.name: getattr(settings, field.name) for field in fields(settings)}
     )
-    for own in filter(None, (places.config_folder(), places.state_folder())):
+    for own in filter(None, (places.config_folder(), places.state_folder(), places.cache_folder())):
         if any(lies_in(own, folder) or lies_in(folder, own) for folder in written):
             raise ShareError(
                 f"{own}, where womm keeps what is yours, lies in {shared}, which pods can write",
