@@ -143,11 +143,6 @@ class Pool:
         return sum(worker.slots for worker in self._usable())
 
     @property
-    def empty(self) -> bool:
-        """There is no worker that may get jobs."""
-        return not self._workers
-
-    @property
     def workers(self) -> list[str]:
         return list(self._workers)
 

@@ -77,7 +77,7 @@ class Workers:
     def notice_soon(self) -> None:
         """Say why jobs wait, if they still do in a moment."""
         pool = self._state.pool
-        if self._notice is None and not self._state.stopping and pool.queued and pool.empty:
+        if self._notice is None and not self._state.stopping and pool.queued and not pool.workers:
             self._notice = asyncio.get_running_loop().call_later(WAIT_NOTICE_S, self._notice_now)
 
     async def close(self, grace_s: int) -> None:

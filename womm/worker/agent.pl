@@ -171,8 +171,10 @@ sub default_signals { $SIG{$_} = 'DEFAULT' for qw(HUP INT TERM USR1 USR2 PIPE CH
 sub start_jobs {
     my ($agent) = @_;
     default_signals();
-    $0 = 'womm starter';
-    syscall $nr->{prctl}, 1, 9;
+    # Its name, not $0: that would overwrite the environment by which womm finds what an agent leaves behind.
+    my $name = 'womm starter';
+    syscall $nr->{prctl}, 15, $name;    # PR_SET_NAME
+    syscall $nr->{prctl}, 1, 9;         # PR_SET_PDEATHSIG, SIGKILL
     my $input = '';
     while (getppid == $agent) {
         sysread($far, $input, 65536, length $input) or last;
