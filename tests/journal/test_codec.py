@@ -38,7 +38,7 @@ def test_job_prefix_starts_lines_of_jobs_only():
     assert of_jobs == {"job_started", "job_lost", "job_ended"}
 
 
-@given(st.binary(), st.text(), st.floats(allow_nan=False), st.none() | st.integers())
+@given(st.binary(), st.text(), st.floats(allow_nan=False, allow_infinity=False), st.none() | st.integers())
 def test_encode_any_command_round_trips(raw, pod, time, seq):
     event = JobStarted(time, 1, seq, 1, pod, 1, raw.decode("utf-8", "surrogateescape"))
     decoded = decode(encode(event))

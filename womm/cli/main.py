@@ -44,7 +44,14 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
 """Levels of logging, which is imported when something may log."""
-_LEVELS: Final = {"--debug": _DEBUG, "-v": _INFO, "--verbose": _INFO, "-q": _ERROR, "--quiet": _ERROR}
+_LEVELS: Final = {
+    "--debug": _DEBUG,
+    "-v": _INFO,
+    "-vv": _DEBUG,
+    "--verbose": _INFO,
+    "-q": _ERROR,
+    "--quiet": _ERROR,
+}
 
 
 class LazyGroup(click.Group):
