@@ -76,8 +76,9 @@ class PodsHere(Execs):
                 words = ["sh", "-c", '"$@" | head -n 1; exit 0', "sh", *words]
             ours, theirs = socket.socketpair()
             with theirs:
-                end = theirs.fileno()
-                self._child = await asyncio.create_subprocess_exec(*words, stdin=end, stdout=end)
+                self._child = await asyncio.create_subprocess_exec(
+                    *words, stdin=theirs.fileno(), stdout=theirs.fileno()
+                )
             transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=ours)
             return transport
 
