@@ -147,6 +147,9 @@ class Lookup:
             below = path + b"/" + name if path else name
             waiter = session.lstat(below)
             leads = session.readlink(below) if self.tree.freshness.static else None
+            inside = (
+                None if leads is None else self._questions.spawn(self._inside(session, above, name, below))
+            )
             if self._ahead.missed(above) and self._questions.under_way(("list", above)) is None:
                 self._questions.spawn(self.list_names(above))
             try:
@@ -159,7 +162,22 @@ class Lookup:
                 self.tree.take_targets(above, [(name, sftp.as_names(await ask(leads))[0][0][0])])
             elif leads is not None:
                 leads.add_done_callback(sftp.ignore)
+            node = above.directory.entries.get(name) if above.directory is not None else None
+            if inside is not None and node is not None and node.directory is not None:
+                self._questions.adopt(("list", node), inside)
             return taken
+
+    async def _inside(self, session: sftp.Session, above: FileNode, name: bytes, path: bytes) -> bool:
+        """List what may be a directory, in one go with the question whether it is one."""
+        with self.tree.freshness.question() as asked:
+            try:
+                rows, whole = await session.rows(path, MORE_NAMES)
+            except (OSError, sftp.LinkLost):
+                return False
+            node = above.directory.entries.get(name) if above.directory is not None else None
+            if not whole or node is None or node.directory is None:
+                return False
+            return await take_rows(self.tree, node, rows, asked)
 
     # -- all names of a directory -----------------------------------------------------------------
     async def list_names(self, above: FileNode) -> None:

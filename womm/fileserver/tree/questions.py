@@ -58,6 +58,12 @@ class Questions:
         answer: T = await asyncio.shield(task)
         return answer
 
+    def adopt(self, key: Hashable, task: "asyncio.Task[Any]") -> None:
+        """Have a task that runs be the question `key`, unless that is under way."""
+        if self.under_way(key) is None and not task.done():
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
+
     def _ended(self, key: Hashable, task: "asyncio.Task[Any]") -> None:
         if self._under_way.get(key) is task:
             del self._under_way[key]
