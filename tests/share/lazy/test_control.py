@@ -8,6 +8,7 @@ import pytest
 from womm.errors import ShareError
 from womm.share.lazy.control import Conversation
 from womm.share.lazy.names import NamesLog
+from womm.wire.ahead import AskUse, Use
 from womm.wire.control import AskStats, Done, Flush, Flushed, SetOwner, ShareStats
 
 
@@ -107,6 +108,26 @@ def test_what_was_not_answered_is_asked_again_in_its_order():
         say(channel, id=1, ok=True)
         say(channel, id=2, ok=True)
         await asyncio.gather(early, later)
+
+    run(work)
+
+
+def test_what_was_used_is_not_asked_again_when_its_answer_broke_the_channel():
+    async def work(talk):
+        waits = await asked(talk, AskUse(), Use)  # the server is not there yet
+        _, channel = talk.connect()
+        stats = await asked(talk, AskStats(), ShareStats)
+        channel.received(b'{"id":1,"ok":true,"items":"garbage"}\n')
+        channel.closed()
+        wire, channel = talk.connect()
+        assert [message["op"] for message in wire.messages] == ["stats"]
+        with pytest.raises(ShareError, match="was cut"):
+            await waits
+        say(channel, id=2, ok=True)
+        await stats
+        later = await asked(talk, AskUse(), Use)
+        assert wire.messages[-1]["id"] == 3
+        later.cancel()
 
     run(work)
 

@@ -1,8 +1,11 @@
 """What one task has read is fetched ahead for the next one."""
 
+import asyncio
+
 from tests.fileserver.client import content
 from tests.fileserver.lazy import Lazy
 from tests.loop import until
+from womm.errors import ShareError
 from womm.share.lazy.learning import Learning
 from womm.share.learned import LearnedFile
 from womm.wire.ahead import AskUse, Learned, Use
@@ -41,6 +44,19 @@ async def test_what_one_task_has_read_the_next_one_gets_ahead(top, place, tmp_pa
         directory = await fs.lookup(fs.root(), b"d")
         assert len(await content(fs, await fs.lookup(directory, b"f"))) == 300_000
         assert lazy.link.session().sent_requests == before
+
+
+async def test_an_end_does_not_fail_by_what_was_learned(tmp_path):
+    class Silent:
+        async def ask(self, request, reply):
+            if self.why:
+                raise ShareError(self.why)
+            await asyncio.Event().wait()
+
+    learning = Learning(Silent(), LearnedFile(tmp_path / "learned"))  # type: ignore[arg-type]
+    for Silent.why in ("", "the connection was cut"):
+        await learning.learn_last(within_s=0.01)
+    assert not (tmp_path / "learned").exists()
 
 
 async def test_without_a_file_nothing_is_asked():

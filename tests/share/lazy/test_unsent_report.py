@@ -5,6 +5,7 @@ import os
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from womm.share.base import ShareEvents
 from womm.share.lazy.task import LazyTaskShare
 from womm.share.lazy.unsent import MissingFiles
 from womm.share.lazy.unsent_report import KEPT, UnsentReport
+from womm.share.learned import LearnedFile
 
 NO_SPACE = os.strerror(28)
 
@@ -71,7 +73,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def sharing(top, place, *, end_s=60.0):
+async def sharing(top, place, *, end_s=60.0, learned=None):
     """Share `top`; give the file server, the coordinator's side and what it has said."""
     heard = Heard()
     voice = ShareEvents(
@@ -82,7 +84,7 @@ async def sharing(top, place, *, end_s=60.0):
         lambda *count_bytes: None,
         heard.noted.append,
     )
-    lazy = LazyTaskShare(ShareSpec("lazy", top, {}), voice, end_s=end_s)
+    lazy = LazyTaskShare(ShareSpec("lazy", top, {}), voice, end_s=end_s, learned=learned)
     cluster = Cluster(place / "share")
     try:
         user = UserSide(top)  # it only has to be closed
@@ -112,6 +114,15 @@ async def test_task_whose_files_are_all_in_the_folder_says_nothing(top, place):
         assert (top / "f").read_bytes() == b"data"
         assert (lazy.failed, heard.said, heard.noted, heard.lost) == ("", [], [], [])
         assert "4 B written back" in lazy.words
+
+
+async def test_end_does_not_fail_by_an_answer_that_breaks_the_channel(top, place, tmp_path):
+    async with sharing(top, place, learned=LearnedFile(tmp_path / "learned")) as (server, lazy, _):
+        server.contents.uses.learned = lambda: [SimpleNamespace(row=lambda: "garbage")]
+        await make(server.fs, b"f", b"data")
+        await server.cluster.end()
+        lazy.report()
+        assert (lazy.failed, (top / "f").read_bytes()) == ("", b"data")
 
 
 async def test_link_that_is_lost_for_good_names_what_was_not_sent(top, place):

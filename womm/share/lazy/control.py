@@ -1,7 +1,8 @@
 """The user's side of the control channel: the messages are in womm.wire.control.
 
 A request waits through cuts: one without an answer goes out again on the next connection,
-in the same order. All requests are idempotent.
+in the same order. All requests are idempotent. AskUse goes out once: its answer may be what broke the channel,
+and would break the next one, too.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from womm.errors import ShareError
 from womm.share.lazy.names import NamesLog
 from womm.share.lazy.unsent import UnsentFiles
 from womm.wire import control as wire
+from womm.wire.ahead import AskUse
 from womm.wire.fields import BadMessage
 from womm.wire.lines import LineDecoder
 
@@ -33,11 +35,14 @@ class Writer(Protocol):
     def abort(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asked:
     line: bytes
     reply: type[wire.Reply]
     future: asyncio.Future[Any]
+    once: bool
+    """It goes out on one connection alone."""
+    is_sent: bool = False
 
 
 class Conversation:
@@ -99,9 +104,12 @@ class Conversation:
         self._next_id += 1
         number = self._next_id
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        asked = self._asked[number] = _Asked(wire.encode_request(number, request), reply, future)
+        asked = self._asked[number] = _Asked(
+            wire.encode_request(number, request), reply, future, isinstance(request, AskUse)
+        )
         if self._channel is not None and self.up.is_set():
             self._channel.send(asked.line)
+            asked.is_sent = True
         try:
             return number, await future
         finally:
@@ -155,7 +163,11 @@ class Conversation:
         if not self._first.done():
             self._first.set_result(None)
         for asked in list(self._asked.values()):
-            channel.send(asked.line)
+            if not (asked.once and asked.is_sent):
+                channel.send(asked.line)
+                asked.is_sent = True
+            elif not asked.future.done():
+                asked.future.set_exception(ShareError("the connection was cut before the answer came"))
 
     def _why_not(self, hello: wire.Hello) -> str:
         if hello.version != wire.VERSION:

@@ -1,7 +1,10 @@
 """Sends the file server what earlier tasks have read, and keeps what this one reads: `Learning`."""
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
+from womm.errors import ShareError
 from womm.share.lazy.control import Conversation
 from womm.share.learned import LearnedFile
 from womm.wire.ahead import AskUse, Prefetch, Use
@@ -9,6 +12,8 @@ from womm.wire.control import Done
 
 LEARN_AFTER_S = (20.0, 120.0)
 """What the first jobs have read is kept so soon: a coordinator that is killed keeps nothing more."""
+LAST_S: Final = 5.0
+"""How long the end of a task waits for what was learned: the next task can do without."""
 
 
 class Learning:
@@ -33,6 +38,12 @@ class Learning:
         if self._file is not None:
             used = await self._conversation.ask(AskUse(), Use)
             await asyncio.to_thread(self._file.save, used.items)
+
+    async def learn_last(self, within_s: float = LAST_S) -> None:
+        """Keep what was read, if that is quickly known: a task does not fail by it."""
+        with suppress(TimeoutError, ShareError):
+            async with asyncio.timeout(within_s):
+                await self.learn()
 
     async def run(self) -> None:
         """Tell, and learn of the first jobs. Raises ShareError."""

@@ -136,13 +136,14 @@ class LazyTaskShare:
         finally:
             if not self._settled:
                 self._unsettled = self._why_unsettled()
+        if self._settled:
+            await self._share.learning.learn_last()
 
     async def _settle(self) -> None:
         if not self.spec.read_only:
             found = await self._share.flush()
             self._refused = found.failed
         stats = await self._stats()
-        await self._share.learning.learn()
         self.words = (
             f"{shown_bytes(stats.fetched)} fetched, {shown_bytes(stats.cached)} from the cache,"
             f" {shown_bytes(stats.written)} written back"

@@ -186,13 +186,16 @@ class ProgramsShare:
 
     # -- ends --------------------------------------------------------------------------------------
     async def _end(self) -> None:
-        """Before the file server goes: keep what was learned, and wait for its clients to leave."""
+        """Before the file server goes: wait for its clients to leave, and keep what was learned."""
         self._ending = True
+        finished = False
         with suppress(TimeoutError, ShareError):
             async with asyncio.timeout(END_S):
                 await self._look_at_traffic()
-                await self._learning.learn()
                 await self._conversation.ask(Finish(FINISH_S), Written)
+                finished = True
+        if finished:
+            await self._learning.learn_last()
         stats = self._stats
         if stats.fetched:
             fetched, cached = words.shown_bytes(stats.fetched), words.shown_bytes(stats.cached)
