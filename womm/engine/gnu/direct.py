@@ -121,6 +121,10 @@ class DirectServer:
             job.drop()
         self.jobs.clear()
 
+    def catch_up(self) -> None:
+        """Take what GNU parallel has sent, now that it has ended."""
+        self._readable()
+
     # ---- from GNU parallel
 
     def _readable(self) -> None:

@@ -205,7 +205,10 @@ class GnuEngine:
 
     async def wait(self) -> int:
         ended = await self._started().wait()
-        if self._direct is None or self._direct.greeted or ended < 0:
+        if self._direct is None or ended < 0:
+            return ended
+        self._direct.catch_up()
+        if self._direct.greeted:
             return ended
         # It is not the GNU parallel that Direct.pm knows, and has not begun.
         log.info(
