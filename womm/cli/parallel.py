@@ -182,10 +182,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     settings = with_programs(settings, folder)
     citation.show_notice(os.environ, places.state_folder() / "citation-shown")
     if plan.cap is not None and plan.cap > slots:
-        _say(
-            f"-j {plan.cap}: {words.counted(slots, 'jobslot')}, so"
-            f" {words.counted(slots, 'job runs', 'jobs run')} at once (more: --kube-pods)"
-        )
+        _say_capped(plan.cap, slots)
 
     from womm.engine.gnu.engine import GnuOptions, open_gnu
     from womm.task import parallel as task
@@ -207,6 +204,11 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
             quiet=gnu.quiet,
         )
     )
+
+
+def _say_capped(cap: int, slots: int) -> None:
+    at_once = words.counted(slots, "job runs", "jobs run")
+    _say(f"-j {cap}: {words.counted(slots, 'jobslot')}, so {at_once} at once (more: --kube-pods)")
 
 
 def _no_async(settings: Settings) -> UsageError:
