@@ -1,8 +1,8 @@
 """The user's side of the control channel: the messages are in womm.wire.control.
 
 A request waits through cuts: one without an answer goes out again on the next connection,
-in the same order. All requests are idempotent. AskUse goes out once: its answer may be what broke the channel,
-and would break the next one, too.
+in the same order. All requests are idempotent. AskUse goes out once: its answer may be what broke the
+channel, and would break the next one, too.
 """
 
 import asyncio
