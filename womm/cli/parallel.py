@@ -187,8 +187,7 @@ def _run(found: Scanned, argv: tuple[str, ...]) -> int:
     from womm.engine.gnu.engine import GnuOptions, open_gnu
     from womm.task import parallel as task
 
-    why = why_not_direct(plan, parallel, os.environ)
-    if why:
+    if why := why_not_direct(plan, parallel, os.environ):
         log.info("jobs come by a shim each: %s", why)
     gnu = GnuOptions(plan, parallel, perl, pod_shell(settings), quiet=is_quiet(), direct=not why)
     return task.run(
