@@ -40,10 +40,10 @@ BEGIN {
     my %SYSCALLS = (
         'x86_64' => { read => 0, write => 1, close => 3, rt_sigprocmask => 14, clone => 56, execve => 59,
             wait4 => 61, fcntl => 72, setsid => 112, prctl => 157, clock_gettime => 228, exit_group => 231,
-            signalfd4 => 289, dup3 => 292, pipe2 => 293, statx => 332 },
+            signalfd4 => 289, dup3 => 292, pipe2 => 293, prlimit64 => 302, statx => 332 },
         'aarch64' => { read => 63, write => 64, close => 57, rt_sigprocmask => 135, clone => 220, execve => 221,
             wait4 => 260, fcntl => 25, setsid => 157, prctl => 167, clock_gettime => 113, exit_group => 94,
-            signalfd4 => 74, dup3 => 24, pipe2 => 59, statx => 291 },
+            signalfd4 => 74, dup3 => 24, pipe2 => 59, prlimit64 => 261, statx => 291 },
     );
     # The machine that perl was built for, not the kernel's: a 32-bit perl makes 32-bit calls.
     my $elf = '';
@@ -175,13 +175,18 @@ sub start_jobs {
     my $name = 'womm starter';
     syscall $nr->{prctl}, 15, $name;    # PR_SET_NAME
     syscall $nr->{prctl}, 1, 9;         # PR_SET_PDEATHSIG, SIGKILL
-    my $input = '';
+    my ($input, $files) = ('', "\0" x 16);
     while (getppid == $agent) {
         sysread($far, $input, 65536, length $input) or last;
         next unless length $input >= 4 and length $input >= 4 + unpack 'N', $input;
         my ($in, $out, $err, $shell, $payload) = unpack 'x4 l>3 N/a* a*', $input;
         $input = '';
         my $plan = plan_job($payload, $shell);
+        # Whoever started the agent may have changed its limit of open files since (womm/process.py). Once.
+        if ($files and !syscall $nr->{prlimit64}, $agent, 7, 0, $files) {
+            syscall $nr->{prlimit64}, 0, 7, $files, 0;
+        }
+        $files = '';
         my $pid = syscall $nr->{clone}, 0x8000, 0, 0, 0, 0;
         become_job($in, $out, $err, $plan) if !$pid;
         syswrite $far, pack 'l>', $pid < 0 ? -$! : $pid;
