@@ -24,14 +24,16 @@ async def test_pods_with_an_image_of_their_own_see_no_programs(settings, tmp_pat
     assert await make_programs(settings, tmp_path, "/bin/sh", events([])) is None
 
 
-async def test_programs_of_this_machine_have_a_spec_that_tells_all(womm_home, tmp_path):
+@pytest.mark.parametrize("trial", [False, True])
+async def test_programs_of_this_machine_have_a_spec_that_tells_all(womm_home, tmp_path, trial):
     said: list[str] = []
-    programs = await make_programs(HERE, tmp_path, "/bin/sh", events(said))
+    programs = await make_programs(HERE, tmp_path, "/bin/sh", events(said), trial=trial)
     assert programs is not None
     try:
         spec = programs.spec
         assert {"/usr", "/etc"} <= {mount.path for mount in spec.mounts}
         assert spec.export.startswith("/womm-") and spec.machine and spec.env["PATH"]
+        assert (programs._options.learned is None) == trial  # a trial's reads would drop those of jobs
         assert {"host_key.pub", "client_key", "export", "identity"} <= spec.secret.keys()
     finally:
         await programs.close()

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from womm.cluster.base import ServerSpec
 from womm.errors import SettingsError, ShareError
 from womm.settings import Settings
-from womm.task.shares import server_spec, share_spec
+from womm.share.base import ShareEvents
+from womm.task.shares import make_share, server_spec, share_spec
 
 SECRET = {"export": b"0" * 32}
 SHARED = Settings(
@@ -37,6 +39,16 @@ def test_share_that_is_read_only_and_may_be_written_is_refused():
     with pytest.raises(SettingsError) as raised:
         share_spec(replace(SHARED, share_write=("out", "log")), Path("/data/proj"), SECRET)
     assert raised.value.message == ('share-readonly and share-write = ["out", "log"] contradict each other')
+
+
+@pytest.mark.parametrize("trial", [False, True])
+async def test_trial_learns_nothing_of_a_share(womm_home, tmp_path, trial):
+    voice = ShareEvents(print, print, lambda: False, None, lambda *found: None, print)
+    share: Any = await make_share(replace(SHARED, project=tmp_path), tmp_path, "t", voice, trial=trial)
+    try:
+        assert (share._share.learning._file is None) == trial
+    finally:
+        await share.close()
 
 
 def test_share_in_a_volume_has_a_place_of_its_own_there():

@@ -23,9 +23,12 @@ _LEARNED_AS: Final = "programs"
 
 
 async def make_programs(
-    settings: Settings, folder: Path, shell: str, events: ShareEvents
+    settings: Settings, folder: Path, shell: str, events: ShareEvents, *, trial: bool = False
 ) -> "ProgramsShare | None":
-    """Return what serves the programs, not begun. Raises ShareError, UsageError, ProjectError."""
+    """Return what serves the programs, not begun. trial: nothing is learned of what it reads.
+
+    Raises ShareError, UsageError, ProjectError.
+    """
     if settings.cluster != KUBERNETES or settings.image != HERE:
         return None
     from womm.here.find import find_programs
@@ -39,7 +42,7 @@ async def make_programs(
     spec = replace(program_spec(found), machine=machine.architecture, least_kernel=machine.kernel)
     options = ProgramsOptions(
         shells=tuple(dict.fromkeys(("/bin/sh", shell))),
-        learned=LearnedFile.of(project or folder, _LEARNED_AS),
+        learned=None if trial else LearnedFile.of(project or folder, _LEARNED_AS),
     )
     try:
         voice = ProgramsEvents(events.say, events.lost, events.programs_traffic)

@@ -61,7 +61,7 @@ def new_task_id() -> str:
 class TaskRequest:
     """The task that a caller wants. `shell` runs the jobs' lines; `slots`: jobslots of each pod.
 
-    trial: the workers are only looked at; an eager share copies nothing into them.
+    trial: the workers are only looked at; an eager share copies nothing into them, and nothing is learned.
     """
 
     origin: Origin
@@ -180,7 +180,7 @@ async def open_pods(request: TaskRequest, share_events: ShareEvents) -> AsyncIte
         share = await make_share(settings, folder, request.task, share_events, trial=request.trial)
         if share is not None:
             stack.push_async_callback(share.close)
-        programs = await make_programs(settings, folder, request.shell, share_events)
+        programs = await make_programs(settings, folder, request.shell, share_events, trial=request.trial)
         if programs is not None:
             stack.push_async_callback(programs.close)
         cluster = await make_cluster(settings, runtime, request.perl, request.origin)

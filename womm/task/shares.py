@@ -31,7 +31,8 @@ async def make_share(
 ) -> TaskShare | None:
     """Return the share that the settings name; None: pods need none. It may ask the user.
 
-    trial: an eager share is mounted, and copies nothing. Raises ShareError, SettingsError, UsageError.
+    trial: an eager share is mounted, and copies nothing; nothing is learned.
+    Raises ShareError, SettingsError, UsageError.
     """
     if settings.cluster != KUBERNETES or settings.share == NO_SHARE:
         return None
@@ -47,7 +48,7 @@ async def make_share(
             from womm.share.lazy.task import LazyTaskShare
             from womm.share.learned import LearnedFile
 
-            learned = LearnedFile.of(spec.folder, LAZY)
+            learned = None if trial else LearnedFile.of(spec.folder, LAZY)
             return LazyTaskShare(spec, events, task=task, working=folder, learned=learned)
         if trial:
             return _MountedShare(spec)
