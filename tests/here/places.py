@@ -37,8 +37,8 @@ class Place:
         (self.top / prefix / "lib" / "python3.12").mkdir(parents=True)
         return self.top / prefix
 
-    def roots(self, project: str = "", mounts: list[tuple[str, str]] | None = None) -> Roots:
-        return Roots(Homes(str(self.home)), FileSystems(mounts or [("/", "ext4")]), project)
+    def roots(self, project: str = "", mounts: list[tuple[str, str]] | None = None, top: str = "/") -> Roots:
+        return Roots(Homes(str(self.home)), FileSystems(mounts or [("/", "ext4")]), project, top)
 
 
 def make(folder: Path) -> Place:

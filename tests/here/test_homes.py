@@ -4,10 +4,10 @@ from womm.here.homes import Homes, everybody_gets_to, everybody_reads, of_machin
 
 
 def test_homes_hold_what_is_in_them():
-    homes = Homes("/data/me", ("/srv/you", "/nonexistent", "/"))
-    for path in ("/data/me/x", "/root/x", "/home/anybody/x", "/srv/you/a/b", "/Users/me/x"):
+    homes = Homes("/opt/me", ("/srv/you", "/nonexistent", "/"))
+    for path in ("/opt/me/x", "/root/x", "/home/anybody/x", "/srv/you/a/b", "/Users/me/x"):
         assert homes.hold(path), path
-    for path in ("/opt/x", "/data/mean/x", "/data/me", "/nonexistent/x"):
+    for path in ("/opt/x", "/opt/mean/x", "/opt/me", "/nonexistent/x"):
         assert not homes.hold(path), path
 
 
@@ -17,6 +17,14 @@ def test_homes_a_folder_that_is_or_holds_one_is_known():
         assert homes.is_or_holds_one(path), path
     for path in ("/data/labs/me/bin", "/home/you/bin", "/opt", "/usr"):
         assert not homes.is_or_holds_one(path), path
+
+
+def test_homes_beside_the_users_own_are_those_of_colleagues():
+    homes = Homes("/tmp/ci/me", account="/nfs/home/me")
+    assert homes.hold("/nfs/home/bob/bin")
+    assert homes.is_or_holds_one("/nfs/home/bob")
+    assert not homes.hold("/tmp/ci/tools/bin")  # a home in a temporary folder has none beside it
+    assert Homes("/nfs/home/me").hold("/nfs/home/bob/bin")
 
 
 def test_of_machine_knows_the_users_own(tmp_path):

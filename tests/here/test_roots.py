@@ -33,6 +33,8 @@ def test_system_has_each_folder_as_it_is_there(tmp_path, merged):
         else:
             (tmp_path / name).mkdir()
     (tmp_path / "lib32").symlink_to("gone")
+    for name in ("library", "libvirt-images"):
+        (tmp_path / name).mkdir()
     found, links = module.system(str(tmp_path))
     names = {os.path.basename(root.path) for root in found}
     if merged:
@@ -149,6 +151,23 @@ def test_name_a_folder_of_the_users_choice_holds_what_is_in_it(place):
     assert roots.see(str(python / "bin"), "in PATH")
     assert list(own(roots)[0]) == [str(place.home / ".pyenv")]
     assert roots.name(str(place.home / "nowhere")) == "is no folder"
+
+
+@pytest.mark.parametrize("disk", ["/opt", "/home", "/srv", "/mnt", "/tmp", "/var"])
+def test_see_a_whole_disk_is_no_root(place, disk):
+    roots = place.roots()
+    assert not roots.see(disk, "in PATH")
+    assert own(roots) == ({}, {})
+
+
+def test_see_what_lies_on_a_disk_takes_the_folder_of_programs_alone(place):
+    for name in ("data/bin/x", "data/share/x", "srv/lib/x", "venv/bin/x", "venv/pyvenv.cfg", "venv/lib/x"):
+        place.program(name)
+    roots = place.roots(top=str(place.top))
+    assert not roots.see(f"{place.top}/srv", "in PATH")
+    assert roots.see(f"{place.top}/data/bin", "in PATH")
+    assert roots.see(f"{place.top}/venv/bin", "in PATH")  # an environment says what it is
+    assert set(own(roots)[0]) == {f"{place.top}/data/bin", f"{place.top}/venv"}
 
 
 def test_see_a_folder_of_the_pod_is_no_root(place):

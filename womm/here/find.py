@@ -112,7 +112,8 @@ def _notes(found: Look, roots: Sequence[Root], variables: environment.Environmen
     hidden = [root.path for root in found.roots if root not in roots]
     lines = found.path.notes()
     if found.broad:
-        lines.append(f"pods do not see what programs lead to here: {', '.join(found.broad)}")
+        folders = ", ".join(found.broad)
+        lines.append(f"pods do not see these folders, which hold too much, or are the pods' own: {folders}")
     if hidden:
         lines.append(f"{NOT_ALLOWED}: {', '.join(hidden)}")
     lines += [f"{name} stays here: {why}" for name, why in variables.left_out.items()]

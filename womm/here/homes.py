@@ -1,7 +1,9 @@
 """Whose folder a path is: a home is never shown to pods, and what lies in one only by the user's word."""
 
 import os
+import pwd
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,14 +14,22 @@ _FIRST_USER: Final = 1000
 _NO_HOMES: Final = frozenset(["", "/", "/nonexistent", "/dev/null", "/var/empty", "/usr", "/bin", "/sbin"])
 
 
-class Homes:
-    """The homes of this machine. own: the user's; others: as /etc/passwd has them."""
+_NO_TOPS: Final = frozenset(["/", "/opt", "/usr"])
+"""A home in one of them has no other homes beside it."""
 
-    def __init__(self, own: str, others: tuple[str, ...] = ()) -> None:
-        known = {"/root", own, *others} - _NO_HOMES
-        self._homes = {os.path.normpath(home) for home in known if os.path.isabs(home)}
-        self._homes |= {os.path.realpath(home) for home in self._homes}
+
+class Homes:
+    """The homes of this machine.
+
+    own: the user's, by HOME; others: as /etc/passwd has them; account: the user's, by the system. Beside the
+    user's home are those of colleagues, whom /etc/passwd need not list.
+    """
+
+    def __init__(self, own: str, others: tuple[str, ...] = (), account: str = "") -> None:
+        self._homes = _all_paths({"/root", own, account, *others})
+        beside = {os.path.dirname(home) for home in _all_paths({own, account})}
         self._tops = {*_TOPS, *map(os.path.realpath, _TOPS)} - {"/"}
+        self._tops |= {top for top in beside - _NO_TOPS if not _is_temporary(top)}
         self.own = own
 
     def is_or_holds_one(self, path: str) -> bool:
@@ -36,7 +46,26 @@ class Homes:
 
 def of_machine(env: Mapping[str, str]) -> Homes:
     own = env.get("HOME", "") or os.path.expanduser("~")
-    return Homes(own, _of_people())
+    return Homes(own, _of_people(), _of_account())
+
+
+def _of_account() -> str:
+    """Return the user's home as the system knows it: HOME may be another one (CI, sudo -E)."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def _all_paths(homes: set[str]) -> set[str]:
+    """Return the paths of homes, also those without links."""
+    paths = {os.path.normpath(home) for home in homes - _NO_HOMES if os.path.isabs(home)}
+    return paths | {os.path.realpath(home) for home in paths}
+
+
+def _is_temporary(folder: str) -> bool:
+    places = {"/tmp", "/var/tmp", tempfile.gettempdir()}
+    return any(folder == place or folder.startswith(f"{place}/") for place in places)
 
 
 def _of_people() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ what holds one.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,9 +23,12 @@ SYSTEM: Final = "system"
 _PROGRAMS: Final = frozenset(["bin", "sbin", "condabin"])
 _OF_PREFIX: Final = ("lib", "lib64", "libexec", "share", "conda-meta", "pyvenv.cfg")
 """What a prefix has beside its bin folder."""
+_OF_ENVIRONMENT: Final = ("conda-meta", "pyvenv.cfg")
 _STORES: Final = {"/nix/store": "nix", "/gnu/store": "guix"}
 _NOT_OURS: Final = ("/proc", "/sys", "/dev", "/run", "/etc", "/snap", "/boot")
 """They are the pod's own, or of no use without this machine's daemons."""
+_OF_SYSTEM: Final = re.compile(r"usr|bin|sbin|lib(?:32|64|x32|o32|exec)?")
+"""Folders below / that are the system's by their name (hier(7))."""
 _MOST_LINKS: Final = 40
 """As Linux counts them (path_resolution(7))."""
 _MOST_FILES: Final = 2000
@@ -36,10 +40,7 @@ _SHEBANG_BYTES: Final = 256
 def system(top: str = "/") -> tuple[list[Root], list[tuple[str, str]]]:
     """Return the system's folders, /usr and its neighbours, and the links among them (`/bin`: `/usr/bin`)."""
     roots, links = [], []
-    names = [
-        name for name in sorted(os.listdir(top)) if name in {"usr", "bin", "sbin"} or name.startswith("lib")
-    ]
-    for name in names:
+    for name in filter(_OF_SYSTEM.fullmatch, sorted(os.listdir(top))):
         path = os.path.join(top, name)
         if not os.path.isdir(path):
             continue
@@ -60,13 +61,14 @@ class Refused:
 
 
 class Roots:
-    """Collects roots. project: a folder that pods have anyway; empty: none."""
+    """Collects roots. project: a folder that pods have anyway; empty: none. top: where the system is."""
 
-    def __init__(self, homes_: Homes, filesystems: FileSystems, project: str = "") -> None:
+    def __init__(self, homes_: Homes, filesystems: FileSystems, project: str = "", top: str = "/") -> None:
         self._homes = homes_
         self._filesystems = filesystems
         self._project = os.path.realpath(project) if project else ""
-        roots, links = system()
+        self._top = top
+        roots, links = system(top)
         self._roots = {root.path: root for root in roots}
         self._links = dict(links)
         self._scanned: set[str] = set()
@@ -191,8 +193,11 @@ class Roots:
                 return store
         if any(_lies_in(folder, place) for place in _NOT_OURS):
             return None
+        if self._is_disk(folder):
+            return None
         above = os.path.dirname(folder)
-        is_shared = above in {"/", "/opt"} or above.endswith("/.local") or self._homes.is_or_holds_one(above)
+        is_shared = above == "/opt" or above.endswith("/.local") or self._homes.is_or_holds_one(above)
+        is_shared = is_shared or self._is_disk(above)
         if is_shared:
             return folder
         name = os.path.basename(folder)
@@ -202,6 +207,11 @@ class Roots:
             has = any(os.path.exists(os.path.join(above, name)) for name in _OF_PREFIX)
             return above if has and homes.everybody_reads(above) else folder
         return folder
+
+    def _is_disk(self, folder: str) -> bool:
+        """Return whether a folder is the top of many things: /data, but not an environment (/venv)."""
+        is_top = self._top in {folder, os.path.dirname(folder)}
+        return is_top and not any(os.path.exists(f"{folder}/{name}") for name in _OF_ENVIRONMENT)
 
     def _covers(self, path: str) -> bool:
         at = path

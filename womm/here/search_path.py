@@ -73,5 +73,5 @@ def _add(found: SearchPath, folders: Sequence[str], roots: Roots, why: str) -> N
         if everybody_reads(folder) and roots.see(folder, why):
             found.folders.append(folder)
             roots.programs(folder)
-        else:
+        elif os.path.realpath(folder) not in roots.refused.broad:  # those have a line of their own
             found.unreadable.append(folder)
