@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.cluster.kubernetes.test_pods import ended, pod
 from tests.link.wires import DEADLINE_S
 from womm.cluster.kubernetes.execs import Execs
@@ -62,8 +64,14 @@ async def test_no_keeper_is_dialled_while_the_task_ends():
     await keepers.close()
 
 
-def test_keeper_whose_image_has_no_perl_is_known():
-    words = 'failed to create task: exec: "perl": executable file not found in $PATH'
+@pytest.mark.parametrize(
+    "words",
+    [
+        'failed to create task: exec: "perl": executable file not found in $PATH',
+        "container create failed: executable file `perl` not found in $PATH: No such file or directory",
+    ],
+)
+def test_keeper_whose_image_has_no_perl_is_known(words):
     assert lacks_perl(pod(ended(128, "StartError", words), phase="Failed"))
     assert lacks_perl(pod({"waiting": {"reason": "RunContainerError", "message": words}}, phase="Pending"))
     assert not lacks_perl(pod(STARTED))

@@ -14,7 +14,10 @@ from womm.link.client import Dial, Link
 
 log = logging.getLogger(__name__)
 
-_NO_PERL: Final = re.compile(r'"perl": executable file not found')
+_NO_PERL: Final = re.compile(
+    r"""\bperl\W{1,3}executable file not found|executable file ["'`]?perl["'`]? not found"""
+)
+"""runc's words, and crun's."""
 
 
 def lacks_perl(item: Object) -> bool:
