@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.kube import Kube
 from bench.poddriver import about
@@ -46,8 +46,8 @@ class _Bundles(WommBundles):
 
     size_bytes = 0
 
-    def provide(self, python: PodPython) -> Path:
-        found = super().provide(python)
+    def provide(self, python: PodPython, **how: Any) -> Path:
+        found = super().provide(python, **how)
         self.size_bytes = found.stat().st_size
         return found
 

@@ -1,8 +1,11 @@
 """The wheels of the file server's image."""
 
+import socket
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import pytest
@@ -75,3 +78,14 @@ def test_pip_of_the_current_folder_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImageError, match="No matching distribution"):
         wheels.download(tmp_path, "x86_64")
+
+
+def test_pip_that_waits_for_an_index_ends_when_it_is_stopped(tmp_path, monkeypatch):
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        download = pool.submit(wheels.pip_download, tmp_path, [], "3.12", ["cffi"], "another", stop=stop)
+        pip, _ = silent.accept()
+        stop.set()
+        with pip, pytest.raises(ImageError, match="it was stopped"):
+            download.result()

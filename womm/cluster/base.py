@@ -5,6 +5,7 @@ them. It decides nothing about jobs: that is the dispatcher's pool. A `ShareHost
 that serves the task's folder to pods which do not have it; a cluster whose pods have it anyway needs none.
 """
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -77,8 +78,17 @@ class PodPython:
 class Bundles(Protocol):
     """Makes what a file server runs, for pods whose image has python3 and no womm."""
 
-    def provide(self, python: PodPython) -> Path:
-        """Return the file of the bundle for such a pod. May block for long. Raises ImageError."""
+    def provide(
+        self,
+        python: PodPython,
+        *,
+        making: Callable[[], None] = lambda: None,
+        stop: threading.Event | None = None,
+    ) -> Path:
+        """Return the file of the bundle for such a pod. May block for long. Raises ImageError.
+
+        making: is called first if there is none yet. stop: ends it early once it is set.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ import re
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path, PurePosixPath
@@ -71,7 +72,13 @@ class WommBundles:
     def __repr__(self) -> str:
         return f"<WommBundles {self._folder}>"
 
-    def provide(self, python: PodPython) -> Path:
+    def provide(
+        self,
+        python: PodPython,
+        *,
+        making: Callable[[], None] = lambda: None,
+        stop: threading.Event | None = None,
+    ) -> Path:
         """Return the bundle's file for this kind of pod; make it first if need be. Raises ImageError."""
         stem = f"womm-{wheels.tag()}-py{python.version}-{python.machine}-{python.libc.replace(' ', '-')}"
         folder = self._folder or self._temporary()
@@ -79,7 +86,8 @@ class WommBundles:
             found = _kept(folder, stem)
             if found is None:
                 log.debug("%s is made", stem)
-                found = _keep(folder, stem, pack(contents(python)))
+                making()
+                found = _keep(folder, stem, pack(contents(python, stop)))
                 _prune(folder)
         except OSError as exc:
             raise ImageError(
@@ -94,9 +102,9 @@ class WommBundles:
         return Path(self._spare.name)
 
 
-def contents(python: PodPython) -> Files:
-    """Return the files of a bundle. Raises ImageError."""
-    files = _sources(python)
+def contents(python: PodPython, stop: threading.Event | None = None) -> Files:
+    """Return the files of a bundle. stop: see Bundles. Raises ImageError."""
+    files = _sources(python, stop)
     return compiled(files) if python.version == HERE else files
 
 
@@ -113,7 +121,7 @@ def compiled(files: Files) -> Files:
     return found
 
 
-def _sources(python: PodPython) -> Files:
+def _sources(python: PodPython, stop: threading.Event | None) -> Files:
     files: Files = dict(wheels.sources())
     missing: list[str] = []
     for pin in wheels.pins():
@@ -127,7 +135,7 @@ def _sources(python: PodPython) -> Files:
             files |= found
     if missing:
         log.debug("pip brings %s", ", ".join(missing))
-        files |= _downloaded(missing, python)
+        files |= _downloaded(missing, python, stop)
     return files
 
 
@@ -216,12 +224,12 @@ def _is_needed(distribution: str, path: str) -> bool:
     return distribution != "cffi" or _OF_CFFI.search(path) is not None
 
 
-def _downloaded(pins: Iterable[str], python: PodPython) -> Files:
+def _downloaded(pins: Iterable[str], python: PodPython, stop: threading.Event | None) -> Files:
     """Return the files of wheels that pip downloads for such a pod."""
     # With the same Python, what is installed here fits.
     other = f"an image with this machine's Python: --fileserver-python python:{HERE}-slim-bookworm"
     with tempfile.TemporaryDirectory(prefix="womm-bundle-") as place:
-        wheels.pip_download(Path(place), _platforms(python), python.version, list(pins), other)
+        wheels.pip_download(Path(place), _platforms(python), python.version, list(pins), other, stop=stop)
         return dict(_unpacked(Path(place)))
 
 

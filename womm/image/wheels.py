@@ -4,8 +4,11 @@ import ast
 import hashlib
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +28,8 @@ _PACKAGE: Final = Path(womm.__file__).parent
 _ROOMS: Final = ("fileserver", "nfs", "store")
 """The packages of womm that run in the file server's pod; the wheel has what they import of womm, too."""
 _TIMEOUT_S: Final = 300.0
+_LOOK_S: Final = 0.2
+"""How often womm looks whether pip is still wanted."""
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -112,31 +117,51 @@ def _download(folder: Path, machine: str, python: str, pins: list[str]) -> None:
 
 
 def pip_download(
-    folder: Path, platforms: Iterable[str], python: str, pins: list[str], other_way: str
+    folder: Path,
+    platforms: Iterable[str],
+    python: str,
+    pins: list[str],
+    other_way: str,
+    *,
+    stop: threading.Event | None = None,
 ) -> None:
     """Put wheels into `folder` as pip finds them. platforms: as in their names. python: "3.13".
 
-    other_way: the command that needs none. Raises ImageError.
+    other_way: the command that needs none. stop: ends pip once it is set. Raises ImageError.
     """
     # -P: the current folder may hold a pip.py.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    # Its five retries take minutes where a firewall drops the packets.
+    command += ["--timeout", "15", "--retries", "1"]
     command += ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     for platform in platforms:
         command += ["--platform", platform]
     try:
-        result = subprocess.run(
-            [*command, "--dest", str(folder), *pins],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        late = isinstance(exc, subprocess.TimeoutExpired)
-        why = f"it has not ended after {_TIMEOUT_S} s" if late else words.cause(exc)
-        raise ImageError(f"pip does not bring the file server's wheels: {why}", other_way) from exc
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["no reason given"]
+        returncode, told = _run([*command, "--dest", str(folder), *pins], stop or threading.Event())
+    except OSError as exc:
+        raise ImageError(
+            f"pip does not bring the file server's wheels: {words.cause(exc)}", other_way
+        ) from exc
+    if returncode:
+        lines = told.strip().splitlines() or ["no reason given"]
         why = lines[-1].removeprefix("ERROR: ")
         raise ImageError(f"pip does not bring the file server's wheels: {why}", other_way)
+
+
+def _run(command: list[str], stop: threading.Event) -> tuple[int, str]:
+    """Run pip to its end, and return its status and stderr. Raises OSError if it is ended early."""
+    until = time.monotonic() + _TIMEOUT_S
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    _, told = process.communicate(timeout=_LOOK_S)
+                    return process.returncode, told
+                if stop.is_set():
+                    raise OSError("it was stopped")
+                if time.monotonic() > until:
+                    raise OSError(f"it has not ended after {_TIMEOUT_S:.0f} s")
+        finally:
+            process.kill()

@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,18 +39,30 @@ SMALL = {"womm/__init__.py": b"", "womm/fileserver/__init__.py": os.urandom(300_
 
 
 class Bundles:
-    """Counts what is asked for. error: is raised instead."""
+    """Counts what is asked for. error: is raised instead. is_made: whether there is one at once."""
 
-    def __init__(self, folder: Path, error: ImageError | None = None) -> None:
+    def __init__(self, folder: Path, error: ImageError | None = None, *, is_made: bool = True) -> None:
         self.path = folder / "bundle"
         self.path.write_bytes(pack(SMALL))
         self.asked: list[PodPython] = []
+        self.ended = threading.Event()
         self._error = error
+        self._is_made = is_made
 
-    def provide(self, python: PodPython) -> Path:
+    def provide(
+        self,
+        python: PodPython,
+        *,
+        making: Callable[[], None] = lambda: None,
+        stop: threading.Event | None = None,
+    ) -> Path:
         self.asked.append(python)
         if self._error is not None:
             raise self._error
+        if not self._is_made:
+            making()
+            assert stop is not None and stop.wait(WAIT_S)
+            self.ended.set()
         return self.path
 
 
@@ -86,15 +100,18 @@ class PodsHere(Execs):
 
 
 @contextmanager
-def filling(server: FileServerPods, bundles: Bundles, execs: Execs) -> Iterator[list[tuple[str, str]]]:
-    """Yield what is given up."""
+def filling(
+    server: FileServerPods, bundles: Bundles, execs: Execs, told: list[str] | None = None
+) -> Iterator[list[tuple[str, str]]]:
+    """Yield what is given up. told: gets what the user is told."""
+    told = [] if told is None else told
     given_up: list[tuple[str, str]] = []
     made = Filling(
         server,
         bundles,
         execs,
         image="some:1",
-        tell=lambda: None,
+        tell=lambda: told.append(server.getting),
         give_up=lambda why, hint: given_up.append((why, hint)),
     )
     task = asyncio.ensure_future(made.run())
@@ -111,7 +128,8 @@ async def ended(execs: PodsHere) -> None:
 @pytest.mark.slow
 async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_path: Path) -> None:
     server, execs, bundles = FileServerPods(image_has_womm=False), PodsHere(tmp_path), Bundles(tmp_path)
-    with filling(server, bundles, execs) as given_up:
+    told: list[str] = []
+    with filling(server, bundles, execs, told) as given_up:
         server.apply(pod("a"))
         assert server.pod is None
         async with asyncio.timeout(WAIT_S):
@@ -127,6 +145,18 @@ async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_p
             assert await server.oldest_pod() == "b"
         await ended(execs)
     assert (execs.ran, given_up) == (["a", "b"], [])
+    assert not [text for text in told if "made ready" in text]  # there was one
+
+
+async def test_bundle_that_is_being_made_is_told_and_ends_with_the_task(tmp_path: Path) -> None:
+    server, execs = FileServerPods(image_has_womm=False), PodsHere(tmp_path)
+    bundles, told = Bundles(tmp_path, is_made=False), list[str]()
+    with filling(server, bundles, execs, told):
+        server.apply(pod("a"))
+        await until(lambda: any("is made ready for its Python" in text for text in told), "it", WAIT_S)
+        assert not bundles.ended.is_set()
+    assert await asyncio.to_thread(bundles.ended.wait, WAIT_S)
+    await ended(execs)
 
 
 @pytest.mark.slow
@@ -225,9 +255,9 @@ async def until_dialled(dial: Dial, talk: asyncio.StreamReader) -> None:
 class Counted(WommBundles):
     asked = 0
 
-    def provide(self, python: PodPython) -> Path:
+    def provide(self, python: PodPython, **how: Any) -> Path:
         self.asked += 1
-        return super().provide(python)
+        return super().provide(python, **how)
 
 
 @pytest.mark.slow

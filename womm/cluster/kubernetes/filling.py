@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from womm import words
@@ -101,8 +103,7 @@ class Filling:
             python = self._python(await talk.line(HELLO_TIMEOUT_S))
             if python is None:
                 return
-            self._say(f"womm is made ready for its Python {python.version}")
-            data = await asyncio.to_thread(lambda: self._bundles.provide(python).read_bytes())
+            data = await self._bundle(python)
             size_mb = len(data) / 1e6
             self._say(f"it gets womm, {size_mb:.1f} MB")
             transport.write(b"%s %d\n" % (hashlib.sha256(data).hexdigest().encode(), len(data)))
@@ -118,6 +119,20 @@ class Filling:
             raise
         finally:
             transport.abort()
+
+    async def _bundle(self, python: PodPython) -> bytes:
+        """Return the bundle for a pod. It may have to be made; that ends soon after a cancellation."""
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+        words = f"womm is made ready for its Python {python.version}"
+
+        def provide() -> bytes:
+            making = partial(loop.call_soon_threadsafe, self._say, words)
+            return self._bundles.provide(python, making=making, stop=stop).read_bytes()
+
+        try:
+            return await asyncio.to_thread(provide)
+        finally:
+            stop.set()  # the loop's end waits for the thread
 
     def _python(self, hello: str) -> PodPython | None:
         """Read what the bootstrap begins with. None: the pod has womm."""
