@@ -25,7 +25,7 @@ from womm import process
 from womm.cluster.base import PodPython, ServerSpec
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods
-from womm.cluster.kubernetes.filling import Filling
+from womm.cluster.kubernetes.filling import STARTING_S, Filling, _Talk
 from womm.cluster.kubernetes.paths import LIB
 from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.errors import ImageError
@@ -101,7 +101,12 @@ class PodsHere(Execs):
 
 @contextmanager
 def filling(
-    server: FileServerPods, bundles: Bundles, execs: Execs, told: list[str] | None = None
+    server: FileServerPods,
+    bundles: Bundles,
+    execs: Execs,
+    told: list[str] | None = None,
+    *,
+    starting_s: float = STARTING_S,
 ) -> Iterator[list[tuple[str, str]]]:
     """Yield what is given up. told: gets what the user is told."""
     told = [] if told is None else told
@@ -113,6 +118,7 @@ def filling(
         image="some:1",
         tell=lambda: told.append(server.getting),
         give_up=lambda why, hint: given_up.append((why, hint)),
+        starting_s=starting_s,
     )
     task = asyncio.ensure_future(made.run())
     try:
@@ -171,6 +177,73 @@ async def test_exec_that_is_cut_is_made_again(tmp_path: Path) -> None:
     assert (execs.ran, given_up) == (["a", "a"], [])
 
 
+class NotFoundAtFirst(PodsHere):
+    """The first exec finds no container."""
+
+    def dial(self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()) -> Dial:
+        later = super().dial(pod, container, alive, command)
+
+        async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
+            if self.ran:
+                return await later(factory)
+            self.ran.append(pod)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                transport, talk = await asyncio.get_running_loop().create_connection(factory, sock=ours)
+                talk.connection_lost(OSError('container not found ("fileserver")'))
+            return transport
+
+        return connect
+
+
+@pytest.mark.parametrize("starting_s", [3600.0, 0.0])
+async def test_container_that_only_starts_is_no_news(tmp_path: Path, starting_s: float) -> None:
+    server, execs, bundles = (
+        FileServerPods(image_has_womm=False),
+        NotFoundAtFirst(tmp_path),
+        Bundles(tmp_path),
+    )
+    told: list[str] = []
+    with filling(server, bundles, execs, told, starting_s=starting_s):
+        server.apply(pod("a"))
+        async with asyncio.timeout(WAIT_S):
+            assert await server.live_pod() == "a"
+        await ended(execs)
+    assert any("container not found" in text for text in told) == (starting_s == 0)
+
+
+async def test_line_that_is_too_long_or_does_not_come_is_an_error_of_the_exec() -> None:
+    talk = _Talk()
+    with pytest.raises(OSError, match="no answer in 0 s"):
+        await talk.line(0.01)
+    talk.data_received(bytes(1 << 20))
+    with pytest.raises(OSError, match="too long"):
+        await talk.line(WAIT_S)
+
+
+async def test_pod_without_a_known_c_library_is_given_up(tmp_path: Path) -> None:
+    about = {"python": "3.13", "machine": "x86_64", "libc": "unknown", "has": "", "wrong": ""}
+    execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
+    server, bundles = FileServerPods(image_has_womm=False), Bundles(tmp_path)
+    with filling(server, bundles, execs) as given_up:
+        server.apply(pod("a"))
+        await until(lambda: given_up, "the end", WAIT_S)
+        await ended(execs)
+    assert "neither glibc nor musl" in given_up[0][0]
+    assert bundles.asked == []
+
+
+async def test_pod_whose_words_are_no_names_gets_nothing(tmp_path: Path) -> None:
+    about = {"python": "3.13", "machine": "*", "libc": "glibc 2.36", "has": "", "wrong": ""}
+    execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
+    server, bundles, told = FileServerPods(image_has_womm=False), Bundles(tmp_path), list[str]()
+    with filling(server, bundles, execs, told):
+        server.apply(pod("a"))
+        await until(lambda: any("another language" in text for text in told), "the words", WAIT_S)
+    await ended(execs)
+    assert bundles.asked == []
+
+
 @pytest.mark.parametrize("of_image", [True, False])
 async def test_image_that_cannot_have_womm_is_given_up_with_another_one(
     tmp_path: Path, of_image: bool
@@ -178,7 +251,7 @@ async def test_image_that_cannot_have_womm_is_given_up_with_another_one(
     about = {
         "python": "3.9",
         "machine": "m",
-        "libc": "",
+        "libc": "glibc 2.36",
         "has": "",
         "wrong": "its python3 is 3.9.2" * of_image,
     }

@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Final
 
 from womm import words
@@ -27,9 +27,16 @@ from womm.fileserver.bootstrap import GREETING
 
 log = logging.getLogger(__name__)
 
-HELLO_TIMEOUT_S: Final = 10.0
+HELLO_TIMEOUT_S: Final = 30.0
+"""A first python3, of an image that no disk cache holds, with a tenth of a processor."""
 STALL_S: Final = 60.0
 """The bootstrap tells of each 256 KiB."""
+STARTING_S: Final = 10.0
+"""A watch may say that a container runs before its runtime lets execs in."""
+_NOT_YET: Final = re.compile(r"container (is )?not (found|created|running)|CONTAINER_CREATED")
+_PYTHON: Final = re.compile(r"3\.\d{1,3}")
+_MACHINE: Final = re.compile(r"\w[\w.-]{0,40}")
+_LIBC: Final = re.compile(r"(glibc|musl) \d{1,9}(\.\d{1,9})+")
 _OTHER_IMAGE: Final = "an image with CPython 3.11 or newer: --fileserver-python python:3.13-slim-bookworm"
 
 
@@ -37,7 +44,7 @@ class Filling:
     """Fills the pods of one file server, as long as `run` runs.
 
     image: for words. tell: is called when `server.reasons()` may be others. give_up: gets the reason why no
-    pod will ever have womm, and what to type.
+    pod will ever have womm, and what to type. starting_s: for so long a container that runs may not be found.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Filling:
         image: str,
         tell: Callable[[], None],
         give_up: Callable[[str, str], None],
+        starting_s: float = STARTING_S,
     ) -> None:
         self._server = server
         self._bundles = bundles
@@ -56,7 +64,9 @@ class Filling:
         self._image = image
         self._tell = tell
         self._give_up = give_up
+        self._starting_s = starting_s
         self._begun: set[str] = set()
+        self._runs_since: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<Filling {self._server!r}>"
@@ -75,6 +85,7 @@ class Filling:
         early, later = iter(TRY_AFTER_S), _delays()
         while name in self._server.without_womm:
             if not self._server.is_creating(name):
+                self._runs_since.setdefault(name, asyncio.get_running_loop().time())
                 delay_s = next(later)
             elif (found := next(early, None)) is not None:
                 delay_s = found
@@ -87,7 +98,7 @@ class Filling:
             except ImageError as exc:
                 self._give_up(exc.message, exc.hint or "")
                 return
-            except (OSError, ClusterError, TimeoutError) as exc:
+            except (OSError, ClusterError) as exc:
                 log.debug("%s has no womm yet: %r", name, exc)
             else:
                 self._server.got_womm(name)
@@ -115,18 +126,25 @@ class Filling:
                 self._say(f"it gets womm, {int(rest) / 1e6:.1f} of {size_mb:.1f} MB")
             log.debug("%s has womm: %d bytes", name, len(data))
         except OSError as exc:
-            self._say(f"it cannot get womm yet: {exc}")
+            if not (_NOT_YET.search(str(exc)) and self._is_starting(name)):
+                self._say(f"it cannot get womm yet: {words.cause(exc)}")
             raise
         finally:
             transport.abort()
 
+    def _is_starting(self, name: str) -> bool:
+        since = self._runs_since.get(name)
+        return since is None or asyncio.get_running_loop().time() - since < self._starting_s
+
     async def _bundle(self, python: PodPython) -> bytes:
         """Return the bundle for a pod. It may have to be made; that ends soon after a cancellation."""
         loop, stop = asyncio.get_running_loop(), threading.Event()
-        words = f"womm is made ready for its Python {python.version}"
+        text = f"womm is made ready for its Python {python.version}"
+
+        def making() -> None:
+            loop.call_soon_threadsafe(self._say, text)
 
         def provide() -> bytes:
-            making = partial(loop.call_soon_threadsafe, self._say, words)
             return self._bundles.provide(python, making=making, stop=stop).read_bytes()
 
         try:
@@ -144,6 +162,12 @@ class Filling:
             wrong, has = str(about["wrong"]), bool(about["has"])
         except (ValueError, TypeError, KeyError) as exc:
             raise OSError("the bootstrap speaks another language") from exc
+        if not wrong and not has:
+            # They become a file's name and pip's arguments.
+            if not (_PYTHON.fullmatch(python.version) and _MACHINE.fullmatch(python.machine)):
+                raise OSError("the bootstrap speaks another language")
+            if not _LIBC.fullmatch(python.libc):
+                wrong = "its C library is neither glibc nor musl"
         if wrong:
             raise ImageError(f"{self._image} cannot run the file server: {words.line(wrong)}", _OTHER_IMAGE)
         return None if has else python
@@ -176,9 +200,14 @@ class _Talk(asyncio.Protocol):
         self._reader.feed_eof()
 
     async def line(self, timeout_s: float) -> str:
-        """Return the next line. Raises OSError, TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            line = await self._reader.readline()
+        """Return the next line. Raises OSError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self._reader.readline()
+        except TimeoutError as exc:
+            raise OSError(f"no answer in {timeout_s:.0f} s") from exc
+        except ValueError as exc:
+            raise OSError("it sends a line that is too long") from exc
         if not line.endswith(b"\n"):
             raise OSError(self._why)
         return line.decode(errors="replace").strip()
