@@ -90,3 +90,18 @@ def test_pod_that_no_wheel_is_for_is_told_with_another_way(tmp_path: Path) -> No
     assert "pip does not bring the file server's wheels" in raised.value.message
     assert "--fileserver-python python:3." in (raised.value.hint or "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [
+        (PodPython("3.11", "x86_64", "unknown"), "no wheel is for unknown"),
+        (PodPython("three", "x86_64", "glibc 2.36"), "cannot be made"),
+    ],
+)
+def test_pod_that_is_like_no_other_is_refused_with_another_way(
+    tmp_path: Path, python: PodPython, why: str
+) -> None:
+    with pytest.raises(ImageError, match=why) as raised:
+        WommBundles(tmp_path).provide(python)
+    assert "--fileserver-python" in (raised.value.hint or "")

@@ -7,6 +7,7 @@ second. Bundles are kept in the cache folder, one for each state of womm and kin
 in a hash of its contents, so a damaged one is made again.
 """
 
+import glob
 import hashlib
 import importlib.metadata
 import io
@@ -58,6 +59,8 @@ _LEFT_OUT: Final = re.compile(r"\.pyi$|/py\.typed$|/__pycache__/|\.dist-info/(?!
 _OF_CFFI: Final = re.compile(r"_cffi_backend\b|cffi\.libs/|\.dist-info/licenses/")
 """The library needs cffi's compiled module alone; pycparser is for those who write such modules."""
 _UNUSED: Final = frozenset(["pycparser"])
+_OTHER: Final = f"an image with this machine's Python: --fileserver-python python:{HERE}-slim-bookworm"
+"""With the same Python, what is installed here fits."""
 Files: TypeAlias = dict[str, bytes]
 """Contents by path."""
 
@@ -93,6 +96,9 @@ class WommBundles:
             raise ImageError(
                 f"the file server's bundle cannot be kept in {folder}: {words.cause(exc)}", f"df -h {folder}"
             ) from exc
+        except (ValueError, SyntaxError, zipfile.BadZipFile, MemoryError) as exc:
+            # A wheel that is not as wheels are, or no memory for all of them.
+            raise ImageError(f"the file server's bundle cannot be made: {words.cause(exc)}", _OTHER) from exc
         return found
 
     def _temporary(self) -> Path:
@@ -226,10 +232,11 @@ def _is_needed(distribution: str, path: str) -> bool:
 
 def _downloaded(pins: Iterable[str], python: PodPython, stop: threading.Event | None) -> Files:
     """Return the files of wheels that pip downloads for such a pod."""
-    # With the same Python, what is installed here fits.
-    other = f"an image with this machine's Python: --fileserver-python python:{HERE}-slim-bookworm"
+    platforms = _platforms(python)
+    if not platforms:  # pip would take wheels for this machine
+        raise ImageError(f"no wheel is for {words.line(python.libc)}", _OTHER)
     with tempfile.TemporaryDirectory(prefix="womm-bundle-") as place:
-        wheels.pip_download(Path(place), _platforms(python), python.version, list(pins), other, stop=stop)
+        wheels.pip_download(Path(place), platforms, python.version, list(pins), _OTHER, stop=stop)
         return dict(_unpacked(Path(place)))
 
 
@@ -248,7 +255,7 @@ def _unpacked(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _kept(folder: Path, stem: str) -> Path | None:
     """Return the file that is kept, if it is as it was written."""
-    for path in folder.glob(f"{stem}-*{_SUFFIX}"):
+    for path in folder.glob(f"{glob.escape(stem)}-*{_SUFFIX}"):
         if path.name == _name(stem, path.read_bytes()):
             with suppress(OSError):
                 os.utime(path)
