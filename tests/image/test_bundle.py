@@ -67,10 +67,13 @@ def test_bundles_that_are_not_used_go_and_other_files_stay(tmp_path: Path) -> No
         path = tmp_path / f"womm-0.1-{number:016x}.tar.xz"
         path.write_bytes(b"")
         os.utime(path, (number, number))
-    (tmp_path / "womm-notes.tar.xz").write_bytes(b"")
+    for other in ("womm-notes.tar.xz", ".womm-new", ".womm-old"):
+        (tmp_path / other).write_bytes(b"")
+    os.utime(tmp_path / ".womm-old", (0, 0))
     bundle._prune(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [
+        ".womm-new",
         *(f"womm-0.1-{number:016x}.tar.xz" for number in range(3, bundle.KEPT + 3)),
         "womm-notes.tar.xz",
     ]
