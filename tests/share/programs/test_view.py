@@ -95,6 +95,19 @@ def test_pods_see_programs_and_the_way_to_them_and_nothing_else(seen):
     assert seen.said == ["pods do not see /usr/share/keys.p12: it looks like a secret (key store)"]
 
 
+def test_directories_on_the_way_tell_neither_owner_nor_times(seen, machine):
+    if os.getuid() == 0:
+        os.chown(machine / "home/u", 1234, 1234)
+    for path in (b"home/u", b"home", b"etc", b""):
+        found = seen.lstat(path)
+        fd = seen.open_directory(path)
+        assert seen.fstat(fd, path) == found
+        os.close(fd)
+        assert (found.st_uid, found.st_gid, found.st_size) == (0, 0, 0)
+        assert found.st_atime_ns == found.st_mtime_ns == found.st_ctime_ns == 0
+        assert found.st_ino == (machine / os.fsdecode(path)).stat().st_ino  # which one it is
+
+
 @pytest.mark.parametrize(
     "path",
     [

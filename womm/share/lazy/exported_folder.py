@@ -108,8 +108,8 @@ class ExportedFolder:
         self.guard.see(path, stat.S_ISDIR(found.st_mode))
         return found
 
-    def fstat(self, fd: int) -> os.stat_result:
-        """What an open file or directory is like."""
+    def fstat(self, fd: int, path: bytes) -> os.stat_result:
+        """What an open file or directory is like. path: where it is."""
         return os.fstat(fd)
 
     def readlink(self, path: bytes) -> bytes:
@@ -340,7 +340,7 @@ def _walk(export: ExportedFolder, top: bytes, *, deep: bool) -> Iterator[tuple[b
                 raise
             continue
         try:
-            before = export.fstat(fd)
+            before = export.fstat(fd, path)
             for name, found in export.entries(fd, path):
                 yield prefix + name, found, _target(fd, name, found)
                 if deep and stat.S_ISDIR(found.st_mode):

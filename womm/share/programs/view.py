@@ -78,13 +78,15 @@ class ProgramsFolder(ExportedFolder):
             raise _not_there()
         found = self.fence.lstat(path)
         if place is Place.WAY and stat.S_ISDIR(found.st_mode):
-            return _changed(found, mode=stat.S_IFDIR | 0o755)
+            return _of_the_way(found)
         if place is Place.LINK and stat.S_ISLNK(found.st_mode):
             return found
         raise _not_there()
 
-    def fstat(self, fd: int) -> os.stat_result:
+    def fstat(self, fd: int, path: bytes) -> os.stat_result:
         found = os.fstat(fd)
+        if self._allowed.place(path) is Place.WAY:
+            return _of_the_way(found)
         return _changed(found, mode=found.st_mode & ~_SET_ID | 0o555)
 
     def readlink(self, path: bytes) -> bytes:
@@ -246,6 +248,14 @@ def _not_there() -> OSError:
 
 def _without_set_id(found: os.stat_result) -> os.stat_result:
     return _changed(found, mode=found.st_mode & ~_SET_ID) if found.st_mode & _SET_ID else found
+
+
+def _of_the_way(found: os.stat_result) -> os.stat_result:
+    """A directory on the way: whose it is, and when it was used, are no business of pods."""
+    numbers = (stat.S_IFDIR | 0o755, found.st_ino, found.st_dev, 2, 0, 0, 0, 0, 0, 0)
+    return os.stat_result(
+        numbers, dict.fromkeys(("st_atime_ns", "st_mtime_ns", "st_ctime_ns", "st_blocks"), 0)
+    )
 
 
 def _changed(

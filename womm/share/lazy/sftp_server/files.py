@@ -216,7 +216,7 @@ def op_fstat(context: RequestContext, number: int, reader: Reader) -> Answer:
     handle = context.handle(reader.string())
 
     def look() -> bytes:
-        return message(Kind.ATTRS, number, pack_stat(context.export.fstat(handle.fd)))
+        return message(Kind.ATTRS, number, pack_stat(context.export.fstat(handle.fd, handle.path)))
 
     return context.after(number, handle, look)
 
