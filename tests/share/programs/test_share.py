@@ -19,6 +19,7 @@ from womm.share.learned import LearnedFile
 from womm.share.programs.pins import Pins
 from womm.share.programs.share import ProgramsEvents, ProgramsOptions, ProgramsShare
 from womm.share.programs.upgrades import Upgrades
+from womm.wire.ahead import Pinned
 
 
 class Host:
@@ -127,6 +128,19 @@ async def test_a_file_server_with_an_empty_disk_gets_the_pins_again(machine, pla
         async with file_server(heard, machine, place / "two") as lazy:
             await until(lambda: lazy.blocks.pinned_bytes > 0)
         assert not heard.lost
+
+
+async def test_a_link_that_flaps_has_one_request_for_the_pins(machine, place):
+    async with serving(machine) as heard, file_server(heard, machine, place) as lazy:
+        await asyncio.wait_for(heard.host.released.wait(), 10)
+        heard.host.socket = None
+        heard.share._redial.hang_up()
+        await until(lambda: not lazy.link.up)
+        for _ in range(5):
+            heard.share._greeted()
+            await asyncio.sleep(0)
+        asked = [asked for asked in heard.share._conversation._asked.values() if asked.reply is Pinned]
+        assert len(asked) == 1
 
 
 async def test_programs_without_which_no_worker_starts_end_the_task(machine, place):

@@ -104,6 +104,7 @@ class ProgramsShare:
         self._background = Background(self._task_failed)
         self._pins: Pins | None = None
         """Once they are pinned."""
+        self._pinning: asyncio.Task[Any] | None = None
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
         self._upgrade_told = False
         self._ending = self._closed = False
@@ -154,10 +155,16 @@ class ProgramsShare:
     def _greeted(self) -> None:
         """A file server that was started again has pinned nothing."""
         if self._pins is not None:
-            self._spawn_quietly(self._pin_again(self._pins), "the programs' pins")
+            self._pin_again()
 
-    async def _pin_again(self, pins: Pins) -> None:
-        await self._conversation.ask(Pin(pins.paths), Pinned)
+    def _pin_again(self) -> None:
+        # One that has no answer yet goes out on the new connection by itself.
+        if self._pinning is None or self._pinning.done():
+            self._pinning = self._spawn_quietly(self._pin(), "the programs' pins")
+
+    async def _pin(self) -> None:
+        assert self._pins is not None
+        await self._conversation.ask(Pin(self._pins.paths), Pinned)
 
     # -- jobs --------------------------------------------------------------------------------------
     @property
@@ -232,14 +239,14 @@ class ProgramsShare:
             self._stats = now
             self._voice.traffic(now.fetched, now.cached, now.guessed, now.used, now.wasted)
 
-    def _spawn_quietly(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn_quietly(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Do some work that ends with the programs."""
 
         async def until_lost() -> None:
             with suppress(ShareError):
                 await work
 
-        self._background.spawn(until_lost(), name)
+        return self._background.spawn(until_lost(), name)
 
     def _task_failed(self, task: "asyncio.Task[Any]", error: BaseException) -> None:
         """Programs that nobody serves any more would hang the pods: a bug must end the task."""
