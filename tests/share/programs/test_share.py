@@ -198,6 +198,23 @@ async def test_an_upgrade_under_running_jobs_never_gives_a_mix_of_two_versions(m
         assert len(told) == 1
 
 
+async def test_all_jobs_wait_until_an_upgrade_is_known_also_when_one_of_them_is_ended(machine, place):
+    async with serving(machine) as heard, file_server(heard, machine, place) as lazy:
+        await asyncio.wait_for(heard.host.released.wait(), 10)
+        heard.host.socket = None
+        heard.share._redial.hang_up()
+        await until(lambda: not lazy.link.up)
+        (machine / "packages").write_text("new")
+        one, other = (asyncio.ensure_future(heard.share.refresh()) for _ in range(2))
+        await until(lambda: heard.said)
+        one.cancel()
+        late = asyncio.ensure_future(heard.share.refresh())
+        await asyncio.sleep(0.05)
+        assert not (other.done() or late.done() or heard.share.is_current)
+        heard.host.socket = lazy.socket
+        await asyncio.wait_for(asyncio.gather(other, late), 10)
+
+
 async def test_what_was_read_is_learned_and_told_at_the_end(machine, place, tmp_path):
     async with serving(machine, LearnedFile(tmp_path / "learned")) as heard:
         async with file_server(heard, machine, place / "one") as lazy:

@@ -101,6 +101,8 @@ class ProgramsShare:
         )
         self._learning = Learning(self._conversation, options.learned)
         self._upgrades: Upgrades | None = None
+        self._renewing: asyncio.Task[Any] | None = None
+        """A look for upgrades. It ends when the file server knows what was found: all jobs wait for the same."""
         self._background = Background(self._task_failed)
         self._pins: Pins | None = None
         """Once they are pinned."""
@@ -169,27 +171,35 @@ class ProgramsShare:
     # -- jobs --------------------------------------------------------------------------------------
     @property
     def is_current(self) -> bool:
-        """No look at the packages is due: `refresh` would return at once."""
-        return self._upgrades is None or not self._upgrades.due
+        """No look at the packages is due, and none goes on: `refresh` would return at once."""
+        return self._renewing is None and (self._upgrades is None or not self._upgrades.due)
 
     async def refresh(self) -> None:
         """Before a job: if packages were upgraded, have the file server look at everything again.
 
         Raises ShareError.
         """
-        upgrades = self._upgrades
-        if upgrades is None or not upgrades.due:
-            return
-        changed = await asyncio.to_thread(upgrades.look)
-        if not changed:
-            return
-        if not self._upgrade_told:
-            self._upgrade_told = True
-            self._voice.say(
-                f"programs of this machine have changed ({words.name(changed)}): jobs from now on run the new"
-                " ones, jobs that run may see both"
-            )
-        await self._conversation.ask(Changed((), True), Done)
+        if self._renewing is None and self._upgrades is not None and self._upgrades.due:
+            self._renewing = self._spawn_quietly(self._renew(self._upgrades), "the programs' upgrade")
+        if self._renewing is not None:
+            await asyncio.wait([self._renewing])  # a job that is cancelled does not end it
+            self._conversation.check()
+
+    async def _renew(self, upgrades: Upgrades) -> None:
+        try:
+            changed = await asyncio.to_thread(upgrades.look)
+            if not changed:
+                return
+            if not self._upgrade_told:
+                self._upgrade_told = True
+                self._voice.say(
+                    f"programs of this machine have changed ({words.name(changed)}): new jobs run the new ones,"
+                    " but pods that have run a program already may go on with the old one for a while, and jobs"
+                    " that run may see both"
+                )
+            await self._conversation.ask(Changed((), True), Done)
+        finally:
+            self._renewing = None
 
     # -- ends --------------------------------------------------------------------------------------
     async def _end(self) -> None:
