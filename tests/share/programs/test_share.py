@@ -213,6 +213,7 @@ async def test_all_jobs_wait_until_an_upgrade_is_known_also_when_one_of_them_is_
         assert not (other.done() or late.done() or heard.share.is_current)
         heard.host.socket = lazy.socket
         await asyncio.wait_for(asyncio.gather(other, late), 10)
+        await until(lambda: heard.share._pinning.done())
 
 
 async def test_what_was_read_is_learned_and_told_at_the_end(machine, place, tmp_path):

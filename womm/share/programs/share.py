@@ -102,7 +102,7 @@ class ProgramsShare:
         self._learning = Learning(self._conversation, options.learned)
         self._upgrades: Upgrades | None = None
         self._renewing: asyncio.Task[Any] | None = None
-        """A look for upgrades. It ends when the file server knows what was found: all jobs wait for the same."""
+        """A look for upgrades, until the file server knows what was found: all jobs wait for the same."""
         self._background = Background(self._task_failed)
         self._pins: Pins | None = None
         """Once they are pinned."""
@@ -193,9 +193,9 @@ class ProgramsShare:
             if not self._upgrade_told:
                 self._upgrade_told = True
                 self._voice.say(
-                    f"programs of this machine have changed ({words.name(changed)}): new jobs run the new ones,"
-                    " but pods that have run a program already may go on with the old one for a while, and jobs"
-                    " that run may see both"
+                    f"programs of this machine have changed ({words.name(changed)}): new jobs run the new"
+                    " ones, but pods that have run a program already may go on with the old one for a while,"
+                    " and jobs that run may see both"
                 )
             await self._conversation.ask(Changed((), True), Done)
         finally:
