@@ -213,7 +213,24 @@ async def test_all_jobs_wait_until_an_upgrade_is_known_also_when_one_of_them_is_
         assert not (other.done() or late.done() or heard.share.is_current)
         heard.host.socket = lazy.socket
         await asyncio.wait_for(asyncio.gather(other, late), 10)
-        await until(lambda: heard.share._pinning.done())
+        await until(heard.share._pinning.done)
+
+
+async def test_an_upgraded_program_is_pinned_and_found_while_the_link_is_cut(machine, place):
+    async with serving(machine) as heard, file_server(heard, machine, place) as lazy:
+        await asyncio.wait_for(heard.host.released.wait(), 10)
+        tool = machine / "usr/bin/tool"
+        tool.with_name("new").write_text("#!/bin/sh\n# the new one\n")
+        tool.with_name("new").chmod(0o755)
+        os.replace(tool.with_name("new"), tool)
+        (machine / "packages").write_text("new")
+        await heard.share.refresh()
+        await until(heard.share._pinning.done)
+        heard.host.socket = None
+        heard.share._redial.hang_up()
+        await until(lambda: not lazy.link.up)
+        async with asyncio.timeout(10):
+            assert b"new one" in await content(lazy.fs, await walk(lazy.fs, b"usr/bin/tool"))
 
 
 async def test_what_was_read_is_learned_and_told_at_the_end(machine, place, tmp_path):

@@ -107,6 +107,7 @@ class ProgramsShare:
         self._pins: Pins | None = None
         """Once they are pinned."""
         self._pinning: asyncio.Task[Any] | None = None
+        self._are_pins_old = False
         self._stats = self._stats_before = ShareStats(0, 0, 0, 0, 0)
         self._upgrade_told = False
         self._ending = self._closed = False
@@ -139,7 +140,7 @@ class ProgramsShare:
         try:
             options = self._options
             self._upgrades = await asyncio.to_thread(options.upgrades, self._programs)
-            pins = await asyncio.to_thread(options.find_pins, self._programs, options.shells)
+            pins = await self._find_pins()
             await self._conversation.ready()
             self._spawn_quietly(self._learning.run(), "what the programs have learned")
             pinned = await self._conversation.ask(Pin(pins.paths), Pinned)
@@ -159,6 +160,9 @@ class ProgramsShare:
         if self._pins is not None:
             self._pin_again()
 
+    async def _find_pins(self) -> Pins:
+        return await asyncio.to_thread(self._options.find_pins, self._programs, self._options.shells)
+
     def _pin_again(self) -> None:
         # One that has no answer yet goes out on the new connection by itself.
         if self._pinning is None or self._pinning.done():
@@ -166,7 +170,14 @@ class ProgramsShare:
 
     async def _pin(self) -> None:
         assert self._pins is not None
-        await self._conversation.ask(Pin(self._pins.paths), Pinned)
+        asked = False
+        while self._are_pins_old or not asked:
+            if self._are_pins_old:
+                self._are_pins_old = False
+                with suppress(ShareError):  # in the middle of an upgrade: those before
+                    self._pins = await self._find_pins()
+            await self._conversation.ask(Pin(self._pins.paths), Pinned)
+            asked = True
 
     # -- jobs --------------------------------------------------------------------------------------
     @property
@@ -198,6 +209,9 @@ class ProgramsShare:
                     " and jobs that run may see both"
                 )
             await self._conversation.ask(Changed((), True), Done)
+            if self._pins is not None:
+                self._are_pins_old = True  # perl and its libraries are other files now
+                self._pin_again()
         finally:
             self._renewing = None
 
