@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from womm.here.programs import Programs, Root
 from womm.share.programs.upgrades import Upgrades
 
@@ -19,4 +21,28 @@ def test_a_change_of_a_database_or_a_root_is_noticed_once(tmp_path):
     assert upgrades.look() == str(packages)
     (tmp_path / "none").write_text("a package manager")
     assert upgrades.look() == str(tmp_path / "none")
-    assert "4 paths" in repr(upgrades) or "5 paths" in repr(upgrades)
+    assert "paths" in repr(upgrades)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "bin",
+        "local/bin",
+        "lib/python3/dist-packages",
+        "local/lib/python3.11/dist-packages",
+        "local/lib/node_modules",
+        "lib/ruby/gems/3.1.0/specifications",
+    ],
+)
+def test_what_installers_put_beside_packages_is_noticed(tmp_path, place):
+    (tmp_path / place).mkdir(parents=True)
+    upgrades = Upgrades(Programs((Root(str(tmp_path), "system", ""),)), ())
+    (tmp_path / place / "tool").touch()
+    assert upgrades.look() == str(tmp_path / place)
+
+
+def test_a_first_program_below_local_is_noticed(tmp_path):
+    upgrades = Upgrades(Programs((Root(str(tmp_path), "system", ""),)), ())
+    (tmp_path / "local/bin").mkdir(parents=True)
+    assert upgrades.look() and not upgrades.look()

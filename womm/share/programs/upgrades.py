@@ -19,7 +19,13 @@ DATABASES: Final = (
     "/etc/ld.so.cache",
 )
 """Each package manager writes its own; ldconfig runs after libraries have changed."""
-_IN_ROOTS: Final = ("", "lib/python*/site-packages", "conda-meta/history", "bin", "lib/node_modules")
+_IN_ROOTS: Final = (
+    *("", "bin", "sbin", "local/bin", "local/sbin", "local/lib", "conda-meta/history"),
+    *("lib/python*/site-packages", "lib/python*/dist-packages"),
+    *("local/lib/python*/site-packages", "local/lib/python*/dist-packages"),
+    *("lib/node_modules", "local/lib/node_modules", "lib/ruby/gems/*/specifications"),
+)
+"""What installers change without a word to a database."""
 
 Mark = tuple[int, int, int] | None
 
@@ -34,7 +40,7 @@ class Upgrades:
         paths = list(databases)
         for root in programs.roots:
             for pattern in _IN_ROOTS:
-                paths += glob(os.path.join(escape(root.path), pattern)) if pattern else [root.path]
+                paths += _below(root.path, pattern)
         self._marks = {path: _mark(path) for path in paths}
         self._looked_s = time.monotonic()
 
@@ -56,6 +62,12 @@ class Upgrades:
                 self._marks[path] = now
                 changed = changed or path
         return changed
+
+
+def _below(root: str, pattern: str) -> list[str]:
+    if "*" in pattern:
+        return glob(os.path.join(escape(root), pattern))
+    return [os.path.join(root, pattern) if pattern else root]  # one that is not there yet, too
 
 
 def _mark(path: str) -> Mark:
