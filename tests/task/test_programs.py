@@ -53,6 +53,12 @@ def test_mounts_are_in_the_order_of_their_paths():
     assert [mount.path for mount in program_spec(Programs(roots)).mounts] == ["/opt/tool", "/usr"]
 
 
+def test_variables_of_perl_and_the_loader_are_the_jobs_alone():
+    env = {"PATH": "/usr/bin", "PERL5LIB": "/p", "LD_LIBRARY_PATH": "/l"}
+    spec = program_spec(Programs((Root("/usr", "system", ""),), env=env))
+    assert spec.env == {"PATH": "/usr/bin", "WOMM_KEPT_PERL5LIB": "/p", "WOMM_KEPT_LD_LIBRARY_PATH": "/l"}
+
+
 def test_jobs_wait_for_what_there_is():
     folder: Any = SimpleNamespace()
     share: Any = SimpleNamespace(jobs=folder)

@@ -63,6 +63,14 @@ def this_machine(perl: str) -> Machine:
     return Machine(architecture, max(program.kernel, _kernel_of_library(program.interpreter)))
 
 
+def loader_of(program: str) -> str:
+    """Return the loader that a program names; empty: it is static, or no program of Linux."""
+    try:
+        return _Elf(program).interpreter
+    except (OSError, ValueError, struct.error):
+        return ""
+
+
 def why_not(machine: Machine, node: str, architecture: str, kernel: str) -> str:
     """Return why this machine's programs do not run on a node, as a sentence; empty: they do.
 

@@ -15,6 +15,7 @@ from womm.here.programs import Programs
 from womm.settings import HERE, KUBERNETES, Settings
 from womm.share.base import SharedFolder, ShareEvents, TaskShare
 from womm.task.shares import shared_folder
+from womm.worker import LOADER_VARIABLES, PERL_VARIABLES, agent_environment
 
 if TYPE_CHECKING:
     from womm.share.programs.share import ProgramsShare
@@ -54,14 +55,17 @@ async def make_programs(
 
 
 def program_spec(programs: Programs) -> ProgramsSpec:
-    """Return what workers mount, folders before what lies in them."""
+    """Return what workers mount, folders before what lies in them.
+
+    The agent and its bridge do without the variables by which perl and the loader would look elsewhere for what
+    the file server has pinned for them.
+    """
     mounts = [ProgramMount(root.path, root.path) for root in programs.roots]
     mounts += [ProgramMount(link, target) for link, target in programs.links]
     if programs.etc:
         mounts.append(ProgramMount("/etc", "/etc"))
-    return ProgramsSpec(
-        tuple(sorted(mounts, key=lambda mount: mount.path)), {}, env=programs.env, perl=programs.perl
-    )
+    env = agent_environment(programs.env, (*PERL_VARIABLES, *LOADER_VARIABLES))
+    return ProgramsSpec(tuple(sorted(mounts, key=lambda mount: mount.path)), {}, env=env, perl=programs.perl)
 
 
 def jobs_folder(programs: "ProgramsShare | None", share: TaskShare | None) -> SharedFolder | None:

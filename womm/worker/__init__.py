@@ -10,7 +10,7 @@ user's. Python was rejected for them: an image need not have it, and a start of 
 job, where perl without modules costs 2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 TASK_VARIABLE = "WOMM_TASK"
@@ -23,6 +23,8 @@ COPY_INTO_POD = Path(__file__).parent / "copy_into_pod.pl"
 
 PERL_VARIABLES = ("PERL5OPT", "PERL5LIB", "PERLLIB", "PERL_UNICODE", "PERLIO", "PERL5DB", "PERL_SIGNALS")
 """Settings of a user's own perl programs: ours would load modules by them, or read and write other bytes."""
+LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
+"""Settings of the loader: a user's perl would take other libraries by them."""
 KEPT = "WOMM_KEPT_"
 """An agent takes this prefix off the names of variables and gives these to its jobs."""
 
@@ -32,7 +34,11 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in PERL_VARIABLES}
 
 
-def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for an agent: its jobs get back all variables of `environ`."""
-    kept = {KEPT + name: environ[name] for name in PERL_VARIABLES if name in environ}
-    return {**clean_environment(environ), **kept}
+def agent_environment(
+    environ: Mapping[str, str], for_jobs: Collection[str] = PERL_VARIABLES
+) -> dict[str, str]:
+    """Return the environment for an agent: its jobs get back all variables of `environ`.
+
+    for_jobs: the names of those that the agent itself does without.
+    """
+    return {KEPT + name if name in for_jobs else name: value for name, value in environ.items()}

@@ -76,6 +76,14 @@ def test_variables_that_the_template_or_womm_sets_stay() -> None:
     assert found["PS1"] == "$$(pwd) $HOME"  # Kubernetes makes $(pwd) of it, and no variable's value
 
 
+def test_variables_of_the_template_are_not_replaced_by_those_kept_for_jobs() -> None:
+    given = {"spec": {"containers": [{"name": "worker", "env": [{"name": "PERL5LIB", "value": "/theirs"}]}]}}
+    env = {"PATH": "/usr/bin", "WOMM_KEPT_PERL5LIB": "/mine", "WOMM_KEPT_LD_LIBRARY_PATH": "/l"}
+    found = variables(worker(given, env=env)[1])
+    assert found["PERL5LIB"] == "/theirs" and "WOMM_KEPT_PERL5LIB" not in found
+    assert found["WOMM_KEPT_LD_LIBRARY_PATH"] == "/l"
+
+
 def test_paths_and_node_selector_of_the_template_stay() -> None:
     mount = {"name": "theirs", "mountPath": "/tmp"}
     other = {"name": "theirs", "mountPath": "/etc"}

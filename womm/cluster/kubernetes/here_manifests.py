@@ -13,6 +13,7 @@ from typing import Final
 from womm.cluster.base import ProgramsSpec, TaskSpec
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.manifests import Object
+from womm.worker import KEPT
 
 VOLUME: Final = "womm-programs"
 ARCHITECTURE: Final = "kubernetes.io/arch"
@@ -55,7 +56,7 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
         mounts.append({"name": name, "mountPath": path})
     container["command"][0] = programs.perl
     named = {variable["name"] for variable in container["env"]}
-    env = {name: value for name, value in programs.env.items() if name not in named}
+    env = {name: value for name, value in programs.env.items() if not {name, name.removeprefix(KEPT)} & named}
     # Kubernetes would take $(NAME) for another variable's value.
     given = [{"name": name, "value": value.replace("$(", "$$(")} for name, value in env.items()]
     container["env"] = [*given, *container["env"]]

@@ -2,20 +2,23 @@
 
 Strategy: the perl itself tells. It loads the modules that womm's programs use, and then says which files that
 were (%INC), which ones are mapped (/proc/self/maps), and where it looks for modules; the loader says under
-which names it looks for libraries. A file that is missing in the list is fetched when it is read.
+which names it looks for libraries. Both have the variables that they have in a pod: perl those of the agent, a
+shell those of a job. A file that is missing in the list is fetched when it is read.
 """
 
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from womm.errors import ShareError
+from womm.here.machine import loader_of
 from womm.here.programs import Programs
+from womm.worker import LOADER_VARIABLES, PERL_VARIABLES
 
 _PROGRAMS: Final = ("agent.pl", "bridge.pl")
 _USE: Final = re.compile(r"^\s*(?:use|require) ([A-Z][\w:]*|strict|warnings|constant)\b", re.M)
@@ -26,6 +29,7 @@ _TELL: Final = (
     r' print join "\0", (grep { !ref } values %INC), @maps, grep { !ref } @INC;'
 )
 _LOADED: Final = re.compile(rb"^\s*(?:\S+ => )?(/\S+) \(0x", re.M)
+_JOBS_ALONE: Final = (*PERL_VARIABLES, *LOADER_VARIABLES)
 _TIMEOUT_S: Final = 20.0
 _LOADERS: Final = (
     *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc", "/lib", "/lib64", "/usr/lib"),
@@ -48,10 +52,12 @@ class Pins:
 
 def find_pins(programs: Programs, shells: Sequence[str]) -> Pins:
     """Find what a worker reads to start. Blocks. Raises ShareError when the perl does not run here."""
-    found = [programs.perl, *shells, *_loaded(programs.perl), *_LOADERS]
+    agents = {name: value for name, value in programs.env.items() if name not in _JOBS_ALONE}
+    found = [programs.perl, *shells, *_loaded(programs.perl, agents), *_LOADERS]
     for shell in shells:
-        found += _loaded(shell)
-    found += _told_by(programs.perl)
+        found += _loaded(shell, programs.env)
+    found += filter(os.path.isabs, programs.env.get("LD_LIBRARY_PATH", "").split(":"))
+    found += _told_by(programs.perl, agents)
     paths = dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path))
     return Pins(tuple(paths), tuple(_exported(path, programs.links) for path in (programs.perl, *shells)))
 
@@ -62,15 +68,14 @@ def modules() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for text in texts for name in _USE.findall(text)))
 
 
-def _told_by(perl: str) -> list[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PERL")}
+def _told_by(perl: str, env: Mapping[str, str]) -> list[str]:
     try:
         done = subprocess.run(
             [perl, "-MConfig", "-e", _TELL, *modules()],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIMEOUT_S,
-            env=environ,
+            env=env,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as exc:
@@ -78,19 +83,22 @@ def _told_by(perl: str) -> list[str]:
     return [path for path in map(os.fsdecode, done.stdout.split(b"\0")) if path.startswith("/")]
 
 
-def _loaded(program: str) -> list[str]:
-    """Return the libraries of a program, as its loader names them, as ldd(1) does it."""
+def _loaded(program: str, env: Mapping[str, str]) -> list[str]:
+    """Return a program's loader and its libraries, as the loader names them. The program itself does not run."""
+    loader = loader_of(program)
+    if not loader:  # it is static, or a script
+        return []
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
-            [program],
+            [loader, "--list", program],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIMEOUT_S,
-            env={"LD_TRACE_LOADED_OBJECTS": "1", "PATH": os.environ.get("PATH", "")},
+            env=env,
             check=False,
         )
-        return [os.fsdecode(path) for path in _LOADED.findall(done.stdout)]
-    return []
+        return [loader, *map(os.fsdecode, _LOADED.findall(done.stdout))]
+    return [loader]
 
 
 def _is_worth_it(path: str) -> bool:
