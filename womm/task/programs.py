@@ -57,8 +57,8 @@ async def make_programs(
 def program_spec(programs: Programs) -> ProgramsSpec:
     """Return what workers mount, folders before what lies in them.
 
-    The agent and its bridge do without the variables by which perl and the loader would look elsewhere for what
-    the file server has pinned for them.
+    The agent and its bridge do without the variables by which perl and the loader would look elsewhere for
+    what the file server has pinned for them.
     """
     mounts = [ProgramMount(root.path, root.path) for root in programs.roots]
     mounts += [ProgramMount(link, target) for link, target in programs.links]

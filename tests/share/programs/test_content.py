@@ -8,7 +8,14 @@ from womm.here.programs import Programs, Root
 from womm.share.programs.content import Contents
 
 TOKEN = b"token = ghp_" + b"abcDEF0123456789" * 2 + b"abcd\n"
-PROGRAMS = Programs((Root("/usr", "system", ""), Root("/opt", "opt", ""), Root("/root/conda", "conda", "")))
+PROGRAMS = Programs(
+    (
+        Root("/usr", "system", ""),
+        Root("/opt", "opt", ""),
+        Root("/root/conda", "conda", "", in_home=True),
+        Root("/root/work", "python", "it has bin/python3", in_home=True),
+    )
+)
 
 
 def judge(contents, path, name):
@@ -28,6 +35,8 @@ def judge(contents, path, name):
         (b"opt/tool/tool.py", TOKEN, "GitHub token"),
         (b"root/conda/bin/settings.ini", TOKEN, "GitHub token"),
         (b"root/conda/x.py", TOKEN, ""),
+        (b"root/work/settings.py", TOKEN, "GitHub token"),
+        (b"root/work/lib/python3.12/json.py", TOKEN, ""),
         (b"opt/tool/lib/python3.12/site-packages/x.py", TOKEN, ""),
         (b"opt/tool/lib/python3.12/site-packages/x.cfg", TOKEN, "GitHub token"),
         (b"usr/lib/python3/dist-packages/x.py", TOKEN, ""),  # a package's
@@ -53,6 +62,13 @@ def test_a_verdict_holds_for_one_version_of_a_file(tmp_path):
     file.write_bytes(b"harmless again\n")
     assert contents.known(file.stat()) == judge(contents, file, b"opt/f") == ""
     assert "1 clean, 1 secret" in repr(contents)
+
+
+def test_another_name_of_a_file_is_judged_by_itself(tmp_path):
+    (tmp_path / "f").write_bytes(TOKEN)
+    contents = Contents(PROGRAMS)
+    assert judge(contents, tmp_path / "f", b"usr/lib/python3/dist-packages/x.py") == ""
+    assert judge(contents, tmp_path / "f", b"opt/tool/x.py") == "GitHub token"
 
 
 def test_a_large_file_is_data(tmp_path):

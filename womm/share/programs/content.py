@@ -19,6 +19,8 @@ _KEPT: Final = 4096
 """Verdicts on files of late: more blocks of them will be asked for."""
 _KINDS: Final = frozenset("system conda venv node brew java go python ruby rust nix guix".split())
 """Of roots: an installer has filled them (see Root.kind)."""
+_KINDS_IN_HOMES: Final = frozenset("conda venv nix guix".split())
+"""The other kinds are told by a file or two, and a home has folders of its user's that have those, too."""
 _LOCAL: Final = b"usr/local/"
 _LIBRARIES: Final = re.compile(
     rb"(?:^|/)(?:lib(?:64)?/python[\d.]+|(?:site|dist)-packages|node_modules|gems)/"
@@ -37,10 +39,13 @@ class Contents:
 
     def __init__(self, programs: Programs) -> None:
         self._managed = tuple(
-            os.fsencode(root.path.strip("/")) + b"/" for root in programs.roots if root.kind in _KINDS
+            os.fsencode(root.path.strip("/")) + b"/"
+            for root in programs.roots
+            if root.kind in (_KINDS_IN_HOMES if root.in_home else _KINDS)
         )
         self._lock = threading.Lock()
-        self._clean: OrderedDict[Inode, Version] = OrderedDict()
+        self._clean: OrderedDict[tuple[bytes, Inode], Version] = OrderedDict()
+        """By name, too: the name decides whether a file is searched, and for what."""
         self._secret: dict[Inode, tuple[Version, str]] = {}
 
     def __repr__(self) -> str:
@@ -55,19 +60,20 @@ class Contents:
 
     def judge(self, path: bytes, fd: int, found: os.stat_result) -> str:
         """Return the rule by which an open file, as it is, is a secret; empty: it is none. Blocks."""
-        key, version = (found.st_dev, found.st_ino), version_of(found)
-        if self._clean.get(key) == version:
+        inode, version = (found.st_dev, found.st_ino), version_of(found)
+        name = path, inode
+        if self._clean.get(name) == version:
             return ""
         with self._lock:  # the blocks of a file are asked for together: one of them looks
-            if self._clean.get(key) == version:
+            if self._clean.get(name) == version:
                 return ""
             if rule := self.known(found):
                 return rule
             rule = _rule(path, fd, found.st_size, self._is_managed(path))
             if rule:
-                self._secret[key] = version, rule
+                self._secret[inode] = version, rule
             else:
-                self._clean[key] = version
+                self._clean[name] = version
                 if len(self._clean) > _KEPT:
                     self._clean.popitem(last=False)
         return rule

@@ -2,8 +2,8 @@
 
 Strategy: the perl itself tells. It loads the modules that womm's programs use, and then says which files that
 were (%INC), which ones are mapped (/proc/self/maps), and where it looks for modules; the loader says under
-which names it looks for libraries. Both have the variables that they have in a pod: perl those of the agent, a
-shell those of a job. A file that is missing in the list is fetched when it is read.
+which names it looks for libraries. Both have the variables that they have in a pod: perl those of the agent,
+a shell those of a job. A file that is missing in the list is fetched when it is read.
 """
 
 import os
@@ -84,7 +84,7 @@ def _told_by(perl: str, env: Mapping[str, str]) -> list[str]:
 
 
 def _loaded(program: str, env: Mapping[str, str]) -> list[str]:
-    """Return a program's loader and its libraries, as the loader names them. The program itself does not run."""
+    """Return a program's loader and its libraries, as the loader names them. The program does not run."""
     loader = loader_of(program)
     if not loader:  # it is static, or a script
         return []
