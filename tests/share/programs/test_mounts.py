@@ -34,6 +34,19 @@ def test_a_device_that_is_mounted_later_is_known_when_it_is_seen(tmp_path):
     assert found.hides(os.makedev(0, 50))
 
 
+def test_device_number_that_another_mount_gets_is_judged_anew(tmp_path):
+    (tmp_path / "mountinfo").write_text(LINES)
+    found = Mounts(str(tmp_path / "mountinfo"), look_again_s=0.0)
+    dev = os.makedev(0, 43)
+    assert not found.hides(dev)
+    (tmp_path / "mountinfo").write_text(
+        LINES.replace(
+            "0:43 / /net/tools/local rw master:1 propagate_from:2 - tmpfs", "0:43 / /x rw - fuse.sshfs"
+        )
+    )
+    assert found.hides(dev)
+
+
 def test_paths_on_other_machines_may_have_to_be_waited_for(tmp_path):
     found = mounts(tmp_path)
     for path in (b"net/tools", b"net/tools/bin/x", b"net", b"opt/a b", b"opt"):

@@ -7,10 +7,12 @@ modes say, or a share of another machine that does not answer.
 import os
 import re
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
 MOUNTINFO: Final = "/proc/self/mountinfo"
+LOOK_AGAIN_S: Final = 1.0
 _PSEUDO: Final = frozenset(
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue"
     " nsfs proc pstore rpc_pipefs securityfs selinuxfs sysfs tracefs".split()
@@ -34,19 +36,28 @@ class Mount:
 
 
 class Mounts:
-    """Answers for devices and paths. Threads may use it; `file` is read again for a device that is new."""
+    """Answers for devices and paths. Threads may use it; `file` is read again after look_again_s.
 
-    def __init__(self, file: str = MOUNTINFO) -> None:
+    The number of a device that was unmounted is given to another one, so what is known holds for one table.
+    """
+
+    def __init__(self, file: str = MOUNTINFO, look_again_s: float = LOOK_AGAIN_S) -> None:
         self._file = file
+        self._look_again_s = look_again_s
         self._lock = threading.Lock()
+        self._lines = b""
+        self._mounts: tuple[Mount, ...] = ()
         self._known: dict[int, bool] = {}
-        self._mounts = self._read()
+        self._until_s = 0.0
+        self._read()
 
     def __repr__(self) -> str:
         return f"<Mounts {len(self._mounts)}, {len(self._known)} devices seen>"
 
     def hides(self, dev: int) -> bool:
         """May pods not see what is on this device (st_dev)?"""
+        if time.monotonic() >= self._until_s:
+            self._read()
         known = self._known.get(dev)
         return self._look(dev) if known is None else known
 
@@ -62,18 +73,25 @@ class Mounts:
         return best is not None and best.remote
 
     def _look(self, dev: int) -> bool:
+        self._read()
         with self._lock:
-            mounts = self._read()
             # A device without a line of its own (a subvolume of btrfs) is a disk.
-            self._known[dev] = found = any(mount.hidden for mount in mounts if mount.dev == dev)
+            found = any(mount.hidden for mount in self._mounts if mount.dev == dev)
+            self._known[dev] = found
             return found
 
-    def _read(self) -> tuple[Mount, ...]:
-        try:
-            with open(self._file, "rb") as file:
-                return tuple(filter(None, map(parse, file)))
-        except OSError:  # macOS
-            return ()
+    def _read(self) -> None:
+        with self._lock:
+            self._until_s = time.monotonic() + self._look_again_s
+            try:
+                with open(self._file, "rb") as file:
+                    lines = file.read()
+            except OSError:  # macOS
+                return
+            if lines != self._lines:
+                self._lines = lines
+                self._mounts = tuple(filter(None, map(parse, lines.splitlines())))
+                self._known.clear()
 
 
 def parse(line: bytes) -> Mount | None:
