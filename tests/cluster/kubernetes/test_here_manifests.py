@@ -67,13 +67,14 @@ def test_agent_runs_by_this_machines_perl_and_on_nodes_like_this_machine() -> No
 
 def test_variables_that_the_template_or_womm_sets_stay() -> None:
     given = {"spec": {"containers": [{"name": "worker", "env": [{"name": "LANG", "value": "de"}]}]}}
-    env = {"PATH": "/usr/bin", "LANG": "C", "WOMM_TASK": "other", "PS1": "$(pwd) $HOME"}
+    env = {"PATH": "/usr/bin", "LANG": "C", "WOMM_TASK": "other", "PS1": "$(pwd) $$ $HOME"}
     container = worker(given, env=env)[1]
     names = [variable["name"] for variable in container["env"]]
     assert len(set(names)) == len(names)
     found = variables(container)
     assert (found["LANG"], found["WOMM_TASK"], found["PATH"]) == ("de", "abcdefgh", "/usr/bin")
-    assert found["PS1"] == "$$(pwd) $HOME"  # Kubernetes makes $(pwd) of it, and no variable's value
+    # Kubernetes makes $(pwd) of it, and no variable's value; and $ of each $$.
+    assert found["PS1"] == "$$(pwd) $$$$ $$HOME"
 
 
 def test_variables_of_the_template_are_not_replaced_by_those_kept_for_jobs() -> None:

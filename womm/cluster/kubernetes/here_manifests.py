@@ -57,8 +57,8 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
     container["command"][0] = programs.perl
     named = {variable["name"] for variable in container["env"]}
     env = {name: value for name, value in programs.env.items() if not {name, name.removeprefix(KEPT)} & named}
-    # Kubernetes would take $(NAME) for another variable's value.
-    given = [{"name": name, "value": value.replace("$(", "$$(")} for name, value in env.items()]
+    # Kubernetes would take $(NAME) for another variable's value, and $$ for $.
+    given = [{"name": name, "value": value.replace("$", "$$")} for name, value in env.items()]
     container["env"] = [*given, *container["env"]]
     if programs.machine:
         spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, programs.machine)
