@@ -153,7 +153,7 @@ def test_name_a_folder_of_the_users_choice_holds_what_is_in_it(place):
     assert roots.name(str(place.home / "nowhere")) == "is no folder"
 
 
-@pytest.mark.parametrize("disk", ["/opt", "/home", "/srv", "/mnt", "/tmp", "/var"])
+@pytest.mark.parametrize("disk", ["/opt", "/home", "/srv", "/mnt", "/tmp", "/var/tmp", "/var"])
 def test_see_a_whole_disk_is_no_root(place, disk):
     roots = place.roots()
     assert not roots.see(disk, "in PATH")

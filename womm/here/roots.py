@@ -27,6 +27,8 @@ _OF_ENVIRONMENT: Final = ("conda-meta", "pyvenv.cfg")
 _STORES: Final = {"/nix/store": "nix", "/gnu/store": "guix"}
 _NOT_OURS: Final = ("/proc", "/sys", "/dev", "/run", "/etc", "/snap", "/boot")
 """They are the pod's own, or of no use without this machine's daemons."""
+_SCRATCH: Final = ("/tmp", "/var/tmp")
+"""They are the pod's own, too; folders in them may be roots."""
 _OF_SYSTEM: Final = re.compile(r"usr|bin|sbin|lib(?:32|64|x32|o32|exec)?")
 """Folders below / that are the system's by their name (hier(7))."""
 _MOST_LINKS: Final = 40
@@ -193,11 +195,11 @@ class Roots:
                 return store
         if any(_lies_in(folder, place) for place in _NOT_OURS):
             return None
-        if self._is_disk(folder):
+        if self._is_disk(folder) or folder in _SCRATCH:
             return None
         above = os.path.dirname(folder)
         is_shared = above == "/opt" or above.endswith("/.local") or self._homes.is_or_holds_one(above)
-        is_shared = is_shared or self._is_disk(above)
+        is_shared = is_shared or self._is_disk(above) or above in _SCRATCH
         if is_shared:
             return folder
         name = os.path.basename(folder)

@@ -85,6 +85,12 @@ def test_variables_of_the_template_are_not_replaced_by_those_kept_for_jobs() -> 
     assert found["WOMM_KEPT_LD_LIBRARY_PATH"] == "/l"
 
 
+def test_a_folder_of_the_programs_at_a_scratch_folder_is_mounted_once() -> None:
+    _, container = worker(mounts=(*(ProgramMount(*mount) for mount in MOUNTS), ProgramMount("/tmp", "/tmp")))
+    paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert len(set(paths)) == len(paths)
+
+
 def test_paths_and_node_selector_of_the_template_stay() -> None:
     mount = {"name": "theirs", "mountPath": "/tmp"}
     other = {"name": "theirs", "mountPath": "/etc"}

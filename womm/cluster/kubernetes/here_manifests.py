@@ -50,6 +50,7 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
         if mount.path not in taken:
             where = {"mountPath": mount.path, "subPath": mount.source.lstrip("/")}
             mounts.append({"name": VOLUME, **where, "readOnly": True})
+    taken |= {mount.path for mount in programs.mounts}
     for number, path in enumerate(path for path in (*SCRATCH, *_homes(mounts)) if path not in taken):
         name = f"womm-scratch-{number}"
         spec["volumes"].append({"name": name, "emptyDir": {}})
