@@ -177,6 +177,13 @@ def test_see_a_folder_of_the_pod_is_no_root(place):
     assert own(roots) == ({}, {})
 
 
+@pytest.mark.parametrize("path", ["/etc", "/etc/apt", "/run", "/proc/self", "/dev/shm", "/tmp", "/var/tmp"])
+def test_name_a_folder_of_the_pod_cannot_be_named(place, path):
+    roots = place.roots()
+    assert roots.name(path) == "is the pods' own, or of no use in them"
+    assert own(roots) == ({}, {})
+
+
 def test_kind_of_tells_what_a_root_is(place):
     for name, kind in (("conda-meta/x", "conda"), ("pyvenv.cfg", "venv"), ("lib/node_modules/x", "node")):
         place.program(f"{kind}/{name}")

@@ -164,6 +164,8 @@ class Roots:
     def name(self, path: str) -> str:
         """Take in a root that the user names; return why it cannot be one, in words; empty: it can."""
         real = os.path.realpath(path)
+        if _is_of_pod(real):
+            return "is the pods' own, or of no use in them"
         if real == "/" or self._homes.is_or_holds_one(real):
             return "is a home, or holds one"
         if not os.path.isdir(real):
@@ -193,9 +195,9 @@ class Roots:
         for store in _STORES:
             if _lies_in(folder, store):
                 return store
-        if any(_lies_in(folder, place) for place in _NOT_OURS):
+        if _is_of_pod(folder):
             return None
-        if self._is_disk(folder) or folder in _SCRATCH:
+        if self._is_disk(folder):
             return None
         above = os.path.dirname(folder)
         is_shared = above == "/opt" or above.endswith("/.local") or self._homes.is_or_holds_one(above)
@@ -302,6 +304,10 @@ def _mode(path: str) -> int:
         return os.stat(path).st_mode
     except OSError:
         return 0
+
+
+def _is_of_pod(path: str) -> bool:
+    return path in _SCRATCH or any(_lies_in(path, place) for place in _NOT_OURS)
 
 
 def _link_out(path: str) -> str:
