@@ -113,6 +113,22 @@ def test_look_what_is_on_another_systems_disk_is_no_root(place):
     assert look(env, None, table=table).private() == ()
 
 
+def test_look_and_chosen_never_touch_what_links_to_a_server_that_is_gone(place):
+    gone = place.top / "gone"
+    table = FileSystems([("/", "ext4"), (str(gone), "nfs4")])
+    assert not table.answers(str(gone))  # it is asked once; now there is something to find
+    base = place.python("gone/py")
+    (base / "pyvenv.cfg").write_text(f"home = {place.python('tools/py')}/bin\n")
+    env = {"HOME": str(place.home), "PATH": "/usr/bin"}
+    for name in ("LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_DIR"):
+        env[name] = str(place.link(f"links/{name}", base))
+    place.link("proj/.venv", base)
+    place.link("proj/script", place.program("gone/script", f"#!{place.top}/tools/py/bin/python3\n"))
+    found = look(env, place.top / "proj", table=table)
+    assert found.private() == ()
+    assert chosen(env, found, place.top / "proj", ()).env.get("VIRTUAL_ENV") is None
+
+
 def test_loader_folders_follows_includes(tmp_path):
     (tmp_path / "ld.so.conf").write_text("include conf.d/*.conf # all\n/opt/a/lib\n")
     (tmp_path / "conf.d").mkdir()

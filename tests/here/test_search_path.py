@@ -42,9 +42,15 @@ def test_search_path_says_what_is_left_out_and_why(place):
 def test_search_path_on_a_networks_file_system_is_taken_and_said(place):
     soft = place.program("soft/bin/tool").parent
     mounts = [(str(place.top / "soft"), "nfs4"), (str(place.top / "gone"), "nfs4")]
-    found = searched(place, soft, place.top / "gone" / "bin", mounts=mounts)
+    link = place.link("link", place.top / "gone" / "bin")
+    found = searched(place, soft, place.top / "gone" / "bin", link, mounts=mounts)
     assert (found.folders, found.network) == ([str(soft)], [str(soft)])
-    assert found.silent == [f"{place.top}/gone/bin"]
+    assert found.silent == [f"{place.top}/gone/bin", str(link)]
+
+
+def test_search_path_a_circle_of_links_is_missing(place):
+    circle = place.link("circle", place.top / "circle")
+    assert searched(place, circle).missing == [str(circle)]
 
 
 def test_search_path_shims_are_replaced_by_the_chosen_version(place):

@@ -5,7 +5,7 @@ The table of mounts says what statfs(2) would, and it answers at once.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,6 +20,8 @@ FOREIGN: Final = frozenset("drvfs exfat fuseblk hfsplus msdos ntfs ntfs3 vfat".s
 _WINDOWS: Final = "/mnt/"
 PATIENCE_S: Final = 3.0
 """How long a network's file server may take for an answer. A healthy one takes milliseconds."""
+_MOST_LINKS: Final = 40
+"""As Linux counts them (path_resolution(7))."""
 
 
 class FileSystems:
@@ -51,6 +53,31 @@ class FileSystems:
             self._answers[mount] = in_time(lambda: _succeeds(look, mount), False, self._patience_s)
         return self._answers[mount]
 
+    def steps(self, path: str) -> Iterator[tuple[str, str]]:
+        """Follow an absolute path as the kernel does; yield where it has come to, and the link that is next.
+
+        Without a link the path is at its end. It ends before that at a file system that does not answer,
+        which nothing touches then, and after too many links.
+        """
+        at = os.path.normpath(path)
+        for _ in range(_MOST_LINKS):
+            if not self.answers(at):
+                return
+            link = _first_link(at)
+            yield at, link
+            if not link:
+                return
+            try:
+                target = os.path.join(os.path.dirname(link), os.readlink(link))
+            except OSError:
+                return
+            at = os.path.normpath(target + at[len(link) :])
+
+    def leads(self, path: str) -> bool:
+        """Return whether all file systems on the way along a path answer, so that it may be touched."""
+        taken = list(self.steps(path))
+        return len(taken) == _MOST_LINKS or (bool(taken) and not taken[-1][1])
+
     def is_network(self, path: str) -> bool:
         return self.kind(path) in NETWORK and not self.is_foreign(path)
 
@@ -68,6 +95,16 @@ def mounted() -> FileSystems:
         lines = []
     rows = [line.split(b" ") for line in lines if line.count(b" ") >= 2]
     return FileSystems([(_unescaped(row[1]), os.fsdecode(row[2])) for row in rows])
+
+
+def _first_link(path: str) -> str:
+    """Return the first symbolic link of a path; empty: it has none."""
+    at = ""
+    for part in path.split("/")[1:]:
+        at = f"{at}/{part}"
+        if os.path.islink(at):
+            return at
+    return ""
 
 
 def _unescaped(path: bytes) -> str:

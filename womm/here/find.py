@@ -4,6 +4,7 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ class Look:
     links: tuple[tuple[str, str], ...]
     path: SearchPath
     broad: tuple[str, ...]
+    table: FileSystems
 
     def private(self) -> tuple[Root, ...]:
         return tuple(root for root in self.roots if root.in_home)
@@ -69,18 +71,18 @@ def look(
         if why := roots.name(path):
             raise UsageError(f"--here-roots {path}: it {why}", f"ls -ld {path}")
     searched = search_path(env, folder or project or Path("/"), roots, table)
-    for environ in filter(None, (env.get("VIRTUAL_ENV"), *(_venvs(project) if project else ()))):
+    for environ in filter(None, (env.get("VIRTUAL_ENV"), *(_venvs(project, table) if project else ()))):
         roots.venv(environ)
-    for place, why in (*_libraries(env), *_companions(env, of_machine, roots)):
-        if os.path.isabs(place) and table.answers(place) and os.path.isdir(place):
+    for place, why in (*_libraries(env, table), *_companions(env, of_machine, roots)):
+        if os.path.isabs(place) and table.leads(place) and os.path.isdir(place):
             roots.see(os.path.normpath(place), why)
-    for script in _scripts(project) if project else ():
+    for script in _scripts(project, table) if project else ():
         if interpreter := interpreter_of(script):
             roots.see(interpreter, f"{script} runs it")
     found, links = roots.found()
     more = [one for one in roots.refused.unreadable if one not in searched.unreadable]
     searched.unreadable += dict.fromkeys(more)
-    return Look(found, links, searched, tuple(dict.fromkeys(roots.refused.broad)))
+    return Look(found, links, searched, tuple(dict.fromkeys(roots.refused.broad)), table)
 
 
 def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: Sequence[str]) -> Programs:
@@ -94,6 +96,8 @@ def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: S
 
     def is_shown(path: str) -> bool:
         places = (*shown, *(Root(link, "link", "") for link, _ in links))
+        if not found.table.leads(path):
+            return False
         return _covered(os.path.realpath(path), shown) and _covered(os.path.normpath(path), places)
 
     path = [folder for folder in found.path.folders if is_shown(folder)]
@@ -144,7 +148,7 @@ def _added(env: Mapping[str, str], roots: Sequence[Root]) -> dict[str, str]:
     return added
 
 
-def _libraries(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _libraries(env: Mapping[str, str], table: FileSystems) -> Iterator[tuple[str, str]]:
     """Yield folders that variables and the loader's configuration name, and why they are needed."""
     for name in environment.PREFIXES:
         if value := env.get(name):
@@ -152,7 +156,8 @@ def _libraries(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in environment.PATHS:
         for place in env.get(name, "").split(os.pathsep):
             # CLASSPATH names archives, too.
-            yield (os.path.dirname(place) if os.path.isfile(place) else place), name
+            is_file = os.path.isabs(place) and table.leads(place) and os.path.isfile(place)
+            yield (os.path.dirname(place) if is_file else place), name
     for place in loader_folders("/etc/ld.so.conf"):
         yield place, "the loader's configuration (/etc/ld.so.conf)"
 
@@ -186,20 +191,21 @@ def loader_folders(conf: str, depth: int = 0) -> list[str]:
     return found
 
 
-def _entries(project: Path) -> list["os.DirEntry[str]"]:
+def _entries(project: Path, table: FileSystems) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(project) as entries:
-            return [entry for entry, _ in zip(entries, range(_MOST_ENTRIES), strict=False)]
+            return [entry for entry in islice(entries, _MOST_ENTRIES) if table.leads(entry.path)]
     except OSError:
         return []
 
 
-def _venvs(project: Path) -> list[str]:
-    return [entry.path for entry in _entries(project) if base_of_venv(entry.path)]
+def _venvs(project: Path, table: FileSystems) -> list[str]:
+    return [entry.path for entry in _entries(project, table) if base_of_venv(entry.path)]
 
 
-def _scripts(project: Path) -> list[str]:
-    return [entry.path for entry in _entries(project) if entry.is_file() and os.access(entry.path, os.X_OK)]
+def _scripts(project: Path, table: FileSystems) -> list[str]:
+    paths = [entry.path for entry in _entries(project, table)]
+    return [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
 
 
 def _covered(path: str, roots: Sequence[Root]) -> bool:

@@ -31,8 +31,6 @@ _SCRATCH: Final = ("/tmp", "/var/tmp")
 """They are the pod's own, too; folders in them may be roots."""
 _OF_SYSTEM: Final = re.compile(r"usr|bin|sbin|lib(?:32|64|x32|o32|exec)?")
 """Folders below / that are the system's by their name (hier(7))."""
-_MOST_LINKS: Final = 40
-"""As Linux counts them (path_resolution(7))."""
 _MOST_FILES: Final = 2000
 """Files of one folder that are looked at: a folder of programs has fewer, one of data may have millions."""
 _SHEBANG_BYTES: Final = 256
@@ -95,28 +93,21 @@ class Roots:
 
     def see(self, path: str, why: str, kind: str = "") -> bool:
         """Make a path work in pods as it does here; return whether it does. why: what it is for."""
-        at = os.path.normpath(path)
-        if not self._filesystems.answers(at):
-            return False
-        for _ in range(_MOST_LINKS):
-            link = _first_link(at)
-            if link is None:
-                return self._see_real(at, why, kind)
-            if self._is_visible(link):
-                rest = at[len(link) :]
-                at = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)) + rest)
-                continue
-            real = os.path.realpath(at)
-            if not self._see_real(real, why, kind):
-                return False
-            self._mount_link(at)
-            return True
-        return False  # a circle of links
+        mount = ""
+        for at, link in self._filesystems.steps(path):
+            if not link:
+                seen = self._see_real(at, why, kind)
+                if seen and mount:
+                    self._mount_link(mount)
+                return seen
+            if not mount and not self._is_visible(link):
+                mount = at
+        return False  # a circle of links, or a file server that does not answer
 
     def _see_real(self, path: str, why: str, kind: str) -> bool:
         if self._is_of_project(path) or self._covers(path):
             return True
-        if not self._filesystems.answers(path) or not (mode := _mode(path)):
+        if not (mode := _mode(path)):
             return False
         folder = path if stat.S_ISDIR(mode) else os.path.dirname(path)
         root = self._prefix(folder)
@@ -147,6 +138,8 @@ class Roots:
 
     def programs(self, folder: str) -> None:
         """Follow the links in a folder of programs, and the interpreters of its scripts."""
+        if not self._filesystems.leads(folder):
+            return
         real = os.path.realpath(folder)
         if real in self._scanned:
             return
@@ -156,13 +149,15 @@ class Roots:
             path = os.path.join(real, name)
             if is_link:
                 target = _link_out(path)
-                if target and self._filesystems.answers(target) and os.path.exists(path):
+                if target and self._filesystems.leads(target) and os.path.exists(path):
                     self.see(target, f"{path} leads there")
             elif not is_of_system and (interpreter := interpreter_of(path)):
                 self.see(interpreter, f"{path} runs it")
 
     def name(self, path: str) -> str:
         """Take in a root that the user names; return why it cannot be one, in words; empty: it can."""
+        if not self._filesystems.leads(path):
+            return "does not answer"
         real = os.path.realpath(path)
         if _is_of_pod(real):
             return "is the pods' own, or of no use in them"
@@ -317,15 +312,6 @@ def _link_out(path: str) -> str:
     except OSError:
         return ""
     return os.path.normpath(os.path.join(os.path.dirname(path), text)) if "/" in text else ""
-
-
-def _first_link(path: str) -> str | None:
-    at = ""
-    for part in path.split("/")[1:]:
-        at = f"{at}/{part}"
-        if os.path.islink(at):
-            return at
-    return None
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -50,7 +50,7 @@ def search_path(env: Mapping[str, str], folder: Path, roots: Roots, filesystems:
             found.relative.append(entry or "(an empty one)")
         elif filesystems.is_foreign(entry):
             found.foreign.append(entry)
-        elif not filesystems.answers(entry):
+        elif not filesystems.leads(entry):
             found.silent.append(entry)
         elif not os.path.isdir(entry):
             found.missing.append(entry)
