@@ -4,8 +4,8 @@ from womm.here import consent
 from womm.here.programs import Root
 
 ROOTS = (
-    Root("/home/me/.pyenv/versions/3.12.1", "python", "in PATH", in_home=True),
-    Root("/home/me/bin", "programs", "in PATH", in_home=True),
+    Root("/home/me/.pyenv/versions/3.12.1", "python", "in PATH", private=True),
+    Root("/home/me/bin", "programs", "in PATH", private=True),
     Root("/usr", "system", "the system's programs"),
 )
 
@@ -23,6 +23,6 @@ def test_relevant_are_the_allowed_of_this_project():
 
 def test_missing_names_the_first_and_lists_all():
     error = consent.missing(ROOTS[:2])
-    assert "/home/me/.pyenv/versions/3.12.1 (python: in PATH) and 1 more folder of a home" in error.message
+    assert "/home/me/.pyenv/versions/3.12.1 (python: in PATH) and 1 more folder, and you" in error.message
     assert error.hint == "--here-roots /home/me/.pyenv/versions/3.12.1:/home/me/bin, or --here-roots none"
     assert error.status == 2

@@ -1,6 +1,8 @@
 """All that pods see of this machine: found, allowed, and refused."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,14 @@ from womm.here.find import chosen, find_programs, loader_folders, look
 @pytest.fixture
 def place(tmp_path):
     return places.make(tmp_path)
+
+
+@pytest.fixture
+def open_place():
+    """A place to which every user gets: what is not in the home is not private."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield places.make(Path(folder))
 
 
 @pytest.fixture
@@ -38,8 +48,8 @@ def test_find_programs_nobody_was_asked_names_what_to_type(place, env):
 def test_find_programs_with_the_users_word_has_what_a_program_needs(place, env):
     found = find_programs(env, None, [f"{place.home}/conda/envs/x"])
     roots = {root.path: root for root in found.roots}
-    assert roots[f"{place.home}/conda/envs/x"].in_home
-    assert not roots["/usr"].in_home
+    assert roots[f"{place.home}/conda/envs/x"].private
+    assert not roots["/usr"].private
     assert found.env["PATH"] == env["PATH"]
     assert found.env["CONDA_PREFIX"] == env["CONDA_PREFIX"]
     assert "HOME" not in found.env
@@ -51,7 +61,7 @@ def test_find_programs_with_the_users_word_has_what_a_program_needs(place, env):
 
 def test_find_programs_none_leaves_homes_out_and_says_so(place, env):
     found = find_programs(env, None, ())
-    assert not any(root.in_home for root in found.roots)
+    assert not any(root.private for root in found.roots)
     assert found.env["PATH"] == "/usr/bin:/bin"
     assert "CONDA_PREFIX" not in found.env
     assert (
@@ -104,6 +114,41 @@ def test_look_finds_what_variables_links_and_the_project_name(place):
     assert seen.env["PYTHONUSERBASE"] == f"{place.home}/.local"
     assert seen.env["RUSTUP_HOME"] == f"{place.home}/.rustup"
     assert "PYTHONHOME" not in seen.env
+
+
+def test_look_what_the_project_alone_leads_to_is_private(open_place):
+    place = open_place
+    outside = [
+        place.program(f"data/{name}/run").parent for name in ("base", "script", "link", "libs", "venv")
+    ]
+    base, script, link, libs, venv = outside
+    place.program("proj/tool", f"#!{script}/run\n")
+    place.link("proj/.venv/bin/y", link / "run")
+    (place.top / "proj/.venv/pyvenv.cfg").write_text(f"home = {base}\n")
+    libs_of_project = place.link("proj/libs", libs)
+    venv_of_project = place.link("proj/venv", venv)
+    env = {"HOME": str(place.home), "PATH": f"{place.top}/proj/.venv/bin"}
+    env |= {"LD_LIBRARY_PATH": str(libs_of_project), "VIRTUAL_ENV": str(venv_of_project)}
+    found = look(env, place.top / "proj")
+    assert {root.path for root in found.private()} == set(map(str, outside))
+    env["PATH"] += "".join(f":{folder}" for folder in outside)  # the user leads there, too
+    found = look(env, place.top / "proj")
+    assert found.private() == ()
+    assert set(map(str, outside)) <= {root.path for root in found.roots}
+
+
+def test_chosen_without_what_the_project_wants_has_what_the_user_leads_to(open_place):
+    place = open_place
+    place.program("data/py/bin/run")
+    place.program("proj/tool", f"#!{place.program('data/py/lib/run')}\n")
+    (place.top / "proj/.venv").mkdir()
+    (place.top / "proj/.venv/pyvenv.cfg").write_text(f"home = {place.top}/data\n")
+    env = {"HOME": str(place.home), "PATH": f"{place.top}/data/py/bin"}
+    found = look(env, place.top / "proj")
+    for allowed, root in (((), "data/py"), ([f"{place.top}/data"], "data")):
+        seen = chosen(env, found, place.top / "proj", allowed)
+        paths = [one.path for one in seen.roots if one.path.startswith(str(place.top))]
+        assert paths == [f"{place.top}/{root}"]
 
 
 def test_look_what_is_on_another_systems_disk_is_no_root(place):

@@ -52,7 +52,7 @@ def test_see_a_program_of_a_prefix_makes_the_prefix_a_root(place):
     assert roots.see(f"{python}/bin/python3", "in PATH")
     assert roots.see(f"{python}/lib/python3.12", "PYTHONPATH")
     assert own(roots) == ({str(python): "python"}, {})
-    assert all(root.in_home for root in roots.found()[0] if root.kind == "python")
+    assert all(root.private for root in roots.found()[0] if root.kind == "python")
 
 
 def test_see_folders_of_a_home_stay_narrow(place):

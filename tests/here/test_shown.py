@@ -17,10 +17,10 @@ def test_table_has_every_root_with_its_reason():
     )
     assert table(programs) == [
         "pods see of this machine, read-only, what every user here may read:",
-        "  /usr            system           the system's programs",
-        "  /home/me/\\x1bx  venv, in a home  in PATH",
-        "  /bin            link             to /usr/bin",
-        "  /etc            system           1 entry of an allow-list",
+        "  /usr            system              the system's programs",
+        "  /home/me/\\x1bx  venv, by your word  in PATH",
+        "  /bin            link                to /usr/bin",
+        "  /etc            system              1 entry of an allow-list",
         "with these variables: PATH LANG",
         "a note",
     ]

@@ -40,7 +40,7 @@ def test_decided_without_a_terminal_names_what_to_type(tmp_path, conda):
 def test_decided_on_the_command_line_counts_as_it_is(tmp_path, conda):
     found, said = lines_of(settings(tmp_path, here_roots=str(conda)), tmp_path)
     assert found.here_roots == (str(conda),)
-    assert any(str(conda) in line and "conda, in a home" in line for line in said)
+    assert any(str(conda) in line and "conda, by your word" in line for line in said)
     found, said = lines_of(settings(tmp_path, here_roots="none"), tmp_path)
     assert found.here_roots == ()
     assert f"pods do not see these folders, since you did not allow it: {conda}" in said

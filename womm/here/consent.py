@@ -1,4 +1,6 @@
-"""The user's word on what lies in homes: without it, nothing of a home leaves this machine.
+"""The user's word on private folders: those in homes, and those to which the project alone led.
+
+Without it, nothing of them leaves this machine.
 
 It is given for exact folders: on the command line, in a variable, in the user's own settings, or by an answer
 at the terminal, which the settings keep. A project's `.womm` cannot give it.
@@ -18,7 +20,7 @@ NO = "!"
 def missing(roots: Sequence[Root]) -> UsageError:
     """Return the error for roots that nobody has been asked about."""
     first = roots[0]
-    more = f" and {words.counted(len(roots) - 1, 'more folder')} of a home" if len(roots) > 1 else ""
+    more = f" and {words.counted(len(roots) - 1, 'more folder')}" if len(roots) > 1 else ""
     listed = os.pathsep.join(root.path for root in roots)
     return UsageError(
         f"--image here: pods would see {words.name(first.path)} ({first.kind}: {first.why}){more},"
@@ -35,9 +37,9 @@ def answered(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def undecided(roots: Sequence[Root], given: Sequence[str]) -> list[Root]:
-    """Return the roots in homes on which the settings have no word."""
+    """Return the private roots on which the settings have no word."""
     said = [os.path.realpath(path) for part in answered(given) for path in part]
-    return [root for root in roots if root.in_home and not _is_in(root.path, said)]
+    return [root for root in roots if root.private and not _is_in(root.path, said)]
 
 
 def relevant(roots: Sequence[Root], given: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ _LARGEST_CONF: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All that was found, before the user has allowed what lies in homes."""
+    """All that was found, before the user has allowed what is private."""
 
     roots: tuple[Root, ...]
     links: tuple[tuple[str, str], ...]
@@ -36,7 +36,7 @@ class Look:
     table: FileSystems
 
     def private(self) -> tuple[Root, ...]:
-        return tuple(root for root in self.roots if root.in_home)
+        return tuple(root for root in self.roots if root.private)
 
 
 def find_programs(
@@ -46,7 +46,7 @@ def find_programs(
 
     project: the folder that pods have anyway; None: none. allowed: the folders in homes that the user lets
     pods see, and any folders that pods must not see, with a ! before; None: nobody has been asked. folder:
-    where jobs run, else the project. Raises UsageError for a root in a home when nobody has been asked, and
+    where jobs run, else the project. Raises UsageError for a private root when nobody has been asked, and
     where this machine's programs cannot run in pods.
     """
     machine.refuse_others()
@@ -78,7 +78,7 @@ def look(
             roots.see(os.path.normpath(place), why)
     for script in _scripts(project, table) if project else ():
         if interpreter := interpreter_of(script):
-            roots.see(interpreter, f"{script} runs it")
+            roots.see(interpreter, f"{script} runs it", asked=True)
     found, links = roots.found()
     more = [one for one in roots.refused.unreadable if one not in searched.unreadable]
     searched.unreadable += dict.fromkeys(more)
@@ -88,7 +88,8 @@ def look(
 def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: Sequence[str]) -> Programs:
     """Return what pods see of what was found, when these folders in homes are allowed. Raises UsageError."""
     yes, no = ([os.path.realpath(path) for path in part] for part in consent.answered(allowed))
-    roots = tuple(root for root in found.roots if _may_be_seen(root, yes, no))
+    allowed_ = [root for root in found.roots if _may_be_seen(root, yes, no)]
+    roots = tuple(root for root in allowed_ if not _covered(os.path.dirname(root.path), allowed_))
     links = tuple((link, target) for link, target in found.links if _covered(target, roots))
     own = [Root(os.path.realpath(project), "project", "")] if project else []
     known = etc.shown()
@@ -109,11 +110,11 @@ def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: S
 def _may_be_seen(root: Root, yes: Sequence[str], no: Sequence[str]) -> bool:
     if any(_lies_in(root.path, one) for one in no) and root.kind != SYSTEM:
         return False
-    return not root.in_home or any(_lies_in(root.path, one) for one in yes)
+    return not root.private or any(_lies_in(root.path, one) for one in yes)
 
 
 def _notes(found: Look, roots: Sequence[Root], variables: environment.Environment) -> tuple[str, ...]:
-    hidden = [root.path for root in found.roots if root not in roots]
+    hidden = [root.path for root in found.roots if not _covered(root.path, roots)]
     lines = found.path.notes()
     if found.broad:
         folders = ", ".join(found.broad)

@@ -9,14 +9,14 @@ class Root:
     """A folder of this machine that pods see, read-only, at its own path.
 
     path: absolute, without a symbolic link on the way. kind: a word for the table (`system`, `opt`, `python`,
-    `conda`, ...). why: what it is for, in words. in_home: it lies below a home, so only the user's own word
-    lets it leave this machine.
+    `conda`, ...). why: what it is for, in words. private: only the user's own word lets it leave this
+    machine, since it lies in a home or behind a closed folder, or the project alone led to it.
     """
 
     path: str
     kind: str
     why: str
-    in_home: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

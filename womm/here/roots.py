@@ -9,7 +9,7 @@ what holds one.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -71,14 +71,13 @@ class Roots:
         roots, links = system(top)
         self._roots = {root.path: root for root in roots}
         self._links = dict(links)
+        self._of_content: set[str] = set()
         self._scanned: set[str] = set()
         self.refused = Refused()
 
     def found(self) -> tuple[tuple[Root, ...], tuple[tuple[str, str], ...]]:
-        """Return the roots, none in another, and the links, each to a folder in a root."""
-        roots = [
-            root for path, root in sorted(self._roots.items()) if not self._covers(os.path.dirname(path))
-        ]
+        """Return the roots, none in another with the same need of the user's word, and the links."""
+        roots = outermost([root for _, root in sorted(self._roots.items())])
         links = [
             (link, target)
             for link, target in sorted(self._links.items())
@@ -91,21 +90,27 @@ class Roots:
         real = os.path.realpath(path)
         return self._is_of_project(real) or self._covers(real)
 
-    def see(self, path: str, why: str, kind: str = "") -> bool:
-        """Make a path work in pods as it does here; return whether it does. why: what it is for."""
+    def see(self, path: str, why: str, kind: str = "", *, asked: bool = False) -> bool:
+        """Make a path work in pods as it does here; return whether it does.
+
+        why: what it is for. asked: the project's content led to it, so it needs the user's word, unless it
+        is where systems keep programs.
+        """
         mount = ""
         for at, link in self._filesystems.steps(path):
             if not link:
-                seen = self._see_real(at, why, kind)
+                seen = self._see_real(at, why, kind, asked)
                 if seen and mount:
                     self._mount_link(mount)
                 return seen
+            asked = asked or self._is_of_project(link)
             if not mount and not self._is_visible(link):
                 mount = at
         return False  # a circle of links, or a file server that does not answer
 
-    def _see_real(self, path: str, why: str, kind: str) -> bool:
-        if self._is_of_project(path) or self._covers(path):
+    def _see_real(self, path: str, why: str, kind: str, asked: bool) -> bool:
+        known = self._root_of(path)
+        if self._is_of_project(path) or (known and (asked or known not in self._of_content)):
             return True
         if not (mode := _mode(path)):
             return False
@@ -117,23 +122,22 @@ class Roots:
         if not homes.everybody_reads(root) or not homes.everybody_reads(folder):
             self.refused.unreadable.append(folder)
             return False
-        self._add(root, kind, why)
+        asked = asked and not any(_lies_in(root, place) for place in ("/opt", *_STORES))
+        (self._of_content.add if asked else self._of_content.discard)(root)
+        private = asked or self._homes.hold(root) or not homes.everybody_gets_to(root)
+        self._roots[root] = Root(root, kind or kind_of(root), why, private)
+        self._of_venv(root, asked)
         return True
 
-    def _add(self, root: str, kind: str, why: str) -> None:
-        private = self._homes.hold(root) or not homes.everybody_gets_to(root)
-        self._roots[root] = Root(root, kind or kind_of(root), why, private)
-        self._of_venv(root)
-
-    def _of_venv(self, folder: str) -> None:
+    def _of_venv(self, folder: str, asked: bool) -> None:
         """See what a virtual environment is based on."""
         if base := base_of_venv(folder):
-            self.see(base, f"the Python of {folder}", "python")
+            self.see(base, f"the Python of {folder}", "python", asked=asked)
 
     def venv(self, folder: str) -> None:
         """See what a virtual environment needs; it may be the project's own."""
         if self.see(folder, "a virtual environment", "venv"):
-            self._of_venv(folder)
+            self._of_venv(folder, self._passes_project(folder))
             self.programs(os.path.join(folder, "bin"))
 
     def programs(self, folder: str) -> None:
@@ -144,15 +148,15 @@ class Roots:
         if real in self._scanned:
             return
         self._scanned.add(real)
-        is_of_system = self._is_of_system(real)
+        is_of_system, asked = self._is_of_system(real), self._passes_project(folder)
         for name, is_link in _entries(real, None if is_of_system else _MOST_FILES):
             path = os.path.join(real, name)
             if is_link:
                 target = _link_out(path)
                 if target and self._filesystems.leads(target) and os.path.exists(path):
-                    self.see(target, f"{path} leads there")
+                    self.see(target, f"{path} leads there", asked=asked)
             elif not is_of_system and (interpreter := interpreter_of(path)):
-                self.see(interpreter, f"{path} runs it")
+                self.see(interpreter, f"{path} runs it", asked=asked)
 
     def name(self, path: str) -> str:
         """Take in a root that the user names; return why it cannot be one, in words; empty: it can."""
@@ -168,8 +172,8 @@ class Roots:
         if not homes.everybody_reads(real):
             return "is not readable by every user"
         if not self._covers(real):
-            self._roots[real] = Root(real, kind_of(real), "you named it", in_home=True)
-            self._of_venv(real)
+            self._roots[real] = Root(real, kind_of(real), "you named it", private=True)
+            self._of_venv(real, asked=False)
         if real != os.path.normpath(path):
             self._mount_link(os.path.normpath(path))
         return ""
@@ -213,12 +217,16 @@ class Roots:
         return is_top and not any(os.path.exists(f"{folder}/{name}") for name in _OF_ENVIRONMENT)
 
     def _covers(self, path: str) -> bool:
+        return bool(self._root_of(path))
+
+    def _root_of(self, path: str) -> str:
+        """Return the innermost root that holds a path; empty: none does."""
         at = path
         while at not in self._roots:
             if at == "/":
-                return False
+                return ""
             at = os.path.dirname(at)
-        return True
+        return at
 
     def _is_of_system(self, path: str) -> bool:
         return any(root.kind == SYSTEM and _lies_in(path, root.path) for root in self._roots.values())
@@ -226,9 +234,25 @@ class Roots:
     def _is_of_project(self, path: str) -> bool:
         return bool(self._project) and _lies_in(path, self._project)
 
+    def _passes_project(self, path: str) -> bool:
+        """Return whether the project's content decides where a path leads."""
+        return any(self._is_of_project(at) for at, _ in self._filesystems.steps(path))
+
     def _is_visible(self, link: str) -> bool:
         """Return whether pods see this very link, as the link that it is."""
         return link.startswith("/etc/") or self._is_of_project(link) or self._covers(os.path.dirname(link))
+
+
+def outermost(roots: Sequence[Root]) -> list[Root]:
+    """Return the roots without those that lie in another; one in a private folder stays, if it is not."""
+    wide = [(root.path, root.private) for root in roots]
+    return [
+        root
+        for root in roots
+        if not any(
+            root.path.startswith(f"{path}/") and (root.private or not private) for path, private in wide
+        )
+    ]
 
 
 def kind_of(root: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from womm import words
-from womm.here.programs import Programs, Root
+from womm.here.programs import Programs
 
 _WHY = 60
 
@@ -11,7 +11,8 @@ _WHY = 60
 def table(programs: Programs) -> list[str]:
     """Return the lines: every root, what of /etc, which variables, and what is left out."""
     rows = [
-        (root.path, root.kind + (", in a home" if root.in_home else ""), root.why) for root in programs.roots
+        (root.path, root.kind + (", by your word" if root.private else ""), root.why)
+        for root in programs.roots
     ]
     rows += [(link, "link", f"to {target}") for link, target in programs.links]
     rows.append(
@@ -30,7 +31,3 @@ def columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
         f"  {words.name(path):<{first}}  {kind:<{second}}  {words.name(why, _WHY)}".rstrip()
         for path, kind, why in rows
     ]
-
-
-def _kind(root: Root) -> str:
-    return f"{root.kind}, in a home" if root.in_home else root.kind

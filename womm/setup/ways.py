@@ -72,8 +72,8 @@ def _not_allowed(missing: Sequence[Root], allowed: Sequence[str]) -> list[Findin
 
 
 def _root(root: Root) -> Finding:
-    home = ", in a home" if root.in_home else ""
-    return Finding(ROOT, Verdict.GOOD, f"{words.name(root.path)} ({root.kind}{home}: {root.why})")
+    word = ", by your word" if root.private else ""
+    return Finding(ROOT, Verdict.GOOD, f"{words.name(root.path)} ({root.kind}{word}: {root.why})")
 
 
 def server(settings: Settings) -> Finding:

@@ -11,7 +11,7 @@ from womm.share.programs.view import ProgramsFolder
 TOKEN = "token = ghp_" + "abcDEF0123456789" * 2 + "abcd\n"
 SECRET = "what nobody may see\n"
 PROGRAMS = Programs(
-    (Root("/usr", "system", "why"), Root("/home/u/conda", "conda", "why", in_home=True)),
+    (Root("/usr", "system", "why"), Root("/home/u/conda", "conda", "why", private=True)),
     (("/bin", "/usr/bin"),),
     ("passwd", "ssl"),
 )
