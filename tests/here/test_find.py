@@ -59,6 +59,17 @@ def test_find_programs_with_the_users_word_has_what_a_program_needs(place, env):
         assert os.path.realpath(link) == target
 
 
+def test_find_programs_an_allowed_folder_is_no_root_unless_it_is_named(place, env):
+    conda = f"{place.home}/conda"
+    narrow = find_programs(env, None, [conda])
+    assert [root.path for root in narrow.roots if root.private] == [f"{conda}/envs/x"]
+    link = str(place.link("home/me/link", conda))
+    for name in (conda, link):
+        named = find_programs(env, None, [name], named=[name])
+        assert [root.path for root in named.roots if root.private] == [conda]
+    assert not any(root.private for root in find_programs(env, None, [link]).roots)
+
+
 def test_find_programs_none_leaves_homes_out_and_says_so(place, env):
     found = find_programs(env, None, ())
     assert not any(root.private for root in found.roots)
@@ -81,7 +92,7 @@ def test_find_programs_nothing_of_a_home_asks_nobody(place):
 
 def test_find_programs_a_home_cannot_be_allowed(place, env):
     with pytest.raises(UsageError, match="is a home, or holds one"):
-        find_programs(env, None, [str(place.home)])
+        find_programs(env, None, [str(place.home)], named=[str(place.home)])
 
 
 def test_look_finds_what_variables_links_and_the_project_name(place):

@@ -7,9 +7,11 @@ import pytest
 
 from tests.cli.running import WOMM, environment
 from tests.here import places
+from tests.task.test_programs import events
 from womm import settings as module
 from womm.errors import UsageError
 from womm.setup.here_roots import decided
+from womm.task.programs import make_programs
 
 
 @pytest.fixture
@@ -61,6 +63,22 @@ def test_decided_by_the_users_own_settings_is_of_this_project_alone(tmp_path, co
     assert lines_of(settings(tmp_path), tmp_path)[0].here_roots == (str(conda),)
     config.write_text(f'here-roots = ["!{conda}"]\n')
     assert lines_of(settings(tmp_path), tmp_path)[0].here_roots == (f"!{conda}",)
+
+
+async def test_decided_the_table_has_what_the_task_exports(tmp_path, conda, womm_home):
+    """What is allowed for all projects may be wider than what is found; a named folder is a root itself."""
+    wide = str(conda.parent)
+    config = womm_home.config / "womm" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(f'here-roots = ["{wide}"]\n')
+    for given, root in (({}, str(conda)), ({"here_roots": wide}, wide)):
+        found, said = lines_of(settings(tmp_path, share="none", **given), tmp_path)
+        told = [line.split()[0] for line in said if "by your word" in line]
+        programs = await make_programs(found, tmp_path, "/bin/sh", events([]))
+        assert programs is not None
+        exported = [one.path for one in programs.spec.mounts if one.path.startswith(str(womm_home.home))]
+        await programs.close()
+        assert (told, exported) == ([root], [root])
 
 
 def test_decided_leaves_other_images_alone(tmp_path, conda):

@@ -8,13 +8,28 @@ at the terminal, which the settings keep. A project's `.womm` cannot give it.
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 from womm import words
 from womm.errors import UsageError
 from womm.here.programs import Root
+from womm.settings import Settings
 
 NO = "!"
 """In the user's settings: before a folder that the user does not want to show."""
+
+
+_OF_ONE_COMMAND: Final = ("--here-roots", "WOMM_HERE_ROOTS")
+
+
+def named(settings: Settings) -> tuple[str, ...] | None:
+    """Return the folders that the user names for this one command; None: the settings are of all projects.
+
+    Named folders are roots as they are. Those of all projects only allow what is found in them.
+    """
+    if settings.origins.get("here_roots") in _OF_ONE_COMMAND:
+        return settings.here_roots or ()
+    return None
 
 
 def missing(roots: Sequence[Root]) -> UsageError:
@@ -38,14 +53,23 @@ def answered(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def undecided(roots: Sequence[Root], given: Sequence[str]) -> list[Root]:
     """Return the private roots on which the settings have no word."""
-    said = [os.path.realpath(path) for part in answered(given) for path in part]
+    allowed, refused = answered(given)
+    said = [*allowed, *both_paths(refused)]
     return [root for root in roots if root.private and not _is_in(root.path, said)]
+
+
+def both_paths(folders: Sequence[str]) -> list[str]:
+    """Return folders as they are written, and where they lead: for a no, which holds wherever that is.
+
+    A yes is never followed: whatever can write beside the folder would choose another one by a link.
+    """
+    return [path for folder in folders for path in (folder, os.path.realpath(folder))]
 
 
 def relevant(roots: Sequence[Root], given: Sequence[str]) -> list[str]:
     """Return the allowed folders that have something to do with these roots: settings are of all projects."""
     allowed, _ = answered(given)
-    return [path for path in allowed if any(_is_in(root.path, [os.path.realpath(path)]) for root in roots)]
+    return [path for path in allowed if any(_is_in(root.path, [path]) for root in roots)]
 
 
 def _is_in(path: str, folders: Sequence[str]) -> bool:

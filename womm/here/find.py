@@ -27,30 +27,35 @@ _LARGEST_CONF: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All that was found, before the user has allowed what is private."""
+    """All that was found, before the user has allowed what is private. named: folders that the user named."""
 
     roots: tuple[Root, ...]
     links: tuple[tuple[str, str], ...]
     path: SearchPath
     broad: tuple[str, ...]
     table: FileSystems
+    named: tuple[str, ...]
 
     def private(self) -> tuple[Root, ...]:
         return tuple(root for root in self.roots if root.private)
 
 
 def find_programs(
-    env: Mapping[str, str], project: Path | None, allowed: Sequence[str] | None, folder: Path | None = None
+    env: Mapping[str, str],
+    project: Path | None,
+    allowed: Sequence[str] | None,
+    folder: Path | None = None,
+    named: Sequence[str] = (),
 ) -> Programs:
     """Find what pods see of this machine.
 
-    project: the folder that pods have anyway; None: none. allowed: the folders in homes that the user lets
+    project: the folder that pods have anyway; None: none. allowed: the private folders that the user lets
     pods see, and any folders that pods must not see, with a ! before; None: nobody has been asked. folder:
-    where jobs run, else the project. Raises UsageError for a private root when nobody has been asked, and
-    where this machine's programs cannot run in pods.
+    where jobs run, else the project. named: the folders that the user names as roots. Raises UsageError for a
+    private root when nobody has been asked, and where this machine's programs cannot run in pods.
     """
     machine.refuse_others()
-    found = look(env, project, allowed or (), folder)
+    found = look(env, project, named, folder)
     if allowed is None and found.private():
         raise consent.missing(found.private())
     return chosen(env, found, project, allowed or ())
@@ -59,15 +64,16 @@ def find_programs(
 def look(
     env: Mapping[str, str],
     project: Path | None,
-    allowed: Sequence[str] = (),
+    named: Sequence[str] = (),
     folder: Path | None = None,
     table: FileSystems | None = None,
 ) -> Look:
-    """Look for roots, whether they are allowed or not. Raises UsageError for a bad one among the allowed."""
+    """Look for roots, whether they are allowed or not. Raises UsageError for a bad one among the named."""
     table = table or filesystems.mounted()
     of_machine = homes.of_machine(env)
     roots = Roots(of_machine, table, str(project or ""))
-    for path in consent.answered(allowed)[0]:
+    as_roots = consent.answered(named)[0]
+    for path in as_roots:
         if why := roots.name(path):
             raise UsageError(f"--here-roots {path}: it {why}", f"ls -ld {path}")
     searched = search_path(env, folder or project or Path("/"), roots, table)
@@ -80,16 +86,18 @@ def look(
         if interpreter := interpreter_of(script):
             roots.see(interpreter, f"{script} runs it", asked=True)
     found, links = roots.found()
+    real = tuple(map(os.path.realpath, as_roots))
     more = [one for one in roots.refused.unreadable if one not in searched.unreadable]
     searched.unreadable += dict.fromkeys(more)
-    return Look(found, links, searched, tuple(dict.fromkeys(roots.refused.broad)), table)
+    return Look(found, links, searched, tuple(dict.fromkeys(roots.refused.broad)), table, real)
 
 
 def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: Sequence[str]) -> Programs:
-    """Return what pods see of what was found, when these folders in homes are allowed. Raises UsageError."""
-    yes, no = ([os.path.realpath(path) for path in part] for part in consent.answered(allowed))
-    allowed_ = [root for root in found.roots if _may_be_seen(root, yes, no)]
-    roots = tuple(root for root in allowed_ if not _covered(os.path.dirname(root.path), allowed_))
+    """Return what pods see of what was found, when these private folders are allowed. Raises UsageError."""
+    yes, no = consent.answered(allowed)
+    yes, no = [*yes, *found.named], consent.both_paths(no)
+    seen = [root for root in found.roots if _may_be_seen(root, yes, no)]
+    roots = tuple(root for root in seen if not _covered(os.path.dirname(root.path), seen))
     links = tuple((link, target) for link, target in found.links if _covered(target, roots))
     own = [Root(os.path.realpath(project), "project", "")] if project else []
     known = etc.shown()

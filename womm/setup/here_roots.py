@@ -21,7 +21,6 @@ from womm.setup import remembered
 from womm.task.shares import shared_folder
 from womm.terminal import ask_terminal
 
-_EXACT: Final = ("--here-roots", "WOMM_HERE_ROOTS")
 _SHOWN: Final = "here-shown"
 _MOST_SHOWN: Final = 100
 """Tables that are remembered, in lines: each project has its own."""
@@ -54,29 +53,23 @@ def decided(settings: Settings, folder: Path, say: Callable[[str], None], *, qui
 
 def look(settings: Settings, folder: Path) -> Look:
     """Return what is found here for a task in `folder`. Raises UsageError."""
-    named = settings.here_roots or () if _is_exact(settings) else ()
-    return find.look(os.environ, shared_folder(settings, folder), named, folder)
+    return find.look(os.environ, shared_folder(settings, folder), consent.named(settings) or (), folder)
 
 
 def allowed_of(settings: Settings, found: Look) -> list[str]:
     """Return the folders in homes that the settings let pods see, without those of other projects."""
+    if (named := consent.named(settings)) is not None:
+        return list(named)
     given = settings.here_roots or ()
-    if _is_exact(settings):
-        return list(given)
     refused = [one for one in given if one.startswith(consent.NO)]
     return [*consent.relevant(found.roots, given), *refused]
 
 
 def open_questions(settings: Settings, found: Look) -> list[Root]:
     """Return the roots in homes on which the settings have no word."""
-    if settings.here_roots is not None and (not settings.here_roots or _is_exact(settings)):
+    if settings.here_roots == () or consent.named(settings) is not None:
         return []
     return consent.undecided(found.roots, settings.here_roots or ())
-
-
-def _is_exact(settings: Settings) -> bool:
-    """Whether the folders are those of this one command, and not all that were ever allowed."""
-    return settings.origins.get("here_roots") in _EXACT
 
 
 def _asked(missing: Sequence[Root], say: Callable[[str], None]) -> list[str]:

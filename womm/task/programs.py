@@ -32,13 +32,15 @@ async def make_programs(
     """
     if settings.cluster != KUBERNETES or settings.image != HERE:
         return None
+    from womm.here import consent
     from womm.here.find import find_programs
     from womm.here.machine import this_machine
     from womm.share.learned import LearnedFile
     from womm.share.programs.share import ProgramsEvents, ProgramsOptions, ProgramsShare
 
     project = shared_folder(settings, folder)
-    found = await asyncio.to_thread(find_programs, os.environ, project, settings.here_roots, folder)
+    named = consent.named(settings) or ()
+    found = await asyncio.to_thread(find_programs, os.environ, project, settings.here_roots, folder, named)
     machine = await asyncio.to_thread(this_machine, found.perl)
     spec = replace(program_spec(found), machine=machine.architecture, least_kernel=machine.kernel)
     options = ProgramsOptions(
