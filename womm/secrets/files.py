@@ -45,7 +45,12 @@ FILES: Final = (
     _file("crates.io login", r"\.cargo/credentials(?:\.toml)?", r"token\s*=\s*\S"),
     _file("RubyGems login", r"\.(?:local/share/)?gem/credentials", r":\s*\S+"),
     _file("Composer login", r"(?:\.composer|\.config/composer)/auth\.json", r'"[^"]+"\s*:\s*"[^"]+"'),
-    _file("Maven login", r"\.m2/settings\.xml", r"<password>\s*[^<\s$]"),
+    # Maven's own settings.xml has examples.
+    _file(
+        "Maven login",
+        r"(?:\.m2|maven[^/]*|conf)/settings(?:-security)?\.xml",
+        r"<(?:password|passphrase|master)>\s*(?!repopwd<|proxypass<|optional; leave empty)[^<\s$]",
+    ),
     _file(
         "AWS credentials", r"\.aws/credentials", r"(?i)(?:aws_secret_access_key|aws_session_token)\s*=\s*\S"
     ),
