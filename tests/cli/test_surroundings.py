@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.cli.running import run
 from womm.cli.surroundings import current_folder, find_perl, pod_shell
 from womm.errors import EngineError, ProjectError
 from womm.settings import Settings
@@ -25,6 +26,15 @@ def test_perl_that_is_not_there_says_what_to_install(monkeypatch):
     with pytest.raises(EngineError) as raised:
         find_perl()
     assert raised.value.hint == "apt-get install perl-base"
+
+
+@pytest.mark.slow
+def test_programs_of_this_machine_are_told_in_spite_of_quiet(tmp_path, womm_home):
+    words = ["-q", "parallel", "--kube-pods", "1", "--image", "here", "--here-roots", "none"]
+    words += ["--kubeconfig", f"{tmp_path}/none", "--", "echo", ":::", "1"]
+    first, second = (run(*words, cwd=tmp_path, PATH="/usr/bin:/bin").err for _ in range(2))
+    assert "pods see " in first and f"{tmp_path}/none" in first
+    assert "pods see " not in second
 
 
 def test_shell_of_pods_is_sh_unless_the_settings_name_one(monkeypatch):

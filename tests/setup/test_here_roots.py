@@ -56,6 +56,14 @@ def test_decided_the_table_is_shown_once_until_it_changes(tmp_path, conda):
     assert lines_of(settings(tmp_path, {"WOMM_HERE_ROOTS": str(conda)}), tmp_path, quiet=True)[1] == []
 
 
+def test_decided_quietly_a_line_tells_once_what_leaves(tmp_path, conda):
+    chosen = settings(tmp_path, here_roots=str(conda))
+    (line,) = lines_of(chosen, tmp_path, quiet=True)[1]
+    assert line.startswith("pods see ") and line.endswith("; all of it: womm doctor --no-pod --image here")
+    assert lines_of(chosen, tmp_path, quiet=True)[1] == []
+    assert len(lines_of(chosen, tmp_path)[1]) > 1
+
+
 def test_decided_by_the_users_own_settings_is_of_this_project_alone(tmp_path, conda, womm_home):
     config = womm_home.config / "womm" / "config.toml"
     config.parent.mkdir()

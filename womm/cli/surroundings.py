@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from womm import programs
+from womm import programs, words
 from womm.errors import EngineError, ProjectError
 from womm.settings import HERE, KUBERNETES, LOCAL, Settings
 
@@ -66,14 +66,18 @@ def pod_shell(settings: Settings) -> str:
 def with_programs(settings: Settings, folder: Path) -> Settings:
     """Return the settings with the user's word on what pods see of this machine, if they see its programs.
 
-    It may ask at the terminal. Raises UsageError.
+    It may ask at the terminal. What leaves this machine is said in spite of --quiet. Raises UsageError.
     """
     if settings.cluster != KUBERNETES or settings.image != HERE:
         return settings
-    from womm.cli import tables
+    import click
+
     from womm.setup import here_roots
 
-    return here_roots.decided(settings, folder, lambda text: tables.say(f"womm: {text}"), quiet=is_quiet())
+    def say(text: str) -> None:
+        click.echo(words.line(f"womm: {text}"), err=True)
+
+    return here_roots.decided(settings, folder, say, quiet=is_quiet())
 
 
 def is_quiet() -> bool:

@@ -1,4 +1,4 @@
-"""Which folders in homes pods may see: asked at the terminal, and kept in the user's `config.toml`.
+"""Which private folders pods may see: asked at the terminal, and kept in the user's `config.toml`.
 
 A task asks before it makes anything. Where nobody can be asked, the error names the option to type.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from womm import places
+from womm import places, words
 from womm.errors import JournalError, ProjectError
 from womm.here import consent, find, machine, shown
 from womm.here.find import Look
@@ -21,7 +21,9 @@ from womm.setup import remembered
 from womm.task.shares import shared_folder
 from womm.terminal import ask_terminal
 
+_SHOW: Final = "womm doctor --no-pod --image here"
 _SHOWN: Final = "here-shown"
+_SHORT: Final = "-q"
 _MOST_SHOWN: Final = 100
 """Tables that are remembered, in lines: each project has its own."""
 
@@ -32,10 +34,10 @@ def is_here(settings: Settings) -> bool:
 
 
 def decided(settings: Settings, folder: Path, say: Callable[[str], None], *, quiet: bool = False) -> Settings:
-    """Return the settings with the user's word on each folder in a home; ask for what is missing.
+    """Return the settings with the user's word on each private folder; ask for what is missing.
 
-    The table of all that pods see is shown when it differs from those that were shown before. Raises
-    UsageError where nobody can be asked.
+    The table of all that pods see is shown when it differs from those that were shown before; quiet: a line
+    in its place, unless somebody is asked. Raises UsageError where nobody can be asked.
     """
     if not is_here(settings):
         return settings
@@ -44,8 +46,7 @@ def decided(settings: Settings, folder: Path, say: Callable[[str], None], *, qui
     allowed = allowed_of(settings, found)
     missing = open_questions(settings, found)
     programs = find.chosen(os.environ, found, shared_folder(settings, folder), allowed)
-    if not quiet or missing:
-        _show_once(programs, say, again=bool(missing))
+    _show_once(programs, say, again=bool(missing), short=quiet and not missing)
     if missing:
         allowed += _asked(missing, say)
     return replace(settings, here_roots=tuple(allowed))
@@ -57,7 +58,7 @@ def look(settings: Settings, folder: Path) -> Look:
 
 
 def allowed_of(settings: Settings, found: Look) -> list[str]:
-    """Return the folders in homes that the settings let pods see, without those of other projects."""
+    """Return the private folders that the settings let pods see, without those of other projects."""
     if (named := consent.named(settings)) is not None:
         return list(named)
     given = settings.here_roots or ()
@@ -66,7 +67,7 @@ def allowed_of(settings: Settings, found: Look) -> list[str]:
 
 
 def open_questions(settings: Settings, found: Look) -> list[Root]:
-    """Return the roots in homes on which the settings have no word."""
+    """Return the private roots on which the settings have no word."""
     if settings.here_roots == () or consent.named(settings) is not None:
         return []
     return consent.undecided(found.roots, settings.here_roots or ())
@@ -87,15 +88,18 @@ def _asked(missing: Sequence[Root], say: Callable[[str], None]) -> list[str]:
     return [one for one, yes in answers if yes]
 
 
-def _show_once(programs: Programs, say: Callable[[str], None], *, again: bool) -> None:
+def _show_once(programs: Programs, say: Callable[[str], None], *, again: bool, short: bool) -> None:
+    """Show the table, unless it was shown; again: even then; short: a line in its place."""
     lines = shown.table(programs)
-    mark = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+    whole = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+    mark = f"{whole}{_SHORT}" if short else whole
     known: list[str] = []
     with suppress(OSError, JournalError, UnicodeDecodeError):
         known = (places.state_folder() / _SHOWN).read_text("ascii").split()
-    if mark in known and not again:
+    if not {whole, mark}.isdisjoint(known) and not again:
         return
-    for line in lines:
+    count = words.counted(len(programs.roots), "folder")
+    for line in [f"pods see {count} of this machine, read-only; all of it: {_SHOW}"] if short else lines:
         say(line)
     if mark not in known:
         with suppress(OSError, JournalError):  # then it is shown again
