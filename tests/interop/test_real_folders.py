@@ -1,11 +1,15 @@
 """The jobs of a new user on real folders: womm's results are plain GNU parallel's."""
 
+import hashlib
 import subprocess
 import sys
+import sysconfig
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 
+from tests.interop.plain import read_joblog
 from tests.soak import count
 
 pytestmark = pytest.mark.slow
@@ -64,3 +68,20 @@ def test_compressing_a_copy_gives_the_same_files(repository, womm_home, tmp_path
         )
     assert trees[0] == trees[1]
     assert all(name.endswith(".gz") for name in trees[1])
+
+
+def test_jobs_on_the_standard_library_are_as_plain_parallels(womm_home, tmp_path):
+    library = Path(sysconfig.get_path("stdlib"))
+    sources = sorted(path for path in library.rglob("*.py") if "site-packages" not in path.parts)
+    each = count(80, 6_667)
+    files = "".join(f"{path}\n" for path in islice(cycle(sources), each)).encode()
+    ran = []
+    for name, program in (("plain", PLAIN), ("womm", WOMM)):
+        joblog = tmp_path / name
+        words = ["-k", "--joblog", str(joblog), "{1} <{2}", ":::", "gzip", "sha256sum", "wc", "::::", "-"]
+        done = subprocess.run([*program, *words], input=files, capture_output=True, check=False)
+        printed = hashlib.sha256(done.stdout).hexdigest()
+        ran.append((done.returncode, done.stderr, read_joblog(joblog), printed))
+    plain, ours = ran
+    assert len(plain[2]) == 3 * each
+    assert ours == plain
