@@ -24,6 +24,7 @@ from bench import (
     scale,
     share,
     waits,
+    wide,
 )
 from bench.kube import Kube, Kubes, Unable
 from bench.report import Section
@@ -39,6 +40,7 @@ BENCHMARKS: Mapping[str, Callable[[Place], Section]] = {
     "many-jobs": crowd.long_run,
     "many-pods": crowd.many_pods,
     "first": waits.first_output,
+    "slots": wide.many_slots,
     "memory": memory.queued_lines,
     "commands": waits.commands,
     "eager": eager.section,

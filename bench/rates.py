@@ -14,7 +14,6 @@ from bench.stats import Target, both, marginal_rate
 
 OUTPUT_BYTES = 1_000_000
 WOMM, PLAIN, SSH, XARGS = "womm", "parallel -j4", "parallel over ssh", "xargs -P4"
-_OVER_PLAIN = Target(least=0.5)
 _OVER_SSH = Target(least=2.0)
 
 
@@ -34,6 +33,8 @@ class Load:
     unit: str = "jobs/s"
     factor: float = 1.0
     """Of `unit` in one job."""
+    over_plain: Target | None = None
+    over_xargs: Target | None = None
     over_ssh: Target | None = _OVER_SSH
 
 
@@ -54,12 +55,24 @@ class _Pair:
 
 def true_jobs(place: Place) -> Section:
     many, ssh_many = (60, 20) if place.quick else (1000, 200)
-    return _compare(place, Load("true", "true {}", lambda count: 0, 4, many, ssh_many))
+    load = Load(
+        "true",
+        "true {}",
+        lambda count: 0,
+        4,
+        many,
+        ssh_many,
+        over_plain=Target(least=1.9),
+        over_xargs=Target(least=0.55),
+        over_ssh=Target(least=12.0),
+    )
+    return _compare(place, load)
 
 
 def echo_jobs(place: Place) -> Section:
     many, ssh_many = (60, 20) if place.quick else (1000, 200)
-    return _compare(place, Load("echo {}", "echo {}", _digits, 4, many, ssh_many))
+    load = Load("echo {}", "echo {}", digits, 4, many, ssh_many, over_plain=Target(least=1.7))
+    return _compare(place, load)
 
 
 def output_jobs(place: Place) -> Section:
@@ -76,6 +89,7 @@ def output_jobs(place: Place) -> Section:
         ssh_many,
         unit="MB/s",
         factor=OUTPUT_BYTES / 1e6,
+        over_plain=Target(least=1.0),
         over_ssh=None,
     )
     return _compare(place, load)
@@ -95,7 +109,8 @@ def sample_text(size_bytes: int) -> bytes:
     return "".join(lines).encode()[:size_bytes]
 
 
-def _digits(count: int) -> int:
+def digits(count: int) -> int:
+    """Bytes of the lines 1 to `count`."""
     return sum(len(str(number)) + 1 for number in range(1, count + 1))
 
 
@@ -136,6 +151,7 @@ def _figures(load: Load, found: Mapping[str, list[_Pair]]) -> list[Figure]:
     ours = found[WOMM]
     rates = [pair.rate(load) for pair in ours]
     marginals = [pair.marginal(load) for pair in ours]
+    targets = {PLAIN: load.over_plain, XARGS: load.over_xargs}
     figures = []
     for name, theirs in found.items():
         if name == WOMM:
@@ -145,7 +161,7 @@ def _figures(load: Load, found: Mapping[str, list[_Pair]]) -> list[Figure]:
         whole = f"{load.name}, beside {name}, with start-up"
         rest = f"{load.name}, beside {name}, marginal"
         figures += [
-            compared(whole, rates, over, load.unit, _OVER_PLAIN if name == PLAIN else None),
+            compared(whole, rates, over, load.unit, targets.get(name)),
             compared(rest, mine, other, load.unit, load.over_ssh if name == SSH else None),
         ]
     return figures
