@@ -48,13 +48,16 @@ async def test_what_one_task_has_read_the_next_one_gets_ahead(top, place, tmp_pa
 
 async def test_an_end_does_not_fail_by_what_was_learned(tmp_path):
     class Silent:
+        why = ""
+
         async def ask(self, request, reply):
             if self.why:
                 raise ShareError(self.why)
             await asyncio.Event().wait()
 
     learning = Learning(Silent(), LearnedFile(tmp_path / "learned"))  # type: ignore[arg-type]
-    for Silent.why in ("", "the connection was cut"):
+    for why in ("", "the connection was cut"):
+        Silent.why = why
         await learning.learn_last(within_s=0.01)
     assert not (tmp_path / "learned").exists()
 

@@ -12,8 +12,8 @@ PROGRAMS = Programs(
     (
         Root("/usr", "system", ""),
         Root("/opt", "opt", ""),
-        Root("/root/conda", "conda", "", in_home=True),
-        Root("/root/work", "python", "it has bin/python3", in_home=True),
+        Root("/root/conda", "conda", "", private=True),
+        Root("/root/work", "python", "it has bin/python3", private=True),
     )
 )
 
