@@ -41,7 +41,7 @@ class Contents:
         self._managed = tuple(
             os.fsencode(root.path.strip("/")) + b"/"
             for root in programs.roots
-            if root.kind in (_KINDS_IN_HOMES if root.in_home else _KINDS)
+            if root.kind in (_KINDS_IN_HOMES if root.private else _KINDS)
         )
         self._lock = threading.Lock()
         self._clean: OrderedDict[tuple[bytes, Inode], Version] = OrderedDict()
