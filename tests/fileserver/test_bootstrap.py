@@ -99,6 +99,34 @@ def test_fill_whose_connection_is_cut_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_fill_that_gets_nothing_more_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    with running("fill", tmp_path, "0.2") as process:
+        assert process.stdin is not None
+        process.stdin.write(b"%s %d\n%b" % (b"0" * 64, 10_000, SMALL[:500]))
+        process.stdin.flush()
+        assert process.wait(WAIT_S) == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_fill_removes_what_lost_ones_have_begun_and_those_place_nothing(tmp_path: Path) -> None:
+    bundle = pack({"womm/__init__.py": b"", "womm/one": os.urandom(200_000), "womm/two": b"", "z": b""})
+    digest = hashlib.sha256(bundle).hexdigest().encode()
+    (tmp_path / "part-killed").mkdir()
+    with running("fill", tmp_path) as lost:
+        assert lost.stdin is not None
+        lost.stdin.write(b"%s %d\n%b" % (digest, len(bundle), bundle[:-50_000]))
+        lost.stdin.flush()
+        while not any(tmp_path.glob("part-*/womm/__init__.py")):
+            assert lost.poll() is None
+        assert not (tmp_path / "part-killed").exists()
+        _, told = fill(tmp_path, bundle)
+        assert (told[-1], os.listdir(tmp_path)) == ("filled", ["current"])
+        (tmp_path / "current").rename(tmp_path / "seen")
+        out, _ = lost.communicate(bundle[-50_000:], WAIT_S)
+        assert out.splitlines()[-1].startswith(b"failed ")
+    assert os.listdir(tmp_path) == ["seen"]
+
+
 @pytest.mark.slow
 def test_file_server_of_a_real_bundle_becomes_ready_without_any_other_module(tmp_path: Path) -> None:
     with running("fill", tmp_path) as process:

@@ -1,7 +1,7 @@
 """The part of a file server that comes by a ConfigMap, into a pod whose image has python3 and no womm.
 
     python3 -I bootstrap.py run LIB ARGUMENT...   wait until LIB has womm, then be womm.fileserver
-    python3 -I bootstrap.py fill LIB              put womm into LIB, from stdin
+    python3 -I bootstrap.py fill LIB [SECONDS]    put womm into LIB, from stdin
     python3 -I bootstrap.py bridge SOCKET         what womm/worker/bridge.pl does, without perl
 
 Strategy: the container's program is `run`. The user's side runs `fill` beside it and sends the bundle (see
@@ -29,12 +29,15 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 CURRENT = "current"
 """The folder of LIB that womm is in, once it is there as a whole."""
 HASH = ".sha256"
 FIFO = "filled"
+PART = "part-"
+GONE = "gone-"
 GREETING = "womm bootstrap 1 "
 """What `fill` begins with; JSON follows: see `about`."""
 OLDEST = (3, 11)
@@ -42,6 +45,10 @@ CHUNK = 65536
 TELL_BYTES = 262144
 LIMIT = 262144
 """How much a bridge holds in each direction."""
+SILENCE_S = 120.0
+"""An exec's process outlives the user's side, and its stdin need not end. Twice what that side waits."""
+MAKING_S = 600.0
+"""So long the user's side may make the bundle."""
 PATIENCE_S = 5.0
 PAUSE_S = 0.02
 PARTS = ("_lzma", "_sqlite3", "_ssl")
@@ -77,25 +84,48 @@ def _wait(lib: str, current: str) -> None:
     os.close(word)
 
 
-def fill(lib: str) -> None:
-    """Say what this Python is and what `lib` has; take the bundle that follows, if one does."""
+def fill(lib: str, silence_s: float = SILENCE_S) -> None:
+    """Say what this Python is and what `lib` has; take the bundle that follows, if one does.
+
+    silence_s: so long its next byte may take.
+    """
     _say(GREETING + json.dumps(about(lib)))
     line = _line()
     if not line:
         return
     digest, size = line.split()
-    part = os.path.join(lib, f"part-{os.getpid()}")
-    os.mkdir(part)
+    part, held = "", -1
     try:
-        _unpack(part, digest, int(size))
+        _clear(lib)
+        part = tempfile.mkdtemp(prefix=PART, dir=lib)
+        held = os.open(part, os.O_RDONLY)  # so that no other directory gets its number
+        _unpack(part, digest, int(size), silence_s)
+        if not os.path.samestat(os.stat(part), os.fstat(held)):
+            raise OSError("another exec brings the bundle")
         _place(part, os.path.join(lib, CURRENT), digest)
     except (OSError, EOFError, ValueError, tarfile.TarError) as exc:
         _say("failed " + (str(exc) or type(exc).__name__).replace("\n", " "))
         return
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if held >= 0:
+            os.close(held)
+        if part:
+            shutil.rmtree(part, ignore_errors=True)
     _wake(lib)
     _say("filled")
+
+
+def _clear(lib: str) -> None:
+    """Remove what earlier execs have begun: the user's side has lost them, since it has made this one.
+
+    One of them may still run. What it has is renamed first, so it cannot put half of it in its place.
+    """
+    for name in os.listdir(lib):
+        if name.startswith((PART, GONE)):
+            gone = tempfile.mkdtemp(prefix=GONE, dir=lib)
+            with contextlib.suppress(OSError):
+                os.rename(os.path.join(lib, name), gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def about(lib: str) -> dict[str, str]:
@@ -147,9 +177,9 @@ def _has(current: str) -> str:
         return ""
 
 
-def _unpack(part: str, digest: str, size: int) -> None:
+def _unpack(part: str, digest: str, size: int, silence_s: float) -> None:
     """Unpack `size` bytes of stdin, a tar archive, while they come; what is not as it was sent is refused."""
-    stream = _Stream(size)
+    stream = _Stream(size, silence_s)
     extra = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     failed = None
     try:
@@ -168,14 +198,16 @@ def _unpack(part: str, digest: str, size: int) -> None:
 class _Stream:
     """So many bytes of stdin, as a file, hashed as they are read. They are told of on stdout."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, silence_s: float) -> None:
         self._left = self._size = size
+        self._silence_s = silence_s
         self._told = 0
         self.digest = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
         data = b""
         while len(data) < size and self._left:
+            _await_stdin(self._silence_s)
             piece = os.read(0, min(CHUNK, size - len(data), self._left))
             if not piece:
                 raise EOFError("the connection has ended")
@@ -211,14 +243,23 @@ def _wake(lib: str) -> None:
 
 
 def _line() -> str:
-    """Read a line of stdin and nothing beyond it. Empty: stdin has ended."""
+    """Read a line of stdin and nothing beyond it. Empty: stdin has ended, or nothing comes."""
     line = b""
     while not line.endswith(b"\n"):
+        try:
+            _await_stdin(MAKING_S)
+        except EOFError:
+            return ""
         byte = os.read(0, 1)
         if not byte:
             return ""
         line += byte
     return line.decode("ascii").strip()
+
+
+def _await_stdin(timeout_s: float) -> None:
+    if not select.select([0], [], [], timeout_s)[0]:
+        raise EOFError("nothing comes any more")
 
 
 def _say(line: str) -> None:
@@ -284,7 +325,7 @@ def main() -> None:
     if what == "run":
         run(where, arguments)
     elif what == "fill":
-        fill(where)
+        fill(where, *map(float, arguments))
     elif what == "bridge":
         bridge(where)
     else:
