@@ -91,15 +91,28 @@ class Bundles(Protocol):
         """
 
 
+class Digests(Protocol):
+    """Keeps the digests of images. It may block, and raises nothing."""
+
+    def learn(self, image: str, image_id: str) -> None:
+        """Take what a pod's status says of an image (`imageID`)."""
+
+    def refuse(self, image: str) -> None:
+        """Take note that the image cannot be pulled by its digest."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
     """The program of the file server's pod.
 
     image: has womm in it; or, with bundles, python3 alone: then the cluster brings a bundle into each pod.
+    by_digest: the same image, to be tried first; empty: its digest is not known. digests: hear of it.
     """
 
     image: str
     bundles: Bundles | None = None
+    by_digest: str = ""
+    digests: Digests | None = None
 
 
 @dataclass(frozen=True, slots=True)

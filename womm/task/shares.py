@@ -116,11 +116,12 @@ def server_spec(settings: Settings) -> ServerSpec:
     if settings.fileserver_image:
         return ServerSpec(settings.fileserver_image)
     from womm.image.bundle import WommBundles
+    from womm.image.digests import ImageDigests
 
-    folder = places.cache_folder()
-    return ServerSpec(
-        settings.fileserver_python, WommBundles(folder / "bundles" if folder is not None else None)
-    )
+    folder, image = places.cache_folder(), settings.fileserver_python
+    digests = ImageDigests(folder / "digests" if folder is not None else None)
+    bundles = WommBundles(folder / "bundles" if folder is not None else None)
+    return ServerSpec(image, bundles, digests.known(image), digests)
 
 
 def shared_folder(settings: Settings, folder: Path) -> Path | None:

@@ -12,11 +12,13 @@ from tests.cluster.kubernetes.apiserver import ApiServer, connected
 from tests.cluster.kubernetes.pods import about
 from tests.cluster.kubernetes.test_pods import RUNNING, ended, pod, waiting
 from tests.link.wires import DEADLINE_S
-from womm.cluster.base import Loss, Pod, ShareSpec
+from tests.loop import until
+from womm.cluster.base import Loss, Pod, ServerSpec, ShareSpec
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.manifests import COMPONENT, KEEPER, WORKER, WorkerSpec
 from womm.cluster.kubernetes.running_task import DeploymentWatcher, PodWatcher, RunningTask
-from womm.cluster.kubernetes.share_manifests import FILE_SERVER
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER, server_name
+from womm.image.digests import ImageDigests
 
 PODS = "/api/v1/namespaces/lab/pods"
 
@@ -55,11 +57,11 @@ def share(kind):
 
 
 @asynccontextmanager
-async def running(folder, kind=""):
-    """A task with two workers, its observer and the API server."""
+async def running(folder, kind="", program=None):
+    """A task with two workers, its observer and the API server. program: of its file server."""
     server, observer = ApiServer(), Observer()
     async with connected(server, folder) as client:
-        spec = replace(SPEC, task="t1", share=share(kind) if kind else None)
+        spec = replace(SPEC, task="t1", share=share(kind) if kind else None, server=program)
         workers = WorkerSpec("t1", about(spec), "image", "/bin/sh", 60.0)
         task = RunningTask(client, NoExecs(client), spec, workers, observer)
         try:
@@ -213,3 +215,24 @@ async def test_move_of_the_file_server_is_told_unless_the_task_ends(go):
         task.drain()
         pods.event("DELETED", server_pod(RUNNING, "g"))
         assert told == [False, False]
+
+
+async def test_image_of_the_file_server_is_remembered_by_its_digest_and_its_tag_helps_where_that_fails(
+    tmp_path,
+):
+    digests, known = ImageDigests(tmp_path), f"python@sha256:{'0a' * 32}"
+    async with running(tmp_path, "lazy", ServerSpec("python:3.13", digests=digests)) as (task, _, _):
+        item = server_pod(RUNNING)
+        item["status"]["containerStatuses"][0]["imageID"] = f"docker.io/library/{known}"
+        PodWatcher(task).event("MODIFIED", item)
+        await until(lambda: digests.known("python:3.13") == known, "the digest", DEADLINE_S)
+    program = ServerSpec("python:3.13", by_digest=known, digests=digests)
+    async with running(tmp_path, "lazy", program) as (task, _, server):
+        for _ in range(2):
+            PodWatcher(task).event("MODIFIED", server_pod(waiting("ErrImagePull"), ready=False))
+        await until(lambda: server.requests, "the patch", DEADLINE_S)
+        assert digests.known("python:3.13") == ""
+    ((method, path, body),) = server.requests
+    assert (method, path.rpartition("/")[2]) == ("PATCH", server_name("t1"))
+    (container,) = body["spec"]["template"]["spec"]["containers"]
+    assert container == {"name": FILE_SERVER, "image": "python:3.13"}

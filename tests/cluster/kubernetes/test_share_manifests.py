@@ -91,6 +91,12 @@ def test_file_server_is_one_without_any_rights_and_with_time_to_end() -> None:
     assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
 
 
+def test_file_server_is_of_the_image_by_its_digest_once_that_is_known() -> None:
+    made = replace(task(share()), server=ServerSpec(IMAGE, by_digest="known@sha256:00"))
+    (container,) = share_manifests.file_server(spec(), made, ROOT)["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], share_manifests.server_image(made)) == ("known@sha256:00", IMAGE)
+
+
 def test_lazy_file_server_has_a_cache_of_its_size_and_room_beside() -> None:
     pod, container = server_pod(cache_bytes=1000, read_only=True)
     assert "--lazy /womm/run/share --cache /womm/cache --cache-bytes 1000" in " ".join(container["args"])

@@ -53,6 +53,7 @@ WATCH_SILENT_S: Final = 150.0
 """The API server sends a bookmark a minute: a watch without a byte for this long is half open."""
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
 FIELD_MANAGER: Final = "womm"
 _KEEP_ALIVE: Final = (
     ("TCP_KEEPIDLE", 30),

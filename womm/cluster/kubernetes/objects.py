@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 
-from womm.cluster.kubernetes.client import MERGE, KubeClient
+from womm.cluster.kubernetes.client import MERGE, STRATEGIC_MERGE, KubeClient
 from womm.cluster.kubernetes.manifests import Object, root_name
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER, server_name
 from womm.errors import ClusterError
 
 
 class TaskObjects:
-    """The pods and the workers' Deployment of a task, at the API server."""
+    """The pods and the Deployments of a task, at the API server."""
 
     def __init__(self, client: KubeClient, task: str) -> None:
         self.client = client
@@ -36,6 +37,13 @@ class TaskObjects:
         """Make all workers again from another template (metadata, spec). Raises ClusterError."""
         strategy = {"type": "Recreate", "rollingUpdate": None}
         await self._patch_workers({"strategy": strategy, "template": pod})
+
+    async def use_server_image(self, image: str) -> None:
+        """Make the file server's pod again, from another image. Raises ClusterError."""
+        pod = {"containers": [{"name": FILE_SERVER, "image": image}]}
+        path = f"{self.client.collection('deployments')}/{server_name(self.task)}"
+        body = {"spec": {"template": {"spec": pod}}}
+        await self.client.request("PATCH", path, body=body, content_type=STRATEGIC_MERGE)
 
     async def warnings(self, pod: str) -> list[Object]:
         """Return the events of a pod that are warnings. Raises ClusterError."""

@@ -5,9 +5,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from womm.background import Background
-from womm.cluster.base import Place, Pod, TaskSpec
+from womm.cluster.base import Digests, Place, Pod, TaskSpec
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.execs import DIAL_TIMEOUT_S, Execs
 from womm.cluster.kubernetes.file_server import FileServerPods, greeted
@@ -20,6 +21,8 @@ from womm.errors import ClusterError, WommError
 from womm.link.client import Dial
 
 log = logging.getLogger(__name__)
+
+_NOT_PULLED: Final = frozenset(["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"])
 
 
 class FileServerHost:
@@ -53,6 +56,7 @@ class FileServerHost:
         self._tell_moves: list[Callable[[bool], None]] = []
         self._released = asyncio.Event()
         self._draining = False
+        self._image_seen = False
 
     def __repr__(self) -> str:
         return f"<FileServerHost {self._server!r}>"
@@ -110,11 +114,15 @@ class FileServerHost:
 
     def replace(self, items: Iterable[Object]) -> None:
         if self._server is not None:
-            self._delete(self._server.replace(items))
+            found = list(items)
+            for item in found:
+                self._see_image(item)
+            self._delete(self._server.replace(found))
 
     def apply(self, kind: str, item: Object) -> None:
         if self._server is not None:
             gone = kind == "DELETED"
+            self._see_image(item)
             useless = self._server.remove(item["metadata"]["name"]) if gone else self._server.apply(item)
             self._delete(useless)
 
@@ -152,6 +160,26 @@ class FileServerHost:
         for name in useless if not self._draining else ():
             log.debug("pod %s of the file server is replaced", name)
             self._background.spawn(self._objects.delete_pod(name, GRACE_S))
+
+    def _see_image(self, item: Object) -> None:
+        """Keep the digest of the image, once; or go back to its tag if it cannot be pulled by its digest."""
+        server = self._spec.server
+        if self._image_seen or self._draining or server is None or server.digests is None:
+            return
+        for container in (item.get("status") or {}).get("containerStatuses") or ():
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if image_id := str(container.get("imageID") or ""):
+                self._image_seen = True
+                self._background.spawn(asyncio.to_thread(server.digests.learn, server.image, image_id))
+            elif server.by_digest and waiting.get("reason") in _NOT_PULLED:
+                self._image_seen = True
+                self._background.spawn(self._use_tag(server.image, server.digests))
+
+    async def _use_tag(self, image: str, digests: Digests) -> None:
+        log.debug("%s cannot be pulled by its digest", image)
+        await asyncio.to_thread(digests.refuse, image)
+        with suppress(ClusterError):
+            await self._objects.use_server_image(image)
 
     async def _see_servers_go(self, server: FileServerPods) -> None:
         """Force the end of a file server's pod on a lost node: the next one serves only once it is alone."""

@@ -218,7 +218,8 @@ def has_bundle(task: TaskSpec) -> bool:
 
 
 def _program(task: TaskSpec) -> Object:
-    program: Object = {"image": server_image(task)}
+    by_digest = task.server.by_digest if task.server is not None else ""
+    program: Object = {"image": by_digest or server_image(task)}
     return {**program, "command": list(RUN_SERVER)} if has_bundle(task) else program
 
 
