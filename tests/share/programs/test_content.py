@@ -71,6 +71,15 @@ def test_another_name_of_a_file_is_judged_by_itself(tmp_path):
     assert judge(contents, tmp_path / "f", b"opt/tool/x.py") == "GitHub token"
 
 
+def test_a_file_that_is_being_read_holds_no_other_one_up(tmp_path):
+    (tmp_path / "f").write_bytes(b"harmless\n")
+    contents = Contents(PROGRAMS)
+    found = (tmp_path / "f").stat()
+    with contents._alone((found.st_dev, found.st_ino + 1)):  # on a dead mount
+        assert judge(contents, tmp_path / "f", b"opt/f") == ""
+    assert not contents._looking
+
+
 def test_a_large_file_is_data(tmp_path):
     (tmp_path / "f").write_bytes(TOKEN + b"x" * (1 << 20))
     assert judge(Contents(PROGRAMS), tmp_path / "f", b"opt/f") == ""

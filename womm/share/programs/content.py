@@ -9,6 +9,9 @@ import os
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from womm.here.programs import Programs
@@ -34,6 +37,14 @@ def version_of(found: os.stat_result) -> Version:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+@dataclass(slots=True)
+class _Looking:
+    """threads: those that look at a file, or wait for the one that does."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    threads: int = 0
+
+
 class Contents:
     """The verdicts of one task. Threads may use it."""
 
@@ -44,6 +55,7 @@ class Contents:
             if root.kind in (_KINDS_IN_HOMES if root.private else _KINDS)
         )
         self._lock = threading.Lock()
+        self._looking: dict[Inode, _Looking] = {}
         self._clean: OrderedDict[tuple[bytes, Inode], Version] = OrderedDict()
         """By name, too: the name decides whether a file is searched, and for what."""
         self._secret: dict[Inode, tuple[Version, str]] = {}
@@ -64,19 +76,35 @@ class Contents:
         name = path, inode
         if self._clean.get(name) == version:
             return ""
-        with self._lock:  # the blocks of a file are asked for together: one of them looks
+        with self._alone(inode):  # the blocks of a file are asked for together: one of them looks
             if self._clean.get(name) == version:
                 return ""
             if rule := self.known(found):
                 return rule
             rule = _rule(path, fd, found.st_size, self._is_managed(path))
-            if rule:
-                self._secret[inode] = version, rule
-            else:
-                self._clean[name] = version
-                if len(self._clean) > _KEPT:
-                    self._clean.popitem(last=False)
+            with self._lock:
+                if rule:
+                    self._secret[inode] = version, rule
+                else:
+                    self._clean[name] = version
+                    if len(self._clean) > _KEPT:
+                        self._clean.popitem(last=False)
         return rule
+
+    @contextmanager
+    def _alone(self, inode: Inode) -> Iterator[None]:
+        """Keep other threads from looking at this file, and at no other: a dead mount may keep it."""
+        with self._lock:
+            looking = self._looking.setdefault(inode, _Looking())
+            looking.threads += 1
+        try:
+            with looking.lock:
+                yield
+        finally:
+            with self._lock:
+                looking.threads -= 1
+                if not looking.threads:
+                    del self._looking[inode]
 
     def _is_managed(self, path: bytes) -> bool:
         """Return whether an installer has put a file there, by its place."""
