@@ -39,20 +39,19 @@ def test_device_number_that_another_mount_gets_is_judged_anew(tmp_path):
     found = Mounts(str(tmp_path / "mountinfo"), look_again_s=0.0)
     dev = os.makedev(0, 43)
     assert not found.hides(dev)
-    (tmp_path / "mountinfo").write_text(
-        LINES.replace(
-            "0:43 / /net/tools/local rw master:1 propagate_from:2 - tmpfs", "0:43 / /x rw - fuse.sshfs"
-        )
-    )
+    old = "0:43 / /net/tools/local rw master:1 propagate_from:2 - tmpfs"
+    (tmp_path / "mountinfo").write_text(LINES.replace(old, "0:43 / /x rw - fuse.sshfs"))
     assert found.hides(dev)
 
 
 def test_paths_on_other_machines_may_have_to_be_waited_for(tmp_path):
     found = mounts(tmp_path)
-    for path in (b"net/tools", b"net/tools/bin/x", b"net", b"opt/a b", b"opt"):
-        assert found.waits(path), path
-    for path in (b"usr", b"net/tools/local/x", b"network", b"opt/root"):
-        assert not found.waits(path), path
+    for path in (b"net/tools", b"net/tools/bin/x", b"opt/a b"):
+        assert found.waits(path) and found.lists(path), path
+    for path in (b"net", b"opt"):  # their entries are looked at
+        assert not found.waits(path) and found.lists(path), path
+    for path in (b"", b"usr", b"net/tools/local/x", b"network", b"opt/root"):
+        assert not found.waits(path) and not found.lists(path), path
 
 
 def test_this_machines_proc_is_no_disk():

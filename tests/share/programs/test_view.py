@@ -1,5 +1,6 @@
 """What pods see of a machine, and that it is all that they see."""
 
+import asyncio
 import errno
 import os
 import stat
@@ -9,10 +10,12 @@ import pytest
 
 from tests.fileserver.client import content, names
 from tests.fileserver.lazy import Lazy
-from tests.share.programs.machines import FILES, SECRET, TOKEN, make_machine, view
+from tests.share.programs.machines import FILES, PROGRAMS, SECRET, TOKEN, make_machine, view
 from tests.soak import count
 from womm.fileserver import sftp
 from womm.here.programs import Programs, Root
+from womm.share.programs.mounts import Mounts
+from womm.share.programs.view import ProgramsFolder
 from womm.wire.attributes import NewAttributes, read_stat
 from womm.wire.extensions import (
     Access,
@@ -257,6 +260,33 @@ async def test_hostile_requests_read_and_change_nothing(machine, place):
         assert await content(lazy.fs, await lazy.fs.lookup(lib, b"lib.so.1.2")) == b"library\n"
     changed = [path for path, found in before.items() if os.lstat(path).st_mtime_ns != found.st_mtime_ns]
     assert not changed and before.keys() == set(machine.rglob("*"))
+
+
+async def test_a_mount_that_is_dead_holds_up_nothing_else_and_not_the_end(machine, place, tmp_path):
+    gate = threading.Event()
+    (tmp_path / "mountinfo").write_text("26 22 0:42 / /usr/share rw - nfs4 server:/share rw\n")
+
+    class Dead(ProgramsFolder):
+        def get(self, path, offset, most):
+            if path.startswith(b"usr/share/"):
+                gate.wait(60)
+            return super().get(path, offset, most)
+
+    def export(fence):
+        return Dead(fence, PROGRAMS, Mounts(str(tmp_path / "mountinfo")), print)
+
+    try:
+        async with asyncio.timeout(30), Lazy(machine, place, export=export) as lazy:
+            session = lazy.link.session()
+            hung = [asyncio.ensure_future(session.extended(Get(b"usr/share/x", 0, 9))) for _ in range(50)]
+            await asyncio.sleep(0)
+            kind, _ = await session.extended(Get(b"usr/bin/tool", 0, 100))
+            assert kind == Kind.EXTENDED_REPLY and not any(one.done() for one in hung)
+            for one in hung:
+                one.cancel()
+        assert not gate.is_set()
+    finally:
+        gate.set()
 
 
 def test_no_race_of_links_and_directories_leads_out(seen, machine):

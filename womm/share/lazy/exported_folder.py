@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from womm.share.control import Change
 from womm.share.fence import Fence
+from womm.share.lazy.daemon_pool import DaemonPool
 from womm.share.lazy.guard import Guard
 from womm.share.lazy.versions import Versions
 from womm.wire import rows
@@ -36,6 +37,8 @@ _TREE_BYTES: Final = 3 << 20
 MOST_ROWS: Final = 100_000
 """Of one directory in one answer."""
 _THREADS: Final = 8
+_REST_S: Final = 1.0
+"""A file system that answers does so by then."""
 FILE_MODE: Final = 0o1777
 """Of files, what can be set: a pod makes none that others on this machine run as its owner."""
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT
@@ -84,16 +87,21 @@ class ExportedFolder:
         self.read_s = 0.0
         self.nowait = hasattr(os, "RWF_NOWAIT")
         self.waits: Callable[[bytes], bool] = lambda path: False
-        """Is a path where even a look may take long? Such requests go to threads."""
+        """Is a path where even a look may take long, or for ever? Such requests have threads of their own."""
+        self.lists = self.waits
+        """May it take as long to look at what is in a directory?"""
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="share")
+        self.slow_pool = DaemonPool(_THREADS, "share-slow")
 
     def __repr__(self) -> str:
         return f"<ExportedFolder {self.fence!r}{' read-only' if self.read_only else ''} {self.traffic}>"
 
     def close(self) -> None:
-        """Wait for what runs in threads, and close the folder. Blocks."""
+        """Wait for what runs in threads, but not for what may never end, and close the folder. Blocks."""
+        self.slow_pool.shutdown()
         self.pool.shutdown(cancel_futures=True)
-        self.fence.close()
+        if self.slow_pool.rest(_REST_S):  # else a thread would go on with a descriptor of something else
+            self.fence.close()
 
     # -- what is changed ---------------------------------------------------------------------------
     def changing(self, *paths: bytes) -> AbstractContextManager[object]:
@@ -341,9 +349,10 @@ def _walk(export: ExportedFolder, top: bytes, *, deep: bool) -> Iterator[tuple[b
             continue
         try:
             before = export.fstat(fd, path)
+            path_prefix = path + b"/" if path else b""
             for name, found in export.entries(fd, path):
                 yield prefix + name, found, _target(fd, name, found)
-                if deep and stat.S_ISDIR(found.st_mode):
+                if deep and stat.S_ISDIR(found.st_mode) and not export.lists(path_prefix + name):
                     todo.append(prefix + name)
             yield below + b"/.", before, b""
         finally:

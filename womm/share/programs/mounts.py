@@ -48,6 +48,9 @@ class Mounts:
         self._lines = b""
         self._mounts: tuple[Mount, ...] = ()
         self._known: dict[int, bool] = {}
+        self._remote: dict[bytes, bool] = {}
+        """By the path of a mount; the last one there is on top."""
+        self._above: frozenset[bytes] = frozenset()
         self._until_s = 0.0
         self._read()
 
@@ -62,15 +65,15 @@ class Mounts:
         return self._look(dev) if known is None else known
 
     def waits(self, path: bytes) -> bool:
-        """Is a path on a file system of another machine, or is one mounted in it?"""
-        best: Mount | None = None
-        for mount in self._mounts:
-            if (mount.path and path.startswith(mount.path + b"/")) or mount.path in (path, b""):
-                if best is None or len(mount.path) >= len(best.path):  # the last one is on top
-                    best = mount
-            elif mount.remote and mount.path.startswith(path + b"/"):
-                return True
-        return best is not None and best.remote
+        """Is a path on a file system that may not answer?"""
+        at = path
+        while (found := self._remote.get(at)) is None and at:
+            at = at.rpartition(b"/")[0]
+        return bool(found)
+
+    def lists(self, path: bytes) -> bool:
+        """Does such a file system have its root in this directory, or the directory on it?"""
+        return path in self._above or self.waits(path)
 
     def _look(self, dev: int) -> bool:
         self._read()
@@ -90,7 +93,11 @@ class Mounts:
                 return
             if lines != self._lines:
                 self._lines = lines
-                self._mounts = tuple(filter(None, map(parse, lines.splitlines())))
+                self._mounts = tuple(filter(None, map(parse, lines.split(b"\n"))))
+                self._remote = {mount.path: mount.remote for mount in self._mounts}
+                self._above = frozenset(
+                    mount.path.rpartition(b"/")[0] for mount in self._mounts if mount.remote and mount.path
+                )
                 self._known.clear()
 
 

@@ -45,7 +45,7 @@ class ProgramsFolder(ExportedFolder):
     """
 
     def __init__(self, fence: Fence, programs: Programs, mounts: Mounts, say: Callable[[str], None]) -> None:
-        self._allowed = allowed = Allowed.of(programs)
+        self._allowed = Allowed.of(programs)
         super().__init__(fence, read_only=True)
         self._mounts = mounts
         self._say = say
@@ -53,8 +53,14 @@ class ProgramsFolder(ExportedFolder):
         self._entered: dict[bytes, float] = {}
         """Directories that every user may enter, and until when that is believed."""
         self._told: set[str] = set()
-        remote = tuple(top for top in allowed.tops if mounts.waits(top))
-        self.waits = lambda path: bool(remote) and path.startswith(remote)
+        self.waits = mounts.waits
+        self.lists = self._lists
+
+    def _lists(self, path: bytes) -> bool:
+        leads = self._allowed.ways.get(path)
+        if leads is None:
+            return self._mounts.lists(path)
+        return any(self.waits(path + b"/" + name if path else name) for name in leads)
 
     def shows(self, path: bytes) -> bool:
         """Is there something to be seen at this path? Blocks."""

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Answer = bytes | bytearray | None
 """A packet; None: it comes later."""
 _MOST_HANDLES: Final = 1 << 16
+_MOST_SLOW: Final = 1024
+"""Requests that wait for file systems which do not answer. One more is answered with an error."""
 
 
 def max_handles() -> int:
@@ -67,6 +69,8 @@ class RequestContext:
         self._next_handle = 0
         self.running = 0
         """Requests in threads."""
+        self.slow = 0
+        """Those of them that may take for ever are counted here alone."""
         self.alone = False
         """One of them lets no other request begin."""
 
@@ -88,13 +92,17 @@ class RequestContext:
         call: Callable[[], bytes | bytearray],
         handle: Handle | None = None,
         change: AbstractContextManager[object] | None = None,
+        *,
         alone: bool = False,
+        slow: bool = False,
     ) -> None:
         """Have a thread make the answer; `change` is left when it is made. `alone`: no request is taken until
-        then, those in threads go on."""
+        then, those in threads go on. `slow`: it may take for ever, and keeps no other request."""
+        if slow and self.slow >= _MOST_SLOW:
+            raise OSError(errno.EIO, "the file system does not answer")
         if change is not None:
             change.__enter__()
-        self.running += 1
+        self._count(1, slow)
         self.alone = self.alone or alone
         if handle is not None:
             handle.running += 1
@@ -102,7 +110,7 @@ class RequestContext:
         def done(future: asyncio.Future[bytes | bytearray]) -> None:
             if change is not None:
                 change.__exit__(None, None, None)
-            self.running -= 1
+            self._count(-1, slow)
             if alone:
                 self.alone = False
             if not future.cancelled():
@@ -113,13 +121,20 @@ class RequestContext:
                 self._leave(handle)
             self._left()
 
-        self._loop.run_in_executor(self.export.pool, call).add_done_callback(done)
+        pool = self.export.slow_pool if slow else self.export.pool
+        self._loop.run_in_executor(pool, call).add_done_callback(done)
+
+    def _count(self, more: int, slow: bool) -> None:
+        if slow:
+            self.slow += more
+        else:
+            self.running += more
 
     def look(self, number: int, path: bytes, call: Callable[[], bytes]) -> Answer:
         """Answer what only looks at a path: at once, or by a thread where that may take long."""
         if not self.export.waits(path):
             return call()
-        self.in_thread(number, call)
+        self.in_thread(number, call, slow=True)
         return None
 
     def _reply(self, number: int, future: "asyncio.Future[bytes | bytearray]") -> bytes | bytearray:

@@ -44,12 +44,14 @@ def op_readdir(context: RequestContext, number: int, reader: Reader) -> Answer:
             return status(number, Code.EOF, "the end of the directory")
         return names(number, packed, True)
 
-    return context.after(number, handle, lambda: context.in_thread(number, read, handle))
+    slow = context.export.lists(handle.path)
+    return context.after(number, handle, lambda: context.in_thread(number, read, handle, slow=slow))
 
 
 def op_tree(context: RequestContext, number: int, request: Tree) -> None:
     path = clean(request.path)
-    context.in_thread(number, lambda: names(number, *context.export.tree(path, request.most)))
+    slow = context.export.lists(path)
+    context.in_thread(number, lambda: names(number, *context.export.tree(path, request.most)), slow=slow)
 
 
 def op_rows(context: RequestContext, number: int, request: Rows) -> None:
@@ -59,7 +61,7 @@ def op_rows(context: RequestContext, number: int, request: Rows) -> None:
         found = context.export.rows(path, request.more)
         return message(Kind.EXTENDED_REPLY, number, found.pack())
 
-    context.in_thread(number, look)
+    context.in_thread(number, look, slow=context.export.lists(path))
 
 
 def op_find(context: RequestContext, number: int, request: Find) -> None:

@@ -37,9 +37,11 @@ def op_lstat(context: RequestContext, number: int, reader: Reader) -> Answer:
 
 
 def op_stats(context: RequestContext, number: int, request: Stats) -> None:
+    asked = request.paths[:_MAX_STATS]
+
     def look() -> bytes:
         packed = []
-        for path in request.paths[:_MAX_STATS]:
+        for path in asked:
             try:
                 found = context.export.lstat(clean(path))
             except OSError:
@@ -47,7 +49,7 @@ def op_stats(context: RequestContext, number: int, request: Stats) -> None:
             packed.append(pack_name(path, pack_stat(found)))
         return names(number, packed, True)
 
-    context.in_thread(number, look)
+    context.in_thread(number, look, slow=any(context.export.waits(path.strip(b"/")) for path in asked))
 
 
 def op_setstat(context: RequestContext, number: int, reader: Reader) -> bytes:
@@ -167,7 +169,7 @@ def op_get(context: RequestContext, number: int, request: Get) -> None:
     def get() -> bytes:
         return message(Kind.EXTENDED_REPLY, number, context.export.get(path, request.offset, most))
 
-    context.in_thread(number, get)
+    context.in_thread(number, get, slow=context.export.waits(path))
 
 
 def op_put(context: RequestContext, number: int, request: Put) -> None:
@@ -186,4 +188,4 @@ def op_seek(context: RequestContext, number: int, request: Seek) -> None:
         found = Position(context.export.seek(path, request.offset, request.data))
         return message(Kind.EXTENDED_REPLY, number, found.pack())
 
-    context.in_thread(number, seek)
+    context.in_thread(number, seek, slow=context.export.waits(path))
