@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from womm.errors import ShareError
+from womm.here.filesystems import FileSystems
 from womm.here.programs import Programs, Root
 from womm.share.programs.pins import find_pins, modules
 
@@ -40,6 +41,13 @@ def test_agents_perl_has_no_folder_of_the_jobs_and_their_shell_has(tmp_path):
     own = [path for path in paths if path.startswith(os.fsencode(tmp_path).strip(b"/"))]
     assert {os.path.basename(path) for path in own} == {b"libraries", b"libc.so.6"}
     assert libc in paths and any(path.endswith(b"/Socket.pm") for path in paths)
+
+
+def test_what_is_on_a_server_that_does_not_answer_is_not_pinned(tmp_path):
+    gone = f"{tmp_path}/gone"
+    here = replace(HERE, env={"LD_LIBRARY_PATH": f"{gone}/lib"})
+    table = FileSystems([("/", "ext4"), (gone, "nfs4")])
+    assert not [path for path in find_pins(here, (), table).paths if path.endswith(b"/gone/lib")]
 
 
 def test_a_static_shell_is_not_run(tmp_path):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from womm.here.programs import Programs, Root
+from womm.share.programs.mounts import Mounts
 from womm.share.programs.upgrades import Upgrades
 
 
@@ -40,6 +41,20 @@ def test_what_installers_put_beside_packages_is_noticed(tmp_path, place):
     upgrades = Upgrades(Programs((Root(str(tmp_path), "system", ""),)), ())
     (tmp_path / place / "tool").touch()
     assert upgrades.look() == str(tmp_path / place)
+
+
+def test_a_root_on_another_machine_is_not_looked_at(tmp_path):
+    for name in ("near/bin", "far/bin", "near/local/bin"):
+        (tmp_path / name).mkdir(parents=True)
+    lines = [f"26 22 0:42 / {tmp_path}/{name} rw - nfs4 server:/x rw\n" for name in ("far", "near/local")]
+    (tmp_path / "mountinfo").write_text("".join(lines))
+    roots = tuple(Root(str(tmp_path / name), "opt", "") for name in ("near", "far"))
+    upgrades = Upgrades(Programs(roots), (), mounts=Mounts(str(tmp_path / "mountinfo")))
+    (tmp_path / "far/bin/tool").touch()
+    (tmp_path / "near/local/bin/tool").touch()
+    assert upgrades.look() == ""
+    (tmp_path / "near/bin/tool").touch()
+    assert upgrades.look() == str(tmp_path / "near/bin")
 
 
 def test_a_first_program_below_local_is_noticed(tmp_path):

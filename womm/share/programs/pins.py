@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Final
 
 from womm.errors import ShareError
+from womm.here.filesystems import FileSystems, mounted
 from womm.here.machine import loader_of
 from womm.here.programs import Programs
 from womm.worker import LOADER_VARIABLES, PERL_VARIABLES
@@ -50,15 +51,19 @@ class Pins:
     essential: tuple[bytes, ...]
 
 
-def find_pins(programs: Programs, shells: Sequence[str]) -> Pins:
-    """Find what a worker reads to start. Blocks. Raises ShareError when the perl does not run here."""
+def find_pins(programs: Programs, shells: Sequence[str], filesystems: FileSystems | None = None) -> Pins:
+    """Find what a worker reads to start, where it can be read now. Blocks.
+
+    Raises ShareError when the perl does not run here.
+    """
+    table = filesystems or mounted()
     agents = {name: value for name, value in programs.env.items() if name not in _JOBS_ALONE}
     found = [programs.perl, *shells, *_loaded(programs.perl, agents), *_LOADERS]
     for shell in shells:
         found += _loaded(shell, programs.env)
     found += filter(os.path.isabs, programs.env.get("LD_LIBRARY_PATH", "").split(":"))
     found += _told_by(programs.perl, agents)
-    paths = dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path))
+    paths = dict.fromkeys(_exported(path, programs.links) for path in found if _is_worth_it(path, table))
     return Pins(tuple(paths), tuple(_exported(path, programs.links) for path in (programs.perl, *shells)))
 
 
@@ -101,7 +106,9 @@ def _loaded(program: str, env: Mapping[str, str]) -> list[str]:
     return [loader]
 
 
-def _is_worth_it(path: str) -> bool:
+def _is_worth_it(path: str, table: FileSystems) -> bool:
+    if not table.answers(path):
+        return False
     try:
         return os.path.isdir(path) or os.path.getsize(path) <= _LARGEST
     except OSError:

@@ -7,6 +7,7 @@ from glob import escape, glob
 from typing import Final
 
 from womm.here.programs import Programs
+from womm.share.programs.mounts import Mounts
 
 LOOK_EVERY_S: Final = 1.0
 DATABASES: Final = (
@@ -31,17 +32,26 @@ Mark = tuple[int, int, int] | None
 
 
 class Upgrades:
-    """Looks at the package databases and the roots. It blocks."""
+    """Looks at the package databases and the roots, but at nothing on other machines: that may not answer.
+
+    It blocks.
+    """
 
     def __init__(
-        self, programs: Programs, databases: Iterable[str] = DATABASES, every_s: float = LOOK_EVERY_S
+        self,
+        programs: Programs,
+        databases: Iterable[str] = DATABASES,
+        every_s: float = LOOK_EVERY_S,
+        mounts: Mounts | None = None,
     ) -> None:
+        mounts = mounts or Mounts()
         self._every_s = every_s
         paths = list(databases)
         for root in programs.roots:
             for pattern in _IN_ROOTS:
-                paths += _below(root.path, pattern)
-        self._marks = {path: _mark(path) for path in paths}
+                if not _waits(mounts, os.path.join(root.path, pattern.partition("*")[0])):
+                    paths += _below(root.path, pattern)
+        self._marks = {path: _mark(path) for path in paths if not _waits(mounts, path)}
         self._looked_s = time.monotonic()
 
     def __repr__(self) -> str:
@@ -62,6 +72,10 @@ class Upgrades:
                 self._marks[path] = now
                 changed = changed or path
         return changed
+
+
+def _waits(mounts: Mounts, path: str) -> bool:
+    return mounts.waits(os.fsencode(path.strip("/")))
 
 
 def _below(root: str, pattern: str) -> list[str]:
