@@ -55,7 +55,7 @@ class DaemonPool(Executor):
             future, call = work
             result: Any = None
             error: BaseException | None = None
-            if self._ended or not future.set_running_or_notify_cancel():
+            if self._is_over() or not future.set_running_or_notify_cancel():
                 self._close_one()
                 continue
             try:
@@ -63,12 +63,15 @@ class DaemonPool(Executor):
             except BaseException as exc:
                 error = exc
             self._close_one()
-            if self._ended:
+            if self._is_over():
                 continue  # the event loop that waited may be gone
             if error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+
+    def _is_over(self) -> bool:
+        return self._ended
 
     def _close_one(self) -> None:
         with self._lock:

@@ -107,7 +107,7 @@ def _loaded(program: str, env: Mapping[str, str]) -> list[str]:
 
 
 def _is_worth_it(path: str, table: FileSystems) -> bool:
-    if not table.answers(path):
+    if os.path.isabs(path) and not table.answers(path):
         return False
     try:
         return os.path.isdir(path) or os.path.getsize(path) <= _LARGEST
