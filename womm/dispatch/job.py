@@ -1,7 +1,7 @@
 """One job as the coordinator knows it: its request, its phase, its input, and the output that was shown."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from womm import words
@@ -18,12 +18,14 @@ STDOUT, STDERR = 1, 2
 class Outcome:
     """How a job ended, for its submitter: an exit status, or a signal (not 0).
 
-    `reason` is set when womm, not the job, decided so: a sentence for the user.
+    `reason` is set when womm, not the job, decided so: a sentence for the user. `started`: the time when its
+    last attempt was handed to a worker; 0: never, or in an earlier run.
     """
 
     exit: int
     signal: int = 0
     reason: str = ""
+    started: float = field(default=0.0, compare=False)
 
 
 class JobSink(Protocol):

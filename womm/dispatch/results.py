@@ -66,7 +66,7 @@ class Results:
         self.record(job, outcome, record, out, err)
         if job.phase is Phase.ENDED:
             self._state.forget(job)
-        self._state.answer(job.sink, outcome)
+        self._state.answer(job.sink, replace(outcome, started=job.started))
         if record is None:  # rare: only ends that agents tell come many at a time
             self._state.flush()
 

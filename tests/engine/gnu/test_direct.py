@@ -34,7 +34,7 @@ class Client:
         theirs.setblocking(False)
         self.socket = theirs
         self.folder = folder
-        self.files = {}
+        self.times = []
 
     def outputs(self, number):
         names = [self.folder / f"{number}.{stream}" for stream in ("out", "err")]
@@ -50,8 +50,11 @@ class Client:
         socket.send_fds(self.socket, [data], files)
 
     async def ended(self):
-        data = await asyncio.get_running_loop().sock_recv(self.socket, 8)
-        return struct.unpack("!II", data) if data else None
+        data = await asyncio.get_running_loop().sock_recv(self.socket, 24)
+        if not data:
+            return None
+        number, status, *self.times = struct.unpack("!IIdd", data)
+        return number, status
 
     def output(self, number):
         return tuple((self.folder / f"{number}.{stream}").read_bytes() for stream in ("out", "err"))
@@ -84,6 +87,8 @@ async def test_job_gives_output_and_status_as_waitpid_has_them(serve):
         client.hand_over(5_000_000, b"echo out; echo err >&2; exit 3", b"+A=b")
         assert await client.ended() == (5_000_000, 3 << 8)
         assert client.output(5_000_000) == (b"out\n", b"err\n")
+        (begun,) = running.events(JobStarted)
+        assert client.times[0] == begun.time < client.times[1]
         client.hand_over(5_000_001, b"kill -9 $$")
         assert await client.ended() == (5_000_001, 9)
         assert server.greeted
@@ -183,6 +188,7 @@ async def test_signals_reach_the_job_and_a_kill_is_answered_at_once(serve):
         client.hand_over(2, b"sleep 1000")
         client.send(frame(2, struct.pack("!BI", signal.SIGKILL, 2)))
         assert await client.ended() == (2, signal.SIGKILL)
+        assert client.times == [0, 0]
 
 
 async def test_jobs_of_a_gnu_parallel_that_is_gone_are_ended(serve):

@@ -197,6 +197,18 @@ async def test_gnu_parallel_whose_coordinator_hangs_up_logs_nothing_and_ends(wom
     assert [line.split()[0] for line in log.read_text().splitlines()] == ["Seq"]
 
 
+async def test_joblog_has_the_times_of_the_worker(womm_home, tmp_path):
+    log = tmp_path / "log"
+    given = options("--joblog", str(log), "--retries", "2", "exit {}", ":::", "0", "3")
+    async with opened(womm_home, tmp_path, given) as (engine, running):
+        await engine.start()
+        assert engine.status(await engine.wait()) == 1
+        begun = {event.seq: event.time for event in running.events(JobStarted)}
+    lines = [line.split() for line in log.read_text().splitlines()[1:]]
+    assert {int(line[0]): line[2] for line in lines} == {seq: f"{time:.3f}" for seq, time in begun.items()}
+    assert all(float(line[3]) >= 0 for line in lines)
+
+
 async def test_long_command_and_environment_come_whole(womm_home, tmp_path):
     text = "x" * 60_000
     given = options(f"echo {text} | wc -c >size; : ", ":::", "1")

@@ -25,19 +25,21 @@ use warnings;
 
 use constant {
     HELLO => 0, JOB => 1, SIGNAL => 2,
+    ENDED => 24,           # bytes
     FIRST => 5_000_000,    # above every number of a process: Linux has 4,194,304 at most
     WHOLE => 16384,        # the kernel takes a frame of this size as a whole or not at all
     DONTWAIT => 0x40,      # MSG_DONTWAIT
     EINTR => 4, EAGAIN => 11, ESRCH => 3, ETOOMANYREFS => 109,
 };
-my @CHANGED = qw(Job::open3_setpgrp Job::start Job::set_exitsignal main::reaper main::usleep main::wait_and_exit
+my @CHANGED = qw(Job::open3_setpgrp Job::start Job::set_exitsignal Job::set_starttime Job::set_endtime main::reaper main::usleep main::wait_and_exit
     main::enough_file_handles SSHLogin::reserve_process);
 my ($fd, $sendmsg, $prctl, $files);
 my $owner = $$;    # forked children of GNU parallel do not use the socket
 my $socket;
 my $input = '';
 my $next = FIRST;
-my @ended;         # [number, status], not yet given to waitpid
+my @ended;         # [number, status, start, end], not yet given to waitpid
+my ($given, $end) = (0, 0);    # the number that waitpid gave last, and when that job ended
 my %alive;
 my %before;        # the environment without what belongs to one job
 my $held;          # the signals that were held back before
@@ -49,7 +51,13 @@ BEGIN {
         my ($pid, $flags) = @_;
         if ($pid == -1 and $$ == $owner) {
             take_ended(0) unless @ended;
-            if (my $one = shift @ended) { (my $number, $?) = @$one; return $number }
+            if (my $one = shift @ended) {
+                ($given, my $status, my $start, $end) = @$one;
+                # As it was in its worker: without the hand-over, and the wait until GNU parallel looks.
+                if ($start and my $job = $Global::running{$given}) { $job->set_starttime($start) }
+                $? = $status;
+                return $given;
+            }
         }
         return CORE::waitpid($pid, $flags);    # GNU parallel's helpers are processes of its own
     };
@@ -174,13 +182,13 @@ sub take_ended {
     }
     elsif ($! == EAGAIN or $! == EINTR) { return }
     else { gone() }
-    my $whole = int(length($input) / 8);
+    my $whole = int(length($input) / ENDED);
     for my $at (0 .. $whole - 1) {
-        my ($number, $status) = unpack 'NN', substr $input, $at * 8, 8;
-        delete $alive{$number};
-        push @ended, [$number, $status];
+        my @one = unpack 'NNd>d>', substr $input, $at * ENDED, ENDED;
+        delete $alive{$one[0]};
+        push @ended, \@one;
     }
-    substr($input, 0, 8 * $whole) = '';
+    substr($input, 0, ENDED * $whole) = '';
 }
 
 # The coordinator is gone, and nothing is known of the jobs: none may be logged, or --resume would pass it over.
@@ -211,6 +219,12 @@ INIT {
     *main::enough_file_handles = sub () { 
         open my $null, '<', '/dev/null' or return 0;
         return fileno $null < $files - 16;
+    };
+    my $set_endtime = \&Job::set_endtime;
+    *Job::set_endtime = sub ($$) {
+        my ($job, $time) = @_;
+        $time = $end if $time and $end and $job->pid == $given;
+        $set_endtime->($job, $time);
     };
     *SSHLogin::reserve_process = sub () { };
     %before = %ENV;

@@ -8,9 +8,10 @@ Direct.pm, loaded into GNU parallel, sends frames `length (4 bytes), kind (1), t
    with the frame's first bytes (SCM_RIGHTS, unix(7))
 2  a signal (1 byte), and the numbers of the jobs that get it (4 bytes each)
 
-It gets 8 bytes for each job that has ended: its number, and its status as waitpid(2) has it. The answer
-leaves when all of the job's output is where it belongs. A job that GNU parallel kills is answered at once,
-since its worker may be out of reach.
+It gets 24 bytes for each job that has ended: its number, its status as waitpid(2) has it, and two times (each
+a double): when the job was sent to its worker, and when it had a result here; 0 where they are not known. The
+answer leaves when all of the job's output is where it belongs. A job that GNU parallel kills is answered at
+once, since its worker may be out of reach.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ from womm.process import file_limit
 log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("!I")
-_ENDED = struct.Struct("!II")
+_ENDED = struct.Struct("!IIdd")
 _HELLO, _JOB, _SIGNAL = 0, 1, 2
 _FILES = 16
 READ_BYTES = 262144
@@ -232,11 +234,11 @@ class DirectServer:
 
     # ---- to GNU parallel
 
-    def answer(self, number: int, status: int) -> None:
-        """Tell GNU parallel that a job has ended."""
+    def answer(self, number: int, status: int, times: tuple[float, float]) -> None:
+        """Tell GNU parallel that a job has ended. times: of its start and its end."""
         self.on_result()
         self.jobs.pop(number, None)
-        self._output += _ENDED.pack(number, status)
+        self._output += _ENDED.pack(number, status, *times)
         if not self._flush_due:
             self._flush_due = True
             self.loop.call_soon(self._flush)
@@ -271,7 +273,7 @@ _FILES_LOST = getattr(socket, "MSG_CTRUNC", 0)
 class _DirectJob:
     """One job. The dispatcher's JobSink."""
 
-    __slots__ = ("_ended", "_number", "_outputs", "_reading", "_server", "_status", "_stdin", "job")
+    __slots__ = ("_ended", "_number", "_outputs", "_reading", "_server", "_status", "_stdin", "_times", "job")
 
     def __init__(self, server: DirectServer, number: int, outputs: tuple[int, int], stdin: int) -> None:
         self.job = 0
@@ -281,6 +283,7 @@ class _DirectJob:
         self._reading = False
         self._ended = False
         self._status = 0
+        self._times = (0.0, 0.0)
         self._outputs: tuple[JobFile | Stream, ...] = self._open(*outputs)
 
     def _open(self, out: int, err: int) -> tuple[JobFile | Stream, ...]:
@@ -372,6 +375,8 @@ class _DirectJob:
             return
         self._ended = True
         self._status = outcome.signal or (outcome.exit & 255) << 8
+        if outcome.started:
+            self._times = (outcome.started, max(time.time(), outcome.started + _SHORTEST_S))
         left = [output for output in self._outputs if isinstance(output, Stream)]
 
         def next_one() -> None:
@@ -416,7 +421,7 @@ class _DirectJob:
 
     def _answer(self) -> None:
         self._close()
-        self._server.answer(self._number, self._status)
+        self._server.answer(self._number, self._status, self._times)
 
     def _close(self) -> None:
         self._close_stdin()
@@ -433,4 +438,6 @@ class _DirectJob:
             self._stdin = -1
 
 
+_SHORTEST_S = 0.001
+"""GNU parallel rounds the start to so much: a job must not end before it."""
 _STOPS = frozenset((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
