@@ -204,7 +204,10 @@ def test_cluster_that_does_not_start_leaves_nothing(womm_home, caller, request_o
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"share": "lazy", "image": "i"}, "which image does the file server run"),
+        (
+            {"share": "lazy", "image": "i", "share_readonly": True, "share_write": ("x",)},
+            "contradict each other",
+        ),
         ({"share": "none"}, "which image do the pods run"),
         ({"share": "eager", "share_readonly": True}, "which image do the pods run"),
     ],
