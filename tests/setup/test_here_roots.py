@@ -59,7 +59,7 @@ def test_decided_the_table_is_shown_once_until_it_changes(tmp_path, conda):
 def test_decided_quietly_a_line_tells_once_what_leaves(tmp_path, conda):
     chosen = settings(tmp_path, here_roots=str(conda))
     (line,) = lines_of(chosen, tmp_path, quiet=True)[1]
-    assert line.startswith("pods see ") and line.endswith("; all of it: womm doctor --no-pod --image here")
+    assert line.startswith("pods see ") and line.endswith("and so does `womm doctor`")
     assert lines_of(chosen, tmp_path, quiet=True)[1] == []
     assert len(lines_of(chosen, tmp_path)[1]) > 1
 

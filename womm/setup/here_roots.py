@@ -21,9 +21,9 @@ from womm.setup import remembered
 from womm.task.shares import shared_folder
 from womm.terminal import ask_terminal
 
-_SHOW: Final = "womm doctor --no-pod --image here"
 _SHOWN: Final = "here-shown"
 _SHORT: Final = "-q"
+_MORE: Final = "without -q womm shows them, and so does `womm doctor`"
 _MOST_SHOWN: Final = 100
 """Tables that are remembered, in lines: each project has its own."""
 
@@ -99,7 +99,7 @@ def _show_once(programs: Programs, say: Callable[[str], None], *, again: bool, s
     if not {whole, mark}.isdisjoint(known) and not again:
         return
     count = words.counted(len(programs.roots), "folder")
-    for line in [f"pods see {count} of this machine, read-only; all of it: {_SHOW}"] if short else lines:
+    for line in [f"pods see {count} of this machine, read-only; {_MORE}"] if short else lines:
         say(line)
     if mark not in known:
         with suppress(OSError, JournalError):  # then it is shown again
