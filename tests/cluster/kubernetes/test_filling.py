@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from womm.cluster.base import PodPython, ServerSpec
 from womm.cluster.kubernetes.execs import Execs
 from womm.cluster.kubernetes.file_server import FileServerPods
 from womm.cluster.kubernetes.filling import STARTING_S, Filling, _Talk
+from womm.cluster.kubernetes.manifests import Object
 from womm.cluster.kubernetes.paths import LIB
 from womm.cluster.kubernetes.share_manifests import FILE_SERVER
 from womm.errors import ImageError
@@ -99,15 +100,15 @@ class PodsHere(Execs):
         return connect
 
 
-@contextmanager
-def filling(
+@asynccontextmanager
+async def filling(
     server: FileServerPods,
     bundles: Bundles,
     execs: Execs,
     told: list[str] | None = None,
     *,
     starting_s: float = STARTING_S,
-) -> Iterator[list[tuple[str, str]]]:
+) -> AsyncIterator[list[tuple[str, str]]]:
     """Yield what is given up. told: gets what the user is told."""
     told = [] if told is None else told
     given_up: list[tuple[str, str]] = []
@@ -125,6 +126,8 @@ def filling(
         yield given_up
     finally:
         task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def ended(execs: PodsHere) -> None:
@@ -135,7 +138,7 @@ async def ended(execs: PodsHere) -> None:
 async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_path: Path) -> None:
     server, execs, bundles = FileServerPods(image_has_womm=False), PodsHere(tmp_path), Bundles(tmp_path)
     told: list[str] = []
-    with filling(server, bundles, execs, told) as given_up:
+    async with filling(server, bundles, execs, told) as given_up:
         server.apply(pod("a"))
         assert server.pod is None
         async with asyncio.timeout(WAIT_S):
@@ -157,7 +160,7 @@ async def test_each_pod_gets_womm_once_and_only_then_it_is_the_file_server(tmp_p
 async def test_bundle_that_is_being_made_is_told_and_ends_with_the_task(tmp_path: Path) -> None:
     server, execs = FileServerPods(image_has_womm=False), PodsHere(tmp_path)
     bundles, told = Bundles(tmp_path, is_made=False), list[str]()
-    with filling(server, bundles, execs, told):
+    async with filling(server, bundles, execs, told):
         server.apply(pod("a"))
         await until(lambda: any("is made ready for its Python" in text for text in told), "it", WAIT_S)
         assert not bundles.ended.is_set()
@@ -169,7 +172,7 @@ async def test_bundle_that_is_being_made_is_told_and_ends_with_the_task(tmp_path
 async def test_exec_that_is_cut_is_made_again(tmp_path: Path) -> None:
     server, execs, bundles = FileServerPods(image_has_womm=False), PodsHere(tmp_path), Bundles(tmp_path)
     execs.cuts = 1
-    with filling(server, bundles, execs) as given_up:
+    async with filling(server, bundles, execs) as given_up:
         server.apply(pod("a"))
         async with asyncio.timeout(WAIT_S):
             assert await server.live_pod() == "a"
@@ -178,14 +181,17 @@ async def test_exec_that_is_cut_is_made_again(tmp_path: Path) -> None:
 
 
 class NotFoundAtFirst(PodsHere):
-    """The first exec finds no container."""
+    """The first execs find no container."""
+
+    left = 1
 
     def dial(self, pod: str, container: str, alive: Callable[[], bool], command: Sequence[str] = ()) -> Dial:
         later = super().dial(pod, container, alive, command)
 
         async def connect(factory: Callable[[], asyncio.BaseProtocol]) -> object:
-            if self.ran:
+            if not self.left:
                 return await later(factory)
+            self.left -= 1
             self.ran.append(pod)
             ours, theirs = socket.socketpair()
             with theirs:
@@ -204,12 +210,37 @@ async def test_container_that_only_starts_is_no_news(tmp_path: Path, starting_s:
         Bundles(tmp_path),
     )
     told: list[str] = []
-    with filling(server, bundles, execs, told, starting_s=starting_s):
+    async with filling(server, bundles, execs, told, starting_s=starting_s):
         server.apply(pod("a"))
         async with asyncio.timeout(WAIT_S):
             assert await server.live_pod() == "a"
         await ended(execs)
     assert any("container not found" in text for text in told) == (starting_s == 0)
+
+
+async def test_pod_whose_image_comes_late_is_filled(tmp_path: Path) -> None:
+    server, execs, bundles = (
+        FileServerPods(image_has_womm=False),
+        NotFoundAtFirst(tmp_path),
+        Bundles(tmp_path),
+    )
+
+    def waiting(reason: str) -> Object:
+        state = {"name": "fileserver", "restartCount": 0, "state": {"waiting": {"reason": reason}}}
+        return pod("a", phase="Pending", containerStatuses=[state])
+
+    execs.left = 1000
+    async with filling(server, bundles, execs):
+        server.apply(waiting("ContainerCreating"))
+        await until(lambda: execs.ran, "the first try", WAIT_S)
+        server.apply(waiting("ErrImagePull"))
+        tries = "womm for a"
+        await until(lambda: tries not in {one.get_name() for one in asyncio.all_tasks()}, "no try", WAIT_S)
+        execs.left = 0
+        server.apply(pod("a"))
+        async with asyncio.timeout(WAIT_S):
+            assert await server.live_pod() == "a"
+        await ended(execs)
 
 
 async def test_line_that_is_too_long_or_does_not_come_is_an_error_of_the_exec() -> None:
@@ -225,7 +256,7 @@ async def test_pod_without_a_known_c_library_is_given_up(tmp_path: Path) -> None
     about = {"python": "3.13", "machine": "x86_64", "libc": "unknown", "has": "", "wrong": ""}
     execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
     server, bundles = FileServerPods(image_has_womm=False), Bundles(tmp_path)
-    with filling(server, bundles, execs) as given_up:
+    async with filling(server, bundles, execs) as given_up:
         server.apply(pod("a"))
         await until(lambda: given_up, "the end", WAIT_S)
         await ended(execs)
@@ -237,7 +268,7 @@ async def test_pod_whose_words_are_no_names_gets_nothing(tmp_path: Path) -> None
     about = {"python": "3.13", "machine": "*", "libc": "glibc 2.36", "has": "", "wrong": ""}
     execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
     server, bundles, told = FileServerPods(image_has_womm=False), Bundles(tmp_path), list[str]()
-    with filling(server, bundles, execs, told):
+    async with filling(server, bundles, execs, told):
         server.apply(pod("a"))
         await until(lambda: any("another language" in text for text in told), "the words", WAIT_S)
     await ended(execs)
@@ -258,7 +289,7 @@ async def test_image_that_cannot_have_womm_is_given_up_with_another_one(
     execs = PodsHere(tmp_path, f"echo '{bootstrap.GREETING}{json.dumps(about)}'; cat")
     bundles = Bundles(tmp_path, ImageError("pip brings none", "--fileserver-python other"))
     server = FileServerPods(image_has_womm=False)
-    with filling(server, bundles, execs) as given_up:
+    async with filling(server, bundles, execs) as given_up:
         server.apply(pod("a"))
         await until(lambda: given_up, "the end", WAIT_S)
         await ended(execs)

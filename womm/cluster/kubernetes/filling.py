@@ -103,6 +103,9 @@ class Filling:
             else:
                 self._server.got_womm(name)
                 self._tell()
+        # An image that cannot be pulled yet, or a container that ends: `run` sees it come back.
+        self._begun.discard(name)
+        self._runs_since.pop(name, None)
 
     async def _send(self, name: str) -> None:
         """Bring womm into a pod. Raises ImageError when no pod of this image can have it, OSError."""
@@ -146,6 +149,9 @@ class Filling:
 
         def provide() -> bytes:
             return self._bundles.provide(python, making=making, stop=stop).read_bytes()
+
+        def making() -> None:
+            loop.call_soon_threadsafe(self._say, text)
 
         try:
             return await asyncio.to_thread(provide)
