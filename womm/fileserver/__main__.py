@@ -120,6 +120,7 @@ class Serving:
             (0, 0),
             None,
             self.clients_gone,
+            lambda: self._changed(folder.filesystem),
         )
         await stack.enter_async_context(folder)
         self.folders.append(folder)
@@ -133,6 +134,10 @@ class Serving:
     def _own(self, filesystem: Filesystem, uid: int, gid: int) -> None:
         if self.server is not None:
             self.server.own((uid, gid), of=filesystem)
+
+    def _changed(self, filesystem: Filesystem) -> None:
+        if self.server is not None:
+            self.server.no_longer_constant(filesystem)
 
     def make(self) -> nfs.Server:
         """Make the server of all that was added."""

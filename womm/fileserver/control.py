@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 class Control:
     """Answers the lines of the user's side. `gone(seconds)` waits for the NFS clients to go.
+    `changed()`: anything may have changed that clients believe.
 
     A `table` that is not whole has the link held until the user's side has given all names back.
     """
@@ -38,11 +39,12 @@ class Control:
         owner: Owner,
         *,
         gone: Callable[[float], Awaitable[bool]],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._table, self._tree, self._contents, self._link = table, tree, contents, link
         self._owner = owner
         self._ahead = Ahead(contents)
-        self._gone = gone
+        self._gone, self._changed = gone, changed
         self._names = NamesTeller(table)
         self._unsent = UnsentTeller(contents)
         self._background = Background()
@@ -111,6 +113,7 @@ class Control:
                 return wire.Owned(self._owner.set(uid, gid))
             case wire.Changed(paths, anything):
                 if anything:
+                    self._changed()
                     self._tree.freshness.renew()
                 self._tree.changed(list(paths))
                 return wire.Done()

@@ -40,7 +40,7 @@ class LazyExport:
 
     The folder's socket is there from the beginning; the file system is the NFS server's to start and stop.
     `own` hears of another owner of the files; None: they have none but the first. `gone(seconds)` waits for
-    the NFS clients to go.
+    the NFS clients to go. `changed` hears that anything may have changed.
     """
 
     def __init__(
@@ -49,9 +49,10 @@ class LazyExport:
         owner: tuple[int, int],
         own: Callable[[int, int], None] | None,
         gone: Callable[[float], Awaitable[bool]],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._place = place
-        self._gone = gone
+        self._gone, self._changed = gone, changed
         self._own = own
         self._stack = AsyncExitStack()
         self._first_owner = owner
@@ -74,7 +75,15 @@ class LazyExport:
             self.filesystem = CachedFilesystem(lookup, self._contents, *self._first_owner)
 
             self.owner = Owner(place.state, *self._first_owner, self._owned)
-            self._control = Control(table, tree, self._contents, self._link, self.owner, gone=self._gone)
+            self._control = Control(
+                table,
+                tree,
+                self._contents,
+                self._link,
+                self.owner,
+                gone=self._gone,
+                changed=self._changed,
+            )
             self._listener = Listener(
                 place.socket,
                 keys,

@@ -26,7 +26,8 @@ class Export:
     `path` begins with "/"; a part of it may be a secret. `owner`: the uid and gid that everything has,
     with chown accepted and forgotten and every caller but root treated as the owner; None: owners as the
     backend has them, callers as they say who they are. `listed`: READDIR of the pseudo-root shows it.
-    `constant`: its files stay as they are, so clients need not ask about them again (read delegations).
+    `constant`: its files stay as they are, so clients need not ask about them again (read delegations). When
+    they have changed after all, `Server.no_longer_constant` is to hear of it.
     """
 
     path: str

@@ -156,6 +156,12 @@ class Server:
             if served.owner is not None and of in (None, served.fs):
                 served.own(owner)
 
+    def no_longer_constant(self, of: Filesystem) -> None:
+        """The files of this file system have changed: from now on nobody gets a delegation of them."""
+        for served in self._served:
+            if served.fs is of:
+                served.constant = False
+
     async def serve_forever(self) -> None:
         """Wait until the listener is closed or this is cancelled."""
         assert self._listener is not None

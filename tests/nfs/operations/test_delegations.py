@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.nfs.builder import Bench, close, delegreturn, getfh, open_, putfh, putrootfh, read
+from tests.nfs.builder import Bench, close, delegreturn, getfh, open_, putfh, putrootfh, read, write
 from womm.nfs import Export, StateLimits
 from womm.nfs.backends.memory import MemoryFilesystem
 from womm.nfs.constants import Op
@@ -78,6 +78,23 @@ def test_no_delegation_for_who_writes_or_wants_none_or_speaks_4_0(constant):
     clientid = constant.client40(owner=b"old")
     old = constant.ok(putrootfh(), open_(b"f", access=1, clientid=clientid, seqid=1))
     assert old.value(Op.OPEN)["delegation"] == 0
+
+
+def test_files_that_are_no_longer_constant_give_none(constant):
+    session = constant.session()
+    constant.server.no_longer_constant(constant._exports[0].filesystem)
+    assert opened(session)[0]["delegation"] == 0
+
+
+def test_a_file_that_has_changed_gives_its_holder_no_bytes_of_the_new_version(constant):
+    holder, other = constant.session(owner=b"one"), constant.session(owner=b"other")
+    stateid, _ = other.open(b"f")
+    found, handle = opened(holder)
+    holder.ok(putfh(handle), read(found["delegated"]))
+    other.ok(putfh(handle), write(b"new", stateid))
+    for by in (found["delegated"], found["stateid"]):
+        assert holder.call(putfh(handle), read(by)).status is Status.STALE
+    assert other.ok(putfh(handle), read(stateid)).value(Op.READ)[1] == b"new"
 
 
 def test_opens_have_room_beside_delegations(constant):

@@ -4,6 +4,7 @@ from struct import Struct
 
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import FILE_SYNC, MAX_U64, SHARE_READ, SHARE_WRITE, UNSTABLE
+from womm.nfs.operations import delegations
 from womm.nfs.operations.attrs import drop_set_ids
 from womm.nfs.operations.stateids import check_regular, find, io_file, read_stateid
 from womm.nfs.state.records import ANONYMOUS, BYPASS, CURRENT, Stateid
@@ -26,10 +27,13 @@ async def op_read(context: CompoundContext, reader: Reader) -> Body:
         raise NFSError(context.too_big)
     count = min(count, served.describe.max_io, room)
     limit = served.fs.limits.max_size_bytes
+    delegation = delegations.held_by(context)
     async with io_file(context, stateid, SHARE_READ) as file:
         if offset >= limit:
             return pack_u32s(1, 0)
         data, eof = await served.fs.read(file, offset, min(count, limit - offset))
+    if delegation is not None:
+        await delegations.check_version(context, delegation)
     size = len(data)
     return [pack_u32s(eof, size), data, PADDING[size & 3]]
 

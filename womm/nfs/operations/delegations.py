@@ -3,13 +3,14 @@ what it has cached of it.
 
 Strategy: only an export whose files stay as they are gives them (`Export.constant`), so none is ever recalled
 and no back channel is needed. A delegation is an open of an owner that no client can name: what ends opens
-ends it, too.
+ends it, too. It knows which version of the file it was given for: who holds it never reads bytes of another.
 """
 
 from typing import Final
 
 from womm.nfs.compound import Body, CompoundContext
 from womm.nfs.constants import OPAQUE_LIMIT, SHARE_READ
+from womm.nfs.filesystem import WANT_LINKS, WANT_SIZE, WANT_TIMES
 from womm.nfs.operations.stateids import find, read_stateid
 from womm.nfs.state.records import Client, Open, Stateid
 from womm.nfs.status import NFSError, Status
@@ -25,6 +26,7 @@ _NO_RIGHTS: Final = bytes(16)
 _NONE_EXT: Final = 3
 _NOT_WANTED, _NOT_SUPPORTED = 0, 3
 _WANT_NONE: Final = 0x400
+_WANT_VERSION: Final = WANT_SIZE | WANT_TIMES | WANT_LINKS
 
 
 def none(wants: int) -> bytes:
@@ -46,13 +48,32 @@ async def grant(context: CompoundContext, client: Client, wants: int) -> bytes:
     owner = context.state.open_owner(client, OWNER)
     if key in owner.opens or opens.open_count * _SHARE > context.state.limits.opens:
         return none(wants)
+    version = await context.served.fs.getattr(context.here, _WANT_VERSION)
     file = await fs.open(context.here, SHARE_READ)
     # No await from here on.
-    if key in owner.opens or context.state.clients.by_id.get(client.clientid) is not client:
+    lost = context.state.clients.by_id.get(client.clientid) is not client or not context.served.constant
+    if key in owner.opens or lost:
         await fs.close(file)
         return none(wants)
     held, _ = opens.open(key, owner, file, SHARE_READ, 0)
+    held.version = version
     return b"".join((_READ, held.stateid.pack(), FALSE, _NO_RIGHTS))
+
+
+def held_by(context: CompoundContext) -> Open | None:
+    """Return the delegation of the current file that the session's client has."""
+    owner = context.client and context.client.open_owners.get(OWNER)
+    return owner.opens.get(context.key()) if owner else None
+
+
+async def check_version(context: CompoundContext, held: Open) -> None:
+    """Raise STALE when the current file is another version than that of its delegation."""
+    was, now = held.version, await context.served.fs.getattr(context.here, _WANT_VERSION)
+    assert was is not None
+    # A new link changes the time of the last change, and no byte.
+    touched = now.ctime_ns != was.ctime_ns and now.nlink == was.nlink
+    if touched or (now.size, now.mtime_ns) != (was.size, was.mtime_ns):
+        raise NFSError(Status.STALE)
 
 
 def of(context: CompoundContext, stateid: Stateid) -> Open:

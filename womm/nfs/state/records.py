@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from womm.nfs.constants import MAX_U32
-from womm.nfs.filesystem import File
+from womm.nfs.filesystem import Attributes, File
 from womm.nfs.state.locks import Ranges
 from womm.nfs.state.recovery import ClientKey
 from womm.nfs.status import Status
@@ -177,6 +177,8 @@ class Open:
     locks: "list[LockState]" = field(default_factory=list)
     openers: tuple[Principal, ...] = ()
     """Their rights were checked when it was opened."""
+    version: Attributes | None = None
+    """A delegation's: the file as it was when it was given."""
 
     @property
     def client(self) -> Client:
