@@ -18,7 +18,7 @@ from time import perf_counter_ns
 from typing import Final
 
 from womm.nfs import rpc
-from womm.nfs.constants import LAST_OP, MAX_MINOR, TAG_LIMIT, FileType, Op
+from womm.nfs.constants import LAST_OP, MAX_MINOR, RECALLABLE_STATE_REVOKED, TAG_LIMIT, FileType, Op
 from womm.nfs.exports import Served, permitted
 from womm.nfs.filehandles import HandleCodec
 from womm.nfs.filesystem import WANT_PERMISSION, Attributes, Node
@@ -254,7 +254,8 @@ class Service:
         self.state.clients.renew(client)
         context.client = client
         top = limits.slots - 1
-        return entered, _SEQUENCE_RESULT.pack(Op.SEQUENCE, 0, sessionid, seqid, slotid, top, top, 0)
+        flags = RECALLABLE_STATE_REVOKED if client.revoked else 0
+        return entered, _SEQUENCE_RESULT.pack(Op.SEQUENCE, 0, sessionid, seqid, slotid, top, top, flags)
 
     async def _run(
         self, context: "CompoundContext", reader: Reader, count: int, done: int, results: list[bytes]

@@ -157,10 +157,12 @@ class Server:
                 served.own(owner)
 
     def no_longer_constant(self, of: Filesystem) -> None:
-        """The files of this file system have changed: from now on nobody gets a delegation of them."""
+        """The files of this file system have changed: nobody gets a delegation of them from now on, and those
+        that clients have hold no more."""
         for served in self._served:
             if served.fs is of:
                 served.constant = False
+                self.state.closing += self.state.opens.revoke_delegations(served.id)
 
     async def serve_forever(self) -> None:
         """Wait until the listener is closed or this is cancelled."""

@@ -11,8 +11,10 @@ from womm.nfs.constants import Op
 from womm.nfs.options import Limits
 from womm.nfs.state.records import Stateid
 from womm.nfs.status import Status
+from womm.nfs.xdr import pack_u32
 
 WANT_NONE = 0x400
+REVOKED = 0x40
 
 
 @pytest.fixture
@@ -80,10 +82,40 @@ def test_no_delegation_for_who_writes_or_wants_none_or_speaks_4_0(constant):
     assert old.value(Op.OPEN)["delegation"] == 0
 
 
-def test_files_that_are_no_longer_constant_give_none(constant):
-    session = constant.session()
+def sequence_flags(session, *operations):
+    return session.ok(*operations).value(Op.SEQUENCE)[1][-1]
+
+
+def test_files_that_are_no_longer_constant_give_none_and_revoke_those_that_are_out(constant):
+    session, other = constant.session(), constant.session(owner=b"other")
+    found, handle = opened(session)
     constant.server.no_longer_constant(constant._exports[0].filesystem)
+    assert opened(other)[0]["delegation"] == 0 and sequence_flags(other) == 0
+    delegated = found["delegated"]
+    test = pack_u32(Op.TEST_STATEID) + pack_u32(2) + delegated.pack() + found["stateid"].pack()
+    free = pack_u32(Op.FREE_STATEID) + delegated.pack()
+    assert sequence_flags(session) == REVOKED
+    assert session.ok(test).value(Op.TEST_STATEID) == [Status.DELEG_REVOKED, Status.OK]
+    for use in (read(delegated), delegreturn(delegated), open_(None, claim=5, access=1, delegated=delegated)):
+        assert session.call(putfh(handle), use).status is Status.DELEG_REVOKED
+    assert other.call(free).status is Status.BAD_STATEID
+    assert sequence_flags(session, free) == REVOKED
+    assert sequence_flags(session) == 0
+    assert session.call(free).status is Status.BAD_STATEID
+    session.ok(putfh(handle), read(found["stateid"]))
     assert opened(session)[0]["delegation"] == 0
+
+
+def test_who_has_not_freed_a_revoked_delegation_reads_no_new_bytes_and_may_go(constant):
+    holder, other = constant.session(owner=b"one"), constant.session(owner=b"other")
+    stateid, _ = other.open(b"f")
+    found, handle = opened(holder)
+    constant.server.no_longer_constant(constant._exports[0].filesystem)
+    holder.ok(putfh(handle), read(found["stateid"]))
+    other.ok(putfh(handle), write(b"new", stateid))
+    assert holder.call(putfh(handle), read(found["stateid"])).status is Status.STALE
+    constant.session(owner=b"one", verifier=b"rebooted")
+    assert not constant.server.state.opens.revoked
 
 
 def test_a_file_that_has_changed_gives_its_holder_no_bytes_of_the_new_version(constant):

@@ -2,8 +2,10 @@
 what it has cached of it.
 
 Strategy: only an export whose files stay as they are gives them (`Export.constant`), so none is ever recalled
-and no back channel is needed. A delegation is an open of an owner that no client can name: what ends opens
-ends it, too. It knows which version of the file it was given for: who holds it never reads bytes of another.
+and no back channel is needed. When files have changed after all, those that are out are revoked: SEQUENCE says
+so to their clients, which ask TEST_STATEID which ones, and free them (RFC 8881 10.2.1). A delegation is an
+open of an owner that no client can name: what ends opens ends it, too. It knows which version of the file it
+was given for: who holds it never reads bytes of another.
 """
 
 from typing import Final
@@ -61,9 +63,12 @@ async def grant(context: CompoundContext, client: Client, wants: int) -> bytes:
 
 
 def held_by(context: CompoundContext) -> Open | None:
-    """Return the delegation of the current file that the session's client has."""
-    owner = context.client and context.client.open_owners.get(OWNER)
-    return owner.opens.get(context.key()) if owner else None
+    """Return the delegation of the current file that the session's client has, or believes to have."""
+    client = context.client
+    if client is None or not (client.revoked or OWNER in client.open_owners):
+        return None
+    owner, key = client.open_owners.get(OWNER), context.key()
+    return (owner and owner.opens.get(key)) or client.revoked.get(key)
 
 
 async def check_version(context: CompoundContext, held: Open) -> None:

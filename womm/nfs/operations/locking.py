@@ -211,8 +211,11 @@ def op_test_stateid(context: CompoundContext, reader: Reader) -> Body:
 
 
 def op_free_stateid(context: CompoundContext, reader: Reader) -> Body:
-    """FREE_STATEID (RFC 8881 18.38): only of locks that hold no range any more."""
-    held = context.state.opens.find(read_stateid(context, reader), context.client)
+    """FREE_STATEID (RFC 8881 18.38): only of locks that hold no range any more, and of what was revoked."""
+    stateid = read_stateid(context, reader)
+    if context.state.opens.free_revoked(stateid, context.client):
+        return b""
+    held = context.state.opens.find(stateid, context.client)
     if not isinstance(held, LockState) or held.state.ranges.of(held.owner):
         raise NFSError(Status.LOCKS_HELD)
     context.state.opens.free_lock(held)

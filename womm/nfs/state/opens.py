@@ -39,6 +39,8 @@ class Opens:
         self._known = known
         self.by_other: dict[bytes, Open | LockState] = {}
         self.files: dict[FileKey, FileState] = {}
+        self.revoked: dict[bytes, Open] = {}
+        """By number; see `Client.revoked`."""
         self.closed: dict[bytes, OpenOwner] = {}
         """4.0: whose last request closed it, see OpenOwner.closed."""
         self.open_count = 0
@@ -48,7 +50,7 @@ class Opens:
     def find(self, stateid: Stateid, client: Client | None) -> Open | LockState:
         """Return what a stateid stands for. `client`: the session's; None in 4.0, where the stateid says it.
 
-        Raises BAD_STATEID, OLD_STATEID, STALE_STATEID (4.0), EXPIRED (4.0).
+        Raises BAD_STATEID, OLD_STATEID, DELEG_REVOKED (4.1), STALE_STATEID (4.0), EXPIRED (4.0).
         """
         found = self.by_other.get(stateid.other)
         if found is None:
@@ -67,6 +69,9 @@ class Opens:
 
     def unknown(self, stateid: Stateid, client: Client | None = None) -> Status:
         """Return the status for a stateid that is not there."""
+        revoked = self.revoked.get(stateid.other)
+        if revoked is not None and revoked.client is client:
+            return Status.DELEG_REVOKED
         if client is not None or stateid.other in (ANONYMOUS.other, BYPASS.other):
             return Status.BAD_STATEID
         boot, client_number, _ = _OTHER.unpack(stateid.other)
@@ -78,7 +83,7 @@ class Opens:
         while True:
             client.next_stateid = (client.next_stateid + 1) & MAX_U32
             other = _OTHER.pack(self._boot, client.clientid & MAX_U32, client.next_stateid)
-            if other not in self.by_other:
+            if other not in self.by_other and other not in self.revoked:
                 return other
 
     # -- opens ------------------------------------------------------------------------------------
@@ -150,6 +155,23 @@ class Opens:
         self._tidy(held.state)
         return held.state.key[0], held.file
 
+    def revoke_delegations(self, export: bytes) -> list[ToClose]:
+        """Have the delegations of an export hold no more; return the files that are to be closed."""
+        files = []
+        for held in list(self.by_other.values()):
+            if isinstance(held, Open) and held.version is not None and held.state.key[0] == export:
+                files.append(self.close(held))
+                self.revoked[held.other] = held.client.revoked[held.state.key] = held
+        return files
+
+    def free_revoked(self, stateid: Stateid, client: Client | None) -> bool:
+        """Forget a delegation that holds no more, if that is what a stateid stands for. Was it?"""
+        held = self.revoked.get(stateid.other)
+        if held is None or held.client is not client:
+            return False
+        del self.revoked[held.other], held.client.revoked[held.state.key]
+        return True
+
     def release_client(self, client: Client) -> list[ToClose]:
         """Forget all that a client has; return the files that are to be closed."""
         files = [
@@ -157,6 +179,9 @@ class Opens:
         ]
         for owner in client.open_owners.values():
             self.closed.pop(owner.closed, None)
+        for held in client.revoked.values():
+            del self.revoked[held.other]
+        client.revoked.clear()
         client.open_owners.clear()
         client.lock_owners.clear()
         return files

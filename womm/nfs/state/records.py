@@ -79,6 +79,8 @@ class Client:
     sessions: dict[bytes, Session] = field(default_factory=dict)
     open_owners: "dict[bytes, OpenOwner]" = field(default_factory=dict)
     lock_owners: "dict[bytes, LockOwner]" = field(default_factory=dict)
+    revoked: "dict[FileKey, Open]" = field(default_factory=dict)
+    """Delegations that hold no more, until it has freed their stateids."""
     opens: int = 0
     locks: int = 0
     """How many stateids of each kind it has."""
