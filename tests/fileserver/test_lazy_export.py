@@ -92,3 +92,50 @@ def test_a_kernel_runs_programs_again_without_opening_them_also_after_a_restart(
         finally:
             user.close()
             guest.run("umount /mnt/p/usr || umount -f -l /mnt/p/usr", 120, check=False)
+
+
+STARTED = """
+import sys
+sys.path.insert(0, "/mnt/p/usr/lib")
+import renamed, written
+print(renamed.WORD, written.WORD)
+"""
+
+
+def test_a_kernel_sees_replaced_and_rewritten_programs_as_new_after_an_upgrade(net, guest, place, tmp_path):
+    """Their delegations are revoked; those of the other files, too, which are read on."""
+    library = tmp_path / "programs" / "usr" / "lib"
+    library.mkdir(parents=True)
+    for name in ("renamed", "written"):
+        (library / f"{name}.py").write_text("WORD = 'old'\n")
+    (library / "kept").write_text("kept")
+    keys = TaskKeys.make()
+    secret = write_secret(place / "other", keys)
+    options = ("--programs", str(place / "p"), "--programs-secret", str(secret), "--grace", "5")
+    with FileServer(place / "s", *options, prefix=net.command(), port=4999) as server:
+        user = UserThread(tmp_path / "programs", place / "p", keys=keys)
+        try:
+            user.wait()
+            there = "/womm-" + (secret / "export").read_text()
+            guest.mount("ro,port=4999,actimeo=1", path=f"{there}/usr", at="/mnt/p/usr")
+            (guest.share / "started.py").write_text(STARTED)
+            run = "python3 -B /host/started.py"
+            assert guest.run(run).out == "old old\n"
+            before = server.metrics()["operations"]["OPEN"]["count"]
+            guest.run(f"{run}; cat /mnt/p/usr/lib/kept")
+            assert guest.run(run).out == "old old\n"
+            assert server.metrics()["operations"]["OPEN"]["count"] <= before + 1  # they were delegations
+            holder = guest.start("exec 5< /mnt/p/usr/lib/kept; touch /tmp/held; sleep 5; cat <&5")
+            guest.run("until [ -e /tmp/held ]; do sleep 0.1; done")
+            (library / "new").write_text("WORD = 'renamed'\n")
+            (library / "new").rename(library / "renamed.py")
+            (library / "written.py").write_text("WORD = 'written'\n")
+            assert user.ask("changed", paths=[], all=True)["ok"]
+            guest.run("sleep 2; ls /mnt/p/usr")
+            assert guest.run(run, 60).out == "renamed written\n"
+            assert holder.wait(60).out == "kept"
+            operations = server.metrics()["operations"]
+            assert operations["TEST_STATEID"]["count"] and operations["FREE_STATEID"]["count"]
+        finally:
+            user.close()
+            guest.run("umount /mnt/p/usr || umount -f -l /mnt/p/usr", 120, check=False)

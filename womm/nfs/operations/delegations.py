@@ -2,10 +2,10 @@
 what it has cached of it.
 
 Strategy: only an export whose files stay as they are gives them (`Export.constant`), so none is ever recalled
-and no back channel is needed. When files have changed after all, those that are out are revoked: SEQUENCE says
-so to their clients, which ask TEST_STATEID which ones, and free them (RFC 8881 10.2.1). A delegation is an
-open of an owner that no client can name: what ends opens ends it, too. It knows which version of the file it
-was given for: who holds it never reads bytes of another.
+and no back channel is needed. When files have changed after all, those that are out are revoked: SEQUENCE
+says so to their clients, which ask TEST_STATEID which ones, and free them (RFC 8881 10.2.1). A delegation is
+an open of an owner that no client can name: what ends opens ends it, too. It knows which version of the file
+it was given for: who holds it never reads bytes of another.
 """
 
 from typing import Final
