@@ -1,6 +1,7 @@
 """What clients have used of a folder, so that the next task can have it fetched ahead: `Uses`."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from womm.fileserver.contents.blocks import BLOCK_BYTES
@@ -8,7 +9,10 @@ from womm.fileserver.tree.nodes import FileNode
 from womm.wire.ahead import ABSENT, LISTED, Learned
 
 MOST_ITEMS: Final = 50_000
-"""Names that are remembered; a program of 60,000 files is not learned as a whole."""
+"""Names that are remembered, and as many that are not there; a program of 60,000 files is not learned as a
+whole."""
+MOST_PATH_BYTES: Final = 2 << 20
+"""Of all paths that are told: they share a link with what jobs wait for."""
 MOST_BLOCKS: Final = 1 << 16
 """16 GiB."""
 ABSENT_NAMES: Final = 64
@@ -22,7 +26,7 @@ class Uses:
         self._items: dict[FileNode, dict[int, None]] = {}
         self._absent: dict[FileNode, dict[bytes, None]] = {}
         self._listed: set[FileNode] = set()
-        self._blocks = 0
+        self._absent_count = self._blocks = 0
 
     def __repr__(self) -> str:
         return f"<Uses {len(self._items)} names, {self._blocks} blocks>"
@@ -35,14 +39,18 @@ class Uses:
     def absent(self, above: FileNode, name: bytes) -> None:
         """A client has looked for a name that is not there."""
         self.named(above)
+        if above not in self._items or self._absent_count >= MOST_ITEMS:
+            return
         names = self._absent.setdefault(above, {})
-        if len(names) <= ABSENT_NAMES:
+        if len(names) <= ABSENT_NAMES and name not in names:
+            self._absent_count += 1
             names[name] = None
 
     def listed(self, above: FileNode) -> None:
         """A client has listed a directory."""
         self.named(above)
-        self._listed.add(above)
+        if above in self._items:
+            self._listed.add(above)
 
     def read(self, node: FileNode, offset: int, end: int) -> None:
         """A client has read a range, which is not empty."""
@@ -56,7 +64,15 @@ class Uses:
                 blocks[number] = None
 
     def learned(self) -> Iterator[Learned]:
-        """Yield what was used and is still there."""
+        """Yield what was used and is still there: MOST_ITEMS of MOST_PATH_BYTES at most, first uses first."""
+        room = MOST_PATH_BYTES
+        for item in islice(self._all(), MOST_ITEMS):
+            room -= len(item.path)
+            if room < 0:
+                return
+            yield item
+
+    def _all(self) -> Iterator[Learned]:
         for node, blocks in self._items.items():
             if node.gone:
                 continue
