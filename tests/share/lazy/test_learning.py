@@ -6,9 +6,9 @@ from tests.fileserver.client import content
 from tests.fileserver.lazy import Lazy
 from tests.loop import until
 from womm.errors import ShareError
-from womm.share.lazy.learning import Learning
+from womm.share.lazy.learning import MOST_BYTES, Learning, in_parts
 from womm.share.learned import LearnedFile
-from womm.wire.ahead import AskUse, Learned, Use
+from womm.wire.ahead import AskUse, Learned, Prefetch, Use
 from womm.wire.control import Answer, decode_reply, encode_request
 from womm.wire.lines import Facts
 
@@ -67,3 +67,12 @@ async def test_without_a_file_nothing_is_asked():
     await learning.tell()
     await learning.learn()
     assert encode_request(1, AskUse()) and Use((Learned(b"a", 1, 1),)).ok
+
+
+def test_what_is_to_be_fetched_ahead_goes_in_messages_of_bounded_size():
+    items = [Learned(b"usr/lib/\xff/%d" % number, number, number, (0, 1)) for number in range(20_000)]
+    parts = list(in_parts(items))
+    assert [item for part in parts for item in part] == items
+    sizes = [len(encode_request(1, Prefetch(part))) for part in parts]
+    assert len(sizes) > 1 and max(sizes) < MOST_BYTES
+    assert list(in_parts([])) == [] and list(in_parts(items[:2], 1)) == [(items[0],), (items[1],)]
