@@ -97,6 +97,13 @@ async def test_job_environment_folder_niceness_and_words(place):
         assert pid == sid == b"%d" % (await to.seen.pid(3))
 
 
+@pytest.mark.parametrize(("folder", "home"), [("", ""), ("missing", "/spare")])
+async def test_jobs_have_a_spare_home_where_theirs_is_no_folder_to_write_into(place, folder, home):
+    async with alone(place, env={"HOME": str(place / folder), "WOMM_SPARE_HOME": "/spare"}) as (_, to):
+        await to.run('echo "$HOME" "${WOMM_SPARE_HOME-unset}"')
+        assert to.seen.out(1).decode() == f"{home or place} unset\n"
+
+
 async def test_job_shell_is_the_one_asked_for(place):
     bash = shutil.which("bash")
     assert bash

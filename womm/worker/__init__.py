@@ -27,6 +27,8 @@ LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 """Settings of the loader: a user's perl would take other libraries by them."""
 KEPT = "WOMM_KEPT_"
 """An agent takes this prefix off the names of variables and gives these to its jobs."""
+SPARE_HOME = "WOMM_SPARE_HOME"
+"""An agent gives its jobs this HOME when its own is no folder that it may write into."""
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

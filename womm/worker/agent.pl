@@ -59,6 +59,12 @@ BEGIN {
     if ($nr and open my $file, '<', '/proc/self/environ') { local $/; $text = <$file> // '' }
     @environment = map { s/^WOMM_KEPT_//r } grep {/./s} split /\0/, $text;
     @environment = map {"$_=$ENV{$_}"} sort keys %ENV unless @environment;
+    # Without a home that this user may write into, jobs get this one.
+    if (defined(my $spare = delete $ENV{WOMM_SPARE_HOME})) {
+        my $good = -d ($ENV{HOME} // '') && -w _;
+        @environment = grep { !/^WOMM_SPARE_HOME=/ && ($good || !/^HOME=/) } @environment;
+        push @environment, "HOME=$spare" unless $good;
+    }
     @place{ map { (split /=/, $_, 2)[0] } @environment } = 0 .. $#environment;
     open $null, '<', '/dev/null' or die "womm agent: /dev/null: $!\n";
 }

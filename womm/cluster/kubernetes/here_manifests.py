@@ -13,7 +13,7 @@ from typing import Final
 from womm.cluster.base import ProgramsSpec, TaskSpec
 from womm.cluster.kubernetes import share_manifests
 from womm.cluster.kubernetes.manifests import Object
-from womm.worker import KEPT
+from womm.worker import KEPT, SPARE_HOME
 
 VOLUME: Final = "womm-programs"
 ARCHITECTURE: Final = "kubernetes.io/arch"
@@ -60,6 +60,8 @@ def with_programs(pod: Object, server: str, programs: ProgramsSpec) -> Object:
     env = {name: value for name, value in programs.env.items() if not {name, name.removeprefix(KEPT)} & named}
     # Kubernetes would take $(NAME) for another variable's value, and $$ for $.
     given = [{"name": name, "value": value.replace("$", "$$")} for name, value in env.items()]
+    if "HOME" not in named:
+        given.append({"name": SPARE_HOME, "value": SCRATCH[0]})
     container["env"] = [*given, *container["env"]]
     if programs.machine:
         spec.setdefault("nodeSelector", {}).setdefault(ARCHITECTURE, programs.machine)
