@@ -176,7 +176,8 @@ class ProgramsShare:
                 self._are_pins_old = False
                 with suppress(ShareError):  # in the middle of an upgrade: those before
                     self._pins = await self._find_pins()
-            await self._conversation.ask(Pin(self._pins.paths), Pinned)
+            pinned = await self._conversation.ask(Pin(self._pins.paths), Pinned)
+            log.debug("%d bytes of programs are pinned again", pinned.bytes_)
             asked = True
 
     # -- jobs --------------------------------------------------------------------------------------
