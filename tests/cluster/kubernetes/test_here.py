@@ -4,9 +4,12 @@ The images are a busybox, which lends its root, and a Debian with python3, in wh
 image has womm in it, and no project has a `.womm`.
 """
 
+import json
 import os
 import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -20,8 +23,9 @@ from typing import Any
 import pytest
 
 from tests.cluster.kubernetes.project import Project
+from tests.cluster.kubernetes.test_reasons import RESTRICTED
 from tests.conftest import Home
-from tests.faults.tasks import Run, environment, started, wait_for
+from tests.faults.tasks import Run, environment, started, wait_for, womm
 from tests.realcluster.configs import NFS_SETTINGS
 from tests.realcluster.fixtures import KubeCluster
 
@@ -74,6 +78,16 @@ OTHER = (
     ("touch /tmp/x /var/tmp/x ~/x && grep -c $WOMM_POD /etc/hosts", "1"),
 )
 """What is otherwise in a pod."""
+OF_ANOTHER_USER = (
+    ("id -u", "1000"),
+    ("python -c 'import decimal, sqlite3; print(decimal.Decimal(6) * 7)'", "42"),
+    ("mkdir -p ~/.cache && echo kept >~/.cache/x && cat ~/.cache/x", "kept"),
+    ("id-of-root -u; stat -c %a $(command -v id-of-root)", "1000\n755"),
+    ("capable-grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
+)
+"""What jobs of user 1000 print. The last two are programs with privileges here."""
+NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+"""cap_net_raw=ep as a file has it (struct vfs_ns_cap_data of linux/capability.h)."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +100,17 @@ class Here:
     env: dict[str, str]
 
     def started(self, *words: str, **options: Any) -> AbstractContextManager[Run]:
-        given: dict[str, Any] = {**options, **self.env}
+        given: dict[str, Any] = {**self.env, **options}
         return started(self.folder, "parallel", "--image", "here", *words, **given)
 
-    def nothing_left(self, runtime: Path) -> None:
-        Project(self.folder, self.kube, self.namespace).nothing_left(runtime)
+    @property
+    def project(self) -> Project:
+        return Project(self.folder, self.kube, self.namespace)
+
+    @property
+    def programs(self) -> Path:
+        """A folder of PATH here and in pods."""
+        return Path(self.env["VIRTUAL_ENV"], "bin")
 
     def printed_here(self, command: str) -> str:
         """What a command prints on this machine."""
@@ -122,7 +142,7 @@ def here(
     }
     made = Here(folder, kube_cluster, kube_namespace, env)
     yield made
-    made.nothing_left(womm_home.runtime)
+    made.project.nothing_left(womm_home.runtime)
 
 
 def confirmed(here: Here) -> str:
@@ -170,7 +190,58 @@ def test_jobs_see_the_folder_and_this_machines_programs(here: Here) -> None:
     assert outputs == expected, run.err
 
 
-@pytest.mark.parametrize("kind", ["none", pytest.param("eager-syncback", marks=pytest.mark.soak)])
+def test_jobs_of_another_user_have_a_home_and_no_program_gives_them_privileges(here: Here) -> None:
+    of_root, capable = here.programs / "id-of-root", here.programs / "capable-grep"
+    shutil.copy("/usr/bin/id", of_root)
+    of_root.chmod(0o4755)
+    shutil.copy("/usr/bin/grep", capable)
+    os.setxattr(capable, "security.capability", NET_RAW)
+    template = here.folder / "pod.json"
+    template.write_text(json.dumps({"spec": {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000}}}))
+    words = ["--kube-pods", "1", "--share", "none", "--here-roots", confirmed(here)]
+    words += ["--pod-template", str(template), "--", "-k", "sh -c {}", ":::"]
+    with here.started(*words, *(command for command, _ in OF_ANOTHER_USER)) as run:
+        assert run.wait(300) == 0, run.err
+        assert run.out.decode() == "".join(f"{text}\n" for _, text in OF_ANOTHER_USER), run.err
+
+
+def test_restricted_namespace_is_refused_before_anything_is_made(here: Here) -> None:
+    refused = "refuses NFS volumes (Pod Security `restricted`), and pods need one to see this machine's"
+    with here.kube.kubectl.namespace(RESTRICTED) as namespace:
+        env = {**here.env, "WOMM_NAMESPACE": namespace, "WOMM_HERE_ROOTS": "none", "WOMM_IMAGE": "here"}
+        before = here.kube.kubectl.objects(namespace)
+        words = ["--image", "here", "--kube-pods", "1", "--share", "lazy", "--", "true", ":::", "1"]
+        done = womm(here.folder, "parallel", *words, **env)
+        assert (done.returncode, done.stdout) == (254, ""), done.stderr
+        assert refused in done.stderr and " created: " not in done.stderr
+        assert "womm: hint: womm setup --image NAME" in done.stderr
+        status, checks = doctor(here, "-n", namespace, **env)
+        assert status == 1
+        assert refused in checks["worker"]["text"]
+        assert checks["quickest"]["text"].startswith("--image NAME --share eager: the namespace refuses NFS")
+        assert here.kube.kubectl.objects(namespace) == before
+
+
+def doctor(here: Here, *words: str, **env: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Return the exit status and the checks by name; of several with one name, the first."""
+    done = womm(here.folder, "doctor", "-o", "json", *words, **{**here.env, **env})
+    checks = json.loads(done.stdout)["checks"]
+    return done.returncode, {check["name"]: check for check in reversed(checks)}
+
+
+def test_doctor_tries_the_programs_of_this_machine(here: Here) -> None:
+    roots = confirmed(here)
+    status, checks = doctor(here, "-n", here.namespace, WOMM_HERE_ROOTS=roots, WOMM_SHARE="lazy")
+    told = {name: check["text"] for name, check in checks.items()}
+    assert status == 0 and not [check for check in checks.values() if check["level"] == "missing"], checks
+    assert told["programs"].startswith("--image here: pods can see this machine's programs: ")
+    assert re.match(r"here runs after [\d.]+ s, as uid 0, with perl 5\.", told["image"])
+    assert told["share"].startswith("first byte of a file after ")
+    assert told["quickest"].startswith("to begin: --image here --share lazy, which makes nothing; ")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["none", "eager-syncback"])
 def test_jobs_see_the_programs_with_any_share_or_none(here: Here, kind: str) -> None:
     (here.folder / "c/number").write_text("7\n")
     commands = {"none": "perl -le 'print {} * 7' | sed s/^/=/"}
