@@ -150,9 +150,6 @@ class Filling:
         def provide() -> bytes:
             return self._bundles.provide(python, making=making, stop=stop).read_bytes()
 
-        def making() -> None:
-            loop.call_soon_threadsafe(self._say, text)
-
         try:
             return await asyncio.to_thread(provide)
         finally:
