@@ -113,9 +113,7 @@ class Journal:
         logger.warning("%s is closed: %r is not written", self.path, event)
 
     def flush(self) -> None:
-        """Write what waits, all at once; never raises."""
-        if not self._waiting:
-            return
+        """Write what waits, all at once; never raises. Another thread's write has ended when it returns."""
         with self._lock:
             data = b"".join(self._waiting)
             self._waiting.clear()
