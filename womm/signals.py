@@ -21,6 +21,11 @@ _LEFT: Final = frozenset(
     getattr(signal, name) for name in (*_FAULTS, *_HARMLESS, *_STOPPING, *_PYTHONS) if hasattr(signal, name)
 )
 
+ENDS_NOTHING: Final = frozenset(
+    getattr(signal, name) for name in (*_HARMLESS, *_STOPPING) if hasattr(signal, name)
+) - {signal.SIGKILL}
+"""They stop a process, or let it go on, or tell it something."""
+
 
 def ending(*apart: int) -> list[int]:
     """Return the signals that end a command, without those that are ignored and without `apart`."""

@@ -24,6 +24,7 @@ from womm.journal.events import JobEnded
 from womm.journal.store import Journal
 from womm.link.frames import RunRequest, encode_resize, encode_signal
 from womm.share.base import SharedFolder
+from womm.signals import ENDS_NOTHING
 
 
 class EarlierResults(Protocol):
@@ -163,18 +164,21 @@ class Dispatcher:
             self._streams.return_credit(job)
 
     def signal(self, number: int, signal: int) -> None:
-        """Deliver a signal to a job's process group. A job that still waits ends by it at once."""
+        """Deliver a signal to a job's process group. A job that still waits ends by it at once.
+
+        A signal that ends no process is only for jobs that have begun, or are about to.
+        """
         job = self._state.jobs.get(number)
-        if job is None:
+        if job is None or (signal in ENDS_NOTHING and job.phase not in (Phase.RUNNING, Phase.HELD)):
             return
-        if job.waited and self._options.has_timeout:
+        if job.waited and self._options.has_timeout and signal not in ENDS_NOTHING:
             job.waited = False
             waited_s = (job.started if job.pod else time.time()) - job.submitted
             self._state.say(
                 f"job {job.seq or number} ({job.short}) is ended by --timeout, which counts from"
                 f" when GNU parallel handed it over: {waited_s:.0f} s of it were waiting and lost attempts"
             )
-        if self.pool.withdraw(number):
+        if signal not in ENDS_NOTHING and self.pool.withdraw(number):
             self._results.finish(job, Outcome(0, signal), None)
         elif job.phase in (Phase.HELD, Phase.OUTPUT_LOST, Phase.FLUSHING):
             job.pending_signals.append(signal)
