@@ -4,6 +4,7 @@ The images are a busybox, which lends its root, and a Debian with python3, in wh
 image has womm in it, and no project has a `.womm`.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -14,20 +15,28 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from tests import installation
 from tests.cluster.kubernetes.project import Project
+from tests.cluster.kubernetes.proxy import proxied
 from tests.cluster.kubernetes.test_reasons import RESTRICTED
 from tests.conftest import Home
-from tests.faults.tasks import Run, environment, started, wait_for, womm
+from tests.faults.tasks import DEADLINE_S, Run, environment, started, wait_for, womm
 from tests.realcluster.configs import NFS_SETTINGS
 from tests.realcluster.fixtures import KubeCluster
+from tests.soak import count
+from womm.cluster.base import Loss
+from womm.cluster.kubernetes.share_manifests import FILE_SERVER
+from womm.journal.events import JobEnded, JobLost, PodGone
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nfs_nodes")]
 
@@ -88,6 +97,7 @@ OF_ANOTHER_USER = (
 """What jobs of user 1000 print. The last two are programs with privileges here."""
 NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
 """cap_net_raw=ep as a file has it (struct vfs_ns_cap_data of linux/capability.h)."""
+LOADS = "python -c 'import email.message, http.client, xml.dom.minidom; print({} * 7)'"
 
 
 @dataclass(frozen=True)
@@ -99,9 +109,10 @@ class Here:
     namespace: str
     env: dict[str, str]
 
-    def started(self, *words: str, **options: Any) -> AbstractContextManager[Run]:
+    def started(self, *words: str, debug: bool = False, **options: Any) -> AbstractContextManager[Run]:
         given: dict[str, Any] = {**self.env, **options}
-        return started(self.folder, "parallel", "--image", "here", *words, **given)
+        first = ["--debug"] if debug else []
+        return started(self.folder, *first, "parallel", "--image", "here", *words, **given)
 
     @property
     def project(self) -> Project:
@@ -250,3 +261,117 @@ def test_jobs_see_the_programs_with_any_share_or_none(here: Here, kind: str) -> 
     with here.started(*words, ":::", "6", "7") as run:
         assert run.wait(300) == 0, run.err
         assert sorted(run.out.split()) == [b"=42", b"=49"]
+
+
+@pytest.mark.soak
+def test_link_that_is_cut_while_a_program_is_loaded_is_waited_for(here: Here) -> None:
+    """Nothing of python has gone to the pod when the link stands still."""
+    roots = confirmed(here)
+    with proxied(here.kube.kubeconfig, here.folder.parent) as (proxy, kubeconfig):
+        words = ["--kube-pods", "1", "--share", "lazy", "--here-roots", roots, "--"]
+        words += [f"touch loading.{{}}; sleep 2; {LOADS}", ":::", "6"]
+        with here.started(*words, KUBECONFIG=str(kubeconfig)) as run:
+            loading = here.folder / "loading.6"
+            wait_for(lambda: loading.exists() or run.process.poll() is not None, "the job", 200)
+            proxy.freeze()
+            time.sleep(count(10, 60))
+            proxy.cut()  # as when the machine comes back with another address
+            proxy.thaw()
+            assert run.wait(300) == 0, run.err
+            assert run.out == b"42\n", run.err
+            assert run.events(JobLost, PodGone) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["none", "lazy"])
+def test_file_server_that_is_lost_gets_womm_and_the_programs_again(here: Here, kind: str) -> None:
+    """Jobs go on; those that may have lost what they wrote run again."""
+    jobs, roots = 16, confirmed(here)
+    command = f"sleep 1; {LOADS} && perl -MPOSIX -e 'print floor({{}}.5), qq(\\n)'"
+    words = ["--kube-pods", "2", "--share", kind, "--here-roots", roots, "--", "-k", command, ":::"]
+    with here.started(*words, *map(str, range(jobs)), debug=True) as run:
+
+        def has_moved_on(least: int) -> bool:
+            return run.process.poll() is not None or len(run.events(JobEnded)) >= least
+
+        wait_for(lambda: has_moved_on(4), f"jobs: {run.err}", 200)
+        (server,) = here.project.pods(run.task, FILE_SERVER)
+        here.project.delete_pod(server)
+        assert run.wait(400) == 0, run.err
+        assert run.out.decode().split() == [text for n in range(jobs) for text in (str(n * 7), str(n))]
+        assert run.events(PodGone) == []
+        assert {event.cause for event in run.events(JobLost)} <= {Loss.DISK.value}
+        assert len(set(re.findall(r"(\S+) has womm: \d+ bytes", run.err))) == 2, run.err
+        assert "bytes of programs are pinned again" in run.err
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_new_user_with_a_kubeconfig_and_neither_docker_nor_a_womm_file_needs_one_command(
+    here: Here, tmp_path: Path
+) -> None:
+    """A suite for pytest and a C program, with the womm of its wheel in an environment of its own."""
+    write_project(here.folder)
+    python = new_environment(tmp_path / "fresh", "womm", "pytest")
+    env = {**here.env, "VIRTUAL_ENV": str(python.parents[1]), "DOCKER_HOST": "unix:///nowhere"}
+    env["PATH"] = f"{python.parent}:{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | env
+    del kept["PYTHONPATH"]
+    jobs = ["python -m pytest -q suite.py | tail -n 1", "make -s -j2 -C c && c/prog"]
+
+    def new_user(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(python.with_name("womm")), "parallel", "-k", "--kube-pods", "2", "--share", "lazy"]
+        command += ["--image", "here", *words, "--", "sh -c {}", ":::", *jobs]
+        return subprocess.run(
+            command,
+            cwd=here.folder,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    asked = new_user()  # nobody is at a terminal: it says what to type
+    found = re.search(r"--here-roots ([^\s,]+)", asked.stderr)
+    assert found and asked.returncode == 2, asked.stderr
+    done = new_user("--here-roots", found[1])
+    assert done.returncode == 0, done.stderr
+    suite, value = done.stdout.splitlines()
+    assert re.match("2 passed in ", suite), done
+    assert value == "0.909"
+    made = {path.name: path.read_bytes() for path in (here.folder / "c").glob("*.o")}
+    assert len(made) == SOURCES + 1
+    for name in made:
+        (here.folder / "c" / name).unlink()
+    here.printed_here("make -s -C c")
+    assert {name: (here.folder / "c" / name).read_bytes() for name in made} == made
+    assert not (here.folder / ".womm").exists()
+
+
+def new_environment(folder: Path, *names: str) -> Path:
+    """Make a virtual environment as pip would: the womm of its wheel, and copies of what these need."""
+    python = installation.make(folder)
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (site / "others.pth").unlink()
+    for found in needed(names):
+        for file in found.files or []:
+            if file.parts[0] != ".." and "__pycache__" not in file.parts and found.name != "womm":
+                place = site / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(found.locate_file(file)), place)
+    return python
+
+
+def needed(names: Sequence[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Yield distributions that are installed here, with all that they need."""
+    left, seen = [*names], set[str]()
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in seen:
+            seen.add(name)
+            found = importlib.metadata.distribution(name)
+            yield found
+            wanted = [Requirement(text) for text in found.requires or []]
+            left += [one.name for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})]
