@@ -214,6 +214,9 @@ class _Sink:
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         return b""
 
+    def failure(self) -> None:
+        return None
+
     def resume_input(self) -> None: ...
 
     def ended(self, outcome: Outcome) -> None:

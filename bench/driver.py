@@ -65,6 +65,9 @@ class _Count:
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         return b""
 
+    def failure(self) -> None:
+        return None
+
     def resume_input(self) -> None:
         pass
 

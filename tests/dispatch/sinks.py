@@ -32,6 +32,9 @@ class Sink:
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         return b""
 
+    def failure(self) -> None:
+        return None
+
     def resume_input(self) -> None:
         self.calls.append("resume input")
 

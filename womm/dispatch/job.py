@@ -55,6 +55,9 @@ class JobSink(Protocol):
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         """Return the beginning of what was written to the file; nothing if it cannot be read."""
 
+    def failure(self) -> Outcome | None:
+        """Return the outcome of a job whose output cannot be written; None: all could be, so far."""
+
     def resume_input(self) -> None:
         """There is room for more of the job's stdin (after `Dispatcher.feed` returned False)."""
 

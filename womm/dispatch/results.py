@@ -61,6 +61,7 @@ class Results:
         out: OutputRef | None,
         err: OutputRef | None,
     ) -> None:
+        outcome = _of_sink(job, outcome)
         if outcome.reason:
             self._state.say(f"job {job.seq or job.number} ({job.short}) failed: {outcome.reason}")
         self.record(job, outcome, record, out, err)
@@ -111,3 +112,10 @@ class Results:
         self.drop(job)
         self._state.answer(job.sink, Outcome(kept.exit, kept.signal))
         self._state.flush()
+
+
+def _of_sink(job: Job, outcome: Outcome) -> Outcome:
+    """A job whose output could not be written is no success, whatever its own end was."""
+    if outcome.exit or outcome.signal:
+        return outcome
+    return job.sink.failure() or outcome

@@ -300,6 +300,9 @@ class _Output:
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         return b""
 
+    def failure(self) -> None:
+        return None
+
     def resume_input(self) -> None:
         self.room.set()
 

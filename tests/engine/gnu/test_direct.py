@@ -179,6 +179,19 @@ async def test_job_whose_reader_is_gone_ends_by_sigpipe(serve):
         await running.until(lambda: running.events(JobEnded), "its process's end")
 
 
+@pytest.mark.parametrize("where", ["/dev/full", "a file that is open for reading"])
+async def test_job_whose_output_cannot_be_written_fails_also_in_the_journal(serve, tmp_path, where):
+    full = where == "/dev/full"
+    if not full:
+        (tmp_path / "out").touch()
+    path, flags = (where, os.O_WRONLY) if full else (tmp_path / "out", os.O_RDONLY)
+    async with serve(live=True) as (running, _server, client):
+        client.hand_over(1, b"echo lost", outputs=[os.open(path, flags) for _ in range(2)])
+        assert await client.ended() == (1, 255 << 8)
+        assert [event.exit for event in running.events(JobEnded)] == [255]
+        assert any("its output cannot be written" in line for line in running.said)
+
+
 async def test_signals_reach_the_job_and_a_kill_is_answered_at_once(serve):
     async with serve() as (running, _, client):
         client.hand_over(1, b"trap 'echo got; exit 5' USR1; touch on; while :; do sleep 0.01; done")

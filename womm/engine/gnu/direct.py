@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import Outcome
 from womm.engine.gnu.arrivals import Arrivals
-from womm.engine.gnu.outputs import JobFile, Stream, is_gone
+from womm.engine.gnu.outputs import JobFile, Stream, is_gone, outcome_of, unwritable
 from womm.link.frames import RunRequest
 from womm.process import file_limit
 
@@ -83,7 +83,7 @@ class DirectServer:
         self.options = options
         self.arrivals = arrivals
         self.on_result = on_result
-        self._say = say
+        self.say = say
         self.greeted = False
         """GNU parallel has everything that Direct.pm replaces, and goes on."""
         self.lacks = ""
@@ -142,7 +142,7 @@ class DirectServer:
             self._files.extend(files)
             if flags & _FILES_LOST or not data:
                 if data:
-                    self._say("GNU parallel's files cannot be taken: no more files may be open (ulimit -n)")
+                    self.say("GNU parallel's files cannot be taken: no more files may be open (ulimit -n)")
                 self.close()
                 return
             self._input += data
@@ -210,7 +210,7 @@ class DirectServer:
         if not self._told:
             self._told = True
             limit = file_limit()
-            self._say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
+            self.say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
 
     def _go_on(self) -> None:
         if self._paused and self._socket is not None and (not self.jobs or self._has_room()):
@@ -273,7 +273,18 @@ _FILES_LOST = getattr(socket, "MSG_CTRUNC", 0)
 class _DirectJob:
     """One job. The dispatcher's JobSink."""
 
-    __slots__ = ("_ended", "_number", "_outputs", "_reading", "_server", "_status", "_stdin", "_times", "job")
+    __slots__ = (
+        "_ended",
+        "_error",
+        "_number",
+        "_outputs",
+        "_reading",
+        "_server",
+        "_status",
+        "_stdin",
+        "_times",
+        "job",
+    )
 
     def __init__(self, server: DirectServer, number: int, outputs: tuple[int, int], stdin: int) -> None:
         self.job = 0
@@ -282,6 +293,7 @@ class _DirectJob:
         self._stdin = stdin
         self._reading = False
         self._ended = False
+        self._error: OSError | None = None
         self._status = 0
         self._times = (0.0, 0.0)
         self._outputs: tuple[JobFile | Stream, ...] = self._open(*outputs)
@@ -346,6 +358,7 @@ class _DirectJob:
         try:
             output.write(data)
         except OSError as exc:
+            self._error = exc
             self._fail(exc)
         return True
 
@@ -365,6 +378,10 @@ class _DirectJob:
         output = self._output(stream)
         return output.read_back(size_bytes) if isinstance(output, JobFile) else b""
 
+    def failure(self) -> Outcome | None:
+        streams = (output.error for output in self._outputs if isinstance(output, Stream))
+        return outcome_of(next(filter(None, (self._error, *streams)), None))
+
     def resume_input(self) -> None:
         if self._stdin >= 0 and not self._reading:
             self._reading = True
@@ -382,8 +399,14 @@ class _DirectJob:
         def next_one() -> None:
             if left:
                 left.pop().when_empty(next_one)
-            else:
-                self._answer()
+                return
+            late = self.failure()
+            if late is not None and not self._status:
+                # The journal has the job's own end: it had ended when its last bytes met this.
+                self._status = late.signal or late.exit << 8
+                if late.reason:
+                    self._server.say(f"a job failed: {late.reason}")
+            self._answer()
 
         next_one()
 
@@ -416,8 +439,7 @@ class _DirectJob:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        why = f"its output cannot be written: {error.strerror}"
-        self._server.loop.call_soon(self._server.dispatcher.fail, self.job, why)
+        self._server.loop.call_soon(self._server.dispatcher.fail, self.job, unwritable(error))
 
     def _answer(self) -> None:
         self._close()

@@ -3,9 +3,13 @@
 import asyncio
 import errno
 import os
+import signal
 import socket
 import stat
 from collections.abc import Callable
+
+from womm.dispatch.job import Outcome
+from womm.dispatch.outcomes import POISON_STATUS
 
 HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 """Bytes that may wait for a reader before its job is held up, and from which on it goes on."""
@@ -83,7 +87,8 @@ class Stream:
         self._waiting = bytearray()
         self._full = False
         self._watched = False
-        self._broken = False
+        self.error: OSError | None = None
+        """Why it cannot be written any more."""
         self._on_room = on_room
         self._on_error = on_error
         self._on_empty: Callable[[], None] | None = None
@@ -103,11 +108,11 @@ class Stream:
 
     def write(self, data: bytes | memoryview) -> bool:
         """Write, now or later. False: nothing more until `on_room` is called."""
-        if self._broken:
+        if self.error is not None:
             return True
         if not self._waiting:
             sent = self._send(data)
-            if sent == len(data) or self._broken:
+            if sent == len(data) or self.error is not None:
                 return True
             data = memoryview(data)[sent:]
         self._waiting += data
@@ -117,7 +122,7 @@ class Stream:
 
     def when_empty(self, then: Callable[[], None]) -> None:
         """Call `then` when all is written or never will be: at once, if that is so now."""
-        if self._waiting and not self._broken:
+        if self._waiting and self.error is None:
             self._on_empty = then
         else:
             then()
@@ -140,7 +145,7 @@ class Stream:
 
     def _writable(self) -> None:
         sent = self._send(self._waiting, ready=True)
-        del self._waiting[: len(self._waiting) if self._broken else sent]
+        del self._waiting[: len(self._waiting) if self.error is not None else sent]
         if not self._waiting:
             self._loop.remove_writer(self._fd)
             self._watched = False
@@ -163,7 +168,7 @@ class Stream:
         except BlockingIOError:
             return 0
         except OSError as exc:
-            self._broken = True
+            self.error = exc
             self._loop.call_soon(self._on_error, exc)
             return 0
 
@@ -171,3 +176,17 @@ class Stream:
 def is_gone(error: OSError) -> bool:
     """Return whether a stream's reader is gone, which ends a writer (SIGPIPE)."""
     return error.errno == errno.EPIPE
+
+
+def unwritable(error: OSError) -> str:
+    """Return why a job fails whose output cannot be written."""
+    return f"its output cannot be written: {error.strerror}"
+
+
+def outcome_of(error: OSError | None) -> Outcome | None:
+    """Return the outcome of a job with this error at its output: as of one that has met it itself."""
+    if error is None:
+        return None
+    if is_gone(error):
+        return Outcome(0, signal.SIGPIPE)
+    return Outcome(POISON_STATUS, reason=unwritable(error))

@@ -22,7 +22,7 @@ from pathlib import Path
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
 from womm.engine.gnu.arrivals import Arrivals
-from womm.engine.gnu.outputs import HIGH_WATER, LOW_WATER, JobFile
+from womm.engine.gnu.outputs import HIGH_WATER, LOW_WATER, JobFile, outcome_of, unwritable
 from womm.link.frames import RunRequest
 from womm.process import file_limit
 
@@ -189,6 +189,7 @@ class _ShimConnection:
         self._start: dict[int, int | None] = {}
         self._passed: list[int] = []  # the job's stdout and stderr, where the shim could pass them
         self._files: dict[int, JobFile] = {}
+        self._error: OSError | None = None
         self._output = bytearray()
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -350,8 +351,8 @@ class _ShimConnection:
             try:
                 self._files[stream].write(data)
             except OSError as exc:
-                why = f"its output cannot be written: {exc.strerror}"
-                self._loop.call_soon(self._dispatcher.fail, self._job, why)
+                self._error = exc
+                self._loop.call_soon(self._dispatcher.fail, self._job, unwritable(exc))
             return True
         self._output += _FRAME.pack(stream, len(data))
         self._output += data
@@ -379,6 +380,9 @@ class _ShimConnection:
     def read_back(self, stream: int, size_bytes: int) -> bytes:
         file = self._files.get(stream)
         return b"" if file is None else file.read_back(size_bytes)
+
+    def failure(self) -> Outcome | None:
+        return outcome_of(self._error)
 
     def resume_input(self) -> None:
         if not self._reading and self._socket.fileno() >= 0:
