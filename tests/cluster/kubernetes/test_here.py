@@ -240,6 +240,7 @@ def doctor(here: Here, *words: str, **env: str) -> tuple[int, dict[str, dict[str
     return done.returncode, {check["name"]: check for check in reversed(checks)}
 
 
+@pytest.mark.soak
 def test_doctor_tries_the_programs_of_this_machine(here: Here) -> None:
     roots = confirmed(here)
     status, checks = doctor(here, "-n", here.namespace, WOMM_HERE_ROOTS=roots, WOMM_SHARE="lazy")
