@@ -233,6 +233,14 @@ async def test_an_upgraded_program_is_pinned_and_found_while_the_link_is_cut(mac
             assert b"new one" in await content(lazy.fs, await walk(lazy.fs, b"usr/bin/tool"))
 
 
+async def test_a_task_that_ends_before_its_file_server_is_there_waits_for_nothing(machine):
+    async with serving(machine) as heard, asyncio.timeout(10):
+        await asyncio.sleep(0)  # all has begun
+        for work in heard.host.at_end:
+            await work()
+    assert heard.lost == []
+
+
 async def test_what_was_read_is_learned_and_told_at_the_end(machine, place, tmp_path):
     async with serving(machine, LearnedFile(tmp_path / "learned")) as heard:
         async with file_server(heard, machine, place / "one") as lazy:

@@ -220,6 +220,8 @@ class ProgramsShare:
     async def _end(self) -> None:
         """Before the file server goes: wait for its clients to leave, and keep what was learned."""
         self._ending = True
+        if self._pins is None:
+            return  # no worker has come; the file server may never do so
         finished = False
         with suppress(TimeoutError, ShareError):
             async with asyncio.timeout(END_S):
