@@ -84,7 +84,8 @@ def test_parallel_with_closed_streams_is_as_plain(womm_home, tmp_path, closed, w
 @pytest.mark.slow
 def test_live_output_to_a_closed_stdout_fails_the_job_with_a_word(womm_home, tmp_path):
     got = shell(womm("-q parallel --kube-pods 1 -- -u echo ::: a >&-"), tmp_path)
-    assert (got.status, got.err) == (1, "womm: cannot write the job's output: Bad file descriptor\n")
+    why = "its output cannot be written: Bad file descriptor"
+    assert (got.status, got.err) == (1, f"womm: job 1 (echo a) failed: {why}\n")
 
 
 @pytest.mark.slow

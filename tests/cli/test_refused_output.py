@@ -120,7 +120,7 @@ def test_full_runtime_folder_is_named_and_not_stdout(tmp_path, womm_home):
     runtime.mkdir()
     script = (
         f"mount -t tmpfs -o size=16k none {runtime}; export XDG_RUNTIME_DIR={runtime}\n"
-        "womm parallel --kube-pods 1 -- echo ::: 1"
+        "WOMM_HANDOVER=shell womm parallel --kube-pods 1 -- echo ::: 1"
     )
     done = bash(script, tmp_path, prefix=("unshare", "--mount"))
     assert (done.returncode, done.stdout) == (254, "")

@@ -11,6 +11,10 @@
 # GNU parallel that lacks a function named here (gnu_parallel.py).
 package InOrder;
 
+# The first module where Direct.pm is one: PERL5LIB may name folders that count from the current one, and that may
+# be anybody's.
+BEGIN { @INC = grep { ref or m{^/} } @INC }
+
 use strict;
 use warnings;
 
