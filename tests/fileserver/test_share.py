@@ -132,7 +132,7 @@ async def test_cut_links_lose_no_write_and_no_change(top, place):
                         await fs.remove(fs.root(), name)
                     await asyncio.sleep(0.02)
             written[name] = data
-            share._connection.abort()
+            share._redial.hang_up()
             (top / f"u{number}").write_bytes(b"u")
             written[b"u%d" % number] = b"u"
             await share.flush()
