@@ -57,7 +57,7 @@ def test_folder_where_no_program_may_run_is_passed_over(tmp_path, womm_home):
     script = (
         f"mount -t tmpfs -o noexec none {womm_home.runtime} && cd / && exec python3 -c "
         '"from womm.task.runtime import runtime_folder; import os\n'
-        "with runtime_folder('abcdefgh', os.environ) as folder: print(folder)\""
+        "with runtime_folder('noexecut', os.environ) as folder: print(folder)\""
     )
     import sys
 
