@@ -90,6 +90,24 @@ def test_find_programs_nothing_of_a_home_asks_nobody(place):
     assert find_programs({"HOME": str(place.home), "PATH": "/usr/bin"}, None, None).env["PATH"] == "/usr/bin"
 
 
+@pytest.mark.soak
+def test_find_programs_says_each_bad_folder_of_path_once_and_goes_on(place):
+    good, closed = place.program("home/me/bin/tool").parent, place.program("closed/tool").parent
+    closed.chmod(0o700)
+    gone, broken = place.top / "gone", place.link("broken", "nowhere")
+    circle = place.link("circle", "circle")
+    bad = [gone, closed, broken, circle, place.program("file")]
+    entries = [*bad, "bin", "", good, *bad, "bin", "", "/usr/bin"]
+    env = {"HOME": str(place.home), "PATH": ":".join(map(str, entries))}
+    found = find_programs(env, None, [str(good)])
+    assert found.env["PATH"] == f"{good}:/usr/bin"
+    told = "\n".join(found.notes)
+    assert [path for path in bad if told.count(str(path)) != 1] == []
+    assert "since they are relative: bin, (an empty one)\n" in told
+    assert f"are not there: {gone}, {broken}, {circle}, {bad[-1]}\n" in told
+    assert f"since not every user can read them: {closed}" in told
+
+
 def test_find_programs_a_home_cannot_be_allowed(place, env):
     with pytest.raises(UsageError, match="is a home, or holds one"):
         find_programs(env, None, [str(place.home)], named=[str(place.home)])
