@@ -15,7 +15,6 @@ once, since its worker may be out of reach.
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import platform
@@ -32,9 +31,9 @@ from dataclasses import dataclass
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import Outcome
 from womm.engine.gnu.arrivals import Arrivals
+from womm.engine.gnu.file_room import FileRoom
 from womm.engine.gnu.outputs import JobFile, Stream, is_gone, outcome_of, unwritable
 from womm.link.frames import RunRequest
-from womm.process import file_limit
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,6 @@ SENDMSG = {"x86_64": 46, "aarch64": 211}.get(platform.machine(), 0) if sys.platf
 MAX_FRAME = 8 << 20
 """A command is at most 128 KiB (Linux, one argument), an environment at most 6 MiB (a quarter of an
 8 MiB stack and then some)."""
-SPARE_FILES, LOOK_AGAIN_S = 40, 0.5
-"""So many more files may be open than there are jobs': links and workers that start again, kept stdin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,10 @@ class DirectServer:
         self._files: deque[int] = deque()
         self._output = bytearray()
         self._flush_due = self._watched = False
-        self._paused = False
-        self._told = False
         self.loop = asyncio.get_running_loop()
+        self._room = FileRoom(
+            stop=self._stop, go_on=self._go_on, has_jobs=lambda: bool(self.jobs), say=self.say
+        )
 
     def __repr__(self) -> str:
         return f"<DirectServer {len(self.jobs)} jobs>"
@@ -116,6 +114,7 @@ class DirectServer:
         self.loop.remove_writer(self._socket)
         self._socket.close()
         self._socket = None
+        self._room.close()
         for fd in self._files:
             os.close(fd)
         self._files.clear()
@@ -131,7 +130,7 @@ class DirectServer:
 
     def _readable(self) -> None:
         for _ in range(_FILES):  # a message with files is one read
-            if self._socket is None or self._paused:
+            if self._socket is None or self._room.paused:
                 return
             try:
                 data, files, flags, _ = socket.recv_fds(self._socket, READ_BYTES, _FILES, _CLOSE_ON_EXEC)
@@ -152,8 +151,16 @@ class DirectServer:
                 log.debug("garbage from GNU parallel: %r", exc)
                 self.close()
                 return
-            if files and max(files) >= file_limit() - SPARE_FILES:
-                self._pause()
+            if files:
+                self._room.took(max(files))
+
+    def _stop(self) -> None:
+        assert self._socket is not None
+        self.loop.remove_reader(self._socket)
+
+    def _go_on(self) -> None:
+        assert self._socket is not None
+        self.loop.add_reader(self._socket, self._readable)
 
     def _take_frames(self) -> None:
         at, end = 0, len(self._input)
@@ -199,39 +206,6 @@ class DirectServer:
         job.job = self.dispatcher.submit(run, job, seq=known_seq)
         job.begin()
 
-    # ---- files
-
-    def _pause(self) -> None:
-        """Too many files are open: the next jobs wait in the socket until one here has ended."""
-        assert self._socket is not None
-        self._paused = True
-        self.loop.remove_reader(self._socket)
-        self.loop.call_later(LOOK_AGAIN_S, self._look_again)
-        if not self._told:
-            self._told = True
-            limit = file_limit()
-            self.say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
-
-    def _go_on(self) -> None:
-        if self._paused and self._socket is not None and (not self.jobs or self._has_room()):
-            self._paused = False
-            self.loop.add_reader(self._socket, self._readable)
-
-    def _look_again(self) -> None:
-        """Others may have closed files, too."""
-        self._go_on()
-        if self._paused:
-            self.loop.call_later(LOOK_AGAIN_S, self._look_again)
-
-    def _has_room(self) -> bool:
-        assert self._socket is not None
-        try:
-            lowest = fcntl.fcntl(self._socket, fcntl.F_DUPFD_CLOEXEC, 0)
-        except OSError:
-            return False
-        os.close(lowest)
-        return lowest < file_limit() - SPARE_FILES
-
     # ---- to GNU parallel
 
     def answer(self, number: int, status: int, times: tuple[float, float]) -> None:
@@ -242,8 +216,7 @@ class DirectServer:
         if not self._flush_due:
             self._flush_due = True
             self.loop.call_soon(self._flush)
-        if self._paused:
-            self._go_on()
+        self._room.look()
 
     def _flush(self) -> None:
         """Write what is there: one write per turn of the event loop."""

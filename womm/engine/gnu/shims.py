@@ -22,9 +22,9 @@ from pathlib import Path
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import STDERR, STDOUT, Outcome
 from womm.engine.gnu.arrivals import Arrivals
+from womm.engine.gnu.file_room import FileRoom
 from womm.engine.gnu.outputs import HIGH_WATER, LOW_WATER, JobFile, outcome_of, unwritable
 from womm.link.frames import RunRequest
-from womm.process import file_limit
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,6 @@ READ_BYTES = 262144
 BATCH, SHOW_AFTER_S = 262144, 0.1
 """GNU parallel shows a job's output at its end, so it is passed on in large pieces, or after a moment
 for those who look at the files of --results meanwhile."""
-SPARE_FILES, LOOK_AGAIN_S = 40, 0.5
-"""So many more files may be open than there are shims': links and workers that start again, kept stdin."""
 
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Files that a shim passes along are for this process alone, and for no program that it starts."""
@@ -89,13 +87,13 @@ class ShimServer:
         self.known_fields = {b"e=%b=%b" % item for item in options.engine_env.items()}
         self.on_result = on_result
         self.arrivals = arrivals
-        self._say = say
         self._pods_of_logins: Mapping[str, str] = {}
         self.tried = False
         self.connections: set[_ShimConnection] = set()
         self._listener: socket.socket | None = None
-        self._paused = False
-        self._told = False
+        self._room = FileRoom(
+            stop=self._stop, go_on=self._go_on, has_jobs=lambda: bool(self.connections), say=say
+        )
 
     def start(self, path: Path) -> None:
         """Listen at `path`, which must be shorter than 108 bytes and in a folder of ours alone."""
@@ -110,7 +108,7 @@ class ShimServer:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
-            self._paused = False
+            self._room.close()
         for connection in list(self.connections):
             connection.close()
 
@@ -123,7 +121,7 @@ class ShimServer:
         return self._pods_of_logins.get(login.decode()) if login else None
 
     def _accept(self) -> None:
-        while self._listener is not None and not self._paused:
+        while self._listener is not None and not self._room.paused:
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
@@ -131,50 +129,24 @@ class ShimServer:
             except OSError as exc:
                 if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                self._pause()
+                self._room.pause()
                 return
             connection.setblocking(False)
             self.connections.add(_ShimConnection(self, connection))
-            if connection.fileno() >= file_limit() - SPARE_FILES:
-                self._pause()
+            self._room.took(connection.fileno())
 
-    def _pause(self) -> None:
-        """Too many files are open: the next jobs wait in the socket's queue until one here has ended."""
+    def _stop(self) -> None:
         assert self._listener is not None
-        self._paused = True
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener)
-        loop.call_later(LOOK_AGAIN_S, self._look_again)
-        if not self._told:
-            self._told = True
-            limit = file_limit()
-            self._say(f"no more than {limit} files may be open here: jobs wait for each other (ulimit -n)")
+        asyncio.get_running_loop().remove_reader(self._listener)
 
     def _go_on(self) -> None:
-        """Accept again if there is room, or if no job is there that could make some."""
-        if self._paused and self._listener is not None and (not self.connections or self._has_room()):
-            self._paused = False
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
-
-    def _look_again(self) -> None:
-        """Others may have closed files, too."""
-        self._go_on()
-        if self._paused:
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
-
-    def _has_room(self) -> bool:
         assert self._listener is not None
-        try:
-            lowest = os.dup(self._listener.fileno())
-        except OSError:
-            return False
-        os.close(lowest)
-        return lowest < file_limit() - SPARE_FILES
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def hung_up(self, connection: "_ShimConnection") -> None:
         """A shim has ended: there is room for another."""
         self.connections.discard(connection)
-        self._go_on()
+        self._room.look()
 
 
 class _ShimConnection:
