@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import platformdirs
@@ -147,3 +148,18 @@ def test_naming_adds_a_name_only_where_none_is():
     assert missing.value.filename == "/no/such/file"
     with pytest.raises(JournalError), places.naming("/a/b"):
         raise JournalError("x")
+
+
+def test_kept_file_is_whole_or_as_it_was_and_halves_go_after_a_day(tmp_path):
+    path = tmp_path / "cache/file"
+    places.keep(path, b"one")
+    places.keep(path, b"two")
+    assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o600
+    (path.parent / "folder").mkdir()
+    with pytest.raises(OSError):
+        places.keep(path.parent / "folder", b"no file")
+    for name, age_s in ((".womm-old", 2 * 86400), (".womm-new", 60)):
+        (path.parent / name).touch()
+        os.utime(path.parent / name, (time.time() - age_s,) * 2)
+    places.remove_halves(path.parent)
+    assert sorted(os.listdir(path.parent)) == [".womm-new", "file", "folder"]

@@ -8,8 +8,10 @@ replaced by another one.
 
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,9 @@ from womm.errors import JournalError
 
 _SPARE: Final = ("/var/tmp", "/tmp")
 _STATE_VARIABLE: Final = "XDG_STATE_HOME"
+_HALF: Final = ".womm-"
+"""Begins the name of a file that is being written."""
+_HALF_S: Final = 86400.0
 
 
 def home() -> Path | None:
@@ -65,6 +70,28 @@ def naming(path: str | Path) -> Iterator[None]:
         if exc.filename is None:
             exc.filename = str(path)
         raise
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache folder beside, then rename: nobody ever sees half of it. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f"{_HALF}{os.getpid()}-{threading.get_ident()}")
+    try:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(data)
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what processes that were killed have left of `keep`, a day later."""
+    with suppress(OSError):
+        for path in folder.glob(f"{_HALF}*"):
+            if time.time() - path.stat().st_mtime > _HALF_S:
+                path.unlink(missing_ok=True)
 
 
 def _absolute(find: Callable[[], Path]) -> Path | None:

@@ -19,7 +19,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -27,7 +26,7 @@ from importlib.util import MAGIC_NUMBER
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
-from womm import words
+from womm import places, words
 from womm.cluster.base import PodPython
 from womm.errors import ImageError
 from womm.image import wheels
@@ -41,8 +40,6 @@ PRESET: Final = 1
 """Of xz. A bundle takes 2 s; with preset 6, 10 s, and it is 10 % smaller."""
 _SUFFIX: Final = ".tar.xz"
 _NAME: Final = re.compile(r"womm-.+-[0-9a-f]{16}\.tar\.xz")
-_PARTIAL: Final = ".womm-"
-_PARTIAL_S: Final = 86400.0
 _LEGACY: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _MANYLINUX: Final = (
     (2, 5),
@@ -269,16 +266,8 @@ def _kept(folder: Path, stem: str) -> Path | None:
 
 
 def _keep(folder: Path, stem: str, data: bytes) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / _name(stem, data)
-    handle, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    places.keep(target, data)
     return target
 
 
@@ -288,10 +277,8 @@ def _name(stem: str, data: bytes) -> str:
 
 def _prune(folder: Path) -> None:
     """Remove the bundles that have not been used for the longest time, and what a killed womm has begun."""
+    places.remove_halves(folder)
     with suppress(OSError):
         found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
         for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             path.unlink(missing_ok=True)
-        for path in folder.glob(f"{_PARTIAL}*"):
-            if time.time() - path.stat().st_mtime > _PARTIAL_S:
-                path.unlink(missing_ok=True)

@@ -8,8 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -32,7 +30,6 @@ _MOST_BYTES: Final = 64 << 20
 """Of the file, unpacked."""
 _FILES: Final = 200
 """Of all projects; the oldest are removed."""
-_HALF_S: Final = 86400
 
 Kind = tuple[bytes, int]
 
@@ -107,26 +104,15 @@ def _read(path: Path) -> dict[Kind, tuple[Learned, int]]:
 
 def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Replace the file. Raises OSError."""
-    folder = path.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     data = zlib.compress(json.dumps([VERSION, list(rows)], separators=(",", ":")).encode(), 6)
-    fd, new = tempfile.mkstemp(prefix=".", dir=folder)
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-        os.replace(new, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(new)
-        raise
-    _prune(folder)
+    places.keep(path, data)
+    _prune(path.parent)
 
 
 def _prune(folder: Path) -> None:
-    """Keep the files that were written last; half a file, of a task that was killed, goes after a day."""
+    """Keep the files that were written last."""
+    places.remove_halves(folder)
     with suppress(OSError):
-        found = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(folder))
-        for place, (mtime, path) in enumerate(found):
-            half = os.path.basename(path).startswith(".")
-            if (half and time.time() - mtime > _HALF_S) or (not half and len(found) - place > _FILES):
-                os.unlink(path)
+        found = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)[:-_FILES]:
+            os.unlink(entry.path)
