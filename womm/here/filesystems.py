@@ -4,6 +4,7 @@ The table of mounts says what statfs(2) would, and it answers at once.
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ FOREIGN: Final = frozenset("drvfs exfat fuseblk hfsplus msdos ntfs ntfs3 vfat".s
 _WINDOWS: Final = "/mnt/"
 PATIENCE_S: Final = 3.0
 """How long a network's file server may take for an answer. A healthy one takes milliseconds."""
+_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 _MOST_LINKS: Final = 40
 """As Linux counts them (path_resolution(7))."""
 
@@ -94,7 +96,7 @@ def mounted() -> FileSystems:
     except OSError:
         lines = []
     rows = [line.split(b" ") for line in lines if line.count(b" ") >= 2]
-    return FileSystems([(_unescaped(row[1]), os.fsdecode(row[2])) for row in rows])
+    return FileSystems([(os.fsdecode(unescaped(row[1])), os.fsdecode(row[2])) for row in rows])
 
 
 def _first_link(path: str) -> str:
@@ -107,8 +109,9 @@ def _first_link(path: str) -> str:
     return ""
 
 
-def _unescaped(path: bytes) -> str:
-    return os.fsdecode(path.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\134", b"\\"))
+def unescaped(path: bytes) -> bytes:
+    """Return a path as it was before a table of mounts had it (proc(5): octal escapes)."""
+    return _ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), path)
 
 
 def _succeeds(look: Callable[[str], object], path: str) -> bool:

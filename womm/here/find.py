@@ -14,7 +14,7 @@ from womm.here import consent, environment, etc, filesystems, homes, machine
 from womm.here.filesystems import FileSystems
 from womm.here.homes import Homes
 from womm.here.programs import Programs, Root
-from womm.here.roots import SYSTEM, Roots, base_of_venv, interpreter_of
+from womm.here.roots import SYSTEM, Roots, base_of_venv, interpreter_of, lies_in
 from womm.here.search_path import SearchPath, search_path
 
 NOT_ALLOWED: Final = "pods do not see these folders, since you did not allow it"
@@ -116,9 +116,9 @@ def chosen(env: Mapping[str, str], found: Look, project: Path | None, allowed: S
 
 
 def _may_be_seen(root: Root, yes: Sequence[str], no: Sequence[str]) -> bool:
-    if any(_lies_in(root.path, one) for one in no) and root.kind != SYSTEM:
+    if any(lies_in(root.path, one) for one in no) and root.kind != SYSTEM:
         return False
-    return not root.private or any(_lies_in(root.path, one) for one in yes)
+    return not root.private or any(lies_in(root.path, one) for one in yes)
 
 
 def _notes(found: Look, roots: Sequence[Root], variables: environment.Environment) -> tuple[str, ...]:
@@ -218,8 +218,4 @@ def _scripts(project: Path, table: FileSystems) -> list[str]:
 
 
 def _covered(path: str, roots: Sequence[Root]) -> bool:
-    return any(_lies_in(path, root.path) for root in roots)
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return any(lies_in(path, root.path) for root in roots)

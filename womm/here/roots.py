@@ -48,7 +48,7 @@ def system(top: str = "/") -> tuple[list[Root], list[tuple[str, str]]]:
             links.append((path, os.path.realpath(path)))
         else:
             roots.append(Root(path, SYSTEM, "the system's programs"))
-    inside = [(link, target) for link, target in links if any(_lies_in(target, root.path) for root in roots)]
+    inside = [(link, target) for link, target in links if any(lies_in(target, root.path) for root in roots)]
     return roots, inside
 
 
@@ -122,7 +122,7 @@ class Roots:
         if not homes.everybody_reads(root) or not homes.everybody_reads(folder):
             self.refused.unreadable.append(folder)
             return False
-        asked = asked and not any(_lies_in(root, place) for place in ("/opt", *_STORES))
+        asked = asked and not any(lies_in(root, place) for place in ("/opt", *_STORES))
         (self._of_content.add if asked else self._of_content.discard)(root)
         private = asked or self._homes.hold(root) or not homes.everybody_gets_to(root)
         self._roots[root] = Root(root, kind or kind_of(root), why, private)
@@ -192,7 +192,7 @@ class Roots:
     def _prefix(self, folder: str) -> str | None:
         """Return the root for a real folder of programs or libraries; None: there can be none."""
         for store in _STORES:
-            if _lies_in(folder, store):
+            if lies_in(folder, store):
                 return store
         if _is_of_pod(folder):
             return None
@@ -229,10 +229,10 @@ class Roots:
         return at
 
     def _is_of_system(self, path: str) -> bool:
-        return any(root.kind == SYSTEM and _lies_in(path, root.path) for root in self._roots.values())
+        return any(root.kind == SYSTEM and lies_in(path, root.path) for root in self._roots.values())
 
     def _is_of_project(self, path: str) -> bool:
-        return bool(self._project) and _lies_in(path, self._project)
+        return bool(self._project) and lies_in(path, self._project)
 
     def _passes_project(self, path: str) -> bool:
         """Return whether the project's content decides where a path leads."""
@@ -326,7 +326,7 @@ def _mode(path: str) -> int:
 
 
 def _is_of_pod(path: str) -> bool:
-    return path in _SCRATCH or any(_lies_in(path, place) for place in _NOT_OURS)
+    return path in _SCRATCH or any(lies_in(path, place) for place in _NOT_OURS)
 
 
 def _link_out(path: str) -> str:
@@ -338,5 +338,6 @@ def _link_out(path: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(path), text)) if "/" in text else ""
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def lies_in(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or lies in it, by its name alone."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -5,11 +5,12 @@ modes say, or a share of another machine that does not answer.
 """
 
 import os
-import re
 import threading
 import time
 from dataclasses import dataclass
 from typing import Final
+
+from womm.here.filesystems import unescaped
 
 MOUNTINFO: Final = "/proc/self/mountinfo"
 LOOK_AGAIN_S: Final = 1.0
@@ -20,7 +21,6 @@ _PSEUDO: Final = frozenset(
 _REMOTE: Final = frozenset(
     "9p afs autofs beegfs ceph cifs cvmfs gfs2 glusterfs gpfs lustre nfs nfs4 orangefs smb3 smbfs".split()
 )
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def parse(line: bytes) -> Mount | None:
     fuse = kind == "fuse" or kind.startswith("fuse.")
     return Mount(
         os.makedev(int(major), int(minor)),
-        _ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), fields[4]).strip(b"/"),
+        unescaped(fields[4]).strip(b"/"),
         kind in _PSEUDO or (fuse and b"allow_other" not in options),
         kind in _REMOTE or fuse,
     )
