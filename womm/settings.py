@@ -86,6 +86,11 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict)
     project: Path | None = None
 
+    @property
+    def shows_programs(self) -> bool:
+        """Whether pods see this machine's programs."""
+        return self.cluster == KUBERNETES and self.image == HERE
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

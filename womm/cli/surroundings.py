@@ -7,7 +7,7 @@ from pathlib import Path
 
 from womm import programs, words
 from womm.errors import EngineError, ProjectError
-from womm.settings import HERE, KUBERNETES, LOCAL, Settings
+from womm.settings import LOCAL, Settings
 
 POSIX_SHELLS = frozenset(
     ["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "rzsh", "yash", "zsh"]
@@ -68,7 +68,7 @@ def with_programs(settings: Settings, folder: Path) -> Settings:
 
     It may ask at the terminal. What leaves this machine is said in spite of --quiet. Raises UsageError.
     """
-    if settings.cluster != KUBERNETES or settings.image != HERE:
+    if not settings.shows_programs:
         return settings
     import click
 

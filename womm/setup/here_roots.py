@@ -16,8 +16,8 @@ from womm.errors import JournalError, ProjectError
 from womm.here import consent, find, machine, shown
 from womm.here.find import Look
 from womm.here.programs import Programs, Root
-from womm.settings import HERE, KUBERNETES, Settings
-from womm.setup import remembered
+from womm.settings import Settings
+from womm.setup import dotfile, remembered
 from womm.task.shares import shared_folder
 from womm.terminal import ask_terminal
 
@@ -28,18 +28,13 @@ _MOST_SHOWN: Final = 100
 """Tables that are remembered, in lines: each project has its own."""
 
 
-def is_here(settings: Settings) -> bool:
-    """Return whether pods see this machine's programs."""
-    return settings.cluster == KUBERNETES and settings.image == HERE
-
-
 def decided(settings: Settings, folder: Path, say: Callable[[str], None], *, quiet: bool = False) -> Settings:
     """Return the settings with the user's word on each private folder; ask for what is missing.
 
     The table of all that pods see is shown when it differs from those that were shown before; quiet: a line
     in its place, unless somebody is asked. Raises UsageError where nobody can be asked.
     """
-    if not is_here(settings):
+    if not settings.shows_programs:
         return settings
     machine.refuse_others()
     found = look(settings, folder)
@@ -102,9 +97,7 @@ def _show_once(programs: Programs, say: Callable[[str], None], *, again: bool, s
     for line in [f"pods see {count} of this machine, read-only; {_MORE}"] if short else lines:
         say(line)
     if mark not in known:
-        with suppress(OSError, JournalError):  # then it is shown again
+        with suppress(OSError, JournalError, ProjectError):  # then it is shown again
             path = places.state_folder() / _SHOWN
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside = path.with_name(f"{path.name}.{os.getpid()}")
-            beside.write_text("\n".join([*known, mark][-_MOST_SHOWN:]) + "\n", "ascii")
-            os.replace(beside, path)
+            dotfile.replace(path, ("\n".join([*known, mark][-_MOST_SHOWN:]) + "\n").encode())

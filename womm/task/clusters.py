@@ -15,7 +15,7 @@ from womm.cluster.both import BothClusters
 from womm.cluster.local import LocalCluster
 from womm.errors import SettingsError
 from womm.journal.observe import this_host, this_user
-from womm.settings import HERE, KUBERNETES, Settings
+from womm.settings import KUBERNETES, Settings
 from womm.task.targets import target_of
 
 
@@ -68,7 +68,7 @@ async def make_cluster(settings: Settings, runtime: Path, perl: str, origin: Ori
         )
 
     options = PodOptions(
-        image=settings.here_image if settings.image == HERE else settings.image,
+        image=settings.here_image if settings.shows_programs else settings.image,
         pull_secret=settings.pull_secret,
         service_account=settings.service_account,
         template=pod_template(settings),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from womm.cluster.base import ProgramMount, ProgramsSpec
 from womm.errors import ShareError
 from womm.here.programs import Programs
-from womm.settings import HERE, KUBERNETES, Settings
+from womm.settings import Settings
 from womm.share.base import SharedFolder, ShareEvents, TaskShare
 from womm.task.shares import shared_folder
 from womm.worker import LOADER_VARIABLES, PERL_VARIABLES, agent_environment
@@ -30,7 +30,7 @@ async def make_programs(
 
     Raises ShareError, UsageError, ProjectError.
     """
-    if settings.cluster != KUBERNETES or settings.image != HERE:
+    if not settings.shows_programs:
         return None
     from womm.here import consent
     from womm.here.find import find_programs
