@@ -26,22 +26,22 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from bench.driver import cpu_s, new_dispatcher
+from bench.driver import Discard, cpu_s, new_dispatcher
 from bench.tracked import rss_kib
+from tests.cluster.kubernetes.fakeagent import FakeAgent
 from womm.cluster.base import Pod
 from womm.cluster.kubernetes.channel import STDIN, STDOUT, ExecTransport
 from womm.dispatch.dispatcher import Dispatcher
 from womm.dispatch.job import Outcome
 from womm.link.client import Dial
 from womm.link.frames import EndKind, EndRecord, FrameType, RunRequest, encode, encode_ended
-from womm.link.session import MAGIC, Session
+from womm.link.session import Session
 from womm.process import raise_file_limit
 
 READY_S = 120.0
 PARTS = 10
 _SOCKET, _CERTIFICATE, _KEY = "agents", "certificate", "key"
 _PROTOCOL = "v5.channel.k8s.io"
-_SESSION_ID = slice(10, 26)  # of a hello: after magic number and version
 
 
 @dataclass(slots=True)
@@ -61,52 +61,23 @@ class Crowd:
     part_kib: list[int] = field(default_factory=list)
 
 
-class _Agent(asyncio.Protocol):
-    """One connection, and so one agent."""
+class _Agent(FakeAgent):
+    """Jobs end after a while."""
 
     def __init__(self, hold_s: float) -> None:
+        super().__init__()
         self._hold_s = hold_s
-        self._transport: asyncio.Transport
-        self._session: Session | None = None
-        self._first = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    def run(self, session: Session, job: int) -> None:
+        session.send(encode(FrameType.STARTED, job, b"\0\0\0\1"))
+        if self._hold_s:
+            asyncio.get_running_loop().call_later(self._hold_s, self._end, session, job)
+        else:
+            session.send(_ended(job))
 
-    def data_received(self, data: bytes) -> None:
-        if self._session is None:
-            self._first += data
-            at = self._first.find(MAGIC)
-            if at < 0 or len(self._first) < at + _SESSION_ID.stop:
-                return
-            self._session = Session(self._first[at:][_SESSION_ID], connector=False)
-            self._session.connection_made()
-            data = self._first
-            self._session.send(encode(FrameType.READY, 0, b"pid=1"))
-        for kind, job, _ in self._session.receive_data(data):
-            if kind == FrameType.PING:
-                self._session.send(encode(FrameType.PONG))
-            elif kind == FrameType.RUN:
-                self._session.send(encode(FrameType.STARTED, job, b"\0\0\0\1"))
-                if self._hold_s:
-                    asyncio.get_running_loop().call_later(self._hold_s, self._end, job)
-                else:
-                    self._session.send(_ended(job))
-            elif kind == FrameType.BYE:
-                self._transport.close()
-                return
-        self._flush()
-
-    def _end(self, job: int) -> None:
-        assert self._session is not None
-        self._session.send(_ended(job))
-        self._flush()
-
-    def _flush(self) -> None:
-        assert self._session is not None
-        while out := self._session.data_to_send():  # the hello, then what follows it
-            self._transport.write(out)
+    def _end(self, session: Session, job: int) -> None:
+        session.send(_ended(job))
+        self.flush()
 
 
 def _ended(job: int) -> bytes:
@@ -192,32 +163,13 @@ class _Cluster:
     async def stop(self) -> None: ...
 
 
-class _Sink:
-    """Takes nothing; tells the feeder of the end."""
+class _Sink(Discard):
+    """Tells the feeder of the end."""
 
     __slots__ = ("_feeder",)
 
     def __init__(self, feeder: "_Feeder") -> None:
         self._feeder = feeder
-
-    def write(self, stream: int, data: bytes | memoryview) -> bool:
-        return True
-
-    def can_take_back(self, stream: int) -> bool:
-        return True
-
-    def take_back(self, stream: int) -> None: ...
-
-    def file(self, stream: int) -> None:
-        return None
-
-    def read_back(self, stream: int, size_bytes: int) -> bytes:
-        return b""
-
-    def failure(self) -> None:
-        return None
-
-    def resume_input(self) -> None: ...
 
     def ended(self, outcome: Outcome) -> None:
         self._feeder.ended(outcome)

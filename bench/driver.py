@@ -42,22 +42,19 @@ class Driven:
     """Agents and jobs, from the agents' start to their end."""
 
 
-class _Count:
-    """A sink that counts its bytes."""
+class Discard:
+    """A sink that takes everything and keeps nothing. `ended` is for those who are one."""
 
-    def __init__(self, done: "asyncio.Future[Outcome]") -> None:
-        self._done = done
-        self.size = 0
+    __slots__ = ()
 
     def write(self, stream: int, data: bytes | memoryview) -> bool:
-        self.size += len(data)
         return True
 
     def can_take_back(self, stream: int) -> bool:
         return True
 
     def take_back(self, stream: int) -> None:
-        self.size = 0
+        pass
 
     def file(self, stream: int) -> None:
         return None
@@ -70,6 +67,24 @@ class _Count:
 
     def resume_input(self) -> None:
         pass
+
+    def ended(self, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+
+class _Count(Discard):
+    """A sink that counts its bytes."""
+
+    def __init__(self, done: "asyncio.Future[Outcome]") -> None:
+        self._done = done
+        self.size = 0
+
+    def write(self, stream: int, data: bytes | memoryview) -> bool:
+        self.size += len(data)
+        return True
+
+    def take_back(self, stream: int) -> None:
+        self.size = 0
 
     def ended(self, outcome: Outcome) -> None:
         self._done.set_result(outcome)

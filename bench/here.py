@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.kube import Unable
-from bench.nfs import awake
+from bench.nfs import awake, measured
 from bench.report import Figure, Section, absolute, as_text, compared
 from bench.run import BenchError, interleave
 from bench.share import numpy_packages
@@ -198,15 +198,15 @@ class Rig:
         mount = f"mount -t nfs -o ro,port={PORT} $server:{server.path}"
         lines = "".join(f"mkdir -p {ROOT}/{path}; {mount}/{path} {ROOT}/{path}\n" for path in mounts)
         links = "".join(f"ln -sfn usr/{name} {ROOT}/{name}\n" for name in ("bin", "sbin", "lib", "lib64"))
-        more = f"cd {ROOT}; mkdir -p tmp dev; mount --bind /dev dev; mount --bind /tmp/work tmp\n"
+        more = f"cd {ROOT}; mkdir -p tmp dev; mount --bind /dev dev; mount --bind /tmp/own tmp\n"
         for guest in guests:
-            guest.run(f"server={guest.server}; mkdir -p {ROOT} /tmp/work\n{lines}{links}{more}", 120)
+            guest.run(f"server={guest.server}; mkdir -p {ROOT} /tmp/own\n{lines}{links}{more}", 120)
         try:
             yield
         finally:
             for guest in guests:
                 paths = " ".join(f"{ROOT}/{path}" for path in ("dev", "tmp", *mounts))
-                guest.run(f"for path in {paths}; do umount -f -l $path; done; rm -rf /tmp/work", 120)
+                guest.run(f"for path in {paths}; do umount -f -l $path; done; rm -rf /tmp/own", 120)
 
     def timed(self, command: str, *, here: bool, times: int = 1, cold: bool = False) -> float:
         """Seconds of one run, by the guest's clock."""
@@ -316,9 +316,9 @@ def compiles(where: Rig) -> list[Figure]:
     _make_project(project)
     make = "/usr/bin/make -s -B -j2 -C /tmp/c"
     with where.served() as server, where.mounted(server):
-        guest.run("rm -rf /tmp/c /tmp/work/c; cp -r /host/c /tmp/c; cp -r /host/c /tmp/work/c")
+        guest.run("rm -rf /tmp/c /tmp/own/c; cp -r /host/c /tmp/c; cp -r /host/c /tmp/own/c")
         first = where.timed(make, here=True)
-        guest.run("rm -rf /host/objects; mkdir /host/objects; cp /tmp/work/c/*.o /host/objects")
+        guest.run("rm -rf /host/objects; mkdir /host/objects; cp /tmp/own/c/*.o /host/objects")
         subprocess.run(["make", "-s", "-B", "-j2", "-C", str(project)], check=True)
         digests = [_digest(folder) for folder in (guest.share / "objects", project)]
         if digests[0] != digests[1]:
@@ -456,13 +456,7 @@ def section(folder: Path, *, quick: bool, only: list[str] | None = None, rounds:
     sizes = QUICK if quick else FULL
     if rounds:
         sizes = Sizes(rounds, sizes.starts)
-    figures: list[Figure] = []
-    try:
-        with rig(folder, sizes) as where:
-            for name in only or PARTS:
-                figures += PARTS[name](where)
-    except uml.GuestError as exc:
-        raise BenchError(str(exc)) from exc
+    figures = measured(PARTS, rig(folder, sizes), only)
     return Section(
         TITLE,
         "The file server of programs, this machine's /usr through the view that pods get, and a user-mode"

@@ -21,11 +21,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from struct import pack
+from typing import TypeVar
 
 from bench.kube import Unable
 from bench.report import Figure, Section, absolute, as_text, compared
@@ -37,6 +38,8 @@ from tests.nfs.process import ServerProcess
 from womm.nfs import rpc
 from womm.nfs.constants import Op
 from womm.nfs.xdr import pack_opaque
+
+R = TypeVar("R")
 
 GANESHA = "ganesha.nfsd"
 GANESHA_VFS = "*-linux-gnu/ganesha/libfsalvfs.so"
@@ -389,6 +392,22 @@ PARTS: Mapping[str, Callable[[Rig], list[Figure]]] = {
 }
 
 
+def measured(
+    parts: Mapping[str, Callable[[R], list[Figure]]],
+    rigged: AbstractContextManager[R],
+    only: list[str] | None,
+) -> list[Figure]:
+    """Measure some parts, or all, with one rig. Raises BenchError, Unable."""
+    figures: list[Figure] = []
+    try:
+        with rigged as where:
+            for name in only or parts:
+                figures += parts[name](where)
+    except uml.GuestError as exc:
+        raise BenchError(str(exc)) from exc
+    return figures
+
+
 def section(
     folder: Path, *, quick: bool, only: list[str] | None = None, rounds: int | None = None
 ) -> Section:
@@ -396,13 +415,7 @@ def section(
     sizes = QUICK if quick else FULL
     if rounds is not None:
         sizes = replace(sizes, rounds=rounds)
-    figures: list[Figure] = []
-    try:
-        with rig(folder, sizes) as where:
-            for name in only or PARTS:
-                figures += PARTS[name](where)
-    except uml.GuestError as exc:
-        raise BenchError(str(exc)) from exc
+    figures = measured(PARTS, rig(folder, sizes), only)
     return Section(
         TITLE,
         f"Both serve one directory to one user-mode Linux kernel ({OPTIONS}, one core); each measurement on a"

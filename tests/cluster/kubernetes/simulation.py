@@ -24,11 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.cluster.kubernetes.fakeagent import FakeAgent
 from womm.cluster.kubernetes.client import MERGE, ApiError, KubeClient, Target
 from womm.cluster.kubernetes.manifests import WORKER, Object
 from womm.errors import ClusterError
-from womm.link.frames import EndKind, EndRecord, FrameType, encode, encode_ended
-from womm.link.session import MAGIC, Session
 
 _MARK: Final = "womm.test/fake"
 POD_SPEC: Final = {
@@ -42,7 +41,6 @@ _RENEW_S: Final = 10.0
 _LEASE_S: Final = 40
 _AT_ONCE: Final = 8
 _REMOVE_S: Final = 120.0
-_SESSION_ID: Final = slice(10, 26)  # of a hello: after magic number and version
 
 
 class Simulation:
@@ -193,41 +191,6 @@ def _running(item: Object) -> Object:
 
 def _now(*, micro: bool = False) -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ" if micro else "%Y-%m-%dT%H:%M:%SZ")
-
-
-class FakeAgent(asyncio.Protocol):
-    """The other end of one link: jobs end at once."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport
-        self._session: Session | None = None
-        self._first = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._session is None:
-            self._first += data
-            at = self._first.find(MAGIC)
-            if at < 0 or len(self._first) < at + _SESSION_ID.stop:
-                return
-            self._session = Session(self._first[at:][_SESSION_ID], connector=False)
-            self._session.connection_made()
-            data = self._first
-            self._session.send(encode(FrameType.READY, 0, b"pid=1"))
-        ends = False
-        for kind, job, _ in self._session.receive_data(data):
-            if kind == FrameType.PING:
-                self._session.send(encode(FrameType.PONG))
-            elif kind == FrameType.RUN:
-                self._session.send(encode_ended(job, EndRecord(EndKind.EXITED, 0, 0, 0, 0, 0, 0)))
-            ends = ends or kind == FrameType.BYE
-        while out := self._session.data_to_send():  # the hello, then what follows it
-            self._transport.write(out)
-        if ends:
-            self._transport.close()
 
 
 async def _main(options: argparse.Namespace) -> None:
